@@ -1,0 +1,50 @@
+//! Who asks: access tokens.
+
+use pgrx::pg_extern;
+use serde_json::json;
+
+use crate::{
+    response::{MatrixError, Response, ResponseRows, Result, respond},
+    spi::{Db, Mode},
+};
+
+/// The owner of an access token.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub user_nid: i64,
+    pub user_id: String,
+    pub device_nid: i64,
+    pub device_id: String,
+}
+
+const AUTHENTICATE: &str = "
+    select u.user_nid, u.user_id, d.device_nid, d.device_id, coalesce(t.expires_at < now(), false)
+    from access_tokens t
+    join devices d using (device_nid)
+    join users u on u.user_nid = t.user_nid
+    where t.token_hash = $1";
+
+impl Session {
+    /// Finds the owner of a token by its SHA-256. 401 `M_UNKNOWN_TOKEN` for one that is not known, and with
+    /// `soft_logout` for one that has expired while its device lives on (Client-Server API, "Soft logout").
+    pub fn authenticate(db: &Db<'_>, token_hash: &[u8]) -> Result<Self> {
+        let unknown = |error| MatrixError::new(401, "M_UNKNOWN_TOKEN", error);
+        let row = db
+            .query_opt(AUTHENTICATE, &[token_hash.into()])
+            .ok_or_else(|| unknown("The access token is not known."))?;
+        if row.get::<bool>(5) {
+            return Err(unknown("The access token has expired.").with("soft_logout", true));
+        }
+        Ok(Self { user_nid: row.get(1), user_id: row.get(2), device_nid: row.get(3), device_id: row.get(4) })
+    }
+}
+
+/// `GET /account/whoami`
+#[pg_extern(stable)]
+fn whoami(token_hash: &[u8]) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let body = json!({ "user_id": session.user_id, "device_id": session.device_id, "is_guest": false });
+        Ok(Response::json(&body))
+    })
+}

@@ -1,0 +1,7 @@
+-- What API nodes may touch without a function: plain per-user rows, and nothing of rooms but reading.
+
+grant select, insert, update, delete
+    on accounts, devices, access_tokens, refresh_tokens, registration_tokens, uia_sessions, profiles, account_data, filters
+    to matriarch_api;
+grant select, insert on users to matriarch_api;
+grant select on server, rooms, memberships, room_aliases to matriarch_api;
