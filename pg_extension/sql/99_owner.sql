@@ -17,3 +17,6 @@ begin
 end
 $$;
 alter type response owner to matriarch_owner;
+
+-- For the owner only.
+revoke execute on function state_set_many from matriarch_api;

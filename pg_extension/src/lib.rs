@@ -6,5 +6,6 @@
 mod response;
 mod session;
 mod spi;
+mod state;
 
 pgrx::pg_module_magic!();
