@@ -28,6 +28,13 @@ comment on role matriarch_readonly is 'Analysts: may read the schema matrix, and
 comment on role matriarch_admin is 'Operators: what analysts may, and functions that repair and administer.';
 
 alter schema matriarch owner to matriarch_owner;
+
+-- For `matriarch migrate`, which makes the schema `matrix`.
+do $$
+begin
+    execute format('grant create on database %I to matriarch_owner', current_database());
+end
+$$;
 grant usage on schema matriarch to matriarch_api;
 
 create type response as (
