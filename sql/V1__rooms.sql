@@ -43,6 +43,7 @@ create table rooms (
     created_at          timestamptz not null default now(),
     xid                 xid8 not null default pg_current_xact_id()
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200);
+create index rooms_published on rooms (room_nid) where published;
 comment on table rooms is 'One row a room. Its row lock is the room''s append lock.';
 comment on column rooms.current_root is 'State now, as a root of the trie in state_nodes; 0 is the empty state.';
 comment on column rooms.forward_extremities is 'event_nids that no event in the room cites as prev_events yet.';

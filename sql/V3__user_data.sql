@@ -38,21 +38,28 @@ create table receipts (
     receipt_type text collate "C" not null check (receipt_type in ('m.read', 'm.read.private')),
     thread_id    text collate "C" not null default '',
     event_nid    bigint not null,
+    pos          bigint not null,
     ts           bigint not null,
     xid          xid8 not null default pg_current_xact_id(),
     primary key (room_nid, user_nid, receipt_type, thread_id)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 create index receipts_changes on receipts (room_nid, xid);
-comment on table receipts is 'The newest receipt of each user, kind and thread.';
+comment on table receipts is 'The newest receipt of each user, kind and thread. A receipt only moves forward.';
 comment on column receipts.thread_id is 'Event id of the thread''s root, ''main'', or '''' for an unthreaded receipt.';
+comment on column receipts.pos is 'events.pos of the event: what is up to it has been read.';
 comment on column receipts.ts is 'Milliseconds since 1970.';
 
 create unlogged table typing (
     room_nid   bigint not null,
     user_nid   bigint not null,
     expires_at timestamptz not null,
+    typing     boolean not null,
     xid        xid8 not null default pg_current_xact_id(),
     primary key (room_nid, user_nid)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
-comment on table typing is 'Who types. Unlogged: a crash of the database forgets it.';
-comment on column typing.expires_at is '-infinity once the user stopped: the row stays for a while, so that syncs see the change.';
+create index typing_expiry on typing (expires_at) where typing;
+create index typing_stopped on typing (expires_at) where not typing;
+comment on table typing is 'Who types, or did lately. Unlogged: a crash of the database forgets it.';
+comment on column typing.typing is 'Types now. False rows stay for an hour, so that syncs see the change.';
+comment on column typing.expires_at is 'When it ends unless the client repeats it; where typing is false, when it ended.';
+comment on column typing.xid is 'Transaction that last turned typing on or off. Repeating it while it is on leaves this as it is.';
