@@ -1,1 +1,33 @@
-//! Matrix room rules.
+//! Matrix room rules, pure: no I/O, no SQL, no clock, no randomness.
+//!
+//! Everything that decides what an event is and whether it may be in a room is here; the caller brings the
+//! events (through closures), the keys and the time. From most abstract to most dependent:
+//!
+//! - [`room_version`]: what differs between room versions, as named switches;
+//! - [`json`], [`canonical_json`], [`base64`], [`identifiers`]: the formats everything is written in;
+//! - [`redaction`], [`hash`], [`signature`]: what servers sign and compare;
+//! - [`event`]: a view of an event's JSON, and the checks of its format;
+//! - [`power_levels`], [`auth`]: the authorization rules;
+//! - [`build`]: how a server makes an event of its own.
+
+pub mod auth;
+pub mod base64;
+pub mod build;
+pub mod canonical_json;
+pub mod event;
+pub mod hash;
+pub mod identifiers;
+pub mod json;
+pub mod power_levels;
+pub mod redaction;
+pub mod room_version;
+pub mod signature;
+
+pub use auth::{Rejection, auth_types_for_event, check_state_dependent, check_state_independent};
+pub use build::EventBuilder;
+pub use event::Event;
+pub use room_version::{RoomVersion, room_version};
+pub use signature::KeyPair;
+
+/// A JSON object. Its keys are always sorted by Unicode code point, as canonical JSON wants them.
+pub type Map = serde_json::Map<String, serde_json::Value>;

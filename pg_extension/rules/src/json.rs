@@ -1,0 +1,154 @@
+//! Parsing of JSON that came from elsewhere.
+//!
+//! `serde_json` keeps the last of several equal keys, other servers keep the first or refuse: two servers could see
+//! two different events under one signature. So duplicate keys are refused, as is nesting that no sane event has.
+
+use std::{cell::Cell, fmt};
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, map::Entry};
+
+use crate::Map;
+
+/// How many arrays and objects may stand inside each other.
+pub const MAX_NESTING: usize = 100;
+
+/// Why a text was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// Not JSON, or a string with half of a surrogate pair, or text after the value.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// An object names the same key twice.
+    #[error("an object has the key {0:?} twice")]
+    DuplicateKey(String),
+    /// More than [`MAX_NESTING`] arrays and objects inside each other.
+    #[error("nested deeper than {MAX_NESTING} levels")]
+    TooDeep,
+    /// JSON, but not an object.
+    #[error("not a JSON object")]
+    NotAnObject,
+}
+
+/// Parses any JSON value.
+pub fn parse_value(text: &str) -> Result<Value, JsonError> {
+    let refusal = Cell::new(None);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let seed = Strict {
+        levels_left: MAX_NESTING,
+        refusal: &refusal,
+    };
+    seed.deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| {
+            refusal
+                .take()
+                .unwrap_or_else(|| JsonError::NotJson(error.to_string()))
+        })
+}
+
+/// Parses a JSON object.
+pub fn parse_object(text: &str) -> Result<Map, JsonError> {
+    match parse_value(text)? {
+        Value::Object(map) => Ok(map),
+        _ => Err(JsonError::NotAnObject),
+    }
+}
+
+/// Deserializes a [`Value`], noting in `refusal` why it stopped where `serde_json` would have gone on.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    levels_left: usize,
+    refusal: &'a Cell<Option<JsonError>>,
+}
+
+impl Strict<'_> {
+    fn refuse<E: de::Error>(self, refusal: JsonError) -> E {
+        let error = E::custom(&refusal);
+        self.refusal.set(Some(refusal));
+        error
+    }
+
+    /// The same, one level deeper.
+    fn inner<E: de::Error>(self) -> Result<Self, E> {
+        match self.levels_left.checked_sub(1) {
+            Some(levels_left) => Ok(Self {
+                levels_left,
+                ..self
+            }),
+            None => Err(self.refuse(JsonError::TooDeep)),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut array = Vec::new();
+        while let Some(value) = access.next_element_seed(inner)? {
+            array.push(value);
+        }
+        Ok(array.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut map = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            match map.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(access.next_value_seed(inner)?);
+                }
+                Entry::Occupied(entry) => {
+                    return Err(self.refuse(JsonError::DuplicateKey(entry.key().clone())));
+                }
+            }
+        }
+        Ok(map.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,373 @@
+//! Signing keys, and signatures of JSON objects and of events.
+//!
+//! Spec: [Signing JSON](https://spec.matrix.org/v1.19/appendices/#signing-json),
+//! [Signing events](https://spec.matrix.org/v1.19/server-server-api/#signing-events).
+
+use std::fmt;
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde_json::Value;
+
+use crate::{
+    Map, RoomVersion, base64,
+    canonical_json::{self, CanonicalJsonError, fields_to_canonical_lenient},
+    hash::{content_hash, content_hash_matches, signed_json},
+    identifiers::server_name,
+};
+
+/// The one signing algorithm there is, as key ids begin with it.
+const ALGORITHM_PREFIX: &str = "ed25519:";
+
+/// Why a key is not one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not base64.
+    #[error("the key is not base64")]
+    NotBase64,
+    /// Not 32 bytes.
+    #[error("the key has not 32 bytes")]
+    WrongLength,
+    /// Not a point on the curve.
+    #[error("the key is not an ed25519 public key")]
+    NotAKey,
+    /// A key id that is not `ed25519:` and a name of letters, digits and `_`.
+    #[error("the key id is not `ed25519:` and a name")]
+    BadKeyId,
+}
+
+/// A server's signing key and its id.
+#[derive(Clone)]
+pub struct KeyPair {
+    key_id: String,
+    key: SigningKey,
+}
+
+impl KeyPair {
+    /// A key from its 32-byte seed. `key_id` is the whole signing key identifier, e.g. `ed25519:a_1`.
+    pub fn from_seed(key_id: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
+        let name = key_id.strip_prefix(ALGORITHM_PREFIX).unwrap_or_default();
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
+            return Err(KeyError::BadKeyId);
+        }
+        Ok(Self {
+            key_id: key_id.to_owned(),
+            key: SigningKey::from_bytes(seed),
+        })
+    }
+
+    /// The same, from a seed in base64.
+    pub fn from_base64_seed(key_id: &str, seed: &str) -> Result<Self, KeyError> {
+        Self::from_seed(key_id, &key_bytes(base64::decode(seed))?)
+    }
+
+    /// The signing key identifier, e.g. `ed25519:a_1`.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// The public key in unpadded base64.
+    pub fn public_key_base64(&self) -> String {
+        base64::encode(self.key.verifying_key())
+    }
+
+    /// The public key.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.key.verifying_key())
+    }
+
+    /// The signature of these bytes in unpadded base64.
+    pub fn sign(&self, message: &[u8]) -> String {
+        base64::encode(self.key.sign(message).to_bytes())
+    }
+}
+
+impl fmt::Debug for KeyPair {
+    /// Without the secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "KeyPair({})", self.key_id)
+    }
+}
+
+/// A key that signatures are checked against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey(VerifyingKey);
+
+impl PublicKey {
+    /// A key in base64, standard or URL-safe.
+    pub fn from_base64(key: &str) -> Result<Self, KeyError> {
+        let bytes = key_bytes(base64::decode_any(key))?;
+        VerifyingKey::from_bytes(&bytes)
+            .map(Self)
+            .map_err(|_| KeyError::NotAKey)
+    }
+
+    /// Whether this base64 is this key's signature of these bytes.
+    pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
+        base64::decode(signature)
+            .ok()
+            .and_then(|bytes| Signature::from_slice(&bytes).ok())
+            .is_some_and(|signature| self.0.verify_strict(message, &signature).is_ok())
+    }
+}
+
+fn key_bytes<E>(decoded: Result<Vec<u8>, E>) -> Result<[u8; 32], KeyError> {
+    decoded
+        .map_err(|_| KeyError::NotBase64)?
+        .try_into()
+        .map_err(|_| KeyError::WrongLength)
+}
+
+/// Why signatures do not suffice.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// `signatures` has no entry for the server, or none with an algorithm we know.
+    #[error("no signature of {server}")]
+    NotSigned {
+        /// The server.
+        server: String,
+    },
+    /// Every signature of the server is by an unknown (or expired) key.
+    #[error("no known key signed for {server}")]
+    NoKnownKey {
+        /// The server.
+        server: String,
+    },
+    /// A signature by a known key is wrong.
+    #[error("wrong signature of {server} by key {key_id}")]
+    Wrong {
+        /// The server.
+        server: String,
+        /// The signing key identifier.
+        key_id: String,
+    },
+    /// The object cannot be signed or checked because it has no canonical JSON.
+    #[error(transparent)]
+    NotCanonical(#[from] CanonicalJsonError),
+    /// The event's `sender` or `event_id` names no server.
+    #[error("the event names no server that must sign it")]
+    NoServer,
+}
+
+/// Signs an object as `server`, adding to its `signatures`. `signatures` and `unsigned` are not covered.
+pub fn sign_json(object: &mut Map, server: &str, key: &KeyPair) -> Result<(), CanonicalJsonError> {
+    let signed = json_to_sign(object)?;
+    add_signature(object, server, key, &signed);
+    Ok(())
+}
+
+/// Checks that `server` signed an object: every signature of the server by a known key must be right, and there must
+/// be one.
+///
+/// `key` looks up a key of the server by its signing key identifier; what it does not find is skipped.
+pub fn verify_json(
+    object: &Map,
+    server: &str,
+    key: impl Fn(&str) -> Option<PublicKey>,
+) -> Result<(), SignatureError> {
+    verify_signatures(object, &json_to_sign(object)?, server, key)
+}
+
+/// Sets `hashes` and adds the signature of `server`.
+///
+/// # Errors
+///
+/// If the room version wants canonical JSON and the event is not.
+pub fn hash_and_sign_event(
+    version: &RoomVersion,
+    event: &mut Map,
+    server: &str,
+    key: &KeyPair,
+) -> Result<(), CanonicalJsonError> {
+    if version.strict_canonical_json {
+        canonical_json::check_object(event)?;
+    }
+    let mut hashes = Map::new();
+    hashes.insert("sha256".to_owned(), content_hash(event).into());
+    event.insert("hashes".to_owned(), hashes.into());
+    sign_event(version, event, server, key);
+    Ok(())
+}
+
+/// Adds the signature of `server` to an event that has its hash already, e.g. to an invite from another server.
+pub fn sign_event(version: &RoomVersion, event: &mut Map, server: &str, key: &KeyPair) {
+    let signed = signed_json(version, event);
+    add_signature(event, server, key, &signed);
+}
+
+/// What checking the signatures of an event found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Whether the content hash is right. If not, the event must be redacted before anything else is done with it.
+    pub content_hash: bool,
+    /// Whether the server of `join_authorised_via_users_server` signed, if content names one and the room version
+    /// knows it. `true` if there is nothing to sign. To be given to
+    /// [`check_join_authorised_signature`](crate::auth::check_join_authorised_signature).
+    pub join_authorised: bool,
+}
+
+/// The servers whose signature an event needs to be accepted, each once; their keys are what [`verify_event`] looks up.
+///
+/// These are the sender's server (but not for third-party invites, which whoever redeems them may send), in room
+/// versions 1 and 2 that of the event id, and that of the user in `join_authorised_via_users_server`.
+pub fn signing_servers<'a>(version: &RoomVersion, event: &'a Map) -> Vec<&'a str> {
+    let mut servers: Vec<&str> = Vec::with_capacity(2);
+    let needed = required_servers(version, event)
+        .into_iter()
+        .flatten()
+        .chain(join_authorised_server(version, event));
+    for server in needed {
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    servers
+}
+
+/// Checks the signatures of an event and its content hash.
+///
+/// `key` looks up the public key of a server (first argument) by its signing key identifier (second). It must not
+/// return keys that were expired at the event's `origin_server_ts` if
+/// [`RoomVersion::enforce_key_validity`] is set. Unknown keys are skipped, as is that of a policy server.
+///
+/// # Errors
+///
+/// If a required signature is missing or wrong: the event must be dropped.
+pub fn verify_event(
+    version: &RoomVersion,
+    event: &Map,
+    key: impl Fn(&str, &str) -> Option<PublicKey>,
+) -> Result<Verified, SignatureError> {
+    let signed = signed_json(version, event);
+    let signed_by =
+        |server: &str| verify_signatures(event, &signed, server, |key_id| key(server, key_id));
+    for server in required_servers(version, event).ok_or(SignatureError::NoServer)? {
+        signed_by(server)?;
+    }
+    Ok(Verified {
+        content_hash: content_hash_matches(event),
+        join_authorised: join_authorised_server(version, event)
+            .is_none_or(|server| signed_by(server).is_ok()),
+    })
+}
+
+/// The servers that must have signed an event, or `None` if one cannot be told.
+fn required_servers<'a>(version: &RoomVersion, event: &'a Map) -> Option<Vec<&'a str>> {
+    let server_in = |field| {
+        event
+            .get(field)
+            .and_then(Value::as_str)
+            .and_then(server_name)
+    };
+    let mut servers = Vec::with_capacity(2);
+    if !is_third_party_invite(event) {
+        servers.push(server_in("sender")?);
+    }
+    if version.event_id_in_event() {
+        let server = server_in("event_id")?;
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    Some(servers)
+}
+
+/// Whether the event is an invite that redeems an `m.room.third_party_invite`.
+fn is_third_party_invite(event: &Map) -> bool {
+    event.get("type").and_then(Value::as_str) == Some("m.room.member")
+        && event.get("content").is_some_and(|content| {
+            content.get("membership").and_then(Value::as_str) == Some("invite")
+                && content
+                    .get("third_party_invite")
+                    .is_some_and(Value::is_object)
+        })
+}
+
+/// The server that the authorization rules want the signature of, beyond those that every event needs.
+fn join_authorised_server<'a>(version: &RoomVersion, event: &'a Map) -> Option<&'a str> {
+    if !version.restricted_joins || event.get("type")?.as_str()? != "m.room.member" {
+        return None;
+    }
+    let user = event
+        .get("content")?
+        .get("join_authorised_via_users_server")?;
+    // What is not a user id was signed by nobody: the empty server name has no signatures.
+    Some(user.as_str().and_then(server_name).unwrap_or_default())
+}
+
+/// The canonical JSON of an object without `signatures` and `unsigned`.
+pub(crate) fn json_to_sign(object: &Map) -> Result<String, CanonicalJsonError> {
+    let fields = || {
+        object
+            .iter()
+            .map(|(key, value)| (key.as_str(), value))
+            .filter(|(key, _)| !matches!(*key, "signatures" | "unsigned"))
+    };
+    fields().try_for_each(|(_, value)| canonical_json::check_value(value))?;
+    Ok(fields_to_canonical_lenient(fields()))
+}
+
+fn add_signature(object: &mut Map, server: &str, key: &KeyPair, signed: &str) {
+    let mut signatures = take_object(object, "signatures");
+    let mut signatures_of_server = take_object(&mut signatures, server);
+    signatures_of_server.insert(key.key_id.clone(), key.sign(signed.as_bytes()).into());
+    signatures.insert(server.to_owned(), signatures_of_server.into());
+    object.insert("signatures".to_owned(), signatures.into());
+}
+
+/// Takes the object at `key` out; an empty one, if there is none.
+fn take_object(parent: &mut Map, key: &str) -> Map {
+    match parent.remove(key) {
+        Some(Value::Object(object)) => object,
+        _ => Map::new(),
+    }
+}
+
+fn verify_signatures(
+    object: &Map,
+    signed: &str,
+    server: &str,
+    key: impl Fn(&str) -> Option<PublicKey>,
+) -> Result<(), SignatureError> {
+    let signatures = object
+        .get("signatures")
+        .and_then(|signatures| signatures.get(server))
+        .and_then(Value::as_object);
+    let mut known_algorithm = signatures
+        .into_iter()
+        .flatten()
+        .filter(|(key_id, _)| key_id.starts_with(ALGORITHM_PREFIX))
+        .peekable();
+    if known_algorithm.peek().is_none() {
+        return Err(SignatureError::NotSigned {
+            server: server.to_owned(),
+        });
+    }
+    let mut verified = false;
+    for (key_id, signature) in known_algorithm {
+        let Some(key) = key(key_id) else { continue };
+        let right = signature
+            .as_str()
+            .is_some_and(|signature| key.verifies(signed.as_bytes(), signature));
+        if !right {
+            return Err(SignatureError::Wrong {
+                server: server.to_owned(),
+                key_id: key_id.clone(),
+            });
+        }
+        verified = true;
+    }
+    if verified {
+        Ok(())
+    } else {
+        Err(SignatureError::NoKnownKey {
+            server: server.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
