@@ -1,0 +1,25 @@
+# Each target is a script in scripts/; the scripts say what they install, and why, before they do.
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build, then serve on http://localhost:8008 with an embedded PostgreSQL
+	@scripts/run
+
+build: ## build the server and the extension (development profile)
+	@scripts/build dev
+
+test: ## formatting, clippy, and every test
+	@scripts/test
+
+lint: ## formatting and clippy only
+	@scripts/lint
+
+bench: ## measure speed and memory (takes minutes)
+	@scripts/bench
+
+clean: ## remove what was built in the checkout; data and caches outside it stay
+	@scripts/clean

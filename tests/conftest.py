@@ -1,0 +1,121 @@
+"""Fixtures: one throw-away PostgreSQL for the session, databases, and nodes.
+
+Ordinary tests take `nodes` (two nodes on one database, shared by all, so use fresh users and rooms) or `node`
+(the first of them). Tests that break things, or that look at the whole database, take `database` and
+`start_nodes`, which are theirs alone."""
+
+import pytest
+
+from harness.cluster import Cluster
+from harness.node import TROUBLE, Node
+
+ALL_NODES: list[Node] = []
+
+
+@pytest.fixture(scope="session")
+def shared_cluster():
+    cluster = Cluster()
+    try:
+        cluster.start()
+        cluster.make_template()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def cluster(shared_cluster) -> Cluster:
+    return shared_cluster
+
+
+@pytest.fixture
+def own_cluster():
+    """A cluster for this test alone, to be stopped and started at will."""
+    cluster = Cluster()
+    try:
+        cluster.start()
+        cluster.make_template()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def database(shared_cluster):
+    """A migrated database for this test alone."""
+    database = shared_cluster.create_database()
+    yield database
+    database.drop()
+
+
+@pytest.fixture(scope="session")
+def shared_database(shared_cluster):
+    """The database behind `nodes`."""
+    return shared_cluster.create_database()
+
+
+@pytest.fixture(scope="session")
+def shared_nodes(shared_database):
+    with Started() as started:
+        yield [started(shared_database, name) for name in ("first", "second")]
+
+
+@pytest.fixture
+def nodes(shared_nodes) -> list[Node]:
+    """Two nodes on one database, shared by all tests."""
+    return shared_nodes
+
+
+@pytest.fixture
+def node(shared_nodes) -> Node:
+    """A node shared by all tests."""
+    return shared_nodes[0]
+
+
+@pytest.fixture
+def start_nodes():
+    """A function: start_nodes(database, count=1, **environment) gives nodes for this test alone."""
+    with Started() as started:
+        yield lambda database, count=1, **settings: [started(database, f"node{n}", **settings) for n in range(count)]
+
+
+class Started:
+    """Starts nodes, and stops them at the end."""
+
+    def __enter__(self):
+        self.nodes: list[Node] = []
+        return self
+
+    def __call__(self, database, name, **settings) -> Node:
+        node = Node(database, database.cluster.folder.path, name, **settings)
+        self.nodes.append(node)
+        ALL_NODES.append(node)
+        return node.start()
+
+    def __exit__(self, *_):
+        for node in self.nodes:
+            ALL_NODES.remove(node)
+            if node.running():
+                node.stop()
+
+
+@pytest.fixture(autouse=True)
+def logs(request):
+    """No test may leave a panic or a 500 in a node's log, or a crash in the database's."""
+    yield
+    text = {node: node.new_log() for node in ALL_NODES}
+    request.node.logs = "\n".join(f"{node.log.name}:\n{new}" for node, new in text.items() if new)
+    if request.node.get_closest_marker("allow_errors") is None:
+        for node, new in text.items():
+            trouble = [line for line in new.splitlines() if TROUBLE.search(line)]
+            assert not trouble, f"{node.log.name} shows:\n" + "\n".join(trouble)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Adds the end of the nodes' logs to the report of a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        text = "".join(node.new_log() for node in ALL_NODES) + getattr(item, "logs", "")
+        report.sections.append(("logs of the nodes", text[-20000:]))
