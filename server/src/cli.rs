@@ -1,0 +1,58 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The API node of Matriarch, a Matrix homeserver in PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "matriarch", version, about)]
+pub struct Cli {
+    /// The configuration, TOML. Every key can also be set by environment: `a.b` is `MATRIARCH_A__B`.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the Matrix API.
+    Serve,
+    /// Create or update the extension and the tables.
+    Migrate,
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Manage accounts.
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration can be used, and if not, which key is wrong and why.
+    Check,
+    /// Print the configuration with all defaults, and without secrets.
+    Show,
+}
+
+/// What to do with an account.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Create an account. The password is read from standard input.
+    Create(UserName),
+    /// Set an account's password, read from standard input, and log out its devices.
+    Passwd(UserName),
+    /// Deactivate an account for good.
+    Deactivate(UserName),
+}
+
+/// Whose account.
+#[derive(Debug, Args)]
+pub struct UserName {
+    /// The part between `@` and `:`, or a whole user id of this server.
+    pub user: String,
+}

@@ -1,0 +1,42 @@
+//! Client-Server API, "Capabilities negotiation".
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use serde_json::{Map, json};
+
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes};
+use crate::state::AppState;
+
+/// The function authenticates; its answer is of use only when it refuses.
+const AUTHENTICATE: &str = "select status, body, wake_rooms, wake_users from matriarch.whoami($1)";
+
+const ROOM_VERSIONS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
+const DEFAULT_ROOM_VERSION: &str = "12";
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new().client_v3("/capabilities", get(capabilities))
+}
+
+/// `GET /_matrix/client/v3/capabilities`
+async fn capabilities(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+    let response = app.call(AUTHENTICATE, &[&token.hash()]).await?;
+    if response.status != StatusCode::OK {
+        return Ok(response);
+    }
+    let available: Map<_, _> =
+        ROOM_VERSIONS.iter().map(|version| ((*version).to_owned(), "stable".into())).collect();
+    let body = json!({ "capabilities": {
+        "m.change_password": { "enabled": true },
+        "m.room_versions": { "default": DEFAULT_ROOM_VERSION, "available": available },
+        "m.set_displayname": { "enabled": true },
+        "m.set_avatar_url": { "enabled": true },
+        "m.3pid_changes": { "enabled": false },
+        "m.get_login_token": { "enabled": false },
+    }});
+    Ok(MatrixResponse { body: body.to_string(), ..response })
+}

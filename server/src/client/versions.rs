@@ -1,0 +1,36 @@
+//! Client-Server API, "API Versions".
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use serde_json::json;
+
+use crate::http::json_response;
+use crate::state::AppState;
+
+/// Releases of the specification whose endpoints clients find here. Clients change their ways by this list, so a
+/// release is added when what it brought is there: v1.3 needs relations, v1.6 `timestamp_to_event`, v1.11 media.
+const VERSIONS: &[&str] =
+    &["r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1", "v1.1", "v1.2"];
+
+/// Parts of later releases that are there.
+const FEATURES: &[&str] = &[
+    // Private read receipts
+    "org.matrix.msc2285.stable",
+    // Threaded receipts, and unread counts of threads
+    "org.matrix.msc3771",
+    "org.matrix.msc3773",
+];
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new().route("/_matrix/client/versions", get(versions))
+}
+
+/// `GET /_matrix/client/versions`
+async fn versions() -> Response {
+    let features: serde_json::Map<_, _> =
+        FEATURES.iter().map(|name| ((*name).to_owned(), true.into())).collect();
+    json_response(StatusCode::OK, json!({ "versions": VERSIONS, "unstable_features": features }).to_string())
+}

@@ -1,0 +1,303 @@
+//! The configuration: one TOML file, every key also by environment.
+//!
+//! A key `a.b` is read from `[a] b = …` in the file and from `MATRIARCH_A__B`, which wins. An environment value is
+//! read as TOML where it looks like it (`8`, `true`, `[{address = "::1", port = 8008}]`), and as text otherwise; a
+//! text of digits alone needs quotes (`'"1234"'`). Unknown keys are errors. Everything is checked at start, so
+//! that a node which runs has a sound configuration.
+
+mod database;
+mod listener;
+mod registration;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::{Deserialize, Serialize};
+
+pub use database::{Database, Embedded};
+pub use listener::{Api, Listener, Tls};
+pub use registration::{Registration, RegistrationMode};
+
+/// A text that must not be seen in logs or in `matriarch config show`.
+#[derive(Clone, Deserialize, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself. Name it where it is used, and never log it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(hidden)")
+    }
+}
+
+/// What a node knows about itself. Everything else is in the database.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The name after the colon in user ids and aliases. It can never change. Default: `localhost` with the embedded
+    /// database, required otherwise.
+    pub server_name: String,
+    /// The URL under which clients reach this server, answered by `/.well-known/matrix/client`.
+    pub public_base_url: Option<String>,
+    /// Where the node listens. Default: 127.0.0.1:8008 with every API.
+    pub listeners: Vec<Listener>,
+    /// The database. Without a URL, the node runs a private PostgreSQL of its own.
+    pub database: Database,
+    /// The private PostgreSQL.
+    pub embedded: Embedded,
+    /// Where the private PostgreSQL keeps its data. Default: `/var/lib/matriarch` for root,
+    /// `$XDG_DATA_HOME/matriarch` or `~/.local/share/matriarch` for others.
+    pub data_dir: PathBuf,
+    /// Who may make an account.
+    pub registration: Registration,
+    /// Bounds on what one client may ask for.
+    pub limits: Limits,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Aids for tests and for the curious. Off in production.
+    pub debug: Debug,
+}
+
+/// Bounds on requests. Sizes are bytes, durations seconds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest request body; a larger one is answered 413 `M_TOO_LARGE`. Default: 1 MiB.
+    pub max_body_size: usize,
+    /// The longest that a sync waits, whatever the client asks for. Default: 300 s.
+    pub max_sync_timeout: u64,
+    /// How long requests may go on after SIGTERM. Default: 30 s.
+    pub shutdown_grace: u64,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` for people, `json` for machines.
+    pub format: LogFormat,
+    /// A level or a list of `target=level`, as `tracing-subscriber` reads them. Default: `info`. Every request is
+    /// logged by `matriarch::http=debug`.
+    pub level: String,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Aids for tests.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Debug {
+    /// Answer how many database statements the request took, in the header `x-matriarch-db-statements`.
+    pub statements_header: bool,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file named on the command line is not there.
+    #[error("configuration file {0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// A value that is not of its key's form, or a key that does not exist.
+    #[error("configuration: {0}")]
+    Form(String),
+    /// A value of the right form that makes no sense.
+    #[error("configuration key `{key}`: {reason}")]
+    Value { key: String, reason: String },
+}
+
+impl ConfigError {
+    fn value(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Value { key: key.into(), reason: reason.into() }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server_name: String::new(),
+            public_base_url: None,
+            listeners: Vec::new(),
+            database: Database::default(),
+            embedded: Embedded::default(),
+            data_dir: default_data_dir(),
+            registration: Registration::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+            debug: Debug::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_body_size: 1024 * 1024, max_sync_timeout: 300, shutdown_grace: 30 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Config {
+    /// Reads `file` if one is given, then the environment, fills in the defaults and checks the whole.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut figment = Figment::new();
+        if let Some(file) = file {
+            // figment takes a missing file for an empty one.
+            std::fs::metadata(file).map_err(|error| ConfigError::File(file.to_owned(), error))?;
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        Self::from_figment(&figment.merge(Env::prefixed("MATRIARCH_").split("__").ignore(&["config"])))
+    }
+
+    fn from_figment(figment: &Figment) -> Result<Self, ConfigError> {
+        let mut config: Self = figment.extract().map_err(|errors| ConfigError::Form(describe(errors)))?;
+        config.fill_in()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether the node runs its own PostgreSQL.
+    pub fn is_embedded(&self) -> bool {
+        self.database.url.is_none()
+    }
+
+    /// Sets what depends on other keys.
+    fn fill_in(&mut self) -> Result<(), ConfigError> {
+        let all_default = self.is_embedded() && self.server_name.is_empty();
+        if self.server_name.is_empty() {
+            if !self.is_embedded() {
+                return Err(ConfigError::value(
+                    "server_name",
+                    "must be set when `database.url` is (the name after the colon in user ids; it can never change)",
+                ));
+            }
+            "localhost".clone_into(&mut self.server_name);
+        }
+        if self.listeners.is_empty() {
+            self.listeners.push(Listener::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8008, Api::ALL.to_vec()));
+        }
+        let loopback = self.listeners.iter().all(|listener| listener.address.is_loopback());
+        let local = all_default && loopback;
+        if self.registration.mode.is_none() {
+            let mode = if local { RegistrationMode::Open } else { RegistrationMode::Off };
+            self.registration.mode = Some(mode);
+        }
+        if self.public_base_url.is_none() && local {
+            self.public_base_url = Some(format!("http://localhost:{}", self.listeners[0].port));
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_server_name(&self.server_name).map_err(|reason| ConfigError::value("server_name", reason))?;
+        if let Some(url) = &self.public_base_url
+            && !(url.starts_with("https://") || url.starts_with("http://"))
+        {
+            return Err(ConfigError::value("public_base_url", "must begin with https:// or http://"));
+        }
+        for (index, listener) in self.listeners.iter().enumerate() {
+            listener.check(index)?;
+        }
+        self.database.check()?;
+        self.embedded.check(self.is_embedded())?;
+        self.registration.check()?;
+        if self.limits.max_body_size < 65_536 {
+            return Err(ConfigError::value(
+                "limits.max_body_size",
+                "must be at least 65536, the size of an event",
+            ));
+        }
+        if self.limits.max_sync_timeout == 0 {
+            return Err(ConfigError::value("limits.max_sync_timeout", "must be at least 1 second"));
+        }
+        tracing_subscriber::EnvFilter::try_new(&self.log.level)
+            .map_err(|error| ConfigError::value("log.level", error.to_string()))?;
+        Ok(())
+    }
+}
+
+/// Says each error with its key, without figment's profile names.
+fn describe(errors: figment::Error) -> String {
+    let describe_one = |error: figment::Error| {
+        let mut key = error.path.join(".");
+        let kind = error.kind.to_string();
+        if let figment::error::Kind::UnknownField(name, _) = &error.kind
+            && !key.ends_with(name.as_str())
+        {
+            key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+        }
+        let source = error.metadata.as_ref().map(|metadata| match &metadata.source {
+            Some(figment::Source::File(path)) => path.display().to_string(),
+            _ => metadata.name.to_string(),
+        });
+        match source {
+            Some(source) => format!("key `{key}`: {kind} (in {source})"),
+            None if key.is_empty() => kind,
+            None => format!("key `{key}`: {kind}"),
+        }
+    };
+    errors.into_iter().map(describe_one).collect::<Vec<_>>().join("; ")
+}
+
+/// Checks a server name by the grammar of the appendices: a DNS name or an IP literal, with an optional port.
+fn check_server_name(name: &str) -> Result<(), String> {
+    let (host, port) = match name.strip_prefix('[') {
+        Some(rest) => {
+            let (address, after) = rest.split_once(']').ok_or("has `[` without `]`")?;
+            address
+                .parse::<std::net::Ipv6Addr>()
+                .map_err(|_| "has brackets around what is no IPv6 address")?;
+            ("", after)
+        }
+        None => name.split_once(':').map_or((name, ""), |(host, _)| (host, &name[host.len()..])),
+    };
+    let dns = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    if !name.starts_with('[') && (host.is_empty() || !host.chars().all(dns)) {
+        return Err("must be a DNS name or an IP address, with an optional port".to_owned());
+    }
+    match port.strip_prefix(':') {
+        None if port.is_empty() => {}
+        Some(digits) if (1..=5).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) => {}
+        _ => return Err("has a port that is not 1 to 5 digits".to_owned()),
+    }
+    // A user id has at most 255 bytes, and needs room for a localpart.
+    if name.len() > 230 {
+        return Err("is longer than 230 bytes".to_owned());
+    }
+    Ok(())
+}
+
+fn default_data_dir() -> PathBuf {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    if crate::process::is_root() {
+        return PathBuf::from("/var/lib/matriarch");
+    }
+    let base =
+        std::env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()).map(PathBuf::from).or_else(home);
+    base.map_or_else(|| PathBuf::from("matriarch-data"), |base| base.join("matriarch"))
+}

@@ -1,0 +1,93 @@
+//! `[database]` and `[embedded]`: which PostgreSQL, and how many connections.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Secret};
+
+/// How the node reaches its database.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `postgres://matriarch_api:…@host/database`, or a libpq `key=value` string. Absent: the private PostgreSQL.
+    pub url: Option<Secret>,
+    /// The connection that listens for wake-ups, when `url` leads through a pooler that cannot `LISTEN`.
+    /// Default: `url`.
+    pub listen_url: Option<Secret>,
+    /// The connection that migrates on start: a superuser, or a member of `matriarch_owner` once the extension is
+    /// there. Absent: `serve` does not migrate, and says what to run when the schema is old.
+    pub migrate_url: Option<Secret>,
+    /// The most connections that the node opens for requests. Default: 16.
+    pub pool_size: usize,
+    /// How long a request waits for a free connection before it is answered 503, in seconds. Default: 10.
+    pub pool_timeout: u64,
+    /// How long connecting may take, in seconds. Default: 5.
+    pub connect_timeout: u64,
+}
+
+/// The private PostgreSQL that the node runs when `database.url` is absent.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Embedded {
+    /// The folder of `postgres` and `initdb`. Default: what `pg_config --bindir` says, else the newest version under
+    /// `/usr/lib/postgresql`.
+    pub bin_dir: Option<PathBuf>,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: None,
+            listen_url: None,
+            migrate_url: None,
+            pool_size: 16,
+            pool_timeout: 10,
+            connect_timeout: 5,
+        }
+    }
+}
+
+impl Database {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let urls = [("url", &self.url), ("listen_url", &self.listen_url), ("migrate_url", &self.migrate_url)];
+        for (key, url) in urls {
+            let Some(url) = url else { continue };
+            if key != "url" && self.url.is_none() {
+                return Err(ConfigError::value(
+                    format!("database.{key}"),
+                    "is of no use without `database.url`",
+                ));
+            }
+            url.reveal()
+                .parse::<tokio_postgres::Config>()
+                .map_err(|error| ConfigError::value(format!("database.{key}"), reason(&error)))?;
+        }
+        for (key, value) in [("pool_timeout", self.pool_timeout), ("connect_timeout", self.connect_timeout)] {
+            if value == 0 {
+                return Err(ConfigError::value(format!("database.{key}"), "must be at least 1 second"));
+            }
+        }
+        if self.pool_size == 0 {
+            return Err(ConfigError::value("database.pool_size", "must be at least 1"));
+        }
+        Ok(())
+    }
+}
+
+impl Embedded {
+    pub(super) fn check(&self, in_use: bool) -> Result<(), ConfigError> {
+        match &self.bin_dir {
+            Some(dir) if in_use && !dir.join("postgres").is_file() => Err(ConfigError::value(
+                "embedded.bin_dir",
+                format!("there is no `postgres` program in {}", dir.display()),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The parser's reason, which does not repeat the URL.
+fn reason(error: &tokio_postgres::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}

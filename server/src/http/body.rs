@@ -1,0 +1,81 @@
+//! JSON bodies. Client-Server API, "API Standards": a `Content-Type` is not demanded.
+//!
+//! What is no JSON is `M_NOT_JSON`; JSON that is not an object, lacks a key or has one of the wrong type is
+//! `M_BAD_JSON` or `M_MISSING_PARAM`. The body was read whole by a layer before, so that no connection is closed under
+//! a client that still sends.
+
+use axum::extract::{FromRequest, Request};
+use http_body_util::BodyExt;
+use matriarch_rules::json::{JsonError, parse_object};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::params::missing_field;
+use crate::error::ApiError;
+
+/// The request's body, deserialized. `T` is a struct, or `serde_json::Map` for any object.
+#[derive(Clone, Debug)]
+pub struct JsonBody<T>(pub T);
+
+/// As [`JsonBody`], where clients are known to send nothing at all for `{}`.
+#[derive(Clone, Debug)]
+pub struct JsonBodyOrEmpty<T>(pub T);
+
+/// The text of a body that is a sound JSON object, to hand on to SQL as it stands.
+#[derive(Clone, Debug)]
+pub struct RawJsonBody(pub String);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        parse(&text(request).await?).map(Self)
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBodyOrEmpty<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let text = text(request).await?;
+        parse(if text.trim().is_empty() { "{}" } else { &text }).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequest<S> for RawJsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let text = text(request).await?;
+        parse_object(&text).map_err(refuse)?;
+        Ok(Self(text))
+    }
+}
+
+async fn text(request: Request) -> Result<String, ApiError> {
+    let bytes = request
+        .into_body()
+        .collect()
+        .await
+        .map_err(|_| ApiError::not_json("The body did not arrive whole"))?;
+    String::from_utf8(bytes.to_bytes().into()).map_err(|_| ApiError::not_json("The body is not valid UTF-8"))
+}
+
+/// Parses a JSON object into `T`.
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+    let object = parse_object(text).map_err(refuse)?;
+    serde_json::from_value(Value::Object(object)).map_err(|error| {
+        let reason = error.to_string();
+        match missing_field(&reason) {
+            Some(name) => ApiError::missing_param(name),
+            None => ApiError::bad_json(reason),
+        }
+    })
+}
+
+fn refuse(error: JsonError) -> ApiError {
+    match error {
+        JsonError::NotJson(_) => ApiError::not_json(error.to_string()),
+        _ => ApiError::bad_json(error.to_string()),
+    }
+}

@@ -1,0 +1,154 @@
+//! The layers around every handler: request id, log span, metrics, statement count, panics, whole bodies.
+
+use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use tracing::{Instrument, debug, error, field, info_span, warn};
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const STATEMENTS: HeaderName = HeaderName::from_static("x-matriarch-db-statements");
+
+/// Bodies over the limit are read on and thrown away up to this many times the limit, so that the client, which still
+/// sends, sees the answer and not a closed connection.
+const DRAINED_LIMITS: usize = 16;
+
+tokio::task_local! {
+    static STATEMENT_COUNT: Cell<u32>;
+}
+
+/// Adds to the statements of the current request; outside of one it does nothing.
+pub fn count_statements(count: u32) {
+    // Background work has no counter, and needs none.
+    let _ = STATEMENT_COUNT.try_with(|counter| counter.set(counter.get() + count));
+}
+
+/// Runs `work` with a counter of its own, and tells how many statements it took.
+pub async fn with_statement_counter<T>(work: impl Future<Output = T>) -> (T, u32) {
+    let counted = async {
+        let output = work.await;
+        (output, STATEMENT_COUNT.with(Cell::get))
+    };
+    STATEMENT_COUNT.scope(Cell::new(0), counted).await
+}
+
+/// Names the user in the log lines of the current request.
+pub fn log_user(user: &str) {
+    tracing::Span::current().record("user", user);
+}
+
+/// The request's id, in its answer and its log lines.
+#[derive(Clone, Debug)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Takes over the id that a proxy gave if it is short and plain, else makes one.
+    fn of(request: &Request) -> Self {
+        let plain = |value: &&HeaderValue| {
+            !value.is_empty() && value.len() <= 128 && value.as_bytes().iter().all(u8::is_ascii_graphic)
+        };
+        let made = || {
+            let id = format!("{:016x}", rand::random::<u64>());
+            // Sixteen hexadecimal digits are a sound header value.
+            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+        };
+        Self(request.headers().get(REQUEST_ID).filter(plain).cloned().unwrap_or_else(made))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// Opens the request's span, and writes log line, metrics and headers when it is answered.
+pub async fn observe(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::of(&request);
+    let method = request.method().clone();
+    let endpoint = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
+    let span = info_span!("request", id = id.as_str(), %method, endpoint, user = field::Empty);
+    request.extensions_mut().insert(id.clone());
+
+    let (mut response, statements) = with_statement_counter(next.run(request)).instrument(span.clone()).await;
+
+    let status = response.status();
+    let elapsed = started.elapsed();
+    crate::metrics::request(method.as_str(), &endpoint, status.as_u16(), elapsed, statements);
+    span.in_scope(|| {
+        let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
+        if status.is_server_error() {
+            warn!(status = status.as_u16(), elapsed_ms, statements, "request failed");
+        } else {
+            debug!(status = status.as_u16(), elapsed_ms, statements, "request answered");
+        }
+    });
+    response.headers_mut().insert(REQUEST_ID, id.0);
+    if app.config.debug.statements_header {
+        response.headers_mut().insert(STATEMENTS, HeaderValue::from(statements));
+    }
+    response
+}
+
+/// Turns a panic, which is a bug, into a 500 of the usual form.
+pub async fn catch_panic(request: Request, next: Next) -> Response {
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            error!("a handler panicked");
+            ApiError::internal().into_response()
+        }
+    }
+}
+
+/// Reads the whole body before the handler runs, up to `limits.max_body_size`.
+///
+/// A handler may refuse a request without looking at its body; were the body then unread, the connection would be
+/// closed under the client.
+pub async fn buffer_body(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match read_body(body, app.config.limits.max_body_size).await {
+        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        Err(refusal) => refusal,
+    }
+}
+
+async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Response> {
+    let mut bytes = Vec::new();
+    let mut length = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            // Nobody is there to read the answer.
+            return Err(StatusCode::BAD_REQUEST.into_response());
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length <= limit {
+            bytes.extend_from_slice(&data);
+        } else {
+            bytes = Vec::new();
+        }
+        if length > limit.saturating_mul(DRAINED_LIMITS) {
+            break;
+        }
+    }
+    if length > limit {
+        let mut response = ApiError::too_large().into_response();
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return Err(response);
+    }
+    Ok(bytes.into())
+}

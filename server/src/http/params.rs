@@ -1,0 +1,108 @@
+//! Path and query parameters, percent-decoded and fit for SQL.
+//!
+//! PostgreSQL's `text` holds neither invalid UTF-8 nor U+0000, and no Matrix identifier has them: both are refused
+//! here, once, so that no handler can pass them on.
+
+use std::borrow::Cow;
+
+use axum::extract::{FromRequestParts, Path as AxumPath, Query as AxumQuery, RawPathParams};
+use axum::http::request::Parts;
+use percent_encoding::percent_decode;
+use serde::de::DeserializeOwned;
+
+use crate::error::ApiError;
+
+/// The parameters of the path, as axum's `Path`: one value, a tuple, or a struct.
+#[derive(Clone, Debug)]
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let refuse = || ApiError::invalid_param("A path parameter is not valid UTF-8, or of the wrong form");
+        let raw = RawPathParams::from_request_parts(parts, state).await.map_err(|_| refuse())?;
+        if raw.iter().any(|(_, value)| value.contains('\0')) {
+            return Err(ApiError::invalid_param("A path parameter holds a NUL character"));
+        }
+        let AxumPath(value) = AxumPath::from_request_parts(parts, state).await.map_err(|_| refuse())?;
+        Ok(Self(value))
+    }
+}
+
+/// The parameters of the query, as axum's `Query`: a struct. A parameter that is given twice, or of the wrong form,
+/// is 400 `M_INVALID_PARAM`. Declare required parameters as `Option` and end with [`ApiError::missing_param`], or
+/// leave them plain: a missing one is `M_MISSING_PARAM` either way.
+#[derive(Clone, Debug)]
+pub struct Query<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        query_pairs(parts)?;
+        let AxumQuery(value) = AxumQuery::try_from_uri(&parts.uri).map_err(|rejection| {
+            // The deserializer's own sentence, behind axum's.
+            let reason = std::error::Error::source(&rejection).map_or_else(String::new, ToString::to_string);
+            match missing_field(&reason) {
+                Some(name) => ApiError::missing_param(name),
+                None => ApiError::invalid_param(format!("Bad query parameter: {reason}")),
+            }
+        })?;
+        Ok(Self(value))
+    }
+}
+
+/// The parameters of the query in order, for those that may be repeated (`via`, `server_name`).
+#[derive(Clone, Debug)]
+pub struct QueryPairs(pub Vec<(String, String)>);
+
+impl QueryPairs {
+    /// Every value of `name`.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The first value of `name`.
+    pub fn first(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for QueryPairs {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        query_pairs(parts).map(Self)
+    }
+}
+
+/// Decodes the query by the rules of HTML forms, strictly.
+pub(super) fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>, ApiError> {
+    let query = parts.uri.query().unwrap_or_default();
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+fn decode(encoded: &str) -> Result<String, ApiError> {
+    let spaced =
+        if encoded.contains('+') { Cow::Owned(encoded.replace('+', " ")) } else { Cow::Borrowed(encoded) };
+    let decoded = percent_decode(spaced.as_bytes())
+        .decode_utf8()
+        .map_err(|_| ApiError::invalid_param("A query parameter is not valid UTF-8"))?;
+    if decoded.contains('\0') {
+        return Err(ApiError::invalid_param("A query parameter holds a NUL character"));
+    }
+    Ok(decoded.into_owned())
+}
+
+/// The name in serde's sentence for a required field that is not there. serde offers it in no other form.
+pub(super) fn missing_field(reason: &str) -> Option<&str> {
+    reason.strip_prefix("missing field `")?.split_once('`').map(|(name, _)| name)
+}

@@ -1,0 +1,55 @@
+//! How routes are registered, and what surrounds them.
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::MethodRouter;
+
+use super::{context, cors};
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// Registers client-server endpoints under the prefixes that clients use.
+///
+/// A path parameter matches one non-empty segment, percent-decoded afterwards (`%2F` stays inside its segment). So an
+/// endpoint whose last parameter may be empty, such as the state key, registers the path without it as well, with
+/// and without the last slash.
+pub trait ClientRoutes: Sized {
+    /// `path` under `/_matrix/client/v3` and, for older clients, `/_matrix/client/r0`.
+    #[must_use]
+    fn client_v3(self, path: &str, endpoint: MethodRouter<AppState>) -> Self;
+
+    /// `path` under `/_matrix/client/v1`.
+    #[must_use]
+    fn client_v1(self, path: &str, endpoint: MethodRouter<AppState>) -> Self;
+
+    /// `path` under `/_matrix/client/unstable`, for what clients used before it became stable.
+    #[must_use]
+    fn client_unstable(self, path: &str, endpoint: MethodRouter<AppState>) -> Self;
+}
+
+impl ClientRoutes for Router<AppState> {
+    fn client_v3(self, path: &str, endpoint: MethodRouter<AppState>) -> Self {
+        self.route(&format!("/_matrix/client/v3{path}"), endpoint.clone())
+            .route(&format!("/_matrix/client/r0{path}"), endpoint)
+    }
+
+    fn client_v1(self, path: &str, endpoint: MethodRouter<AppState>) -> Self {
+        self.route(&format!("/_matrix/client/v1{path}"), endpoint)
+    }
+
+    fn client_unstable(self, path: &str, endpoint: MethodRouter<AppState>) -> Self {
+        self.route(&format!("/_matrix/client/unstable{path}"), endpoint)
+    }
+}
+
+/// Puts the layers and the answers to unknown requests around `router`. The last layer is the outermost.
+pub fn finish(router: Router<AppState>, app: AppState) -> Router {
+    router
+        .fallback(|| async { ApiError::unrecognized() })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(from_fn_with_state(app.clone(), context::buffer_body))
+        .layer(from_fn(context::catch_panic))
+        .layer(from_fn_with_state(app.clone(), context::observe))
+        .layer(from_fn(cors::cors))
+        .with_state(app)
+}

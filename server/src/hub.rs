@@ -1,0 +1,167 @@
+//! Who waits for what, and who has news: the wake-ups of long polls.
+//!
+//! A sync that found nothing waits here. Every write names the rooms and users that have news once it has committed:
+//! [`Hub::wake`] wakes this node's waiters at once, and other nodes hear of it by `NOTIFY` ([`announce`]) or, should
+//! that be lost, by looking at the newest events once a second ([`poll`]). A wake-up carries no content: the sync asks
+//! the database again, so a needless one costs a statement and a repeated one nothing.
+//!
+//! The race between "nothing new" and "now I wait" is closed by marks: take [`Hub::mark`] before asking the database,
+//! and [`Hub::wait`] returns at once if anything that concerns the waiter was woken since.
+
+mod announce;
+mod board;
+mod payload;
+mod poll;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
+
+pub use announce::announce;
+use board::Board;
+pub use board::Mark;
+pub use poll::poll;
+
+/// A room or user that has news, by its numeric id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// A `room_nid`.
+    Room(i64),
+    /// A `user_nid`.
+    User(i64),
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// Something may have changed: ask the database.
+    News,
+    /// The deadline passed.
+    Timeout,
+    /// The node shuts down: answer with what there is.
+    Shutdown,
+}
+
+/// Where a wake-up came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Local,
+    Notify,
+    Poll,
+}
+
+/// The waiting syncs of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    board: Mutex<Board>,
+    /// What other nodes have yet to be told.
+    outbox: Mutex<BTreeSet<Topic>>,
+    outbox_filled: Notify,
+    draining: watch::Sender<bool>,
+}
+
+impl Hub {
+    /// A hub on which nobody waits.
+    pub fn new() -> Self {
+        let shared = Shared {
+            board: Mutex::new(Board::new()),
+            outbox: Mutex::new(BTreeSet::new()),
+            outbox_filled: Notify::new(),
+            draining: watch::Sender::new(false),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The place in the stream of wake-ups before a question to the database.
+    pub fn mark(&self) -> Mark {
+        self.board().mark()
+    }
+
+    /// Waits until `user_nid` or one of `rooms` has news since `mark`, or `deadline`.
+    pub async fn wait(&self, mark: Mark, user_nid: i64, rooms: &[i64], deadline: Instant) -> Woken {
+        let mut draining = self.shared.draining.subscribe();
+        if *draining.borrow() {
+            return Woken::Shutdown;
+        }
+        let Some((waiter, news)) = self.register(mark, user_nid, rooms) else { return Woken::News };
+        let woken = tokio::select! {
+            _ = news => Woken::News,
+            () = tokio::time::sleep_until(deadline) => Woken::Timeout,
+            _ = draining.wait_for(|draining| *draining) => Woken::Shutdown,
+        };
+        drop(waiter);
+        woken
+    }
+
+    /// Wakes whoever waits for these rooms and users, here and on other nodes. Call it after the commit.
+    pub fn wake(&self, rooms: &[i64], users: &[i64]) {
+        let topics: Vec<_> =
+            rooms.iter().copied().map(Topic::Room).chain(users.iter().copied().map(Topic::User)).collect();
+        if topics.is_empty() {
+            return;
+        }
+        self.wake_here(&topics, Source::Local);
+        lock(&self.shared.outbox).extend(topics);
+        self.shared.outbox_filled.notify_one();
+    }
+
+    /// Ends all waits, now and later: the node shuts down.
+    pub fn drain(&self) {
+        self.shared.draining.send_replace(true);
+    }
+
+    /// Whether [`Hub::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        *self.shared.draining.borrow()
+    }
+
+    fn wake_here(&self, topics: &[Topic], source: Source) {
+        let label = match source {
+            Source::Local => "local",
+            Source::Notify => "notify",
+            Source::Poll => "poll",
+        };
+        crate::metrics::wakes(label, topics.len());
+        self.board().wake(topics, source != Source::Poll);
+    }
+
+    /// Wakes everybody: wake-ups may have been missed.
+    fn wake_all_here(&self) {
+        self.board().wake_all();
+    }
+
+    fn register(&self, mark: Mark, user_nid: i64, rooms: &[i64]) -> Option<(Waiter, oneshot::Receiver<()>)> {
+        let (id, news) = self.board().register(mark, user_nid, rooms)?;
+        crate::metrics::sync_waiters(1.0);
+        Some((Waiter { hub: self.clone(), user_nid, id }, news))
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        lock(&self.shared.board)
+    }
+}
+
+/// Takes a lock whose holder cannot panic half-way in a way that matters: the board is only ever a cache.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes its entry off the board when the wait ends or the client goes.
+struct Waiter {
+    hub: Hub,
+    user_nid: i64,
+    id: u64,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.hub.board().forget(self.user_nid, self.id);
+        crate::metrics::sync_waiters(-1.0);
+    }
+}

@@ -1,0 +1,118 @@
+//! Accepting connections: plain or TLS, HTTP/1.1 or HTTP/2, until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use crate::config::{Listener, Tls};
+use crate::failure::Failure;
+
+/// How long a client may take to send the head of a request, or to shake hands.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A listener that is bound, and not yet accepting.
+pub struct Bound {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+}
+
+impl Bound {
+    /// Binds the address and reads the certificate. `router` is what the listener serves.
+    pub async fn new(config: &Listener, router: Router) -> Result<Self, Failure> {
+        let address = config.socket_address();
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| Failure::new(format!("cannot listen on {address}"), error))?;
+        let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
+        Ok(Self { listener, tls, router })
+    }
+
+    /// The URL of this listener, with the port that was taken.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.listener
+            .local_addr()
+            .map_or_else(|_| scheme.to_owned(), |address| format!("{scheme}://{address}"))
+    }
+
+    /// Accepts connections until `stop` turns true. Connections are served in tasks of their own, watched by
+    /// `graceful`.
+    pub async fn accept(self, graceful: Arc<GracefulShutdown>, mut stop: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let serve = serve(stream, self.tls.clone(), self.router.clone(), graceful.watcher());
+                    tokio::spawn(serve);
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: give connections time to end.
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, watcher: Watcher) {
+    // Answers are small and written whole.
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => serve_stream(stream, router, watcher).await,
+        Some(tls) => match timeout(PATIENCE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => serve_stream(stream, router, watcher).await,
+            Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
+            Err(_) => debug!("a TLS handshake took too long"),
+        },
+    }
+}
+
+async fn serve_stream<S>(stream: S, router: Router, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PATIENCE);
+    let connection =
+        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        debug!(error, "a connection ended early");
+    }
+}
+
+fn tls_acceptor(tls: &Tls) -> Result<TlsAcceptor, Failure> {
+    let certificate = &tls.certificate;
+    let refuse = |what: &str, path: &std::path::Path| format!("cannot use the {what} {}", path.display());
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| Failure::new(refuse("certificate", certificate), error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key)
+        .map_err(|error| Failure::new(refuse("key", &tls.key), error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| Failure::new(refuse("certificate", certificate), error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

@@ -1,0 +1,78 @@
+//! The figures behind `/metrics`.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Seconds. The upper ones are long polls.
+const DURATIONS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+const STATEMENTS: &[f64] = &[0.0, 1.0, 2.0, 3.0, 5.0, 10.0];
+const BATCH_SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+
+/// Installs the recorder of this process, and gives what renders it.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), DURATIONS)?
+        .set_buckets_for_metric(Matcher::Full("matriarch_db_statements_per_request".to_owned()), STATEMENTS)?
+        .set_buckets_for_metric(Matcher::Full("matriarch_batch_size".to_owned()), BATCH_SIZES)?
+        .install_recorder()?;
+    describe_counter!("matriarch_http_requests_total", "Requests answered, by endpoint, method and status");
+    describe_histogram!("matriarch_http_request_duration_seconds", "Time to answer, long polls included");
+    describe_histogram!("matriarch_db_statements_per_request", "Database statements that a request took");
+    describe_histogram!("matriarch_batch_size", "Requests served by one statement, by kind of batch");
+    describe_gauge!("matriarch_db_pool_connections", "Open database connections");
+    describe_gauge!("matriarch_db_pool_in_use", "Database connections in use");
+    describe_gauge!("matriarch_db_pool_waiting", "Requests that wait for a database connection");
+    describe_gauge!("matriarch_sync_waiters", "Syncs that wait for news");
+    describe_counter!("matriarch_wakes_total", "Wake-ups of rooms and users, by where they came from");
+    Ok(handle)
+}
+
+/// Records an answered request.
+pub fn request(method: &str, endpoint: &str, status: u16, elapsed: Duration, statements: u32) {
+    // An invented method would make a new series.
+    let method = match method {
+        "GET" | "PUT" | "POST" | "DELETE" | "HEAD" => method.to_owned(),
+        _ => "other".to_owned(),
+    };
+    let endpoint = endpoint.to_owned();
+    counter!(
+        "matriarch_http_requests_total",
+        "method" => method.clone(), "endpoint" => endpoint.clone(), "status" => status.to_string()
+    )
+    .increment(1);
+    histogram!(
+        "matriarch_http_request_duration_seconds",
+        "method" => method.clone(), "endpoint" => endpoint.clone()
+    )
+    .record(elapsed.as_secs_f64());
+    histogram!("matriarch_db_statements_per_request", "method" => method, "endpoint" => endpoint)
+        .record(f64::from(statements));
+}
+
+/// Records how many requests one statement served.
+#[expect(clippy::cast_precision_loss, reason = "batches are small")]
+pub fn batch(kind: &'static str, size: usize) {
+    histogram!("matriarch_batch_size", "kind" => kind).record(size as f64);
+}
+
+/// Records the pool's figures, as [`Db::pool_status`] gives them.
+///
+/// [`Db::pool_status`]: crate::db::Db::pool_status
+#[expect(clippy::cast_precision_loss, reason = "pools are small")]
+pub fn pool((connections, in_use, waiting): (usize, usize, usize)) {
+    gauge!("matriarch_db_pool_connections").set(connections as f64);
+    gauge!("matriarch_db_pool_in_use").set(in_use as f64);
+    gauge!("matriarch_db_pool_waiting").set(waiting as f64);
+}
+
+/// Records a sync that begins (`1.0`) or ends (`-1.0`) to wait.
+pub fn sync_waiters(change: f64) {
+    gauge!("matriarch_sync_waiters").increment(change);
+}
+
+/// Records wake-ups: `source` is `local`, `notify` or `poll`.
+pub fn wakes(source: &'static str, count: usize) {
+    counter!("matriarch_wakes_total", "source" => source).increment(count as u64);
+}

@@ -1,0 +1,104 @@
+//! `matriarch serve`: the life of a node, from its database to the last answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::server::graceful::GracefulShutdown;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+use tracing::{info, warn};
+
+use crate::config::{Api, Config, Listener};
+use crate::db::Db;
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::listen::Bound;
+use crate::state::AppState;
+use crate::{admin, client, http, hub, monitoring};
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<(), Failure> {
+    let metrics = crate::metrics::install().map_err(|error| Failure::new("cannot keep metrics", error))?;
+    let target = config.database.url.as_ref().map(crate::config::Secret::reveal).unwrap_or_default();
+    let target: tokio_postgres::Config =
+        target.parse().map_err(|error| Failure::new("`database.url`", error))?;
+    let db = Db::new(target.clone(), &config.database).map_err(Failure::plain)?;
+    let app = AppState { config: Arc::new(config), db: db.clone(), hub: Hub::new() };
+
+    let mut listeners = Vec::new();
+    for listener in &app.config.listeners {
+        listeners.push(Bound::new(listener, router(listener, &app, &metrics)).await?);
+    }
+    tokio::spawn(hub::announce(app.hub.clone(), target));
+    tokio::spawn(hub::poll(app.hub.clone(), db));
+    tokio::spawn(keep_metrics(metrics));
+    serve(&app, listeners).await
+}
+
+/// What `listener` serves.
+fn router(listener: &Listener, app: &AppState, metrics: &PrometheusHandle) -> Router {
+    let mut router = Router::new();
+    if listener.serves(Api::Client) {
+        router = router.merge(client::routes());
+    }
+    if listener.serves(Api::Admin) {
+        router = router.merge(admin::routes());
+    }
+    if listener.serves(Api::Health) {
+        router = router.merge(monitoring::health_routes());
+    }
+    if listener.serves(Api::Metrics) {
+        router = router.merge(monitoring::metrics_routes(metrics.clone()));
+    }
+    http::finish(router, app.clone())
+}
+
+async fn serve(app: &AppState, listeners: Vec<Bound>) -> Result<(), Failure> {
+    let signals = |kind| signal(kind).map_err(|error| Failure::new("cannot watch for signals", error));
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let graceful = Arc::new(GracefulShutdown::new());
+    let stop = watch::Sender::new(false);
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        info!(url = listener.url(), server_name = app.config.server_name, "ready");
+        accepting.push(tokio::spawn(listener.accept(Arc::clone(&graceful), stop.subscribe())));
+    }
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("shutting down");
+    app.hub.drain();
+    stop.send_replace(true);
+    for task in accepting {
+        // A listener that panicked accepts no more either.
+        let _ = task.await;
+    }
+    let Ok(graceful) = Arc::try_unwrap(graceful) else { return Ok(()) };
+    let grace = Duration::from_secs(app.config.limits.shutdown_grace);
+    let open = graceful.count();
+    tokio::select! {
+        ended = timeout(grace, graceful.shutdown()) => match ended {
+            Ok(()) => info!(connections = open, "all requests are answered"),
+            Err(_) => warn!(grace_s = grace.as_secs(), "some requests were still running"),
+        },
+        // A second signal means: now.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Histograms grow until they are read; nobody may be reading.
+async fn keep_metrics(metrics: PrometheusHandle) {
+    let mut ticks = interval(Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
+}

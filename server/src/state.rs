@@ -1,0 +1,35 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use tokio_postgres::types::ToSql;
+
+use crate::config::Config;
+use crate::db::{Db, MatrixResponse};
+use crate::error::ApiError;
+use crate::hub::Hub;
+
+/// The node: cheap to clone, and without any state that the database does not have.
+#[derive(Clone)]
+pub struct AppState {
+    pub config: Arc<Config>,
+    pub db: Db,
+    pub hub: Hub,
+}
+
+impl AppState {
+    /// Serves a request by one statement of the form
+    /// `select status, body, wake_rooms, wake_users from matriarch.…($1, …)`, and wakes the syncs that it names.
+    ///
+    /// The statement may run more than once after a serialization failure, so it must not be one of several that
+    /// belong together.
+    pub async fn call(
+        &self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<MatrixResponse, ApiError> {
+        let response = self.db.call(sql, params).await?;
+        self.hub.wake(&response.wake_rooms, &response.wake_users);
+        Ok(response)
+    }
+}
