@@ -1,0 +1,208 @@
+//! Appending: a local event is made, judged by the room's current state, signed and stored, under the room's lock.
+//!
+//! A refused event leaves nothing behind: everything is checked before the first write.
+
+mod annotations;
+mod redaction;
+mod store;
+
+use std::{
+    rc::Rc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use matriarch_rules::{
+    Event, EventBuilder, Map, auth_types_for_event,
+    build::{BuildError, BuiltEvent},
+    check_state_dependent, check_state_independent,
+    event::FormatError,
+};
+use rand::{Rng, distributions::Alphanumeric};
+
+use self::store::NewEvent;
+use crate::{
+    response::{MatrixError, Result},
+    room::{Room, StateEvent, reference},
+    users::User,
+};
+
+/// An event of this server, before it is made.
+#[derive(Debug, Clone)]
+pub struct LocalEvent<'e> {
+    pub sender: &'e User,
+    pub event_type: &'e str,
+    /// Present for state events.
+    pub state_key: Option<&'e str>,
+    pub content: Map,
+    /// The target of an `m.room.redaction`.
+    pub redacts: Option<&'e str>,
+    /// The device's nid and its transaction id, which make sending idempotent.
+    pub transaction: Option<(i64, &'e str)>,
+}
+
+impl<'e> LocalEvent<'e> {
+    /// A state event.
+    pub fn state(sender: &'e User, event_type: &'e str, state_key: &'e str, content: Map) -> Self {
+        Self { sender, event_type, state_key: Some(state_key), content, redacts: None, transaction: None }
+    }
+}
+
+/// An event of the room.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    pub event_nid: i64,
+    pub event_id: String,
+    /// Whether it is new. State that is as it should be already stays as it is.
+    pub new: bool,
+}
+
+impl Room<'_> {
+    /// Appends an event, or returns the current state event if it says the same and has the same sender.
+    ///
+    /// # Errors
+    ///
+    /// 400 `M_INVALID_PARAM` for U+0000 in type or state key, 400 `M_BAD_JSON` for what the room version's event format
+    /// does not allow, 413 `M_TOO_LARGE`, 403 `M_FORBIDDEN` with the authorization rule that rejects it, and what is
+    /// specific to redactions and threads. The room is then as it was before.
+    pub fn append(&mut self, local: LocalEvent<'_>) -> Result<Appended> {
+        check_storable(&local)?;
+        self.load_for(&local);
+        let redacted = local.redacts.map(|target| self.redaction_target(local.sender, target)).transpose()?;
+        let (sender, state_key, transaction) = (local.sender, local.state_key, local.transaction);
+        let (built, auth_nids) = self.make(local)?;
+        let BuiltEvent { event, canonical_json } = built;
+        self.authorize(&event)?;
+
+        if let Some(current) =
+            state_key.and_then(|key| self.loaded(event.event_type(), key)?.current.as_ref())
+            && current.event.sender() == event.sender()
+            && current.event.content() == event.content()
+        {
+            let event_id = current.event.event_id().to_owned();
+            return Ok(Appended { event_nid: current.nid, event_id, new: false });
+        }
+        let annotations = self.annotate(&event)?;
+        let event = Rc::new(event);
+        let event_nid = self.store_event(NewEvent {
+            event: &event,
+            canonical_json,
+            sender,
+            auth_nids,
+            annotations,
+            transaction,
+        });
+        if let Some(target) = redacted {
+            self.redact(&target, event_nid);
+        }
+        Ok(Appended { event_nid, event_id: event.event_id().to_owned(), new: true })
+    }
+
+    /// Reads the state that appending these events asks for, in one query. [`Room::append`] does this for its own event;
+    /// before several appends it saves queries.
+    pub fn load_for_all<'e>(&mut self, events: impl IntoIterator<Item = &'e LocalEvent<'e>>) {
+        let keys: Vec<_> = events.into_iter().flat_map(|event| self.keys_of(event)).collect();
+        self.load(keys.iter().map(|(event_type, state_key)| (event_type.as_str(), state_key.as_str())));
+    }
+
+    fn load_for(&mut self, event: &LocalEvent<'_>) {
+        let keys = self.keys_of(event);
+        self.load(keys.iter().map(|(event_type, state_key)| (event_type.as_str(), state_key.as_str())));
+    }
+
+    /// The state that authorizes the event and the state that it replaces.
+    fn keys_of(&self, event: &LocalEvent<'_>) -> Vec<(String, String)> {
+        let LocalEvent { sender, event_type, state_key, content, .. } = event;
+        let mut keys = auth_types_for_event(self.version, event_type, &sender.id, *state_key, content);
+        // Where the room's id stands for the create event, no event cites it, but the rules ask for it.
+        keys.push(("m.room.create".to_owned(), String::new()));
+        keys.extend(state_key.map(|state_key| ((*event_type).to_owned(), state_key.to_owned())));
+        keys
+    }
+
+    /// Makes and signs the event; returns its auth events' nids too.
+    fn make(&self, local: LocalEvent<'_>) -> Result<(BuiltEvent, Vec<i64>)> {
+        let LocalEvent { sender, event_type, state_key, content, redacts, .. } = local;
+        let auth_events: Vec<&StateEvent> =
+            auth_types_for_event(self.version, event_type, &sender.id, state_key, &content)
+                .iter()
+                .filter_map(|(event_type, state_key)| self.loaded(event_type, state_key)?.current.as_ref())
+                .collect();
+        let auth_nids = auth_events.iter().map(|auth_event| auth_event.nid).collect();
+        let is_create = event_type == "m.room.create";
+        let builder = EventBuilder {
+            room_id: (!is_create || !self.version.room_id_is_create_event_id).then(|| self.id.clone()),
+            sender: sender.id.clone(),
+            event_type: event_type.to_owned(),
+            state_key: state_key.map(str::to_owned),
+            content,
+            redacts: redacts.map(str::to_owned),
+            prev_events: self
+                .header
+                .extremities
+                .iter()
+                .map(|extremity| extremity.reference.clone())
+                .collect(),
+            auth_events: auth_events
+                .iter()
+                .map(|auth_event| reference(self.version, &auth_event.event))
+                .collect(),
+            depth: self.header.depth.saturating_add(1),
+            origin_server_ts: now_ms(),
+            unsigned: None,
+            event_id: self.version.event_id_in_event().then(|| random_event_id(&self.signer.server_name)),
+        };
+        let built = builder.build(self.version, &self.signer.key).map_err(refuse_format)?;
+        Ok((built, auth_nids))
+    }
+
+    /// Judges an event by the authorization rules at the room's current state, which must have been loaded for it.
+    pub(crate) fn authorize(&self, event: &Event) -> Result<()> {
+        let fetch_state = |event_type: &str, state_key: &str| {
+            self.loaded(event_type, state_key)?.current.as_ref().map(|current| Rc::clone(&current.event))
+        };
+        let fetch = |event_id: &str| {
+            self.loaded_events()
+                .find(|known| known.event.event_id() == event_id)
+                .map(|known| Rc::clone(&known.event))
+        };
+        check_state_independent(self.version, event, fetch)
+            .and_then(|()| check_state_dependent(self.version, event, fetch_state))
+            .map_err(|rejection| MatrixError::forbidden(rejection.to_string()))
+    }
+}
+
+fn check_storable(event: &LocalEvent<'_>) -> Result<()> {
+    let has_nul = |text: Option<&str>| text.is_some_and(|text| text.contains('\0'));
+    if has_nul(Some(event.event_type)) || has_nul(event.state_key) || has_nul(event.redacts) {
+        return Err(MatrixError::invalid_param(
+            "An event's type, state key or target cannot contain U+0000.",
+        ));
+    }
+    Ok(())
+}
+
+/// The answer to an event whose format is wrong.
+pub(crate) fn refuse_format(BuildError::Format(error): BuildError) -> MatrixError {
+    match error {
+        FormatError::TooLarge(_) | FormatError::TooLong(_) => {
+            MatrixError::new(413, "M_TOO_LARGE", format!("The event is too large: {error}."))
+        }
+        _ => MatrixError::bad_json(format!("This cannot be an event: {error}.")),
+    }
+}
+
+/// Now, in milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An event id for room versions in which the server chooses it.
+pub(crate) fn random_event_id(server_name: &str) -> String {
+    format!("${}:{server_name}", random_letters(18))
+}
+
+/// Random letters and digits: 5.95 bits each.
+pub(crate) fn random_letters(count: usize) -> String {
+    rand::thread_rng().sample_iter(Alphanumeric).take(count).map(char::from).collect()
+}

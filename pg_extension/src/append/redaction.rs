@@ -1,0 +1,65 @@
+//! Redactions: who may, and what becomes of the target.
+
+use matriarch_rules::{
+    Event, canonical_json::object_to_canonical_lenient, power_levels::LevelName, redaction::redact,
+};
+
+use crate::{
+    response::{MatrixError, Result},
+    room::{Room, parse_stored},
+    users::User,
+};
+
+/// An event that may be redacted.
+pub(super) struct Target {
+    nid: i64,
+    event: Event,
+    redacted: bool,
+}
+
+const TARGET: &str = "
+    select event_nid, event_id, json, redacted_by is not null from events where event_id = $1 and room_nid = $2";
+
+/// What clients derive of the content goes with it. `xid` stays: the event is not new in the timeline.
+const REDACT: &str = "
+    update events
+    set json = $2, redacted_by = $3, notifies = false, mentions = null, thread_root_nid = null
+    where event_nid = $1";
+
+const REDACT_MEMBERSHIP: &str = "
+    update memberships set display_name = null, avatar_url = null
+    where room_nid = $1 and user_nid = (select user_nid from users where user_id = $2) and event_nid = $3";
+
+impl Room<'_> {
+    /// Finds the target of a redaction, and checks that this user of ours may redact it.
+    ///
+    /// The authorization rules leave that to us since room version 3. Users redact their own events, and those of
+    /// others with the `redact` level (Client-Server API, "Redactions").
+    pub(super) fn redaction_target(&mut self, sender: &User, event_id: &str) -> Result<Target> {
+        let unknown = || MatrixError::not_found("The event to redact is not in this room.");
+        let args = [event_id.into(), self.nid.into()];
+        let row = self.db.query_opt(TARGET, &args).ok_or_else(unknown)?;
+        let event = Event::new(row.get::<String>(2), parse_stored(&row.get::<String>(3)));
+        let target = Target { nid: row.get(1), event, redacted: row.get(4) };
+        if target.event.sender() != sender.id
+            && !self.power_levels(|levels| levels.may(&sender.id, LevelName::Redact)).unwrap_or(false)
+        {
+            return Err(MatrixError::forbidden("You may not redact the events of others in this room."));
+        }
+        Ok(target)
+    }
+
+    /// Strips the target, once.
+    pub(super) fn redact(&mut self, target: &Target, redaction_nid: i64) {
+        if target.redacted {
+            return;
+        }
+        let event = &target.event;
+        let json = object_to_canonical_lenient(&redact(self.version, event.json().clone()));
+        self.db.execute(REDACT, &[target.nid.into(), json.into(), redaction_nid.into()]);
+        if let ("m.room.member", Some(user_id)) = (event.event_type(), event.state_key()) {
+            self.db.execute(REDACT_MEMBERSHIP, &[self.nid.into(), user_id.into(), target.nid.into()]);
+        }
+        self.forget(target.nid);
+    }
+}

@@ -1,0 +1,143 @@
+//! Writing an event that was let in.
+
+use std::rc::Rc;
+
+use matriarch_rules::Event;
+use serde_json::Value;
+
+use super::annotations::Annotations;
+use crate::{
+    room::{Extremity, POS_STEP, Room, StateEvent, reference},
+    users::{self, User},
+};
+
+/// An event to be written.
+pub(super) struct NewEvent<'e> {
+    pub event: &'e Rc<Event>,
+    pub canonical_json: String,
+    pub sender: &'e User,
+    pub auth_nids: Vec<i64>,
+    pub annotations: Annotations,
+    pub transaction: Option<(i64, &'e str)>,
+}
+
+const INSERT_EVENT: &str = "
+    insert into events (room_nid, pos, depth, origin_server_ts, sender_nid, state_before, device_nid, thread_root_nid,
+        notify_seq, key_idx, notifies, event_id, type, txn_id, prev_nids, auth_nids, mentions, json)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+    returning event_nid";
+
+const SET_KEY: &str = "
+    with cited as (
+        insert into event_auth_edges (auth_nid, event_nid) select auth_nid, $5 from unnest($6) as auth_nid
+    )
+    insert into room_keys (room_nid, key_idx, type, state_key, current_event_nid) values ($1, $2, $3, $4, $5)
+    on conflict (room_nid, key_idx) do update set current_event_nid = excluded.current_event_nid";
+
+const SET_MEMBERSHIP: &str = "
+    insert into memberships (room_nid, user_nid, event_nid, sender_nid, membership, display_name, avatar_url)
+    values ($1, $2, $3, $4, $5, $6, $7)
+    on conflict (room_nid, user_nid) do update
+    set event_nid = excluded.event_nid, sender_nid = excluded.sender_nid, xid = excluded.xid,
+        membership = excluded.membership, display_name = excluded.display_name, avatar_url = excluded.avatar_url,
+        forgotten = memberships.forgotten and excluded.membership in ('leave', 'ban')";
+
+impl Room<'_> {
+    /// Writes the event and what follows from it; returns its nid.
+    pub(super) fn store_event(&mut self, new: NewEvent<'_>) -> i64 {
+        let NewEvent { event, canonical_json, sender, auth_nids, annotations, transaction } = new;
+        let key = event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned()));
+        let key_idx = key.as_ref().map(|(event_type, state_key)| self.key_idx(event_type, state_key));
+        let prev_nids: Vec<i64> = self.header.extremities.iter().map(|extremity| extremity.nid).collect();
+
+        let header = &mut self.header;
+        header.changed = true;
+        header.depth = event.depth();
+        header.last_pos += POS_STEP;
+        // Threads are counted apart, by their root.
+        if annotations.notifies && annotations.thread_root_nid.is_none() {
+            header.notify_seq += 1;
+        }
+        let (device_nid, txn_id) = transaction.unzip();
+        let row = self.db.query_one(
+            INSERT_EVENT,
+            &[
+                self.nid.into(),
+                header.last_pos.into(),
+                event.depth().into(),
+                event.origin_server_ts().into(),
+                sender.nid.into(),
+                header.root.into(),
+                device_nid.into(),
+                annotations.thread_root_nid.into(),
+                header.notify_seq.into(),
+                key_idx.into(),
+                annotations.notifies.into(),
+                event.event_id().into(),
+                event.event_type().into(),
+                txn_id.into(),
+                prev_nids.into(),
+                auth_nids.clone().into(),
+                annotations.mentions.into(),
+                canonical_json.into(),
+            ],
+        );
+        let nid = row.get(1);
+        header.extremities = vec![Extremity { nid, reference: reference(self.version, event) }];
+
+        if let (Some(key), Some(key_idx)) = (key, key_idx) {
+            let (event_type, state_key) = (key.0.as_str(), key.1.as_str());
+            self.db.execute(
+                SET_KEY,
+                &[
+                    self.nid.into(),
+                    key_idx.into(),
+                    event_type.into(),
+                    state_key.into(),
+                    nid.into(),
+                    auth_nids.into(),
+                ],
+            );
+            if event_type == "m.room.member" {
+                self.set_membership(event, state_key, sender, nid);
+            }
+            self.set_state(key, key_idx, StateEvent { nid, event: Rc::clone(event) });
+        }
+        nid
+    }
+
+    /// The key's place in the trie: a new one if the room never had the key.
+    fn key_idx(&mut self, event_type: &str, state_key: &str) -> i32 {
+        if let Some(key_idx) = self.slot(event_type, state_key).key_idx {
+            return key_idx;
+        }
+        let key_idx = self.header.next_key_idx;
+        self.header.next_key_idx += 1;
+        key_idx
+    }
+
+    /// Keeps `memberships` and the room's counters in step. `event` is not yet in the loaded state.
+    fn set_membership(&mut self, event: &Event, user_id: &str, sender: &User, event_nid: i64) {
+        let user_nid =
+            if user_id == sender.id { sender.nid } else { users::intern(self.db, &[user_id])[user_id] };
+        let membership = event.content().get("membership").and_then(Value::as_str).unwrap_or_default();
+        let text =
+            |key: &str| event.content().get(key).and_then(Value::as_str).filter(|text| !text.contains('\0'));
+        self.db.execute(
+            SET_MEMBERSHIP,
+            &[
+                self.nid.into(),
+                user_nid.into(),
+                event_nid.into(),
+                sender.nid.into(),
+                membership.into(),
+                text("displayname").into(),
+                text("avatar_url").into(),
+            ],
+        );
+        let before = self.membership(user_id).map(|(membership, _)| membership);
+        let change = |kind: &str| i32::from(membership == kind) - i32::from(before.as_deref() == Some(kind));
+        self.header.joined_change += change("join");
+        self.header.invited_change += change("invite");
+    }
+}
