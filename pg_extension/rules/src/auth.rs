@@ -94,11 +94,7 @@ pub fn check_state_dependent<E: Deref<Target = Event>>(
     if version.special_case_aliases && event.event_type() == "m.room.aliases" {
         return check_aliases(version, event);
     }
-    let state = State {
-        version,
-        create,
-        fetch: fetch_state,
-    };
+    let state = State { version, create, fetch: fetch_state };
     if event.event_type() == "m.room.member" {
         return member::check(&state, event);
     }
@@ -114,9 +110,7 @@ pub fn check_state_dependent<E: Deref<Target = Event>>(
     }
     let malformed = Rejection::because(version, Rule::RequiredPowerLevel);
     let sender_level = levels.user_level(event.sender()).map_err(malformed)?;
-    let required = levels
-        .event_level(event.event_type(), event.is_state())
-        .map_err(malformed)?;
+    let required = levels.event_level(event.event_type(), event.is_state()).map_err(malformed)?;
     // If the event type's required power level is greater than the sender's power level, reject.
     if !sender_level.reaches(required) {
         return reject(
@@ -125,16 +119,11 @@ pub fn check_state_dependent<E: Deref<Target = Event>>(
         );
     }
     // If the event has a `state_key` that starts with an `@` and does not match the sender, reject.
-    if event
-        .state_key()
-        .is_some_and(|state_key| state_key.starts_with('@') && state_key != event.sender())
-    {
+    if event.state_key().is_some_and(|state_key| state_key.starts_with('@') && state_key != event.sender()) {
         return reject(Rule::StateKeyOfOther, "the state key is another user's");
     }
     match event.event_type() {
-        "m.room.power_levels" => {
-            power_levels::check(&state, event, current.as_deref(), sender_level)
-        }
+        "m.room.power_levels" => power_levels::check(&state, event, current.as_deref(), sender_level),
         "m.room.redaction" if version.special_case_redaction => {
             check_redaction(version, event, &levels, sender_level)
         }
@@ -146,11 +135,7 @@ pub fn check_state_dependent<E: Deref<Target = Event>>(
 /// not match `state_key`, reject; otherwise, allow.
 fn check_aliases(version: &RoomVersion, event: &Event) -> Result<(), Rejection> {
     let Some(state_key) = event.state_key() else {
-        return Err(Rejection::new(
-            version,
-            Rule::AliasesNoStateKey,
-            "no state key",
-        ));
+        return Err(Rejection::new(version, Rule::AliasesNoStateKey, "no state key"));
     };
     if crate::identifiers::server_name(event.sender()) != Some(state_key) {
         return Err(Rejection::new(
@@ -194,17 +179,11 @@ fn check_redaction(
     let malformed = Rejection::because(version, Rule::Redaction);
     let redact_level = levels.level(LevelName::Redact).map_err(malformed)?;
     if sender_level.reaches(redact_level)
-        || event
-            .redacts(version)
-            .is_some_and(|redacts| same_server(redacts, event.event_id()))
+        || event.redacts(version).is_some_and(|redacts| same_server(redacts, event.event_id()))
     {
         Ok(())
     } else {
-        Err(Rejection::new(
-            version,
-            Rule::Redaction,
-            "the sender may not redact events of other servers",
-        ))
+        Err(Rejection::new(version, Rule::Redaction, "the sender may not redact events of other servers"))
     }
 }
 

@@ -32,11 +32,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, DecodeError> {
 
 /// Decodes standard or URL-safe base64: the public keys of identity servers come in both.
 pub fn decode_any(text: &str) -> Result<Vec<u8>, DecodeError> {
-    if text.contains(['-', '_']) {
-        URL_SAFE.decode(text)
-    } else {
-        STANDARD.decode(text)
-    }
+    if text.contains(['-', '_']) { URL_SAFE.decode(text) } else { STANDARD.decode(text) }
 }
 
 #[cfg(test)]

@@ -23,10 +23,7 @@ pub struct EventReference {
 impl<T: Into<String>> From<T> for EventReference {
     /// A reference without the hash.
     fn from(event_id: T) -> Self {
-        Self {
-            event_id: event_id.into(),
-            sha256: String::new(),
-        }
+        Self { event_id: event_id.into(), sha256: String::new() }
     }
 }
 
@@ -87,17 +84,12 @@ impl EventBuilder {
     /// Makes the event: hashed, and signed by `key` for the sender's server. Whether the room lets it in is for
     /// [`auth`](crate::auth) to say.
     pub fn build(self, version: &RoomVersion, key: &KeyPair) -> Result<BuiltEvent, BuildError> {
-        let server = server_name(&self.sender)
-            .ok_or(FormatError::Malformed("sender"))?
-            .to_owned();
+        let server = server_name(&self.sender).ok_or(FormatError::Malformed("sender"))?.to_owned();
         let mut json = self.into_json(version);
         hash_and_sign_event(version, &mut json, &server, key)?;
         let canonical_json = check_pdu_format(version, &json)?;
         let event_id = hash::event_id(version, &json).ok_or(FormatError::Missing("event_id"))?;
-        Ok(BuiltEvent {
-            event: Event::new(event_id, json),
-            canonical_json,
-        })
+        Ok(BuiltEvent { event: Event::new(event_id, json), canonical_json })
     }
 
     /// The event's JSON without hashes and signatures, as the federation API hands out for others to sign (`make_join`).

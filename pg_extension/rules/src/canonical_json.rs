@@ -54,9 +54,7 @@ pub fn object_to_canonical_lenient(object: &Map) -> String {
 }
 
 /// The canonical JSON of an object made of these fields, which must be sorted by key.
-pub(crate) fn fields_to_canonical_lenient<'a>(
-    fields: impl Iterator<Item = (&'a str, &'a Value)>,
-) -> String {
+pub(crate) fn fields_to_canonical_lenient<'a>(fields: impl Iterator<Item = (&'a str, &'a Value)>) -> String {
     let mut out = String::with_capacity(1024);
     write_fields(&mut out, fields);
     out

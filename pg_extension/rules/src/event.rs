@@ -29,19 +29,12 @@ impl Event {
         let event_id = event_id.into();
         // Only where the room's id is the create event's has a create event no `room_id` of its own.
         let derived_room_id = match event_id.strip_prefix('$') {
-            Some(hash)
-                if string(&json, "type") == "m.room.create" && !json.contains_key("room_id") =>
-            {
+            Some(hash) if string(&json, "type") == "m.room.create" && !json.contains_key("room_id") => {
                 Some(format!("!{hash}"))
             }
             _ => None,
         };
-        Self {
-            event_id,
-            derived_room_id,
-            rejected: false,
-            json,
-        }
+        Self { event_id, derived_room_id, rejected: false, json }
     }
 
     /// An event as received: checks its format and computes its id.
@@ -104,10 +97,7 @@ impl Event {
     /// The content.
     pub fn content(&self) -> &Map {
         static EMPTY: LazyLock<Map> = LazyLock::new(Map::new);
-        self.json
-            .get("content")
-            .and_then(Value::as_object)
-            .unwrap_or(&EMPTY)
+        self.json.get("content").and_then(Value::as_object).unwrap_or(&EMPTY)
     }
 
     /// The ids of the events that give the sender permission. In room versions 1 and 2 they stand in pairs with hashes.
@@ -136,11 +126,7 @@ impl Event {
         if self.event_type() != "m.room.redaction" {
             return None;
         }
-        let parent = if version.redacts_in_content {
-            self.content()
-        } else {
-            &self.json
-        };
+        let parent = if version.redacts_in_content { self.content() } else { &self.json };
         parent.get("redacts")?.as_str()
     }
 
@@ -166,13 +152,10 @@ fn integer(json: &Map, key: &str) -> i64 {
 /// The event ids in an array of ids or of pairs of an id and a hash.
 fn references<'a>(json: &'a Map, key: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     let array = json.get(key).and_then(Value::as_array);
-    array
-        .into_iter()
-        .flatten()
-        .filter_map(|reference| match reference {
-            Value::Array(pair) => pair.first()?.as_str(),
-            _ => reference.as_str(),
-        })
+    array.into_iter().flatten().filter_map(|reference| match reference {
+        Value::Array(pair) => pair.first()?.as_str(),
+        _ => reference.as_str(),
+    })
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Map, RoomVersion, base64, canonical_json::fields_to_canonical_lenient,
-    redaction::redacted_fields, room_version::EventIdFormat,
+    Map, RoomVersion, base64, canonical_json::fields_to_canonical_lenient, redaction::redacted_fields,
+    room_version::EventIdFormat,
 };
 
 /// The content hash: SHA-256 over the whole event without `unsigned`, `signatures` and `hashes`, in unpadded base64.
@@ -43,23 +43,17 @@ pub fn reference_hash(version: &RoomVersion, event: &Map) -> [u8; 32] {
 pub fn event_id(version: &RoomVersion, event: &Map) -> Option<String> {
     match version.event_id_format {
         EventIdFormat::InEvent => Some(event.get("event_id")?.as_str()?.to_owned()),
-        EventIdFormat::ReferenceHash => Some(format!(
-            "${}",
-            base64::encode(reference_hash(version, event))
-        )),
-        EventIdFormat::UrlSafeReferenceHash => Some(format!(
-            "${}",
-            base64::encode_url_safe(reference_hash(version, event))
-        )),
+        EventIdFormat::ReferenceHash => Some(format!("${}", base64::encode(reference_hash(version, event)))),
+        EventIdFormat::UrlSafeReferenceHash => {
+            Some(format!("${}", base64::encode_url_safe(reference_hash(version, event))))
+        }
     }
 }
 
 /// What servers sign and the reference hash covers: the canonical JSON of the redacted event without `signatures`
 /// (and `unsigned`, which redaction removes).
 pub(crate) fn signed_json(version: &RoomVersion, event: &Map) -> String {
-    let fields: Vec<_> = redacted_fields(version, event)
-        .filter(|(key, _)| *key != "signatures")
-        .collect();
+    let fields: Vec<_> = redacted_fields(version, event).filter(|(key, _)| *key != "signatures").collect();
     fields_to_canonical_lenient(fields.iter().map(|(key, value)| (*key, value.as_ref())))
 }
 

@@ -38,13 +38,9 @@ pub fn is_server_name(name: &str) -> bool {
         address.parse::<Ipv6Addr>().is_ok()
             && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
     } else {
-        let (host, port) = name
-            .split_once(':')
-            .map_or((name, None), |(host, port)| (host, Some(port)));
+        let (host, port) = name.split_once(':').map_or((name, None), |(host, port)| (host, Some(port)));
         (1..=255).contains(&host.len())
-            && host
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
             && port.is_none_or(is_port)
     }
 }

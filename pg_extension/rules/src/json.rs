@@ -34,17 +34,10 @@ pub enum JsonError {
 pub fn parse_value(text: &str) -> Result<Value, JsonError> {
     let refusal = Cell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let seed = Strict {
-        levels_left: MAX_NESTING,
-        refusal: &refusal,
-    };
+    let seed = Strict { levels_left: MAX_NESTING, refusal: &refusal };
     seed.deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| {
-            refusal
-                .take()
-                .unwrap_or_else(|| JsonError::NotJson(error.to_string()))
-        })
+        .map_err(|error| refusal.take().unwrap_or_else(|| JsonError::NotJson(error.to_string())))
 }
 
 /// Parses a JSON object.
@@ -72,10 +65,7 @@ impl Strict<'_> {
     /// The same, one level deeper.
     fn inner<E: de::Error>(self) -> Result<Self, E> {
         match self.levels_left.checked_sub(1) {
-            Some(levels_left) => Ok(Self {
-                levels_left,
-                ..self
-            }),
+            Some(levels_left) => Ok(Self { levels_left, ..self }),
             None => Err(self.refuse(JsonError::TooDeep)),
         }
     }

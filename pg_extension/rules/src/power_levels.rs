@@ -94,16 +94,8 @@ pub struct PowerLevels<'a> {
 
 impl<'a> PowerLevels<'a> {
     /// The power levels of a room with this create event and, if there is one, this `m.room.power_levels` event.
-    pub fn new(
-        version: &'a RoomVersion,
-        create: &'a Event,
-        power_levels: Option<&'a Event>,
-    ) -> Self {
-        Self {
-            version,
-            create,
-            content: power_levels.map(Event::content),
-        }
+    pub fn new(version: &'a RoomVersion, create: &'a Event, power_levels: Option<&'a Event>) -> Self {
+        Self { version, create, content: power_levels.map(Event::content) }
     }
 
     /// A user's level.
@@ -169,11 +161,7 @@ impl<'a> PowerLevels<'a> {
 
 /// The room's creator by the create event: its sender, or until room version 10 `content.creator`.
 pub fn creator<'a>(version: &RoomVersion, create: &'a Event) -> Option<&'a str> {
-    if version.creator_is_sender {
-        Some(create.sender())
-    } else {
-        create.content().get("creator")?.as_str()
-    }
+    if version.creator_is_sender { Some(create.sender()) } else { create.content().get("creator")?.as_str() }
 }
 
 /// Whether the user is the room's creator or, where there are such, an additional one.
@@ -187,16 +175,9 @@ pub fn additional_creators<'a>(
     version: &RoomVersion,
     create: &'a Event,
 ) -> impl Iterator<Item = &'a str> + use<'a> {
-    let creators = if version.privileged_creators {
-        create.content().get("additional_creators")
-    } else {
-        None
-    };
-    creators
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
+    let creators =
+        if version.privileged_creators { create.content().get("additional_creators") } else { None };
+    creators.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// The level at `key`, if there is anything.
@@ -236,11 +217,7 @@ fn parse_level_string(string: &str) -> Option<i64> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let saturated = if trimmed.starts_with('-') {
-        i64::MIN
-    } else {
-        i64::MAX
-    };
+    let saturated = if trimmed.starts_with('-') { i64::MIN } else { i64::MAX };
     Some(trimmed.parse().unwrap_or(saturated))
 }
 

@@ -37,17 +37,14 @@ pub(crate) fn redacted_fields<'a>(
     version: &RoomVersion,
     event: &'a Map,
 ) -> impl Iterator<Item = (&'a str, Cow<'a, Value>)> {
-    event
-        .iter()
-        .filter(|(key, _)| keeps_field(version, key))
-        .map(|(key, value)| {
-            let kept = if key == "content" {
-                Cow::Owned(redacted_content(version, event_type(event), value))
-            } else {
-                Cow::Borrowed(value)
-            };
-            (key.as_str(), kept)
-        })
+    event.iter().filter(|(key, _)| keeps_field(version, key)).map(|(key, value)| {
+        let kept = if key == "content" {
+            Cow::Owned(redacted_content(version, event_type(event), value))
+        } else {
+            Cow::Borrowed(value)
+        };
+        (key.as_str(), kept)
+    })
 }
 
 fn redacted_content(version: &RoomVersion, event_type: &str, content: &Value) -> Value {
@@ -62,17 +59,14 @@ fn redacted_content(version: &RoomVersion, event_type: &str, content: &Value) ->
 }
 
 fn event_type(event: &Map) -> &str {
-    event
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    event.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Whether redaction keeps this top-level field.
 fn keeps_field(version: &RoomVersion, key: &str) -> bool {
     match key {
-        "event_id" | "type" | "room_id" | "sender" | "state_key" | "content" | "hashes"
-        | "signatures" | "depth" | "prev_events" | "auth_events" | "origin_server_ts" => true,
+        "event_id" | "type" | "room_id" | "sender" | "state_key" | "content" | "hashes" | "signatures"
+        | "depth" | "prev_events" | "auth_events" | "origin_server_ts" => true,
         "prev_state" | "origin" | "membership" => version.redaction_keeps_legacy_fields,
         _ => false,
     }
@@ -82,9 +76,7 @@ fn keeps_field(version: &RoomVersion, key: &str) -> bool {
 fn keeps_content_field(version: &RoomVersion, event_type: &str, key: &str) -> bool {
     match (event_type, key) {
         ("m.room.member", "membership") => true,
-        ("m.room.member", "join_authorised_via_users_server") => {
-            version.redaction_keeps_join_authorised
-        }
+        ("m.room.member", "join_authorised_via_users_server") => version.redaction_keeps_join_authorised,
         ("m.room.member", "third_party_invite") => version.redaction_keeps_third_party_signed,
         ("m.room.create", "creator") => true,
         ("m.room.create", _) => version.redaction_keeps_create_content,

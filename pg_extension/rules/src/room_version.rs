@@ -116,11 +116,7 @@ impl RoomVersion {
 
     /// The greatest `depth` an event can have; a room that is already there stays there.
     pub fn max_depth(&self) -> i64 {
-        if self.strict_canonical_json {
-            crate::canonical_json::MAX_INTEGER
-        } else {
-            i64::MAX
-        }
+        if self.strict_canonical_json { crate::canonical_json::MAX_INTEGER } else { i64::MAX }
     }
 }
 
@@ -152,11 +148,7 @@ const V1: RoomVersion = RoomVersion {
     privileged_creators: false,
 };
 
-const V2: RoomVersion = RoomVersion {
-    id: "2",
-    state_resolution: StateResolution::V2,
-    ..V1
-};
+const V2: RoomVersion = RoomVersion { id: "2", state_resolution: StateResolution::V2, ..V1 };
 
 const V3: RoomVersion = RoomVersion {
     id: "3",
@@ -166,17 +158,9 @@ const V3: RoomVersion = RoomVersion {
     ..V2
 };
 
-const V4: RoomVersion = RoomVersion {
-    id: "4",
-    event_id_format: EventIdFormat::UrlSafeReferenceHash,
-    ..V3
-};
+const V4: RoomVersion = RoomVersion { id: "4", event_id_format: EventIdFormat::UrlSafeReferenceHash, ..V3 };
 
-const V5: RoomVersion = RoomVersion {
-    id: "5",
-    enforce_key_validity: true,
-    ..V4
-};
+const V5: RoomVersion = RoomVersion { id: "5", enforce_key_validity: true, ..V4 };
 
 const V6: RoomVersion = RoomVersion {
     id: "6",
@@ -188,12 +172,7 @@ const V6: RoomVersion = RoomVersion {
     ..V5
 };
 
-const V7: RoomVersion = RoomVersion {
-    id: "7",
-    auth_rules_text: AuthRulesText::V7,
-    knocking: true,
-    ..V6
-};
+const V7: RoomVersion = RoomVersion { id: "7", auth_rules_text: AuthRulesText::V7, knocking: true, ..V6 };
 
 const V8: RoomVersion = RoomVersion {
     id: "8",
@@ -203,11 +182,7 @@ const V8: RoomVersion = RoomVersion {
     ..V7
 };
 
-const V9: RoomVersion = RoomVersion {
-    id: "9",
-    redaction_keeps_join_authorised: true,
-    ..V8
-};
+const V9: RoomVersion = RoomVersion { id: "9", redaction_keeps_join_authorised: true, ..V8 };
 
 const V10: RoomVersion = RoomVersion {
     id: "10",

@@ -46,17 +46,10 @@ impl KeyPair {
     /// A key from its 32-byte seed. `key_id` is the whole signing key identifier, e.g. `ed25519:a_1`.
     pub fn from_seed(key_id: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
         let name = key_id.strip_prefix(ALGORITHM_PREFIX).unwrap_or_default();
-        if name.is_empty()
-            || !name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        {
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             return Err(KeyError::BadKeyId);
         }
-        Ok(Self {
-            key_id: key_id.to_owned(),
-            key: SigningKey::from_bytes(seed),
-        })
+        Ok(Self { key_id: key_id.to_owned(), key: SigningKey::from_bytes(seed) })
     }
 
     /// The same, from a seed in base64.
@@ -100,9 +93,7 @@ impl PublicKey {
     /// A key in base64, standard or URL-safe.
     pub fn from_base64(key: &str) -> Result<Self, KeyError> {
         let bytes = key_bytes(base64::decode_any(key))?;
-        VerifyingKey::from_bytes(&bytes)
-            .map(Self)
-            .map_err(|_| KeyError::NotAKey)
+        VerifyingKey::from_bytes(&bytes).map(Self).map_err(|_| KeyError::NotAKey)
     }
 
     /// Whether this base64 is this key's signature of these bytes.
@@ -115,10 +106,7 @@ impl PublicKey {
 }
 
 fn key_bytes<E>(decoded: Result<Vec<u8>, E>) -> Result<[u8; 32], KeyError> {
-    decoded
-        .map_err(|_| KeyError::NotBase64)?
-        .try_into()
-        .map_err(|_| KeyError::WrongLength)
+    decoded.map_err(|_| KeyError::NotBase64)?.try_into().map_err(|_| KeyError::WrongLength)
 }
 
 /// Why signatures do not suffice.
@@ -215,10 +203,8 @@ pub struct Verified {
 /// versions 1 and 2 that of the event id, and that of the user in `join_authorised_via_users_server`.
 pub fn signing_servers<'a>(version: &RoomVersion, event: &'a Map) -> Vec<&'a str> {
     let mut servers: Vec<&str> = Vec::with_capacity(2);
-    let needed = required_servers(version, event)
-        .into_iter()
-        .flatten()
-        .chain(join_authorised_server(version, event));
+    let needed =
+        required_servers(version, event).into_iter().flatten().chain(join_authorised_server(version, event));
     for server in needed {
         if !servers.contains(&server) {
             servers.push(server);
@@ -242,8 +228,7 @@ pub fn verify_event(
     key: impl Fn(&str, &str) -> Option<PublicKey>,
 ) -> Result<Verified, SignatureError> {
     let signed = signed_json(version, event);
-    let signed_by =
-        |server: &str| verify_signatures(event, &signed, server, |key_id| key(server, key_id));
+    let signed_by = |server: &str| verify_signatures(event, &signed, server, |key_id| key(server, key_id));
     for server in required_servers(version, event).ok_or(SignatureError::NoServer)? {
         signed_by(server)?;
     }
@@ -256,12 +241,7 @@ pub fn verify_event(
 
 /// The servers that must have signed an event, or `None` if one cannot be told.
 fn required_servers<'a>(version: &RoomVersion, event: &'a Map) -> Option<Vec<&'a str>> {
-    let server_in = |field| {
-        event
-            .get(field)
-            .and_then(Value::as_str)
-            .and_then(server_name)
-    };
+    let server_in = |field| event.get(field).and_then(Value::as_str).and_then(server_name);
     let mut servers = Vec::with_capacity(2);
     if !is_third_party_invite(event) {
         servers.push(server_in("sender")?);
@@ -280,9 +260,7 @@ fn is_third_party_invite(event: &Map) -> bool {
     event.get("type").and_then(Value::as_str) == Some("m.room.member")
         && event.get("content").is_some_and(|content| {
             content.get("membership").and_then(Value::as_str) == Some("invite")
-                && content
-                    .get("third_party_invite")
-                    .is_some_and(Value::is_object)
+                && content.get("third_party_invite").is_some_and(Value::is_object)
         })
 }
 
@@ -291,9 +269,7 @@ fn join_authorised_server<'a>(version: &RoomVersion, event: &'a Map) -> Option<&
     if !version.restricted_joins || event.get("type")?.as_str()? != "m.room.member" {
         return None;
     }
-    let user = event
-        .get("content")?
-        .get("join_authorised_via_users_server")?;
+    let user = event.get("content")?.get("join_authorised_via_users_server")?;
     // What is not a user id was signed by nobody: the empty server name has no signatures.
     Some(user.as_str().and_then(server_name).unwrap_or_default())
 }
@@ -332,41 +308,26 @@ fn verify_signatures(
     server: &str,
     key: impl Fn(&str) -> Option<PublicKey>,
 ) -> Result<(), SignatureError> {
-    let signatures = object
-        .get("signatures")
-        .and_then(|signatures| signatures.get(server))
-        .and_then(Value::as_object);
+    let signatures =
+        object.get("signatures").and_then(|signatures| signatures.get(server)).and_then(Value::as_object);
     let mut known_algorithm = signatures
         .into_iter()
         .flatten()
         .filter(|(key_id, _)| key_id.starts_with(ALGORITHM_PREFIX))
         .peekable();
     if known_algorithm.peek().is_none() {
-        return Err(SignatureError::NotSigned {
-            server: server.to_owned(),
-        });
+        return Err(SignatureError::NotSigned { server: server.to_owned() });
     }
     let mut verified = false;
     for (key_id, signature) in known_algorithm {
         let Some(key) = key(key_id) else { continue };
-        let right = signature
-            .as_str()
-            .is_some_and(|signature| key.verifies(signed.as_bytes(), signature));
+        let right = signature.as_str().is_some_and(|signature| key.verifies(signed.as_bytes(), signature));
         if !right {
-            return Err(SignatureError::Wrong {
-                server: server.to_owned(),
-                key_id: key_id.clone(),
-            });
+            return Err(SignatureError::Wrong { server: server.to_owned(), key_id: key_id.clone() });
         }
         verified = true;
     }
-    if verified {
-        Ok(())
-    } else {
-        Err(SignatureError::NoKnownKey {
-            server: server.to_owned(),
-        })
-    }
+    if verified { Ok(()) } else { Err(SignatureError::NoKnownKey { server: server.to_owned() }) }
 }
 
 #[cfg(test)]

@@ -54,9 +54,10 @@ fn paths(
     let mut levels = vec![Kids::new(); top as usize + 1];
     let mut ids: HashMap<i32, i64> = old.map(|root| (0, root)).into_iter().collect();
     for level in (0..=top).rev() {
-        let prefixes: BTreeSet<i32> = changes.keys().map(|key| shift(*key, level + 1)).collect();
-        // Above its own height the old tree sits in slot 0.
+        let mut prefixes: BTreeSet<i32> = changes.keys().map(|key| shift(*key, level + 1)).collect();
+        // Above its own height the old tree sits in slot 0, under nodes that it has not had yet.
         if old_level.is_some_and(|height| height < level) {
+            prefixes.insert(0);
             levels[level as usize] =
                 prefixes.into_iter().map(|prefix| (prefix, vec![ids.get(&prefix).copied()])).collect();
             continue;

@@ -21,10 +21,7 @@ use crate::{
 ///
 /// To be called on receipt of an event, beside [`check_state_independent`](super::check_state_independent), with what
 /// [`verify_event`](crate::signature::verify_event) found out: the rules have no keys.
-pub fn check_join_authorised_signature(
-    version: &RoomVersion,
-    verified: Verified,
-) -> Result<(), Rejection> {
+pub fn check_join_authorised_signature(version: &RoomVersion, verified: Verified) -> Result<(), Rejection> {
     if verified.join_authorised {
         Ok(())
     } else {
@@ -46,17 +43,9 @@ where
     // user given by the `state_key`, so a state key that is no user id is none.
     let target = event.state_key().filter(|state_key| is_user_id(state_key));
     let (Some(target), true) = (target, event.content().contains_key("membership")) else {
-        return Err(Rejection::new(
-            state.version,
-            Rule::MemberMalformed,
-            "no target user or no membership",
-        ));
+        return Err(Rejection::new(state.version, Rule::MemberMalformed, "no target user or no membership"));
     };
-    let change = Change {
-        state,
-        event,
-        target,
-    };
+    let change = Change { state, event, target };
     match Membership::of(event) {
         Membership::Join => change.check_join(),
         Membership::Invite => change.check_invite(),
@@ -98,10 +87,7 @@ where
         }
         // 4.3.2. If the `sender` does not match `state_key`, reject.
         if self.event.sender() != self.target {
-            return self.reject(
-                Rule::JoinOfOther,
-                "nobody joins in the name of another user",
-            );
+            return self.reject(Rule::JoinOfOther, "nobody joins in the name of another user");
         }
         // 4.3.3. If the `sender` is banned, reject.
         let membership = self.state.membership(self.target);
@@ -132,32 +118,20 @@ where
     /// 4.3.5.2. If the `join_authorised_via_users_server` key in `content` is not a user with sufficient permission to
     /// invite other users or is not a joined member of the room, reject. 4.3.5.3. Otherwise, allow.
     fn check_join_authorised(&self) -> Result<(), Rejection> {
-        let authoriser = self
-            .event
-            .content()
-            .get("join_authorised_via_users_server")
-            .and_then(Value::as_str);
+        let authoriser = self.event.content().get("join_authorised_via_users_server").and_then(Value::as_str);
         let Some(authoriser) = authoriser else {
             return self.reject(Rule::JoinNotAuthorised, "no member authorised the join");
         };
         if !self.state.membership(authoriser).is_join() {
-            return self.reject(
-                Rule::JoinNotAuthorised,
-                "the authorising user is not in the room",
-            );
+            return self.reject(Rule::JoinNotAuthorised, "the authorising user is not in the room");
         }
         let may_invite = self.with_levels(Rule::JoinNotAuthorised, |levels| {
-            Ok(levels
-                .user_level(authoriser)?
-                .reaches(levels.level(LevelName::Invite)?))
+            Ok(levels.user_level(authoriser)?.reaches(levels.level(LevelName::Invite)?))
         })?;
         if may_invite {
             Ok(())
         } else {
-            self.reject(
-                Rule::JoinNotAuthorised,
-                "the authorising user may not invite",
-            )
+            self.reject(Rule::JoinNotAuthorised, "the authorising user may not invite")
         }
     }
 
@@ -165,38 +139,25 @@ where
     fn check_invite(&self) -> Result<(), Rejection> {
         // 4.4.1. If `content` has a `third_party_invite` property.
         if let Some(third_party_invite) = self.event.content().get("third_party_invite") {
-            return third_party_invite::check(
-                self.state,
-                self.event,
-                self.target,
-                third_party_invite,
-            );
+            return third_party_invite::check(self.state, self.event, self.target, third_party_invite);
         }
         // 4.4.2. If the `sender`'s current membership state is not `join`, reject.
         if !self.state.membership(self.event.sender()).is_join() {
             return self.reject(Rule::InviteSenderNotJoined, "the sender is not in the room");
         }
         // 4.4.3. If target user's current membership state is `join` or `ban`, reject.
-        if matches!(
-            self.state.membership(self.target),
-            Membership::Join | Membership::Ban
-        ) {
+        if matches!(self.state.membership(self.target), Membership::Join | Membership::Ban) {
             return self.reject(Rule::InviteTarget, "the user is in the room or banned");
         }
         // 4.4.4. If the `sender`'s power level is greater than or equal to the invite level, allow.
         // 4.4.5. Otherwise, reject.
         let may_invite = self.with_levels(Rule::InviteOtherwise, |levels| {
-            Ok(levels
-                .user_level(self.event.sender())?
-                .reaches(levels.level(LevelName::Invite)?))
+            Ok(levels.user_level(self.event.sender())?.reaches(levels.level(LevelName::Invite)?))
         })?;
         if may_invite {
             Ok(())
         } else {
-            self.reject(
-                Rule::InviteOtherwise,
-                "the sender's power level is too low to invite",
-            )
+            self.reject(Rule::InviteOtherwise, "the sender's power level is too low to invite")
         }
     }
 
@@ -220,15 +181,10 @@ where
         // ban level, reject.
         if self.state.membership(self.target) == Membership::Ban {
             let may_ban = self.with_levels(Rule::LeaveUnban, |levels| {
-                Ok(levels
-                    .user_level(self.event.sender())?
-                    .reaches(levels.level(LevelName::Ban)?))
+                Ok(levels.user_level(self.event.sender())?.reaches(levels.level(LevelName::Ban)?))
             })?;
             if !may_ban {
-                return self.reject(
-                    Rule::LeaveUnban,
-                    "the sender's power level is too low to lift a ban",
-                );
+                return self.reject(Rule::LeaveUnban, "the sender's power level is too low to lift a ban");
             }
         }
         // 4.5.4. If the `sender`'s power level is greater than or equal to the kick level, and the target user's power
@@ -250,25 +206,18 @@ where
     /// 4.7. Since room version 7: if `membership` is `knock`.
     fn check_knock(&self) -> Result<(), Rejection> {
         // 4.7.1. If the `join_rule` is anything other than `knock` or, since room version 10, `knock_restricted`, reject.
-        if !matches!(
-            self.join_rule(),
-            JoinRule::Knock | JoinRule::KnockRestricted
-        ) {
+        if !matches!(self.join_rule(), JoinRule::Knock | JoinRule::KnockRestricted) {
             return self.reject(Rule::KnockJoinRule, "the join rule does not allow to knock");
         }
         // 4.7.2. If `sender` does not match `state_key`, reject.
         if self.event.sender() != self.target {
-            return self.reject(
-                Rule::KnockOfOther,
-                "nobody knocks in the name of another user",
-            );
+            return self.reject(Rule::KnockOfOther, "nobody knocks in the name of another user");
         }
         // 4.7.3. If the `sender`'s current membership is not `ban`, `invite`, or `join`, allow. 4.7.4. Otherwise, reject.
         match self.state.membership(self.target) {
-            Membership::Ban | Membership::Invite | Membership::Join => self.reject(
-                Rule::KnockOtherwise,
-                "the user is in the room, invited or banned",
-            ),
+            Membership::Ban | Membership::Invite | Membership::Join => {
+                self.reject(Rule::KnockOtherwise, "the user is in the room, invited or banned")
+            }
             _ => Ok(()),
         }
     }
@@ -279,11 +228,7 @@ where
             let sender = levels.user_level(self.event.sender())?;
             Ok(sender.reaches(levels.level(needed)?) && levels.user_level(self.target)? < sender)
         })?;
-        if suffices {
-            Ok(())
-        } else {
-            self.reject(rule, "the sender's power level is too low")
-        }
+        if suffices { Ok(()) } else { self.reject(rule, "the sender's power level is too low") }
     }
 
     /// Asks the power levels; what cannot be read rejects by this rule.
@@ -303,11 +248,7 @@ where
         let Some(join_rules) = self.state.join_rules_event() else {
             return JoinRule::Invite;
         };
-        match join_rules
-            .content()
-            .get("join_rule")
-            .and_then(Value::as_str)
-        {
+        match join_rules.content().get("join_rule").and_then(Value::as_str) {
             Some("public") => JoinRule::Public,
             Some("invite") => JoinRule::Invite,
             Some("knock") if version.knocking => JoinRule::Knock,

@@ -52,25 +52,17 @@ fn check_content(version: &RoomVersion, create: &Event, content: &Map) -> Result
         // `invite` in `content` are present and not an integer, reject.
         for name in LevelName::ALL.map(LevelName::as_str) {
             if content.get(name).is_some_and(|value| !is_level(value)) {
-                return reject(
-                    Rule::LevelsNotIntegers,
-                    format!("`{name}` is not an integer"),
-                );
+                return reject(Rule::LevelsNotIntegers, format!("`{name}` is not an integer"));
             }
         }
         // 10.2. If either of the properties `events` or `notifications` in `content` are present and not an object with
         // values that are integers, reject.
         for name in ["events", "notifications"] {
-            let well_formed = content.get(name).is_none_or(|value| {
-                value
-                    .as_object()
-                    .is_some_and(|levels| levels.values().all(is_level))
-            });
+            let well_formed = content
+                .get(name)
+                .is_none_or(|value| value.as_object().is_some_and(|levels| levels.values().all(is_level)));
             if !well_formed {
-                return reject(
-                    Rule::LevelMapsNotIntegers,
-                    format!("`{name}` is not an object of integers"),
-                );
+                return reject(Rule::LevelMapsNotIntegers, format!("`{name}` is not an object of integers"));
             }
         }
     }
@@ -80,10 +72,7 @@ fn check_content(version: &RoomVersion, create: &Event, content: &Map) -> Result
         None => return Ok(()),
         Some(Value::Object(users)) => users,
         Some(_) => {
-            return reject(
-                Rule::LevelUsersMalformed,
-                "`users` is not an object".to_owned(),
-            );
+            return reject(Rule::LevelUsersMalformed, "`users` is not an object".to_owned());
         }
     };
     for (user_id, level) in users {
@@ -97,9 +86,7 @@ fn check_content(version: &RoomVersion, create: &Event, content: &Map) -> Result
     // 10.4. Since room version 12: if the `users` property in `content` contains the `sender` of the `m.room.create` event
     // or any of the `additional_creators` array (if present) from the `content` of the `m.room.create` event, reject.
     if version.privileged_creators
-        && let Some(creator) = users
-            .keys()
-            .find(|user_id| is_creator(version, create, user_id))
+        && let Some(creator) = users.keys().find(|user_id| is_creator(version, create, user_id))
     {
         return reject(
             Rule::LevelUsersCreator,
@@ -131,8 +118,7 @@ impl Alteration<'_> {
     fn check_levels(&self) -> Result<(), Rejection> {
         for name in LevelName::ALL {
             let level_in = |content, rule| {
-                level_in(self.version, content, name.as_str())
-                    .map_err(Rejection::because(self.version, rule))
+                level_in(self.version, content, name.as_str()).map_err(Rejection::because(self.version, rule))
             };
             let current = level_in(self.current, Rule::LevelCurrent)?;
             let new = level_in(self.new, Rule::LevelNew)?;
@@ -140,17 +126,11 @@ impl Alteration<'_> {
                 continue;
             }
             // 10.6.1. If the current value is higher than the `sender`'s current power level, reject.
-            if !self
-                .sender_level
-                .reaches(current.unwrap_or(name.default_level()))
-            {
+            if !self.sender_level.reaches(current.unwrap_or(name.default_level())) {
                 return self.reject(Rule::LevelCurrent, name.as_str());
             }
             // 10.6.2. If the new value is higher than the `sender`'s current power level, reject.
-            if !self
-                .sender_level
-                .reaches(new.unwrap_or(name.default_level()))
-            {
+            if !self.sender_level.reaches(new.unwrap_or(name.default_level())) {
                 return self.reject(Rule::LevelNew, name.as_str());
             }
         }
@@ -167,10 +147,7 @@ impl Alteration<'_> {
         // 10.7. For each entry being changed in, or removed from, the `events` or `notifications` properties: if the
         // current value is greater than the `sender`'s current power level, reject.
         for entry in &altered {
-            if entry
-                .current
-                .is_some_and(|level| !self.sender_level.reaches(level))
-            {
+            if entry.current.is_some_and(|level| !self.sender_level.reaches(level)) {
                 return self.reject(current_rule, entry.key);
             }
         }
@@ -187,9 +164,7 @@ impl Alteration<'_> {
         // entry: if the current value is greater than or equal to the `sender`'s current power level, reject.
         for entry in &altered {
             if entry.key != self.sender
-                && entry
-                    .current
-                    .is_some_and(|level| UserLevel::Level(level) >= self.sender_level)
+                && entry.current.is_some_and(|level| UserLevel::Level(level) >= self.sender_level)
             {
                 return self.reject(current_rule, entry.key);
             }
@@ -201,10 +176,7 @@ impl Alteration<'_> {
 
     fn check_new(&self, altered: &[Entry<'_>], rule: Rule) -> Result<(), Rejection> {
         for entry in altered {
-            if entry
-                .new
-                .is_some_and(|level| !self.sender_level.reaches(level))
-            {
+            if entry.new.is_some_and(|level| !self.sender_level.reaches(level)) {
                 return self.reject(rule, entry.key);
             }
         }
@@ -228,21 +200,17 @@ impl Alteration<'_> {
             .collect();
         let mut altered = Vec::new();
         for key in keys {
-            if current.and_then(|entries| entries.get(key))
-                == new.and_then(|entries| entries.get(key))
-            {
+            if current.and_then(|entries| entries.get(key)) == new.and_then(|entries| entries.get(key)) {
                 continue;
             }
             let level_in = |entries: Option<&Map>, rule| match entries {
-                Some(entries) => level_in(self.version, entries, key)
-                    .map_err(Rejection::because(self.version, rule)),
+                Some(entries) => {
+                    level_in(self.version, entries, key).map_err(Rejection::because(self.version, rule))
+                }
                 None => Ok(None),
             };
-            let entry = Entry {
-                key,
-                current: level_in(current, current_rule)?,
-                new: level_in(new, new_rule)?,
-            };
+            let entry =
+                Entry { key, current: level_in(current, current_rule)?, new: level_in(new, new_rule)? };
             if entry.current != entry.new {
                 altered.push(entry);
             }
@@ -250,18 +218,11 @@ impl Alteration<'_> {
         Ok(altered)
     }
 
-    fn entries<'a>(
-        &self,
-        content: &'a Map,
-        field: &str,
-        rule: Rule,
-    ) -> Result<Option<&'a Map>, Rejection> {
+    fn entries<'a>(&self, content: &'a Map, field: &str, rule: Rule) -> Result<Option<&'a Map>, Rejection> {
         match content.get(field) {
             None => Ok(None),
             Some(Value::Object(entries)) => Ok(Some(entries)),
-            Some(_) => Err(Rejection::because(self.version, rule)(MalformedLevel(
-                field.to_owned(),
-            ))),
+            Some(_) => Err(Rejection::because(self.version, rule)(MalformedLevel(field.to_owned()))),
         }
     }
 

@@ -48,25 +48,16 @@ pub fn auth_types_for_event(
         }
         if membership == Some("join")
             && version.restricted_joins
-            && let Some(authoriser) = content
-                .get("join_authorised_via_users_server")
-                .and_then(Value::as_str)
+            && let Some(authoriser) = content.get("join_authorised_via_users_server").and_then(Value::as_str)
         {
             add("m.room.member", authoriser);
         }
     }
-    types
-        .into_iter()
-        .map(|(event_type, state_key)| (event_type.to_owned(), state_key.to_owned()))
-        .collect()
+    types.into_iter().map(|(event_type, state_key)| (event_type.to_owned(), state_key.to_owned())).collect()
 }
 
 fn third_party_token(content: &Map) -> Option<&str> {
-    content
-        .get("third_party_invite")?
-        .get("signed")?
-        .get("token")?
-        .as_str()
+    content.get("third_party_invite")?.get("signed")?.get("token")?.as_str()
 }
 
 /// Rule 2 (3 since room version 12): considering the event's `auth_events`, all of its clauses.
@@ -76,11 +67,7 @@ pub(super) fn check_auth_events<E: Deref<Target = Event>>(
     fetch: impl Fn(&str) -> Option<E>,
 ) -> Result<(), Rejection> {
     let reject = |rule, reason: &str, auth_event: &str| {
-        Err(Rejection::new(
-            version,
-            rule,
-            format!("auth event {auth_event} {reason}"),
-        ))
+        Err(Rejection::new(version, rule, format!("auth event {auth_event} {reason}")))
     };
     let mut auth_events = Vec::with_capacity(10);
     for event_id in event.auth_events() {
@@ -89,63 +76,31 @@ pub(super) fn check_auth_events<E: Deref<Target = Event>>(
             None => return reject(Rule::AuthEvents, "is unknown", event_id),
         }
     }
-    let key = |event: &'_ E| {
-        (
-            event.event_type().to_owned(),
-            event.state_key().map(str::to_owned),
-        )
-    };
+    let key = |event: &'_ E| (event.event_type().to_owned(), event.state_key().map(str::to_owned));
 
     // 2.1. If there are duplicate entries for a given `type` and `state_key` pair, reject.
     for (index, auth_event) in auth_events.iter().enumerate() {
-        if auth_events[..index]
-            .iter()
-            .any(|earlier| key(earlier) == key(auth_event))
-        {
-            return reject(
-                Rule::AuthEventsDuplicate,
-                "is a duplicate",
-                auth_event.event_id(),
-            );
+        if auth_events[..index].iter().any(|earlier| key(earlier) == key(auth_event)) {
+            return reject(Rule::AuthEventsDuplicate, "is a duplicate", auth_event.event_id());
         }
     }
     // 2.2. If there are entries whose `type` and `state_key` don't match those specified by the auth events selection
     // algorithm, reject.
-    let selected = auth_types_for_event(
-        version,
-        event.event_type(),
-        event.sender(),
-        event.state_key(),
-        event.content(),
-    );
+    let selected =
+        auth_types_for_event(version, event.event_type(), event.sender(), event.state_key(), event.content());
     for auth_event in &auth_events {
-        if !selected
-            .iter()
-            .any(|(event_type, state_key)| auth_event.is(event_type, state_key))
-        {
-            return reject(
-                Rule::AuthEventsNotSelected,
-                "is not one that is selected",
-                auth_event.event_id(),
-            );
+        if !selected.iter().any(|(event_type, state_key)| auth_event.is(event_type, state_key)) {
+            return reject(Rule::AuthEventsNotSelected, "is not one that is selected", auth_event.event_id());
         }
     }
     // 2.3. If there are entries which were themselves rejected under the checks performed on receipt of a PDU, reject.
     for auth_event in &auth_events {
         if auth_event.rejected() {
-            return reject(
-                Rule::AuthEventsRejected,
-                "was rejected",
-                auth_event.event_id(),
-            );
+            return reject(Rule::AuthEventsRejected, "was rejected", auth_event.event_id());
         }
     }
     // 2.4. Until room version 11: if there is no `m.room.create` event among the entries, reject.
-    if !version.room_id_is_create_event_id
-        && !auth_events
-            .iter()
-            .any(|event| event.is("m.room.create", ""))
-    {
+    if !version.room_id_is_create_event_id && !auth_events.iter().any(|event| event.is("m.room.create", "")) {
         return Err(Rejection::new(
             version,
             Rule::AuthEventsNoCreate,
@@ -155,11 +110,7 @@ pub(super) fn check_auth_events<E: Deref<Target = Event>>(
     // 2.5. If any event in `auth_events` has a `room_id` which does not match that of the event being authorised, reject.
     for auth_event in &auth_events {
         if auth_event.room_id() != event.room_id() {
-            return reject(
-                Rule::AuthEventsOtherRoom,
-                "is of another room",
-                auth_event.event_id(),
-            );
+            return reject(Rule::AuthEventsOtherRoom, "is of another room", auth_event.event_id());
         }
     }
     Ok(())

@@ -48,8 +48,7 @@ where
 {
     /// A user's membership: `leave` without a member event.
     pub(super) fn membership(&self, user_id: &str) -> Membership {
-        (self.fetch)("m.room.member", user_id)
-            .map_or(Membership::Leave, |event| Membership::of(&event))
+        (self.fetch)("m.room.member", user_id).map_or(Membership::Leave, |event| Membership::of(&event))
     }
 
     pub(super) fn power_levels_event(&self) -> Option<E> {

@@ -37,10 +37,7 @@ where
     // 4.4.1.3. If `signed` does not have `mxid` and `token` properties, reject.
     let property = |name| signed.get(name).and_then(Value::as_str);
     let (Some(mxid), Some(token)) = (property("mxid"), property("token")) else {
-        return reject(
-            Rule::ThirdPartyMalformed,
-            "no user id or no token is signed",
-        );
+        return reject(Rule::ThirdPartyMalformed, "no user id or no token is signed");
     };
     // 4.4.1.4. If `mxid` does not match `state_key`, reject.
     if mxid != target {
@@ -49,27 +46,18 @@ where
     // 4.4.1.5. If there is no `m.room.third_party_invite` event in the current room state with `state_key` matching `token`,
     // reject.
     let Some(invite) = (state.fetch)("m.room.third_party_invite", token) else {
-        return reject(
-            Rule::ThirdPartyUnknownToken,
-            "no third-party invite has this token",
-        );
+        return reject(Rule::ThirdPartyUnknownToken, "no third-party invite has this token");
     };
     // 4.4.1.6. If `sender` does not match `sender` of the `m.room.third_party_invite`, reject.
     if event.sender() != invite.sender() {
-        return reject(
-            Rule::ThirdPartyOtherSender,
-            "another user made the third-party invite",
-        );
+        return reject(Rule::ThirdPartyOtherSender, "another user made the third-party invite");
     }
     // 4.4.1.7. If any signature in `signed` matches any public key in the `m.room.third_party_invite` event, allow.
     // 4.4.1.8. Otherwise, reject.
     if is_signed_by_any(signed, &public_keys(&invite)) {
         Ok(())
     } else {
-        reject(
-            Rule::ThirdPartyOtherwise,
-            "no signature matches a public key",
-        )
+        reject(Rule::ThirdPartyOtherwise, "no signature matches a public key")
     }
 }
 
@@ -80,12 +68,7 @@ fn public_keys(invite: &Event) -> Vec<PublicKey> {
     content
         .get("public_key")
         .into_iter()
-        .chain(
-            listed
-                .into_iter()
-                .flatten()
-                .filter_map(|entry| entry.get("public_key")),
-        )
+        .chain(listed.into_iter().flatten().filter_map(|entry| entry.get("public_key")))
         .filter_map(|key| PublicKey::from_base64(key.as_str()?).ok())
         .collect()
 }
@@ -103,8 +86,5 @@ fn is_signed_by_any(signed: &Map, keys: &[PublicKey]) -> bool {
         .flatten()
         .filter(|(key_id, _)| key_id.starts_with("ed25519:"))
         .filter_map(|(_, signature)| signature.as_str())
-        .any(|signature| {
-            keys.iter()
-                .any(|key| key.verifies(message.as_bytes(), signature))
-        })
+        .any(|signature| keys.iter().any(|key| key.verifies(message.as_bytes(), signature)))
 }

@@ -90,9 +90,7 @@ fn required<'a>(event: &'a Map, field: &'static str) -> Result<&'a Value, Format
 
 /// A required string of at most [`MAX_ID_BYTES`].
 fn string<'a>(event: &'a Map, field: &'static str) -> Result<&'a str, FormatError> {
-    let string = required(event, field)?
-        .as_str()
-        .ok_or(FormatError::Malformed(field))?;
+    let string = required(event, field)?.as_str().ok_or(FormatError::Malformed(field))?;
     if string.len() > MAX_ID_BYTES {
         return Err(FormatError::TooLong(field));
     }
@@ -100,9 +98,7 @@ fn string<'a>(event: &'a Map, field: &'static str) -> Result<&'a str, FormatErro
 }
 
 fn integer(event: &Map, field: &'static str) -> Result<i64, FormatError> {
-    required(event, field)?
-        .as_i64()
-        .ok_or(FormatError::Malformed(field))
+    required(event, field)?.as_i64().ok_or(FormatError::Malformed(field))
 }
 
 /// Checks an array of event ids, or of pairs of an event id and an object of hashes.
@@ -112,25 +108,18 @@ fn references(
     field: &'static str,
     limit: usize,
 ) -> Result<(), FormatError> {
-    let references = required(event, field)?
-        .as_array()
-        .ok_or(FormatError::Malformed(field))?;
+    let references = required(event, field)?.as_array().ok_or(FormatError::Malformed(field))?;
     if references.len() > limit {
         return Err(FormatError::TooMany(field));
     }
     let well_formed = |reference: &Value| match reference {
         Value::String(_) => !version.event_id_in_event(),
         Value::Array(pair) => {
-            version.event_id_in_event()
-                && matches!(pair.as_slice(), [Value::String(_), Value::Object(_)])
+            version.event_id_in_event() && matches!(pair.as_slice(), [Value::String(_), Value::Object(_)])
         }
         _ => false,
     };
-    if references.iter().all(well_formed) {
-        Ok(())
-    } else {
-        Err(FormatError::Malformed(field))
-    }
+    if references.iter().all(well_formed) { Ok(()) } else { Err(FormatError::Malformed(field)) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,40 @@
+"""Starts a durable cluster and one node, both built for release, and runs the load generator on them.
+
+`make bench` calls this; arguments go to the load generator (`--seconds`, `--only`)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness import process
+from harness.cluster import Cluster
+from harness.node import Node
+
+
+def main() -> int:
+    # Room for the load: a machine of two cores has no use for more backends than the nodes' pool has.
+    cluster = Cluster(durable=True, settings={"shared_buffers": "1GB", "max_wal_size": "4GB"})
+    try:
+        cluster.start()
+        cluster.make_template()
+        database = cluster.create_database()
+        node = Node(database, cluster.folder.path, "bench", MATRIARCH_LOG__LEVEL="warn").start()
+        try:
+            command = [
+                process.binary().parent / "matriarch-bench",
+                *("--url", node.url),
+                *("--database", database.url()),
+                *("--pid", str(node.process.pid)),
+                *sys.argv[1:],
+            ]
+            return subprocess.run(command).returncode
+        finally:
+            print(node.new_log(), end="", file=sys.stderr)
+            node.stop()
+    finally:
+        cluster.remove()
+
+
+sys.exit(main())
