@@ -1,0 +1,155 @@
+// Two people on matrix-js-sdk, each at a node of their own: NODE_URLS names the nodes, separated by a comma.
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, before, test } from "node:test";
+
+import { ClientEvent, EventType, MsgType, RoomEvent, RoomMemberEvent, SyncState, createClient } from "matrix-js-sdk";
+import { logger } from "matrix-js-sdk/lib/logger.js";
+
+logger.disableAll();
+
+const [aliceUrl, bobUrl] = process.env.NODE_URLS.split(",");
+const PASSWORD = "correct horse battery staple";
+const EARLIER_MESSAGES = 40;
+
+/** Waits for an event of an emitter that `wanted` accepts, and gives its arguments. */
+function seen(emitter, name, wanted = () => true, milliseconds = 20_000) {
+    return new Promise((resolve, reject) => {
+        const timer = setTimeout(() => reject(new Error(`no ${name} within ${milliseconds} ms`)), milliseconds);
+        const listener = (...args) => {
+            if (!wanted(...args)) return;
+            clearTimeout(timer);
+            emitter.off(name, listener);
+            resolve(args);
+        };
+        emitter.on(name, listener);
+    });
+}
+
+/** Registers a user, logs in again by password, and syncs. */
+async function newClient(baseUrl, prefix) {
+    const username = `${prefix}-${randomBytes(4).toString("hex")}`;
+    const anonymous = createClient({ baseUrl });
+    const registered = await anonymous
+        .registerRequest({ username, password: PASSWORD })
+        .catch((error) =>
+            anonymous.registerRequest({
+                username,
+                password: PASSWORD,
+                auth: { type: "m.login.dummy", session: error.data.session },
+            }),
+        );
+    const login = await anonymous.loginRequest({
+        type: "m.login.password",
+        identifier: { type: "m.id.user", user: registered.user_id },
+        password: PASSWORD,
+    });
+    const client = createClient({
+        baseUrl,
+        userId: login.user_id,
+        deviceId: login.device_id,
+        accessToken: login.access_token,
+    });
+    const prepared = seen(client, ClientEvent.Sync, (state) => state === SyncState.Prepared);
+    await client.startClient({ initialSyncLimit: 10, lazyLoadMembers: true });
+    await prepared;
+    return client;
+}
+
+/** Waits until a message with this body is in one of the client's timelines. */
+function message(client, body) {
+    return seen(client, RoomEvent.Timeline, (event) => event.getContent().body === body);
+}
+
+let alice, bob, roomId;
+
+before(async () => {
+    alice = await newClient(aliceUrl, "alice");
+    bob = await newClient(bobUrl, "bob");
+});
+
+after(() => {
+    alice?.stopClient();
+    bob?.stopClient();
+});
+
+test("invite and join across nodes", async () => {
+    const invited = seen(
+        bob,
+        RoomMemberEvent.Membership,
+        (_, member) => member.userId === bob.getUserId() && member.membership === "invite",
+    );
+    ({ room_id: roomId } = await alice.createRoom({
+        preset: "private_chat",
+        name: "Tea",
+        invite: [bob.getUserId()],
+    }));
+    await invited;
+    for (let i = 0; i < EARLIER_MESSAGES; i++) await alice.sendTextMessage(roomId, `earlier ${i}`);
+
+    const joined = seen(
+        alice,
+        RoomMemberEvent.Membership,
+        (_, member) => member.userId === bob.getUserId() && member.membership === "join",
+    );
+    const here = seen(bob, RoomEvent.MyMembership, (room, membership) => room.roomId === roomId && membership === "join");
+    await bob.joinRoom(roomId);
+    await Promise.all([joined, here]);
+    assert.equal(bob.getRoom(roomId).name, "Tea");
+});
+
+test("chat in both directions", async () => {
+    const atBob = message(bob, "hello Bob");
+    await alice.sendTextMessage(roomId, "hello Bob");
+    const [greeting] = await atBob;
+    assert.equal(greeting.getSender(), alice.getUserId());
+
+    const atAlice = message(alice, "hello Alice");
+    await bob.sendMessage(roomId, { msgtype: MsgType.Text, body: "hello Alice" });
+    await atAlice;
+});
+
+test("a local echo becomes the event, once", async () => {
+    const { event_id: eventId } = await alice.sendTextMessage(roomId, "only once");
+    const marked = message(alice, "marker");
+    await bob.sendTextMessage(roomId, "marker");
+    await marked;
+    const events = alice.getRoom(roomId).getLiveTimeline().getEvents();
+    assert.deepEqual(
+        events.filter((event) => event.getContent().body === "only once").map((event) => event.getId()),
+        [eventId],
+    );
+});
+
+test("page back through history", async () => {
+    const room = bob.getRoom(roomId);
+    const wanted = Array.from({ length: EARLIER_MESSAGES }, (_, i) => `earlier ${i}`);
+    const shown = () =>
+        room
+            .getLiveTimeline()
+            .getEvents()
+            .map((event) => event.getContent().body)
+            .filter((body) => wanted.includes(body));
+    for (let page = 0; page < 20 && room.oldState.paginationToken !== null; page++) await bob.scrollback(room, 15);
+    assert.deepEqual(shown(), wanted);
+    assert.equal(room.getLiveTimeline().getEvents()[0].getType(), EventType.RoomCreate);
+});
+
+test("read receipts", async () => {
+    const { event_id: eventId } = await alice.sendTextMessage(roomId, "read me");
+    const find = () => bob.getRoom(roomId).findEventById(eventId);
+    if (!find()) await seen(bob, RoomEvent.Timeline, (event) => event.getId() === eventId);
+    const read = seen(alice, RoomEvent.Receipt, () => alice.getRoom(roomId).getEventReadUpTo(bob.getUserId()) === eventId);
+    await bob.sendReadReceipt(find());
+    await read;
+});
+
+test("typing", async () => {
+    const started = seen(bob, RoomMemberEvent.Typing, (_, member) => member.userId === alice.getUserId() && member.typing);
+    await alice.sendTyping(roomId, true, 10_000);
+    await started;
+    const stopped = seen(bob, RoomMemberEvent.Typing, (_, member) => member.userId === alice.getUserId() && !member.typing);
+    await alice.sendTyping(roomId, false, 0);
+    await stopped;
+});

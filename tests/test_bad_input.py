@@ -1,0 +1,358 @@
+"""Every endpoint against input that no good client sends: the right Matrix error, never a 500, never a dropped
+connection (which fails a test here by httpx's exception)."""
+
+import json
+import secrets
+
+import httpx
+import pytest
+
+from harness.client import Client, expect, new_txn_id, path, timeline
+from harness.endpoints import ENDPOINTS, Endpoint
+
+OTHER_METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
+WITH_BODY = [endpoint for endpoint in ENDPOINTS if endpoint.body is not None]
+WITH_QUERY = [endpoint for endpoint in ENDPOINTS if endpoint.query]
+WITH_IDS = [endpoint for endpoint in ENDPOINTS if "{" in endpoint.path.replace("{txn}", "")]
+AUTHENTICATED = [endpoint for endpoint in ENDPOINTS if endpoint.authenticated]
+
+NO_JSON = {
+    "empty": b"",
+    "a brace": b"{",
+    "text": b"hello",
+    "no UTF-8": b'{"a": "\xff\xfe"}',
+    "a NUL byte": b'{"a": "\x00"}',
+    "two values": b"{} {}",
+    "a trailing comma": b'{"a": 1,}',
+    "NaN": b'{"a": NaN}',
+    "a byte order mark in UTF-16": '{"a": 1}'.encode("utf-16"),
+    "half a surrogate, not escaped": b'{"a": "\xed\xa0\x80"}',
+}
+NO_OBJECT = {"an array": b"[]", "a string": b'"a"', "a number": b"1", "null": b"null", "true": b"true"}
+# Bodies that may be good or bad, as the endpoint sees it; only a 500 or a dropped connection is wrong.
+STRANGE = {
+    "100,000 arrays deep": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "100,000 objects deep": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "100 arrays deep": b'{"a":' + b"[" * 100 + b"]" * 100 + b"}",
+    "an endless array": b'{"a":' + b"[" * 100_000,
+    "duplicate keys": b'{"a": 1, "a": 2, "body": 1, "body": "b", "type": 1, "type": "m.login.password"}',
+    "a number beyond floats": b'{"a": 1e400}',
+    "a number of 1,000 digits": b'{"a": ' + b"9" * 1000 + b"}",
+    "an exact 2^53": b'{"a": 9007199254740992}',
+    "a fraction": b'{"a": 0.1}',
+    "a negative zero": b'{"a": -0}',
+    "an escaped NUL": rb'{"a": "\u0000", "\u0000": 1}',
+    "half a surrogate, escaped": rb'{"a": "\ud800"}',
+    "an empty key": b'{"": 1}',
+    "10,000 keys": json.dumps({f"k{i}": i for i in range(10_000)}).encode(),
+    "a prototype": b'{"__proto__": {"a": 1}, "constructor": 1}',
+}
+WRONG = {
+    "string": "text",
+    "number": 17,
+    "fraction": 0.5,
+    "true": True,
+    "array": [1, "a", None],
+    "object": {"a": {"b": []}},
+    "huge": 10**30,
+    "negative": -1,
+    "long string": "x" * 70_000,
+    "NUL": "a\u0000b",
+    "half a surrogate": "\ud800",
+}
+IDS = {
+    "empty": "",
+    "no sigil": "nothing",
+    "other sigil": "+x:test.example",
+    "room id": "!nosuch:test.example",
+    "event id": "$nosuch",
+    "user id": "@nosuch:test.example",
+    "alias": "#nosuch:test.example",
+    "other server": "!nosuch:elsewhere.example",
+    "long": "!" + "a" * 300 + ":test.example",
+    "very long": "@" + "a" * 20_000,
+    "NUL": "!a\u0000b:test.example",
+    "slash": "!a/b:test.example",
+    "emoji": "#🐘:test.example",
+    "dots": "..",
+    "percent": "%",
+    "number": "18446744073709551616",
+}
+
+
+class World:
+    """A user with a room, and what the paths name."""
+
+    def __init__(self, node):
+        self.client = node.register("bad")
+        self.friend = node.register("friend")
+        room = self.client.create_room()
+        self.names = {
+            "user": self.client.user_id,
+            "friend": self.friend.user_id,
+            "room": room,
+            "event": self.client.send(room),
+            "alias": f"#alias-{secrets.token_hex(4)}:test.example",
+            "token": self.client.sync()["next_batch"],
+            "filter": self.client.post(path("user", self.client.user_id, "filter"), {})["filter_id"],
+        }
+
+    def fill(self, value, **names):
+        """The value with its `{name}`s filled in."""
+        if isinstance(value, str):
+            if value == "{}":
+                return value
+            return value.format(new=f"new-{secrets.token_hex(4)}", txn=new_txn_id(), **{**self.names, **names})
+        if isinstance(value, dict):
+            return {key: self.fill(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.fill(inner) for inner in value]
+        return value
+
+    def path(self, endpoint: Endpoint, template: str | None = None, **names) -> str:
+        """The endpoint's path, each name percent-encoded."""
+        template = template or endpoint.paths()[0]
+        encoded = {key: path(value)[1:] for key, value in {**self.names, **names}.items()}
+        return template.format(txn=new_txn_id(), **encoded)
+
+    def request(self, endpoint: Endpoint, client: Client | None = None, where: str | None = None, **options) -> httpx.Response:
+        if endpoint.authenticated and client is None:
+            client = self.client
+        elif client is None:
+            client = Client(self.client.url)
+        options.setdefault("params", self.fill(endpoint.query))
+        if "content" not in options and endpoint.body is not None and "json" not in options:
+            options["json"] = self.fill(endpoint.body)
+        return client.request(endpoint.method, where or self.path(endpoint), **options)
+
+
+@pytest.fixture(scope="module")
+def world(shared_nodes) -> World:
+    return World(shared_nodes[0])
+
+
+def sane(response: httpx.Response) -> httpx.Response:
+    """Whatever it is, it is a Matrix answer, and not of a server at fault."""
+    shown = f"{response.request.method} {str(response.request.url)[:300]} gave {response.status_code} {response.text[:500]}"
+    assert response.status_code < 500, shown
+    if response.status_code >= 400 and response.request.method != "HEAD":
+        body = response.json()
+        # A step of user-interactive authentication is a 401 without an errcode.
+        assert isinstance(body.get("errcode"), str) or (response.status_code == 401 and "flows" in body), shown
+    return response
+
+
+def refused(response: httpx.Response, *errcodes: str, status: int = 400):
+    """It is refused with the status and one of the errcodes."""
+    sane(response)
+    shown = f"{response.request.method} {str(response.request.url)[:300]} gave {response.status_code} {response.text[:500]}"
+    assert response.status_code == status and response.json().get("errcode") in errcodes, shown
+
+
+def each(endpoints):
+    return pytest.mark.parametrize("endpoint", endpoints, ids=str)
+
+
+@each(ENDPOINTS)
+def test_every_version_of_the_path_is_known(world, endpoint):
+    for template in endpoint.paths():
+        client = world.client.another_device() if endpoint.ends_session else None
+        response = sane(world.request(endpoint, client, world.path(endpoint, template)))
+        assert response.status_code != 405, template
+        assert response.status_code != 404 or response.json()["errcode"] != "M_UNRECOGNIZED", template
+
+
+@each(ENDPOINTS)
+def test_other_methods_are_405(world, endpoint):
+    for template in endpoint.paths():
+        same = {other.method for other in ENDPOINTS if template in other.paths()}
+        # These pairs are one path to a router, though not to a reader.
+        if endpoint.path.endswith(("/displayname", "/avatar_url")):
+            same |= {"GET", "PUT", "DELETE"}
+        for method in set(OTHER_METHODS) - same:
+            refused(world.client.request(method, world.path(endpoint, template)), "M_UNRECOGNIZED", status=405)
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["/nothing", "/rooms", "/rooms/!a:b/nothing", "/_matrix/client/v99/sync", "/_matrix/client/v3", "/_matrix/", "/_matrix/nothing",
+     "/_matrix/client/v3/sync/", "/_matrix/client/v3//sync", "/_matrix/client/r0/%00", "/_nothing"],
+)
+def test_unknown_paths_are_404(node, where):
+    for method in ("GET", "POST", "PUT"):
+        refused(node.client().request(method, where), "M_UNRECOGNIZED", status=404)
+
+
+@each(AUTHENTICATED)
+def test_no_token_is_missing_and_any_other_unknown(world, endpoint):
+    url = world.client.url
+    refused(world.request(endpoint, Client(url)), "M_MISSING_TOKEN", status=401)
+    for token in ("unknown", "x" * 5000, "mat_☃".encode().decode("latin-1"), "a b", "'; drop table events; --"):
+        refused(world.request(endpoint, Client(url, token)), "M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", status=401)
+        query = {**world.fill(endpoint.query), "access_token": token}
+        refused(world.request(endpoint, Client(url), params=query), "M_UNKNOWN_TOKEN", status=401)
+    for header in ("", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "bearer\tx"):
+        response = world.request(endpoint, Client(url), headers={"Authorization": header})
+        refused(response, "M_MISSING_TOKEN", "M_UNKNOWN_TOKEN", status=401)
+    sane(world.request(endpoint, Client(url), params={"access_token": "a\u0000b"}))
+
+
+@each(WITH_BODY)
+@pytest.mark.parametrize("name", NO_JSON)
+def test_body_that_is_no_json(world, endpoint, name):
+    response = sane(world.request(endpoint, content=NO_JSON[name]))
+    if not (name == "empty" and not endpoint.needs and not endpoint.free):
+        refused(response, "M_NOT_JSON")
+
+
+@each(WITH_BODY)
+@pytest.mark.parametrize("name", NO_OBJECT)
+def test_body_that_is_no_object(world, endpoint, name):
+    refused(world.request(endpoint, content=NO_OBJECT[name]), "M_BAD_JSON", "M_NOT_JSON")
+
+
+@each(WITH_BODY)
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_body(world, endpoint, name):
+    sane(world.request(endpoint, content=STRANGE[name]))
+
+
+@each([endpoint for endpoint in WITH_BODY if endpoint.free and "account_data" not in endpoint.path])
+def test_event_content_keeps_to_canonical_json(world, endpoint):
+    for name in ("a number beyond floats", "a number of 1,000 digits", "an exact 2^53", "a fraction", "half a surrogate, escaped"):
+        refused(world.request(endpoint, content=STRANGE[name]), "M_BAD_JSON", "M_NOT_JSON")
+
+
+@each(WITH_BODY)
+def test_body_beyond_the_limit(world, endpoint):
+    refused(world.request(endpoint, content=b'{"a": "' + b"x" * 3_000_000 + b'"}'), "M_TOO_LARGE", status=413)
+
+
+@each([endpoint for endpoint in WITH_BODY if endpoint.needs])
+def test_missing_key(world, endpoint):
+    for key in endpoint.needs:
+        body = {other: value for other, value in world.fill(endpoint.body).items() if other != key}
+        refused(world.request(endpoint, json=body), "M_MISSING_PARAM", "M_BAD_JSON")
+
+
+@each([endpoint for endpoint in WITH_BODY if not endpoint.free])
+@pytest.mark.parametrize("name", WRONG)
+def test_mistyped_key(world, endpoint, name):
+    wrong = WRONG[name]
+    for key, good in endpoint.body.items():
+        response = sane(world.request(endpoint, json={**world.fill(endpoint.body), key: wrong}))
+        if json_type(good) != json_type(wrong):
+            shown = f"{key}: {json_type(wrong)} gave {response.status_code} {response.text}"
+            assert response.status_code in (400, 403, 413), shown
+
+
+def json_type(value) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float)):
+        return "number"
+    return {str: "string", list: "array", dict: "object", type(None): "null"}[type(value)]
+
+
+@each(WITH_IDS)
+@pytest.mark.parametrize("name", IDS)
+def test_bad_ids(world, endpoint, name):
+    for part in ("room", "event", "user", "alias", "filter"):
+        if f"{{{part}}}" in endpoint.path:
+            response = sane(world.request(endpoint, where=world.path(endpoint, **{part: IDS[name]})))
+            assert response.status_code >= 400, response.text
+    for part in ("room", "event", "user", "alias", "filter"):
+        # Bytes that are no UTF-8, and a half of an escape.
+        for raw in ("%FF", "%E2%98", "%00", "%"):
+            if f"{{{part}}}" in endpoint.path:
+                marked = world.path(endpoint, **{part: "MARK"}).replace("MARK", raw)
+                assert sane(world.request(endpoint, where=marked)).status_code >= 400
+
+
+@each(WITH_QUERY)
+def test_bad_query(world, endpoint):
+    bad = ["", "x", "-1", "99999999999999999999999999", "0.5", "a\u0000b", "{", "[]", "null", "☃", "x" * 5000, "'; --",
+           "s0_0", "s-1_-1", "t99999999999999999999", "s99999999999999999999_1", "t", "s", "s1_1_1_1", "{" * 5000]
+    for key in endpoint.query:
+        for value in bad:
+            params = {**world.fill(endpoint.query), key: value}
+            if key == "timeout" and value != "-1" and value.isdigit():
+                continue
+            sane(world.request(endpoint, params=params, timeout=20))
+        where = world.path(endpoint)
+        for raw in ("%FF", "%", "%00", "&&&===", "%C0%80"):
+            sane(world.request(endpoint, where=f"{where}?{key}={raw}", params=None, timeout=20))
+
+
+class TestSync:
+    """Sync's own parameters."""
+
+    @pytest.mark.parametrize("since", ["garbage", "s", "t1", "s1", "s-1_2", "s1_1_x", "s99999999999999999999_1", "", "s1_1_" + "1_" * 9999])
+    def test_garbage_token(self, world, since):
+        response = sane(world.client.request("GET", "/sync", params={"since": since}))
+        if since:
+            refused(response, "M_INVALID_PARAM", "M_UNKNOWN_POS")
+
+    def test_unknown_filter(self, world):
+        for name in ("99999", "nothing", "0"):
+            sane(world.client.request("GET", "/sync", params={"filter": name}))
+
+
+class TestEvents:
+    """Events at and beyond the limits of the specification's "Size limits"."""
+
+    def send(self, world, content, type="m.room.message"):
+        return world.client.request("PUT", path("rooms", world.names["room"], "send", type, new_txn_id()), content)
+
+    def put_state(self, world, type, state_key):
+        return world.client.request("PUT", path("rooms", world.names["room"], "state", type, state_key), {})
+
+    def test_event_over_65536_bytes(self, world):
+        refused(self.send(world, {"body": "x" * 65_536}), "M_TOO_LARGE", status=413)
+        expect(self.send(world, {"body": "x" * 60_000}), 200)
+
+    def test_escapes_do_not_count_as_their_escaped_form(self, world):
+        # 30,000 snowmen are 90,000 bytes; as escapes in the request they would be 180,000.
+        refused(self.send(world, {"body": "☃" * 30_000}), "M_TOO_LARGE", status=413)
+        expect(self.send(world, {"body": "☃" * 20_000}), 200)
+
+    def test_type_over_255_bytes(self, world):
+        expect(self.send(world, {}, "t" * 255), 200)
+        for type in ("t" * 256, "☃" * 86):
+            refused(self.send(world, {}, type), "M_TOO_LARGE", "M_INVALID_PARAM", "M_BAD_JSON", status=self.send(world, {}, type).status_code)
+            assert self.send(world, {}, type).status_code in (400, 413)
+
+    def test_state_key_over_255_bytes(self, world):
+        expect(self.put_state(world, "org.example.kind", "k" * 255), 200)
+        for key in ("k" * 256, "☃" * 86):
+            assert sane(self.put_state(world, "org.example.kind", key)).status_code in (400, 413)
+
+    def test_nul_in_a_type_or_state_key(self, world):
+        assert sane(self.send(world, {}, "a\u0000b")).status_code == 400
+        assert sane(self.put_state(world, "org.example.kind", "a\u0000b")).status_code == 400
+
+    def test_nul_in_a_message_comes_back_intact(self, world):
+        room = world.names["room"]
+        content = {"msgtype": "m.text", "body": "before\u0000after", "\u0000": ["\u0000", "☃", "\u0001\u001f\u007f\u2028"]}
+        event_id = expect(self.send(world, content), 200)["event_id"]
+        assert world.client.event(room, event_id)["content"] == content
+        assert world.client.messages(room, limit=1)["chunk"][0]["content"] == content
+        assert timeline(world.client.sync(), room)[-1]["content"] == content
+
+    def test_deep_content_up_to_the_limit(self, world):
+        deep = content = {}
+        for _ in range(60):
+            deep["a"] = deep = {}
+        event_id = expect(self.send(world, content), 200)["event_id"]
+        assert world.client.event(world.names["room"], event_id)["content"] == content
+
+    def test_numbers_at_the_limit(self, world):
+        content = {"most": 2**53 - 1, "least": -(2**53) + 1, "zero": 0}
+        event_id = expect(self.send(world, content), 200)["event_id"]
+        assert world.client.event(world.names["room"], event_id)["content"] == content
+
+    def test_account_data_keeps_what_events_refuse(self, world):
+        where = path("user", world.client.user_id, "account_data", "org.example.odd")
+        content = {"fraction": 0.5, "nul": "\u0000", "big": 2**60}
+        world.client.put(where, content)
+        assert world.client.get(where) == content
