@@ -3,14 +3,21 @@
 //! Each `#[pg_extern]` is an adapter: decode arguments, call plain code, encode the answer. The SQL declarations are
 //! in `pg_extension/sql/`, one file per area; `docs/architecture.md` says which function serves which request.
 
+mod account_data;
 mod append;
+mod filter;
 mod initialize;
+mod lookup;
+mod push_rules;
+mod receipt;
 mod response;
 mod room;
 mod session;
 mod signing;
 mod spi;
 mod state;
+mod tags;
+mod typing;
 mod users;
 
 pgrx::pg_module_magic!();

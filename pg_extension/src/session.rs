@@ -37,6 +37,21 @@ impl Session {
         }
         Ok(Self { user_nid: row.get(1), user_id: row.get(2), device_nid: row.get(3), device_id: row.get(4) })
     }
+
+    /// 403 `M_FORBIDDEN` unless the user named in the request's path is the one who asks.
+    pub fn require_self(&self, user_id: &str) -> Result<()> {
+        if self.user_id == user_id {
+            Ok(())
+        } else {
+            Err(MatrixError::forbidden("The access token belongs to another user."))
+        }
+    }
+
+    /// Makes the user's other changes of this kind wait until this transaction is over, so that what is read now is
+    /// still so when the result is written. Room locks are taken before.
+    pub fn lock_user(&self, db: &Db<'_>) {
+        db.execute("select from users where user_nid = $1 for no key update", &[self.user_nid.into()]);
+    }
 }
 
 /// `GET /account/whoami`
