@@ -1,0 +1,8 @@
+#!/bin/sh
+# Runs once, when the database's folder is empty: creates the extension, and lets API nodes log in.
+
+set -eu
+psql -v ON_ERROR_STOP=1 -v password="$MATRIARCH_API_PASSWORD" -U "$POSTGRES_USER" -d "$POSTGRES_DB" <<'SQL'
+create extension matriarch;
+alter role matriarch_api password :'password';
+SQL
