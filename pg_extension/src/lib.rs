@@ -5,7 +5,7 @@
 
 mod account_data;
 mod append;
-mod filter;
+mod filters;
 mod initialize;
 mod lookup;
 mod push_rules;

@@ -2,8 +2,15 @@
 //!
 //! How to add an endpoint is told in [`crate::http`].
 
+mod account_data;
 mod capabilities;
+mod filter;
+mod push_rules;
+mod read_marker;
+mod receipt;
 mod server_discovery;
+mod tags;
+mod typing;
 mod versions;
 
 use axum::Router;
@@ -12,5 +19,15 @@ use crate::state::AppState;
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Router<AppState> {
-    Router::new().merge(capabilities::routes()).merge(server_discovery::routes()).merge(versions::routes())
+    Router::new()
+        .merge(account_data::routes())
+        .merge(capabilities::routes())
+        .merge(filter::routes())
+        .merge(push_rules::routes())
+        .merge(read_marker::routes())
+        .merge(receipt::routes())
+        .merge(server_discovery::routes())
+        .merge(tags::routes())
+        .merge(typing::routes())
+        .merge(versions::routes())
 }

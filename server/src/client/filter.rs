@@ -1,0 +1,43 @@
+//! Filters.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{get, post};
+use serde_json::{Map, Value};
+
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
+use crate::state::AppState;
+
+/// The endpoints of this file.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .client_v3("/user/{user_id}/filter", post(create_filter))
+        .client_v3("/user/{user_id}/filter/{filter_id}", get(filter))
+}
+
+const CREATE: &str = "select status, body, wake_rooms, wake_users from matriarch.create_filter($1, $2, $3)";
+
+const GET: &str = "select status, body, wake_rooms, wake_users from matriarch.filter($1, $2, $3)";
+
+/// `POST /_matrix/client/v3/user/{userId}/filter`
+///
+/// Keys are sorted and white space is dropped, so that the same filter is told by its text.
+async fn create_filter(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(user_id): Path<String>,
+    JsonBody(filter): JsonBody<Map<String, Value>>,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(CREATE, &[&token.hash(), &user_id, &Value::Object(filter).to_string()]).await
+}
+
+/// `GET /_matrix/client/v3/user/{userId}/filter/{filterId}`
+async fn filter(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path((user_id, filter_id)): Path<(String, String)>,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(GET, &[&token.hash(), &user_id, &filter_id]).await
+}

@@ -1,0 +1,35 @@
+//! Receipts.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use serde_json::{Map, Value};
+
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, JsonBodyOrEmpty, Path};
+use crate::state::AppState;
+
+/// The endpoints of this file.
+pub fn routes() -> Router<AppState> {
+    Router::new().client_v3("/rooms/{room_id}/receipt/{receipt_type}/{event_id}", post(send_receipt))
+}
+
+/// Receipt types and event ids are arrays of the same length; the thread is NULL for unthreaded receipts.
+pub const SET_RECEIPTS: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.set_receipts($1, $2, $3, $4, $5)";
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}`
+async fn send_receipt(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path((room_id, receipt_type, event_id)): Path<(String, String, String)>,
+    JsonBodyOrEmpty(body): JsonBodyOrEmpty<Map<String, Value>>,
+) -> Result<MatrixResponse, ApiError> {
+    let thread_id = match body.get("thread_id") {
+        None => None,
+        Some(Value::String(thread_id)) if !thread_id.contains('\0') => Some(thread_id),
+        Some(_) => return Err(ApiError::invalid_param("`thread_id` must be a string")),
+    };
+    app.call(SET_RECEIPTS, &[&token.hash(), &room_id, &vec![receipt_type], &vec![event_id], &thread_id]).await
+}

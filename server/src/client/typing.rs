@@ -1,0 +1,39 @@
+//! Typing notifications.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::put;
+use serde::Deserialize;
+
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
+use crate::state::AppState;
+
+/// For clients that do not say how long, in milliseconds: as long as most do.
+const DEFAULT_TIMEOUT_MS: i64 = 30_000;
+
+/// The endpoints of this file.
+pub fn routes() -> Router<AppState> {
+    Router::new().client_v3("/rooms/{room_id}/typing/{user_id}", put(set_typing))
+}
+
+const SET_TYPING: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.set_typing($1, $2, $3, $4, $5)";
+
+#[derive(Deserialize)]
+struct Typing {
+    typing: bool,
+    timeout: Option<i64>,
+}
+
+/// `PUT /_matrix/client/v3/rooms/{roomId}/typing/{userId}`
+async fn set_typing(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path((room_id, user_id)): Path<(String, String)>,
+    JsonBody(body): JsonBody<Typing>,
+) -> Result<MatrixResponse, ApiError> {
+    let timeout = body.timeout.unwrap_or(DEFAULT_TIMEOUT_MS);
+    app.call(SET_TYPING, &[&token.hash(), &room_id, &user_id, &body.typing, &timeout]).await
+}
