@@ -5,3 +5,5 @@ grant select, insert, update, delete
     to matriarch_api;
 grant select, insert on users to matriarch_api;
 grant select on server, rooms, memberships, room_aliases to matriarch_api;
+-- Nodes look for new events once a second.
+grant select (event_nid, room_nid, xid) on events to matriarch_api;

@@ -294,7 +294,7 @@ fn check_server_name(name: &str) -> Result<(), String> {
 
 fn default_data_dir() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    if crate::process::is_root() {
+    if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/lib/matriarch");
     }
     let base =

@@ -77,11 +77,7 @@ enum Failure {
 
 impl Db {
     /// Makes the pool. Connections are opened when they are first needed.
-    pub fn new(mut target: tokio_postgres::Config, config: &config::Database) -> Result<Self, String> {
-        target.connect_timeout(Duration::from_secs(config.connect_timeout));
-        if target.get_application_name().is_none() {
-            target.application_name("matriarch");
-        }
+    pub fn new(target: tokio_postgres::Config, config: &config::Database) -> Result<Self, String> {
         // A closed connection is known without asking, so nothing is asked when one is taken from the pool.
         let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_config(target, NoTls, manager_config))

@@ -6,7 +6,9 @@ mod batcher;
 mod cli;
 mod client;
 mod config;
+mod database;
 mod db;
+mod embedded;
 mod error;
 mod failure;
 mod http;
@@ -14,10 +16,11 @@ mod hub;
 mod listen;
 mod logs;
 mod metrics;
+mod migrate;
 mod monitoring;
-mod process;
 mod serve;
 mod state;
+mod user_command;
 
 use std::process::ExitCode;
 
@@ -25,6 +28,8 @@ use clap::Parser;
 
 use cli::{Cli, Command, ConfigCommand};
 use config::Config;
+use database::Database;
+use db::Db;
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -45,7 +50,14 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             logs::start(&config.log)?;
             block_on(serve::run(config))
         }
-        Command::Migrate | Command::User(_) => Err(Failure::plain("not built yet")),
+        Command::Migrate => {
+            logs::start(&config.log)?;
+            block_on(migrate_command(&config))
+        }
+        Command::User(command) => {
+            logs::start(&config.log)?;
+            block_on(with_db(&config, async |db| user_command::run(command, &config, db).await))
+        }
     }
 }
 
@@ -58,6 +70,35 @@ fn configuration(command: &ConfigCommand, config: &Config) -> Result<(), Failure
         }
     }
     Ok(())
+}
+
+/// `matriarch migrate`: by `database.migrate_url`, or else by `database.url`.
+async fn migrate_command(config: &Config) -> Result<(), Failure> {
+    let database = Database::open(config, true).await?;
+    let target = database.migrate.as_ref().unwrap_or(&database.api);
+    let done = migrate::migrate(target, &config.server_name).await;
+    database.close().await;
+    done?;
+    println!("The database is up to date.");
+    Ok(())
+}
+
+/// Runs `work` on the database of this configuration, which must have been migrated.
+async fn with_db(config: &Config, work: impl AsyncFnOnce(&Db) -> Result<(), Failure>) -> Result<(), Failure> {
+    let database = Database::open(config, true).await?;
+    let done = async {
+        if database.embedded.is_some()
+            && let Some(target) = &database.migrate
+        {
+            migrate::migrate(target, &config.server_name).await?;
+        }
+        migrate::check(&database.api, &config.server_name).await?;
+        let db = Db::new(database.api.clone(), &config.database).map_err(Failure::plain)?;
+        work(&db).await
+    }
+    .await;
+    database.close().await;
+    done
 }
 
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

@@ -9,30 +9,55 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
+use tokio_postgres::Config as Target;
 use tracing::{info, warn};
 
 use crate::config::{Api, Config, Listener};
+use crate::database::Database;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::listen::Bound;
 use crate::state::AppState;
-use crate::{admin, client, http, hub, monitoring};
+use crate::{admin, client, http, hub, migrate, monitoring};
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Failure> {
     let metrics = crate::metrics::install().map_err(|error| Failure::new("cannot keep metrics", error))?;
-    let target = config.database.url.as_ref().map(crate::config::Secret::reveal).unwrap_or_default();
-    let target: tokio_postgres::Config =
-        target.parse().map_err(|error| Failure::new("`database.url`", error))?;
-    let db = Db::new(target.clone(), &config.database).map_err(Failure::plain)?;
+    let mut database = Database::open(&config, false).await?;
+    let served = match &mut database.embedded {
+        None => run_on(config, &database.api, &database.listen, database.migrate.as_ref(), metrics).await,
+        Some(embedded) => {
+            let (api, listen, migrate) = (&database.api, &database.listen, database.migrate.as_ref());
+            tokio::select! {
+                served = run_on(config, api, listen, migrate, metrics) => served,
+                ended = embedded.ended() => Err(ended),
+            }
+        }
+    };
+    database.close().await;
+    served
+}
+
+async fn run_on(
+    config: Config,
+    api: &Target,
+    listen: &Target,
+    migrate: Option<&Target>,
+    metrics: PrometheusHandle,
+) -> Result<(), Failure> {
+    if let Some(target) = migrate {
+        migrate::migrate(target, &config.server_name).await?;
+    }
+    migrate::check(api, &config.server_name).await?;
+    let db = Db::new(api.clone(), &config.database).map_err(Failure::plain)?;
     let app = AppState { config: Arc::new(config), db: db.clone(), hub: Hub::new() };
 
     let mut listeners = Vec::new();
     for listener in &app.config.listeners {
         listeners.push(Bound::new(listener, router(listener, &app, &metrics)).await?);
     }
-    tokio::spawn(hub::announce(app.hub.clone(), target));
+    tokio::spawn(hub::announce(app.hub.clone(), listen.clone()));
     tokio::spawn(hub::poll(app.hub.clone(), db));
     tokio::spawn(keep_metrics(metrics));
     serve(&app, listeners).await
