@@ -2,3 +2,36 @@ create function initialize(server_name text) returns void
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
 as 'MODULE_PATHNAME', 'initialize_wrapper';
 comment on function initialize is 'Records the name of the server that this database belongs to, and creates its first signing key. Idempotent; an ERROR if the name is another.';
+
+create function send(
+    room_id text, token_hashes bytea[], types text[], state_keys text[], txn_ids text[], contents text[], redacts text[]
+) returns setof response
+language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+as 'MODULE_PATHNAME', 'send_wrapper';
+comment on function send is 'PUT send, PUT state and PUT redact: several requests to one room, each with its own answer, in order. The arrays are of one length; state_keys, txn_ids and redacts hold NULL where a request has none.';
+
+create function create_room(token_hash bytea, request text) returns setof response
+language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+as 'MODULE_PATHNAME', 'create_room_wrapper';
+comment on function create_room is 'POST /createRoom';
+
+create function "join"(token_hash bytea, room text, request text) returns setof response
+language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+as 'MODULE_PATHNAME', 'join_wrapper';
+comment on function "join" is 'POST /join/{roomIdOrAlias} and POST /rooms/{roomId}/join';
+
+create function set_membership(token_hash bytea, room text, action text, request text) returns setof response
+language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+as 'MODULE_PATHNAME', 'set_membership_wrapper';
+comment on function set_membership is 'POST /rooms/{roomId}/{action}: invite, leave, kick, ban, unban; POST /knock/{roomIdOrAlias}: knock';
+
+create function forget(token_hash bytea, room_id text) returns setof response
+language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+as 'MODULE_PATHNAME', 'forget_wrapper';
+comment on function forget is 'POST /rooms/{roomId}/forget';
+
+create function check_auth(event text, out allowed boolean, out rule text, out reason text, out auth_events text[])
+returns setof record
+language c stable strict parallel restricted security definer set search_path = matriarch, pg_temp
+as 'MODULE_PATHNAME', 'check_auth_wrapper';
+comment on function check_auth is 'Judges an event, as JSON, by the authorization rules at its room''s current state: the rule that rejects it, by its number in the text for the room''s version, and the events of the state that were asked.';

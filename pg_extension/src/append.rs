@@ -12,17 +12,18 @@ use std::{
 };
 
 use matriarch_rules::{
-    Event, EventBuilder, Map, auth_types_for_event,
+    Event, EventBuilder, Map, RoomVersion, auth_types_for_event,
     build::{BuildError, BuiltEvent},
     check_state_dependent, check_state_independent,
     event::FormatError,
 };
 use rand::{Rng, distributions::Alphanumeric};
 
-use self::store::NewEvent;
+use self::{annotations::Annotations, store::NewEvent};
 use crate::{
     response::{MatrixError, Result},
     room::{Room, StateEvent, reference},
+    signing::Signer,
     users::User,
 };
 
@@ -97,6 +98,21 @@ impl Room<'_> {
         Ok(Appended { event_nid, event_id: event.event_id().to_owned(), new: true })
     }
 
+    /// Appends a create event that was made before its room, by [`make_create_event`].
+    pub fn append_create(&mut self, creator: &User, built: BuiltEvent) -> Result<()> {
+        self.authorize(&built.event)?;
+        let event = Rc::new(built.event);
+        self.store_event(NewEvent {
+            event: &event,
+            canonical_json: built.canonical_json,
+            sender: creator,
+            auth_nids: Vec::new(),
+            annotations: Annotations::default(),
+            transaction: None,
+        });
+        Ok(())
+    }
+
     /// Reads the state that appending these events asks for, in one query. [`Room::append`] does this for its own event;
     /// before several appends it saves queries.
     pub fn load_for_all<'e>(&mut self, events: impl IntoIterator<Item = &'e LocalEvent<'e>>) {
@@ -128,9 +144,8 @@ impl Room<'_> {
                 .filter_map(|(event_type, state_key)| self.loaded(event_type, state_key)?.current.as_ref())
                 .collect();
         let auth_nids = auth_events.iter().map(|auth_event| auth_event.nid).collect();
-        let is_create = event_type == "m.room.create";
         let builder = EventBuilder {
-            room_id: (!is_create || !self.version.room_id_is_create_event_id).then(|| self.id.clone()),
+            room_id: Some(self.id.clone()),
             sender: sender.id.clone(),
             event_type: event_type.to_owned(),
             state_key: state_key.map(str::to_owned),
@@ -169,6 +184,28 @@ impl Room<'_> {
             .and_then(|()| check_state_dependent(self.version, event, fetch_state))
             .map_err(|rejection| MatrixError::forbidden(rejection.to_string()))
     }
+}
+
+/// Makes the create event of a room; `room_id` only where it is not made of this event's id.
+pub fn make_create_event(
+    version: &RoomVersion,
+    signer: &Signer,
+    creator: &User,
+    room_id: Option<String>,
+    content: Map,
+) -> Result<BuiltEvent> {
+    let builder = EventBuilder {
+        room_id,
+        sender: creator.id.clone(),
+        event_type: "m.room.create".to_owned(),
+        state_key: Some(String::new()),
+        content,
+        depth: 1,
+        origin_server_ts: now_ms(),
+        event_id: version.event_id_in_event().then(|| random_event_id(&signer.server_name)),
+        ..EventBuilder::default()
+    };
+    builder.build(version, &signer.key).map_err(refuse_format)
 }
 
 fn check_storable(event: &LocalEvent<'_>) -> Result<()> {

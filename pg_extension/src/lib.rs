@@ -5,13 +5,20 @@
 
 mod account_data;
 mod append;
+mod check_auth;
+mod content;
+mod create_room;
+mod filter;
 mod filters;
 mod initialize;
 mod lookup;
+mod membership;
 mod push_rules;
 mod receipt;
+mod request;
 mod response;
 mod room;
+mod send;
 mod session;
 mod signing;
 mod spi;

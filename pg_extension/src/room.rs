@@ -13,7 +13,11 @@ use matriarch_rules::{
     room_version,
 };
 
-use crate::{signing::Signer, spi::Db, state};
+use crate::{
+    signing::Signer,
+    spi::{Db, Row},
+    state,
+};
 
 /// How far apart the `pos` of successive events are: room for what is found between them later.
 pub const POS_STEP: i64 = 1 << 20;
@@ -50,6 +54,8 @@ pub struct Room<'a> {
     pub id: String,
     pub version: &'static RoomVersion,
     pub signer: Rc<Signer>,
+    /// Users whose membership changed.
+    pub wake_users: Vec<i64>,
     pub(crate) header: Header,
     slots: HashMap<StateKey, Slot>,
 }
@@ -78,6 +84,14 @@ const LOCK: &str = "
     where r.room_id = $1
     for update";
 
+/// [`LOCK`] without the lock.
+const READ: &str = "
+    select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
+        r.notify_seq,
+        (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1)
+    from rooms r
+    where r.room_id = $1";
+
 const CREATE: &str = "
     insert into rooms (room_id, room_version, published) values ($1, $2, $3) on conflict (room_id) do nothing
     returning room_nid";
@@ -102,14 +116,26 @@ impl<'a> Room<'a> {
     /// Locks a room, works on it, and stores what it became: all that was appended, also when `work` fails after it.
     /// `None` if the room is not known.
     pub fn with<R>(db: &'a Db<'a>, room_id: &str, work: impl FnOnce(&mut Self) -> R) -> Option<R> {
-        let row = db.query_opt(LOCK, &[room_id.into()])?;
+        let mut room = Self::of_row(db, room_id, &db.query_opt(LOCK, &[room_id.into()])?);
+        let result = work(&mut room);
+        room.store();
+        Some(result)
+    }
+
+    /// A room to look at, without its lock. `None` if it is not known.
+    pub fn read(db: &'a Db<'a>, room_id: &str) -> Option<Self> {
+        Some(Self::of_row(db, room_id, &db.query_opt(READ, &[room_id.into()])?))
+    }
+
+    fn of_row(db: &'a Db<'a>, room_id: &str, row: &Row<'_>) -> Self {
         let version: String = row.get(2);
-        let mut room = Self {
+        Self {
             db,
             nid: row.get(1),
             id: room_id.to_owned(),
             version: room_version(&version).unwrap_or_else(|| panic!("unknown room version {version}")),
             signer: Signer::of_key(db, row.opt(9)),
+            wake_users: Vec::new(),
             header: Header {
                 root: row.get(3),
                 extremity_nids: row.get(4),
@@ -120,10 +146,7 @@ impl<'a> Room<'a> {
                 ..Header::default()
             },
             slots: HashMap::new(),
-        };
-        let result = work(&mut room);
-        room.store();
-        Some(result)
+        }
     }
 
     /// Makes a room without events and works on it like [`Room::with`]. `None` if its id is taken.
@@ -142,6 +165,7 @@ impl<'a> Room<'a> {
             id: room_id.to_owned(),
             version,
             signer,
+            wake_users: Vec::new(),
             header: Header::default(),
             slots: HashMap::new(),
         };

@@ -49,6 +49,11 @@ impl Room<'_> {
         Ok(target)
     }
 
+    /// What a stored redaction redacts.
+    pub fn redaction_of(&self, json: &str) -> Option<String> {
+        Event::new(String::new(), parse_stored(json)).redacts(self.version).map(str::to_owned)
+    }
+
     /// Strips the target, once.
     pub(super) fn redact(&mut self, target: &Target, redaction_nid: i64) {
         if target.redacted {

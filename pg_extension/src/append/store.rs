@@ -135,6 +135,7 @@ impl Room<'_> {
                 text("avatar_url").into(),
             ],
         );
+        self.wake_users.push(user_nid);
         let before = self.membership(user_id).map(|(membership, _)| membership);
         let change = |kind: &str| i32::from(membership == kind) - i32::from(before.as_deref() == Some(kind));
         self.header.joined_change += change("join");

@@ -1,0 +1,140 @@
+//! `POST /createRoom`: everything that it implies, in the order of the specification, in one transaction.
+
+mod levels;
+mod request;
+
+use std::rc::Rc;
+
+use matriarch_rules::Map;
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+use self::request::{CreateRoom, Preset};
+use crate::{
+    append::{LocalEvent, make_create_event, random_letters},
+    response::{MatrixError, Response, ResponseRows, Result, respond},
+    room::Room,
+    session::Session,
+    signing::Signer,
+    spi::{Db, Mode},
+    users::{self, User},
+};
+
+const CLAIM_ALIAS: &str = "
+    insert into room_aliases (room_alias, room_nid, creator_nid) values ($1, $2, $3) on conflict (room_alias) do nothing";
+
+/// `POST /createRoom`
+#[pg_extern]
+fn create_room(token_hash: &[u8], request: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let creator = Session::authenticate(db, token_hash)?.user();
+        let signer = Signer::current(db);
+        let request = CreateRoom::parse(request, &creator, &signer)?;
+        // From here on something was written: a refusal must undo it.
+        Ok(create(db, &signer, &creator, request).unwrap_or_else(|refusal| refusal.abort()))
+    })
+}
+
+fn create(db: &Db<'_>, signer: &Rc<Signer>, creator: &User, request: CreateRoom) -> Result<Response> {
+    let version = request.version;
+    let room_id = (!version.room_id_is_create_event_id)
+        .then(|| format!("!{}:{}", random_letters(18), signer.server_name));
+    let built = make_create_event(version, signer, creator, room_id.clone(), request.create_content.clone())?;
+    let room_id = room_id.unwrap_or_else(|| built.event.event_id().replacen('$', "!", 1));
+    let fill = |room: &mut Room<'_>| {
+        room.append_create(creator, built).map_err(invalid_state)?;
+        fill(room, creator, &request)
+    };
+    Room::create(db, Rc::clone(signer), &room_id, version, request.published, fill).unwrap_or_else(|| {
+        // Two rooms created by one user in the same millisecond with the same content are one event since version 12.
+        Err(MatrixError::new(400, "M_UNKNOWN", "The room id is taken. Try again."))
+    })
+}
+
+/// Appends what follows the create event.
+fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom) -> Result<Response> {
+    let invited: Vec<&str> = request.invite.iter().map(String::as_str).collect();
+    users::intern(room.db, &invited);
+
+    let membership = |membership: &str| Map::from_iter([("membership".to_owned(), membership.into())]);
+    room.set_member(creator, &creator.id, membership("join")).map_err(invalid_state)?;
+    let mut set = |room: &mut Room<'_>, event_type: &str, state_key: &str, content: Map| {
+        set_state(room, creator, event_type, state_key, content).map_err(invalid_state)
+    };
+    set(room, "m.room.power_levels", "", levels::initial(creator, request))?;
+    if let Some(alias) = &request.alias {
+        let args = [alias.as_str().into(), room.nid.into(), creator.nid.into()];
+        if room.db.execute(CLAIM_ALIAS, &args) == 0 {
+            return Err(MatrixError::new(400, "M_ROOM_IN_USE", format!("The alias {alias} is taken.")));
+        }
+        set(room, "m.room.canonical_alias", "", object(json!({ "alias": alias })))?;
+    }
+    for (event_type, content) in preset_state(request.preset) {
+        if !request
+            .initial_state
+            .iter()
+            .any(|state| state.event_type == event_type && state.state_key.is_empty())
+        {
+            set(room, event_type, "", object(content))?;
+        }
+    }
+    for state in &request.initial_state {
+        set(room, &state.event_type, &state.state_key, state.content.clone())?;
+    }
+    if let Some(name) = &request.name {
+        set(room, "m.room.name", "", object(json!({ "name": name })))?;
+    }
+    if let Some(topic) = &request.topic {
+        let content = json!({ "topic": topic, "m.topic": { "m.text": [{ "body": topic }] } });
+        set(room, "m.room.topic", "", object(content))?;
+    }
+    for user_id in &request.invite {
+        let mut content = membership("invite");
+        if request.is_direct {
+            content.insert("is_direct".to_owned(), true.into());
+        }
+        room.set_member(creator, user_id, content)?;
+    }
+    Ok(room.answer(json!({ "room_id": room.id })))
+}
+
+fn set_state(
+    room: &mut Room<'_>,
+    creator: &User,
+    event_type: &str,
+    state_key: &str,
+    content: Map,
+) -> Result<()> {
+    if event_type == "m.room.member" {
+        room.set_member(creator, state_key, content)?;
+    } else {
+        room.check_content(event_type, &content)?;
+        room.append(LocalEvent::state(creator, event_type, state_key, content))?;
+    }
+    Ok(())
+}
+
+/// What the rules refuse while a room is made is a fault of the request.
+fn invalid_state(error: MatrixError) -> MatrixError {
+    if error.status == 403 { MatrixError::new(400, "M_INVALID_ROOM_STATE", error.error) } else { error }
+}
+
+/// The state that a preset stands for.
+fn preset_state(preset: Preset) -> [(&'static str, Value); 3] {
+    let (join_rule, guest_access) = match preset {
+        Preset::PublicChat => ("public", "forbidden"),
+        Preset::PrivateChat | Preset::TrustedPrivateChat => ("invite", "can_join"),
+    };
+    [
+        ("m.room.join_rules", json!({ "join_rule": join_rule })),
+        ("m.room.history_visibility", json!({ "history_visibility": "shared" })),
+        ("m.room.guest_access", json!({ "guest_access": guest_access })),
+    ]
+}
+
+fn object(value: Value) -> Map {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,208 @@
+//! Changes of membership: the endpoints, and what `PUT state` of `m.room.member` shares with them.
+
+mod restricted;
+mod third_party;
+
+pub use third_party::refuse_invite as refuse_third_party_invite;
+
+use matriarch_rules::{Map, identifiers::is_user_id};
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+use crate::{
+    append::{Appended, LocalEvent},
+    content::is_room_alias,
+    request::Body,
+    response::{MatrixError, Response, ResponseRows, Result, respond, single},
+    room::Room,
+    session::Session,
+    signing::Signer,
+    spi::{Db, Mode},
+    users::User,
+};
+
+const ROOM_OF_ALIAS: &str = "
+    select r.room_id from room_aliases a join rooms r using (room_nid) where a.room_alias = $1";
+
+const PROFILE: &str = "
+    select p.key, p.value
+    from users u
+    join profiles p using (user_nid)
+    where u.user_id = $1 and p.key in ('displayname', 'avatar_url')";
+
+const FORGET: &str = "
+    update memberships set forgotten = true, xid = pg_current_xact_id()
+    where room_nid = $1 and user_nid = $2 and not forgotten";
+
+/// `POST /join/{roomIdOrAlias}`, `POST /rooms/{roomId}/join`
+#[pg_extern]
+fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let user = Session::authenticate(db, token_hash)?.user();
+        let request = Body::parse(request)?;
+        let mut content = content_of("join", &request)?;
+        let invite = request.object("third_party_signed")?;
+        in_room(db, room, |room| {
+            if room.membership(&user.id).is_some_and(|(membership, _)| membership == "join") {
+                return Ok(single("room_id", room.id.as_str()));
+            }
+            if let Some(signed) = invite {
+                room.accept_third_party_invite(&user, signed)?;
+            }
+            room.set_member(&user, &user.id, std::mem::take(&mut content))?;
+            Ok(room.answer(json!({ "room_id": room.id })))
+        })
+    })
+}
+
+/// `POST /rooms/{roomId}/{action}` for `invite`, `leave`, `kick`, `ban` and `unban`; `POST /knock/{roomIdOrAlias}` for
+/// `knock`
+#[pg_extern]
+fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let user = Session::authenticate(db, token_hash)?.user();
+        let request = Body::parse(request)?;
+        let membership = match action {
+            "invite" | "leave" | "ban" | "knock" => action,
+            "kick" | "unban" => "leave",
+            _ => return Err(MatrixError::new(404, "M_UNRECOGNIZED", "There is no such action.")),
+        };
+        if action == "invite" && request.string("user_id")?.is_none() && request.string("address")?.is_some()
+        {
+            return Err(refuse_third_party_invite());
+        }
+        let target = match action {
+            "leave" | "knock" => user.id.as_str(),
+            _ => request.required_string("user_id")?,
+        };
+        let content = content_of(membership, &request)?;
+        in_room(db, room, |room| {
+            let current = room.membership(target).map(|(membership, _)| membership);
+            match (action, current.as_deref()) {
+                // Who has left already stays away.
+                ("leave", Some("leave")) => return Ok(Response::empty()),
+                ("leave", None) => return Err(MatrixError::forbidden("You are not in this room.")),
+                ("kick", None | Some("leave" | "ban")) => {
+                    return Err(MatrixError::forbidden("The user is not in this room."));
+                }
+                ("unban", None | Some("join" | "invite" | "knock" | "leave")) => {
+                    return Err(MatrixError::forbidden("The user is not banned from this room."));
+                }
+                _ => {}
+            }
+            room.set_member(&user, target, content)?;
+            let body = if action == "knock" { json!({ "room_id": room.id }) } else { json!({}) };
+            Ok(room.answer(body))
+        })
+    })
+}
+
+/// `POST /rooms/{roomId}/forget`
+#[pg_extern]
+fn forget(token_hash: &[u8], room_id: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let user = Session::authenticate(db, token_hash)?.user();
+        in_room(db, room_id, |room| match room.membership(&user.id) {
+            Some((membership, _)) if membership == "leave" || membership == "ban" => {
+                room.db.execute(FORGET, &[room.nid.into(), user.nid.into()]);
+                Ok(Response::empty())
+            }
+            Some(_) => {
+                let error = format!("User {} is in room {}", user.id, room.id);
+                Err(MatrixError::new(400, "M_UNKNOWN", error))
+            }
+            None => Err(MatrixError::not_found("You were never in this room.")),
+        })
+    })
+}
+
+/// The content that a request asks for.
+fn content_of(membership: &str, request: &Body) -> Result<Map> {
+    let mut content = Map::new();
+    content.insert("membership".to_owned(), membership.into());
+    if let Some(reason) = request.string("reason")? {
+        content.insert("reason".to_owned(), reason.into());
+    }
+    Ok(content)
+}
+
+/// Works on a room that is named by its id or an alias. 404 `M_NOT_FOUND` if this server does not know it, 400
+/// `M_INVALID_PARAM` if it is neither.
+fn in_room<'d>(
+    db: &'d Db<'d>,
+    id_or_alias: &str,
+    work: impl FnOnce(&mut Room<'d>) -> Result<Response>,
+) -> Result<Response> {
+    let room_id = if id_or_alias.starts_with('!') {
+        id_or_alias.to_owned()
+    } else if is_room_alias(id_or_alias) {
+        match db.query_opt(ROOM_OF_ALIAS, &[id_or_alias.into()]) {
+            Some(row) => row.get(1),
+            None if Signer::current(db).is_ours(id_or_alias) => {
+                return Err(MatrixError::not_found("There is no such room alias."));
+            }
+            None => {
+                let error = "The room alias is of another server, and this server does not federate yet.";
+                return Err(MatrixError::not_found(error));
+            }
+        }
+    } else {
+        return Err(MatrixError::invalid_param(format!(
+            "{id_or_alias:?} is neither a room id nor a room alias."
+        )));
+    };
+    Room::with(db, &room_id, work).unwrap_or_else(|| {
+        let error = "This server does not know the room, and does not federate yet.";
+        Err(MatrixError::not_found(error))
+    })
+}
+
+impl Room<'_> {
+    /// Sets the membership in `content` for `target`, in the name of `sender`, whichever endpoint asks.
+    ///
+    /// Fills in what our users' profiles say and `content` does not, and finds somebody to authorise a join to a
+    /// restricted room. Anybody may be invited, also users of this server who do not exist yet: the answer must not tell
+    /// who does.
+    ///
+    /// # Errors
+    ///
+    /// 400 `M_INVALID_PARAM` if `target` is not a user id, else as [`Room::append`].
+    pub fn set_member(&mut self, sender: &User, target: &str, mut content: Map) -> Result<Appended> {
+        if !is_user_id(target) {
+            return Err(MatrixError::invalid_param(format!("{target:?} is not a user id.")));
+        }
+        self.load([
+            ("m.room.create", ""),
+            ("m.room.power_levels", ""),
+            ("m.room.join_rules", ""),
+            ("m.room.member", target),
+            ("m.room.member", &sender.id),
+        ]);
+        let membership = content.get("membership").and_then(Value::as_str).unwrap_or_default();
+        let shows_profile = matches!(membership, "join" | "invite" | "knock");
+        if membership == "join" && sender.id == target {
+            self.authorise_join(sender, &mut content)?;
+        }
+        if shows_profile && self.signer.is_ours(target) {
+            add_profile(self.db, target, &mut content);
+        }
+        self.append(LocalEvent::state(sender, "m.room.member", target, content))
+    }
+
+    /// The answer to a request that changed the room.
+    pub fn answer(&mut self, body: Value) -> Response {
+        let mut response = Response::json(&body).wake_room(self.nid);
+        response.wake_users = std::mem::take(&mut self.wake_users);
+        response
+    }
+}
+
+/// Adds display name and avatar where the content has none.
+fn add_profile(db: &Db<'_>, user_id: &str, content: &mut Map) {
+    for row in db.query(PROFILE, &[user_id.into()]) {
+        let (key, value): (String, String) = (row.get(1), row.get(2));
+        if let Ok(value @ Value::String(_)) = serde_json::from_str(&value) {
+            content.entry(key).or_insert(value);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Joins to restricted rooms. Client-Server API, "Restricted rooms".
+
+use matriarch_rules::{
+    Map,
+    power_levels::{LevelName, additional_creators, creator},
+};
+use serde_json::Value;
+
+use crate::{
+    response::{MatrixError, Result},
+    room::Room,
+    users::User,
+};
+
+const AUTHORISER: &str = "join_authorised_via_users_server";
+
+const IS_IN_ONE_OF: &str = "
+    select from memberships m join rooms r using (room_nid)
+    where m.user_nid = $1 and m.membership = 'join' and r.room_id = any($2)
+    limit 1";
+
+/// $2 may invite; if $3, so may everybody but $4.
+const FIND_AUTHORISER: &str = "
+    select u.user_id
+    from memberships m
+    join users u using (user_nid)
+    join accounts a using (user_nid)
+    where m.room_nid = $1 and m.membership = 'join' and (u.user_id = any($2) or ($3 and u.user_id <> all($4)))
+    limit 1";
+
+impl Room<'_> {
+    /// Names somebody who authorises the join, if the room asks for that.
+    ///
+    /// # Errors
+    ///
+    /// 403 `M_FORBIDDEN` if the user meets none of the room's conditions, or no user of ours in the room may invite.
+    pub(super) fn authorise_join(&mut self, user: &User, content: &mut Map) -> Result<()> {
+        content.remove(AUTHORISER);
+        let allow = match self.state("m.room.join_rules", "") {
+            Some(rules) if self.restricts(rules.event.content()) => allowed_rooms(rules.event.content()),
+            _ => return Ok(()),
+        };
+        let membership = self.membership(&user.id).map(|(membership, _)| membership);
+        if matches!(membership.as_deref(), Some("join" | "invite" | "ban")) {
+            // Who is in or invited needs nobody, and nobody can help who is banned.
+            return Ok(());
+        }
+        if self.db.query_opt(IS_IN_ONE_OF, &[user.nid.into(), allow.into()]).is_none() {
+            return Err(MatrixError::forbidden("You are in none of the rooms that this room asks for."));
+        }
+        let authoriser = self.find_authoriser().ok_or_else(|| {
+            MatrixError::forbidden(
+                "Nobody of this server in the room may invite, and so authorise your join.",
+            )
+        })?;
+        content.insert(AUTHORISER.to_owned(), authoriser.into());
+        Ok(())
+    }
+
+    fn restricts(&self, join_rules: &Map) -> bool {
+        match join_rules.get("join_rule").and_then(Value::as_str) {
+            Some("restricted") => self.version.restricted_joins,
+            Some("knock_restricted") => self.version.knock_restricted_joins,
+            _ => false,
+        }
+    }
+
+    /// A user of ours who is in the room and may invite.
+    fn find_authoriser(&mut self) -> Option<String> {
+        let create = self.state("m.room.create", "")?.event;
+        let levels_event = self.state("m.room.power_levels", "").map(|levels| levels.event);
+        let users = levels_event.as_ref().and_then(|levels| levels.content().get("users")?.as_object());
+        let named: Vec<String> = users
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str)
+            .chain(creator(self.version, &create))
+            .chain(additional_creators(self.version, &create))
+            .filter(|user_id| !user_id.contains('\0'))
+            .map(str::to_owned)
+            .collect();
+        let (named_may, named_may_not, others_may) = self.power_levels(|levels| {
+            let (may, may_not): (Vec<String>, Vec<String>) =
+                named.into_iter().partition(|user_id| levels.may(user_id, LevelName::Invite));
+            let others_may = match (levels.level(LevelName::UsersDefault), levels.level(LevelName::Invite)) {
+                (Ok(default), Ok(invite)) => default >= invite,
+                _ => false,
+            };
+            (may, may_not, others_may)
+        })?;
+        let args = [self.nid.into(), named_may.into(), others_may.into(), named_may_not.into()];
+        Some(self.db.query_opt(FIND_AUTHORISER, &args)?.get(1))
+    }
+}
+
+/// The rooms whose members may join, by the conditions of type `m.room_membership`; no other type is known.
+fn allowed_rooms(join_rules: &Map) -> Vec<String> {
+    let conditions = join_rules.get("allow").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .filter(|condition| condition.get("type").and_then(Value::as_str) == Some("m.room_membership"))
+        .filter_map(|condition| condition.get("room_id")?.as_str())
+        .filter(|room_id| !room_id.contains('\0'))
+        .map(str::to_owned)
+        .collect()
+}

@@ -1,0 +1,212 @@
+//! Sending: messages, state and redactions of one room, several requests in one call.
+
+use std::collections::HashMap;
+
+use matriarch_rules::Map;
+use pgrx::{Array, iter::TableIterator, pg_extern};
+use serde_json::Value;
+
+use crate::{
+    append::LocalEvent,
+    request,
+    response::{MatrixError, Response, ResponseRow, ResponseRows, Result, row},
+    room::Room,
+    session::Session,
+    spi::{Db, Mode, connect},
+    users::User,
+};
+
+/// `PUT /rooms/{roomId}/send/{eventType}/{txnId}`, `PUT /rooms/{roomId}/redact/{eventId}/{txnId}` and
+/// `PUT /rooms/{roomId}/state/{eventType}/{stateKey}`
+///
+/// One answer a request, in order; one that is refused leaves the others alone. A state event has a state key, a
+/// redaction a target, what is idempotent a transaction id; they are NULL otherwise.
+#[pg_extern]
+fn send(
+    room_id: &str,
+    token_hashes: Array<'_, &[u8]>,
+    types: Array<'_, &str>,
+    state_keys: Array<'_, &str>,
+    txn_ids: Array<'_, &str>,
+    contents: Array<'_, &str>,
+    redacts: Array<'_, &str>,
+) -> ResponseRows {
+    let mut types = types.iter();
+    let mut state_keys = state_keys.iter();
+    let mut txn_ids = txn_ids.iter();
+    let mut contents = contents.iter();
+    let mut redacts = redacts.iter();
+    let requests: Vec<Request<'_>> = token_hashes
+        .iter()
+        .map(|token_hash| Request {
+            token_hash: token_hash.unwrap_or_default(),
+            event_type: types.next().flatten().unwrap_or_default(),
+            state_key: state_keys.next().flatten(),
+            txn_id: txn_ids.next().flatten(),
+            content: contents.next().flatten().unwrap_or_default(),
+            redacts: redacts.next().flatten(),
+        })
+        .collect();
+    let rows: Vec<ResponseRow> =
+        connect(Mode::Write, |db| serve(db, room_id, &requests)).into_iter().map(row).collect();
+    TableIterator::new(rows)
+}
+
+struct Request<'r> {
+    token_hash: &'r [u8],
+    event_type: &'r str,
+    state_key: Option<&'r str>,
+    txn_id: Option<&'r str>,
+    content: &'r str,
+    redacts: Option<&'r str>,
+}
+
+/// A request of a known user.
+struct Draft<'r> {
+    user: User,
+    device_nid: i64,
+    request: &'r Request<'r>,
+    /// The target of a redaction, which `content` no longer has.
+    redacts: Option<String>,
+    content: Map,
+}
+
+/// What makes a transaction id one: the device and the endpoint's path (Client-Server API, "Transaction identifiers").
+#[derive(PartialEq, Eq, Hash)]
+struct Transaction {
+    device_nid: i64,
+    txn_id: String,
+    event_type: String,
+    redacts: Option<String>,
+}
+
+const SENT: &str = "
+    select e.device_nid, e.txn_id, e.type, e.event_id, case when e.type = 'm.room.redaction' then e.json end
+    from unnest($2, $3) as wanted (device_nid, txn_id)
+    join events e on e.device_nid = wanted.device_nid and e.txn_id = wanted.txn_id and e.room_nid = $1";
+
+fn serve(db: &Db<'_>, room_id: &str, requests: &[Request<'_>]) -> Vec<Result<Response>> {
+    let token_hashes: Vec<&[u8]> = requests.iter().map(|request| request.token_hash).collect();
+    let sessions = Session::authenticate_all(db, &token_hashes);
+    let drafts: Vec<Result<Draft<'_>>> = requests
+        .iter()
+        .zip(sessions)
+        .map(|(request, session)| session.and_then(|session| draft(session, request)))
+        .collect();
+    if drafts.iter().all(Result::is_err) {
+        return drafts.into_iter().map(|draft| draft.map(|_| Response::empty())).collect();
+    }
+    // The closure runs at most once, and not at all if there is no such room.
+    let mut drafts = Some(drafts);
+    let served = Room::with(db, room_id, |room| drafts.take().map(|drafts| send_all(room, drafts)));
+    match (served.flatten(), drafts) {
+        (Some(answers), _) => answers,
+        // Whether a room exists is not for those to know who are not in it.
+        (None, drafts) => drafts
+            .unwrap_or_default()
+            .into_iter()
+            .map(|draft| draft.and_then(|_| Err(MatrixError::forbidden("You are not in this room."))))
+            .collect(),
+    }
+}
+
+fn draft<'r>(session: Session, request: &'r Request<'r>) -> Result<Draft<'r>> {
+    let mut content = request::object(request.content)?;
+    let mut redacts = request.redacts.map(str::to_owned);
+    if request.event_type == "m.room.redaction" && request.state_key.is_none() {
+        let in_content = content.remove("redacts");
+        if redacts.is_none() {
+            redacts = in_content.as_ref().and_then(Value::as_str).map(str::to_owned);
+        }
+        if redacts.is_none() {
+            return Err(MatrixError::missing_param("`redacts` is missing."));
+        }
+    }
+    Ok(Draft { user: session.user(), device_nid: session.device_nid, request, redacts, content })
+}
+
+fn send_all(room: &mut Room<'_>, drafts: Vec<Result<Draft<'_>>>) -> Vec<Result<Response>> {
+    let mut sent = find_sent(room, drafts.iter().flatten());
+    let events: Vec<LocalEvent<'_>> = drafts.iter().flatten().map(|draft| draft.event(Map::new())).collect();
+    room.load_for_all(&events);
+    drop(events);
+    drafts
+        .into_iter()
+        .map(|draft| {
+            let mut draft = draft?;
+            let transaction = draft.transaction();
+            if let Some(event_id) = transaction.as_ref().and_then(|transaction| sent.get(transaction)) {
+                return Ok(Response::new(event_id_body(event_id)));
+            }
+            let event_id = draft.send(room)?;
+            let body = event_id_body(&event_id);
+            sent.extend(transaction.map(|transaction| (transaction, event_id)));
+            let wake_users = std::mem::take(&mut room.wake_users);
+            Ok(Response { wake_users, ..Response::new(body).wake_room(room.nid) })
+        })
+        .collect()
+}
+
+/// The events that were sent with these transaction ids before.
+fn find_sent<'d, 'r: 'd>(
+    room: &Room<'_>,
+    drafts: impl Iterator<Item = &'d Draft<'r>>,
+) -> HashMap<Transaction, String> {
+    let (device_nids, txn_ids): (Vec<i64>, Vec<&str>) =
+        drafts.filter_map(|draft| Some((draft.device_nid, draft.request.txn_id?))).unzip();
+    if txn_ids.is_empty() {
+        return HashMap::new();
+    }
+    room.db
+        .query(SENT, &[room.nid.into(), device_nids.into(), txn_ids.into()])
+        .map(|row| {
+            let redaction: Option<String> = row.opt(5);
+            let redacts = redaction.and_then(|json| room.redaction_of(&json));
+            let transaction =
+                Transaction { device_nid: row.get(1), txn_id: row.get(2), event_type: row.get(3), redacts };
+            (transaction, row.get(4))
+        })
+        .collect()
+}
+
+impl Draft<'_> {
+    fn event(&self, content: Map) -> LocalEvent<'_> {
+        LocalEvent {
+            sender: &self.user,
+            event_type: self.request.event_type,
+            state_key: self.request.state_key,
+            content,
+            redacts: self.redacts.as_deref(),
+            transaction: self.request.txn_id.map(|txn_id| (self.device_nid, txn_id)),
+        }
+    }
+
+    fn transaction(&self) -> Option<Transaction> {
+        Some(Transaction {
+            device_nid: self.device_nid,
+            txn_id: self.request.txn_id?.to_owned(),
+            event_type: self.request.event_type.to_owned(),
+            redacts: self.redacts.clone(),
+        })
+    }
+
+    fn send(&mut self, room: &mut Room<'_>) -> Result<String> {
+        let content = std::mem::take(&mut self.content);
+        let appended = match self.request.state_key {
+            Some(target) if self.request.event_type == "m.room.member" => {
+                room.set_member(&self.user, target, content)?
+            }
+            Some(_) => {
+                room.check_content(self.request.event_type, &content)?;
+                room.append(self.event(content))?
+            }
+            None => room.append(self.event(content))?,
+        };
+        Ok(appended.event_id)
+    }
+}
+
+fn event_id_body(event_id: &str) -> String {
+    // An event id of ours has no character that JSON escapes, but the server's name is not ours to vouch for.
+    Value::Object(Map::from_iter([("event_id".to_owned(), event_id.into())])).to_string()
+}
