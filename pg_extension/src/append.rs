@@ -51,10 +51,7 @@ impl<'e> LocalEvent<'e> {
 /// An event of the room.
 #[derive(Debug, Clone)]
 pub struct Appended {
-    pub event_nid: i64,
     pub event_id: String,
-    /// Whether it is new. State that is as it should be already stays as it is.
-    pub new: bool,
 }
 
 impl Room<'_> {
@@ -80,7 +77,7 @@ impl Room<'_> {
             && current.event.content() == event.content()
         {
             let event_id = current.event.event_id().to_owned();
-            return Ok(Appended { event_nid: current.nid, event_id, new: false });
+            return Ok(Appended { event_id });
         }
         let annotations = self.annotate(&event)?;
         let event = Rc::new(event);
@@ -95,7 +92,7 @@ impl Room<'_> {
         if let Some(target) = redacted {
             self.redact(&target, event_nid);
         }
-        Ok(Appended { event_nid, event_id: event.event_id().to_owned(), new: true })
+        Ok(Appended { event_id: event.event_id().to_owned() })
     }
 
     /// Appends a create event that was made before its room, by [`make_create_event`].

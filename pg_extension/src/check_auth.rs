@@ -27,6 +27,7 @@ const EVENTS: &str =
 /// judged too if it has any. `rule` is the number in the text of the authorization rules of the room's version; without
 /// it, `reason` says what was wrong before any rule.
 #[pg_extern(stable)]
+#[expect(clippy::type_complexity, reason = "the macro reads the columns from here")]
 fn check_auth(
     event: &str,
 ) -> TableIterator<

@@ -58,7 +58,7 @@ fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom) -> Result<Res
 
     let membership = |membership: &str| Map::from_iter([("membership".to_owned(), membership.into())]);
     room.set_member(creator, &creator.id, membership("join")).map_err(invalid_state)?;
-    let mut set = |room: &mut Room<'_>, event_type: &str, state_key: &str, content: Map| {
+    let set = |room: &mut Room<'_>, event_type: &str, state_key: &str, content: Map| {
         set_state(room, creator, event_type, state_key, content).map_err(invalid_state)
     };
     set(room, "m.room.power_levels", "", levels::initial(creator, request))?;
@@ -122,8 +122,8 @@ fn invalid_state(error: MatrixError) -> MatrixError {
 /// The state that a preset stands for.
 fn preset_state(preset: Preset) -> [(&'static str, Value); 3] {
     let (join_rule, guest_access) = match preset {
-        Preset::PublicChat => ("public", "forbidden"),
-        Preset::PrivateChat | Preset::TrustedPrivateChat => ("invite", "can_join"),
+        Preset::Public => ("public", "forbidden"),
+        Preset::Private | Preset::TrustedPrivate => ("invite", "can_join"),
     };
     [
         ("m.room.join_rules", json!({ "join_rule": join_rule })),

@@ -8,7 +8,6 @@ mod append;
 mod check_auth;
 mod content;
 mod create_room;
-mod filter;
 mod filters;
 mod initialize;
 mod lookup;

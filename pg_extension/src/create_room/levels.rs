@@ -21,7 +21,7 @@ pub fn initial(creator: &User, request: &CreateRoom) -> Map {
     let mut users = Map::new();
     if !creators_need_no_level {
         users.insert(creator.id.clone(), CREATOR.into());
-        if request.preset == Preset::TrustedPrivateChat {
+        if request.preset == Preset::TrustedPrivate {
             users.extend(request.invite.iter().map(|user_id| (user_id.clone(), CREATOR.into())));
         }
     }
@@ -41,7 +41,7 @@ pub fn initial(creator: &User, request: &CreateRoom) -> Map {
         },
         "events_default": 0,
         "state_default": 50,
-        "invite": if request.preset == Preset::PublicChat { 50 } else { 0 },
+        "invite": if request.preset == Preset::Public { 50 } else { 0 },
         "kick": 50,
         "ban": 50,
         "redact": 50,

@@ -20,9 +20,9 @@ const DEFAULT_VERSION: &str = "12";
 /// How a room begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
-    PrivateChat,
-    TrustedPrivateChat,
-    PublicChat,
+    Private,
+    TrustedPrivate,
+    Public,
 }
 
 /// An entry of `initial_state`.
@@ -70,11 +70,11 @@ impl CreateRoom {
             Some(other) => return Err(not_one_of("visibility", other)),
         };
         let preset = match body.string("preset")? {
-            Some("private_chat") => Preset::PrivateChat,
-            Some("trusted_private_chat") => Preset::TrustedPrivateChat,
-            Some("public_chat") => Preset::PublicChat,
-            None if published => Preset::PublicChat,
-            None => Preset::PrivateChat,
+            Some("private_chat") => Preset::Private,
+            Some("trusted_private_chat") => Preset::TrustedPrivate,
+            Some("public_chat") => Preset::Public,
+            None if published => Preset::Public,
+            None => Preset::Private,
             Some(other) => return Err(not_one_of("preset", other)),
         };
         if body.array("invite_3pid")?.is_some_and(|invites| !invites.is_empty()) {
@@ -152,7 +152,7 @@ fn create_content(
         if !creators.iter().all(|user_id| user_id.as_str().is_some_and(is_user_id)) {
             return Err(MatrixError::bad_json("`additional_creators` must be an array of user ids."));
         }
-        if preset == Preset::TrustedPrivateChat {
+        if preset == Preset::TrustedPrivate {
             creators.extend(invite.iter().map(|user_id| Value::from(user_id.as_str())));
         }
         let mut each_once: Vec<Value> = Vec::new();
