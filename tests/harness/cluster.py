@@ -165,19 +165,8 @@ class Database:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        if finished.returncode != 0 and "not built yet" not in finished.stdout:
+        if finished.returncode != 0:
             raise RuntimeError(f"`matriarch migrate` failed:\n{finished.stdout}")
-        self.migrate_by_hand()
-
-    def migrate_by_hand(self):
-        """Until `matriarch migrate` is there."""
-        if self.query("select to_regclass('matriarch.events')") != [(None,)]:
-            return
-        with self.connect(autocommit=False) as connection:
-            connection.execute("set role matriarch_owner; set search_path = matriarch")
-            files = (process.ROOT / "sql").glob("V*.sql")
-            for file in sorted(files, key=lambda file: int(file.name[1:].split("__")[0])):
-                connection.execute(file.read_text())
 
     def drop(self):
         self.cluster.execute("drop database {} with (force)", self.name)
