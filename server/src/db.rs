@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
+use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
 use tracing::{error, info, warn};
@@ -21,6 +22,8 @@ use classify::Remedy;
 
 /// How often a statement runs at most, when it meets serialization failures or deadlocks.
 const ATTEMPTS: u32 = 5;
+/// How long a live database may take to answer.
+const ALIVE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A pool of connections. Cheap to clone.
 #[derive(Clone)]
@@ -138,7 +141,11 @@ impl Db {
             };
             let cause = match failure {
                 Failure::Pool(cause) => {
-                    warn!(%cause, "no database connection");
+                    let cause = match &cause {
+                        PoolError::Backend(cause) => describe(cause),
+                        other => other.to_string(),
+                    };
+                    warn!(cause, "no database connection");
                     return Err(ApiError::unavailable());
                 }
                 Failure::Statement(cause) => cause,
@@ -185,7 +192,12 @@ impl Db {
 
     /// Whether the database answers, for `/health/ready`.
     pub async fn is_alive(&self) -> bool {
-        self.try_query("select 1", &[]).await.is_ok()
+        matches!(timeout(ALIVE_PATIENCE, self.try_query("select 1", &[])).await, Ok(Ok(_)))
+    }
+
+    /// Closes the pool: connections end as they are given back.
+    pub fn close(&self) {
+        self.pool.close();
     }
 
     /// The pool's figures: connections open, connections in use, requests that wait for one.

@@ -41,7 +41,7 @@ use axum::response::{IntoResponse, Response};
 
 pub use access_token::{AccessToken, hash_token};
 pub use body::{JsonBody, JsonBodyOrEmpty, RawJsonBody};
-pub use context::{RequestId, count_statements, log_user, with_statement_counter};
+pub use context::{client_gone, count_statements, log_user, with_statement_counter};
 pub use params::{Path, Query, QueryPairs};
 pub use routes::{ClientRoutes, finish};
 

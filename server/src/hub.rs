@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::http::client_gone;
 pub use announce::announce;
 use board::Board;
 pub use board::Mark;
@@ -40,7 +41,7 @@ pub enum Woken {
     News,
     /// The deadline passed.
     Timeout,
-    /// The node shuts down: answer with what there is.
+    /// The node shuts down, or the client is gone: answer with what there is.
     Shutdown,
 }
 
@@ -94,6 +95,7 @@ impl Hub {
             _ = news => Woken::News,
             () = tokio::time::sleep_until(deadline) => Woken::Timeout,
             _ = draining.wait_for(|draining| *draining) => Woken::Shutdown,
+            () = client_gone() => Woken::Shutdown,
         };
         drop(waiter);
         woken

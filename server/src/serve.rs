@@ -8,11 +8,12 @@ use hyper_util::server::graceful::GracefulShutdown;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 use tokio_postgres::Config as Target;
 use tracing::{info, warn};
 
-use crate::config::{Api, Config, Listener};
+use crate::config::{Api, Config, Listener, LogFormat, RegistrationMode};
 use crate::database::Database;
 use crate::db::Db;
 use crate::failure::Failure;
@@ -57,10 +58,43 @@ async fn run_on(
     for listener in &app.config.listeners {
         listeners.push(Bound::new(listener, router(listener, &app, &metrics)).await?);
     }
-    tokio::spawn(hub::announce(app.hub.clone(), listen.clone()));
-    tokio::spawn(hub::poll(app.hub.clone(), db));
-    tokio::spawn(keep_metrics(metrics));
-    serve(&app, listeners).await
+    // They end with the set, before the database does.
+    let mut background = JoinSet::new();
+    background.spawn(hub::announce(app.hub.clone(), listen.clone()));
+    background.spawn(hub::poll(app.hub.clone(), db.clone()));
+    background.spawn(keep_metrics(metrics));
+    let served = serve(&app, listeners).await;
+    background.shutdown().await;
+    db.close();
+    served
+}
+
+/// Tells people what they have, where logs are for people.
+fn welcome(config: &Config, listeners: &[Bound]) {
+    for listener in listeners {
+        info!(url = listener.url(), server_name = config.server_name, "ready");
+    }
+    let open = config.registration.mode() == RegistrationMode::Open;
+    if open {
+        warn!("anybody who reaches this node may register an account (`registration.mode` is `open`)");
+    }
+    let (Some(url), true) = (&config.public_base_url, open && config.is_embedded()) else { return };
+    if config.log.format == LogFormat::Json {
+        return;
+    }
+    println!(
+        r#"
+Matriarch serves {server_name} at {url}
+with a private PostgreSQL, whose data are in {data}
+
+  To register, from this machine only:
+    curl {url}/_matrix/client/v3/register -d '{{"username": "alice", "password": "wonderland", "auth": {{"type": "m.login.dummy"}}}}'
+  To chat, give {url} as the homeserver to a Matrix client on this machine,
+  such as Element Desktop, nheko, Fractal or gomuks.
+"#,
+        server_name = config.server_name,
+        data = config.data_dir.display(),
+    );
 }
 
 /// What `listener` serves.
@@ -88,8 +122,8 @@ async fn serve(app: &AppState, listeners: Vec<Bound>) -> Result<(), Failure> {
     let graceful = Arc::new(GracefulShutdown::new());
     let stop = watch::Sender::new(false);
     let mut accepting = Vec::new();
+    welcome(&app.config, &listeners);
     for listener in listeners {
-        info!(url = listener.url(), server_name = app.config.server_name, "ready");
         accepting.push(tokio::spawn(listener.accept(Arc::clone(&graceful), stop.subscribe())));
     }
 

@@ -1,1 +1,131 @@
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+use figment::Figment;
+use figment::providers::{Format, Toml};
+
+use super::{Api, Config, RegistrationMode, check_server_name};
+
+fn load(text: &str) -> Result<Config, String> {
+    Config::from_figment(&Figment::from(Toml::string(text))).map_err(|error| error.to_string())
+}
+
+#[test]
+fn nothing_configured_is_a_private_server_on_loopback_that_lets_anybody_register() {
+    let config = load("").unwrap();
+    assert_eq!(config.server_name, "localhost");
+    assert!(config.is_embedded());
+    assert_eq!(config.registration.mode(), RegistrationMode::Open);
+    assert_eq!(config.listeners.len(), 1);
+    assert_eq!(config.listeners[0].socket_address().to_string(), "127.0.0.1:8008");
+    assert!(Api::ALL.iter().all(|api| config.listeners[0].serves(*api)));
+    assert_eq!(config.public_base_url.as_deref(), Some("http://localhost:8008"));
+}
+
+#[test]
+fn registration_is_off_with_any_other_configuration() {
+    let others = [
+        "server_name = 'example.org'",
+        "server_name = 'example.org'\n[database]\nurl = 'postgres://matriarch_api@localhost/matriarch'",
+        "[[listeners]]\naddress = '0.0.0.0'\nport = 8008",
+    ];
+    for other in others {
+        let config = load(other).unwrap();
+        assert_eq!(config.registration.mode(), RegistrationMode::Off, "{other}");
+        assert_eq!(config.public_base_url, None, "{other}");
+    }
+}
+
+#[test]
+fn a_database_needs_a_server_name() {
+    let error = load("[database]\nurl = 'postgres://localhost/matriarch'").unwrap_err();
+    assert!(error.contains("`server_name`"), "{error}");
+}
+
+#[test]
+fn errors_name_the_key_and_the_reason() {
+    let cases = [
+        ("servername = 'x'", "servername", "unknown field"),
+        ("[limits]\nmax_body = 1", "limits.max_body", "unknown field"),
+        ("[limits]\nmax_body_size = 'big'", "limits.max_body_size", "expected usize"),
+        ("[limits]\nmax_body_size = 10", "limits.max_body_size", "at least 65536"),
+        ("[[listeners]]\naddress = '::1'\nport = 70000", "listeners.0.port", "u16"),
+        ("[[listeners]]\naddress = 'here'\nport = 1", "listeners.0.address", "IP"),
+        ("[[listeners]]\naddress = '::1'", "listeners.0", "missing field `port`"),
+        ("[[listeners]]\naddress = '::1'\nport = 1\napis = []", "listeners.0.apis", "at least one"),
+        (
+            "[[listeners]]\naddress = '::1'\nport = 1\napis = ['clients']",
+            "listeners.0.apis.0",
+            "unknown variant",
+        ),
+        (
+            "[[listeners]]\naddress = '::1'\nport = 1\n[listeners.tls]\ncertificate = '/no.pem'\nkey = '/no.key'",
+            "listeners.0.tls.certificate",
+            "No such file",
+        ),
+        ("[registration]\nmode = 'maybe'", "registration.mode", "unknown variant"),
+        ("[registration]\nmode = 'shared_secret'", "registration.shared_secret", "must be set"),
+        ("[registration]\nshared_secret = 'short'", "registration.shared_secret", "at least 8"),
+        ("server_name = 'under_score'", "server_name", "DNS name"),
+        ("server_name = 'a'\n[database]\nurl = 'nonsense'", "database.url", "invalid"),
+        ("[database]\nlisten_url = 'postgres://x'", "database.listen_url", "`database.url`"),
+        ("[database]\npool_size = 0", "database.pool_size", "at least 1"),
+        ("[log]\nlevel = 'a=b=c'", "log.level", "expected one of"),
+        ("[embedded]\nbin_dir = '/nowhere'", "embedded.bin_dir", "no `postgres`"),
+        ("public_base_url = 'example.org'", "public_base_url", "https://"),
+    ];
+    for (text, key, reason) in cases {
+        let error = load(text).unwrap_err();
+        assert!(error.contains(&format!("`{key}`")) && error.contains(reason), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let config = load(
+        "server_name = 'a'\n[database]\nurl = 'postgres://u:hush@h/d'\n[registration]\nshared_secret = 'hushhush'",
+    )
+    .unwrap();
+    let printed = format!("{config:?} {}", toml::to_string_pretty(&config).unwrap());
+    assert!(!printed.contains("hush"), "{printed}");
+    assert_eq!(config.registration.shared_secret.unwrap().reveal(), "hushhush");
+}
+
+#[test]
+fn server_names_follow_the_grammar() {
+    let long = "a".repeat(231);
+    for good in ["localhost", "matrix.org", "matrix.org:8448", "1.2.3.4", "[::1]", "[2001:db8::1]:80"] {
+        assert_eq!(check_server_name(good), Ok(()), "{good}");
+    }
+    for bad in ["", ":80", "a:", "a:123456", "a:b", "[::1", "[x]:1", "[::1]80", "a b", "ä.org", "a/b", &long]
+    {
+        assert!(check_server_name(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    figment::Jail::expect_with(|jail| {
+        jail.create_file("matriarch.toml", "server_name = 'file.example'\n[log]\nformat = 'json'")?;
+        jail.set_env("MATRIARCH_SERVER_NAME", "env.example");
+        jail.set_env("MATRIARCH_LISTENERS", r#"[{address = "::1", port = 1234, apis = ["client"]}]"#);
+        jail.set_env("MATRIARCH_REGISTRATION__MODE", "token");
+        jail.set_env("MATRIARCH_LIMITS__MAX_SYNC_TIMEOUT", "60");
+        let config =
+            Config::load(Some(std::path::Path::new("matriarch.toml"))).map_err(|error| error.to_string())?;
+        assert_eq!(config.server_name, "env.example");
+        assert_eq!(config.log.format, super::LogFormat::Json);
+        assert_eq!(config.listeners[0].socket_address().to_string(), "[::1]:1234");
+        assert_eq!(config.registration.mode(), RegistrationMode::Token);
+        assert_eq!(config.limits.max_sync_timeout, 60);
+        jail.set_env("MATRIARCH_LIMITS__NONSENSE", "1");
+        let error = Config::load(None).map(|_| ()).map_err(|error| error.to_string()).unwrap_err();
+        assert!(error.to_uppercase().contains("LIMITS.NONSENSE"), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_missing_file_is_an_error() {
+    let error = Config::load(Some(std::path::Path::new("/no/such/file.toml"))).unwrap_err().to_string();
+    assert!(error.contains("/no/such/file.toml"), "{error}");
+}

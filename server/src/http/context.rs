@@ -1,7 +1,6 @@
 //! The layers around every handler: request id, log span, metrics, statement count, panics, whole bodies.
 
 use std::cell::Cell;
-use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
@@ -9,8 +8,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
 use http_body_util::BodyExt;
+use tokio::sync::watch;
 use tracing::{Instrument, debug, error, field, info_span, warn};
 
 use crate::error::ApiError;
@@ -25,6 +24,8 @@ const DRAINED_LIMITS: usize = 16;
 
 tokio::task_local! {
     static STATEMENT_COUNT: Cell<u32>;
+    /// Closes when nobody waits for the answer any more.
+    static CLIENT: watch::Receiver<()>;
 }
 
 /// Adds to the statements of the current request; outside of one it does nothing.
@@ -40,6 +41,15 @@ pub async fn with_statement_counter<T>(work: impl Future<Output = T>) -> (T, u32
         (output, STATEMENT_COUNT.with(Cell::get))
     };
     STATEMENT_COUNT.scope(Cell::new(0), counted).await
+}
+
+/// Completes when the client of the current request has gone away. A handler that has nothing to commit may give up then.
+pub async fn client_gone() {
+    match CLIENT.try_with(watch::Receiver::clone) {
+        // Nothing is ever sent: this ends when the sender is dropped.
+        Ok(mut client) => while client.changed().await.is_ok() {},
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Names the user in the log lines of the current request.
@@ -72,6 +82,9 @@ impl RequestId {
 }
 
 /// Opens the request's span, and writes log line, metrics and headers when it is answered.
+///
+/// The handler runs in a task of its own. A client that goes away in the middle does not stop it: what it commits
+/// must still be followed by its wake-ups. And a panic, which is a bug, ends the task and becomes a 500.
 pub async fn observe(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
@@ -83,7 +96,12 @@ pub async fn observe(State(app): State<AppState>, mut request: Request, next: Ne
     let span = info_span!("request", id = id.as_str(), %method, endpoint, user = field::Empty);
     request.extensions_mut().insert(id.clone());
 
-    let (mut response, statements) = with_statement_counter(next.run(request)).instrument(span.clone()).await;
+    let (_client, gone) = watch::channel(());
+    let handler = CLIENT.scope(gone, with_statement_counter(next.run(request))).instrument(span.clone());
+    let (mut response, statements) = tokio::spawn(handler).await.unwrap_or_else(|cause| {
+        span.in_scope(|| error!(%cause, "a handler did not end"));
+        (ApiError::internal().into_response(), 0)
+    });
 
     let status = response.status();
     let elapsed = started.elapsed();
@@ -101,17 +119,6 @@ pub async fn observe(State(app): State<AppState>, mut request: Request, next: Ne
         response.headers_mut().insert(STATEMENTS, HeaderValue::from(statements));
     }
     response
-}
-
-/// Turns a panic, which is a bug, into a 500 of the usual form.
-pub async fn catch_panic(request: Request, next: Next) -> Response {
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(_) => {
-            error!("a handler panicked");
-            ApiError::internal().into_response()
-        }
-    }
 }
 
 /// Reads the whole body before the handler runs, up to `limits.max_body_size`.

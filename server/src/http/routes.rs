@@ -48,7 +48,6 @@ pub fn finish(router: Router<AppState>, app: AppState) -> Router {
         .fallback(|| async { ApiError::unrecognized() })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(from_fn_with_state(app.clone(), context::buffer_body))
-        .layer(from_fn(context::catch_panic))
         .layer(from_fn_with_state(app.clone(), context::observe))
         .layer(from_fn(cors::cors))
         .with_state(app)
