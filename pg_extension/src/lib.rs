@@ -4,14 +4,17 @@
 //! in `pg_extension/sql/`, one file per area; `docs/architecture.md` says which function serves which request.
 
 mod account_data;
+mod alias;
 mod append;
 mod check_auth;
 mod content;
 mod create_room;
+mod directory;
 mod filters;
 mod initialize;
 mod lookup;
 mod membership;
+mod profile;
 mod push_rules;
 mod receipt;
 mod request;

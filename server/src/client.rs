@@ -4,13 +4,16 @@
 
 mod account_data;
 mod capabilities;
+mod directory;
 mod filter;
+mod profile;
 mod push_rules;
 mod read_marker;
 mod receipt;
 mod server_discovery;
 mod tags;
 mod typing;
+mod unprovided;
 mod versions;
 
 use axum::Router;
@@ -22,12 +25,15 @@ pub fn routes() -> Router<AppState> {
     Router::new()
         .merge(account_data::routes())
         .merge(capabilities::routes())
+        .merge(directory::routes())
         .merge(filter::routes())
+        .merge(profile::routes())
         .merge(push_rules::routes())
         .merge(read_marker::routes())
         .merge(receipt::routes())
         .merge(server_discovery::routes())
         .merge(tags::routes())
         .merge(typing::routes())
+        .merge(unprovided::routes())
         .merge(versions::routes())
 }

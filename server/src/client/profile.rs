@@ -1,0 +1,63 @@
+//! Profiles.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
+use crate::state::AppState;
+
+/// The endpoints of this file.
+pub fn routes() -> Router<AppState> {
+    let field = || get(profile_field).put(set_profile_field).delete(delete_profile_field);
+    Router::new()
+        .client_v3("/profile/{user_id}", get(profile))
+        .client_v3("/profile/{user_id}/{key}", field())
+        // Before custom fields were stable.
+        .client_unstable("/uk.tcpip.msc4133/profile/{user_id}/{key}", field())
+}
+
+const PROFILE: &str = "select status, body, wake_rooms, wake_users from matriarch.profile($1, $2)";
+
+const SET: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.set_profile_field($1, $2, $3, $4)";
+
+const DELETE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.delete_profile_field($1, $2, $3)";
+
+/// `GET /_matrix/client/v3/profile/{userId}`
+async fn profile(
+    State(app): State<AppState>,
+    Path(user_id): Path<String>,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(PROFILE, &[&user_id, &None::<String>]).await
+}
+
+/// `GET /_matrix/client/v3/profile/{userId}/{keyName}`
+async fn profile_field(
+    State(app): State<AppState>,
+    Path((user_id, key)): Path<(String, String)>,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(PROFILE, &[&user_id, &key]).await
+}
+
+/// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`
+async fn set_profile_field(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path((user_id, key)): Path<(String, String)>,
+    RawJsonBody(body): RawJsonBody,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(SET, &[&token.hash(), &user_id, &key, &body]).await
+}
+
+/// `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
+async fn delete_profile_field(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path((user_id, key)): Path<(String, String)>,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(DELETE, &[&token.hash(), &user_id, &key]).await
+}
