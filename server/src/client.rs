@@ -2,17 +2,24 @@
 //!
 //! How to add an endpoint is told in [`crate::http`].
 
+mod account;
 mod account_data;
 mod capabilities;
 mod directory;
 mod filter;
+mod identifier;
+mod login;
+mod logout;
 mod profile;
 mod push_rules;
 mod read_marker;
 mod receipt;
+mod refresh;
+mod register;
 mod server_discovery;
 mod tags;
 mod typing;
+mod uia;
 mod unprovided;
 mod versions;
 
@@ -23,17 +30,23 @@ use crate::state::AppState;
 /// Every endpoint of the client-server API.
 pub fn routes() -> Router<AppState> {
     Router::new()
+        .merge(account::routes())
         .merge(account_data::routes())
         .merge(capabilities::routes())
         .merge(directory::routes())
         .merge(filter::routes())
+        .merge(login::routes())
+        .merge(logout::routes())
         .merge(profile::routes())
         .merge(push_rules::routes())
         .merge(read_marker::routes())
         .merge(receipt::routes())
+        .merge(refresh::routes())
+        .merge(register::routes())
         .merge(server_discovery::routes())
         .merge(tags::routes())
         .merge(typing::routes())
+        .merge(uia::routes())
         .merge(unprovided::routes())
         .merge(versions::routes())
 }

@@ -10,6 +10,7 @@ mod listener;
 mod registration;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use database::{Database, Embedded};
 pub use listener::{Api, Listener, Tls};
 pub use registration::{Registration, RegistrationMode};
+pub use tokens::Tokens;
 
 /// A text that must not be seen in logs or in `matriarch config show`.
 #[derive(Clone, Deserialize, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Who may make an account.
     pub registration: Registration,
+    /// How long access tokens live.
+    pub tokens: Tokens,
     /// Bounds on what one client may ask for.
     pub limits: Limits,
     /// What is logged, and how.
@@ -143,6 +147,7 @@ impl Default for Config {
             embedded: Embedded::default(),
             data_dir: default_data_dir(),
             registration: Registration::default(),
+            tokens: Tokens::default(),
             limits: Limits::default(),
             log: Log::default(),
             debug: Debug::default(),
@@ -226,6 +231,7 @@ impl Config {
         self.database.check()?;
         self.embedded.check(self.is_embedded())?;
         self.registration.check()?;
+        self.tokens.check()?;
         if self.limits.max_body_size < 65_536 {
             return Err(ConfigError::value(
                 "limits.max_body_size",

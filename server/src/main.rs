@@ -1,6 +1,7 @@
 //! `matriarch`: the stateless API node of the Matrix homeserver. It parses HTTP, makes one call into PostgreSQL, and
 //! writes HTTP.
 
+mod accounts;
 mod admin;
 mod batcher;
 mod cli;
@@ -18,6 +19,7 @@ mod logs;
 mod metrics;
 mod migrate;
 mod monitoring;
+mod password;
 mod serve;
 mod state;
 mod user_command;

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::listen::Bound;
 use crate::state::AppState;
-use crate::{admin, client, http, hub, migrate, monitoring};
+use crate::{accounts, admin, client, http, hub, migrate, monitoring};
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Failure> {
@@ -62,6 +62,7 @@ async fn run_on(
     let mut background = JoinSet::new();
     background.spawn(hub::announce(app.hub.clone(), listen.clone()));
     background.spawn(hub::poll(app.hub.clone(), db.clone()));
+    background.spawn(accounts::prune::run(db.clone()));
     background.spawn(keep_metrics(metrics));
     let served = serve(&app, listeners).await;
     background.shutdown().await;

@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, Request};
 use http_body_util::BodyExt;
 use matriarch_rules::json::{JsonError, parse_object};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::params::missing_field;
 use crate::error::ApiError;
@@ -63,7 +63,11 @@ async fn text(request: Request) -> Result<String, ApiError> {
 
 /// Parses a JSON object into `T`.
 pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
-    let object = parse_object(text).map_err(refuse)?;
+    from_object(parse_object(text).map_err(refuse)?)
+}
+
+/// Reads `T` from a JSON object: 400 `M_MISSING_PARAM` when it lacks a key, `M_BAD_JSON` when one has the wrong type.
+pub fn from_object<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, ApiError> {
     serde_json::from_value(Value::Object(object)).map_err(|error| {
         let reason = error.to_string();
         match missing_field(&reason) {

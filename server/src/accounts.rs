@@ -1,0 +1,66 @@
+//! Accounts, devices and tokens: what the endpoints of `client/` and `admin/` and the command line share.
+//!
+//! Each step is one SQL statement, in `accounts/*.sql`. Tokens are stored as SHA-256 hashes.
+
+pub mod create;
+mod deactivate;
+pub mod first_use;
+pub mod names;
+pub mod nonce;
+pub mod prune;
+pub mod session;
+pub mod tokens;
+
+use crate::db::Db;
+use crate::error::ApiError;
+use crate::password;
+
+pub use deactivate::deactivate;
+
+/// The longest device id, in bytes.
+const MAX_DEVICE_ID: usize = 255;
+
+/// The longest display name of a device, in bytes.
+const MAX_DEVICE_NAME: usize = 1024;
+
+/// Checks what a client says of its device: 400 `M_INVALID_PARAM`.
+pub fn check_device(device_id: Option<&str>, display_name: Option<&str>) -> Result<(), ApiError> {
+    let given = [
+        ("device_id", device_id, MAX_DEVICE_ID),
+        ("initial_device_display_name", display_name, MAX_DEVICE_NAME),
+    ];
+    for (name, value, max) in given {
+        match value {
+            Some(value) if value.len() > max => {
+                return Err(ApiError::invalid_param(format!("{name} is longer than {max} bytes")));
+            }
+            Some(value) if value.contains('\0') => {
+                return Err(ApiError::invalid_param(format!("{name} holds a NUL character")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Gives an account a new password, and logs out its devices other than `keep` if `logout_devices` is set.
+///
+/// False when there is no such account, or it is deactivated; 400 for a password that cannot be taken.
+pub async fn set_password(
+    db: &Db,
+    user_nid: i64,
+    new_password: &str,
+    logout_devices: bool,
+    keep: Option<i64>,
+) -> Result<bool, ApiError> {
+    let hash = password::hash(new_password).await?;
+    let sql = include_str!("accounts/set_password.sql");
+    if db.query_opt(sql, &[&user_nid, &hash, &logout_devices, &keep]).await?.is_none() {
+        return Ok(false);
+    }
+    if logout_devices {
+        // A login by the old password may have committed while that statement waited for it, unseen by it.
+        db.query(include_str!("accounts/delete_devices.sql"), &[&user_nid, &keep]).await?;
+    }
+    Ok(true)
+}

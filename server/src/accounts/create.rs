@@ -1,0 +1,75 @@
+//! Making accounts.
+
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use super::tokens::Grant;
+use crate::db::Db;
+use crate::error::ApiError;
+
+/// An account to be made.
+#[derive(Debug)]
+pub struct NewAccount<'a> {
+    /// The full user id.
+    pub user_id: &'a str,
+    /// The name that others see at first.
+    pub display_name: &'a str,
+    /// A PHC string, from [`crate::password::hash`].
+    pub password_hash: &'a str,
+    pub admin: bool,
+    /// Counted when the account is made.
+    pub registration_token: Option<&'a str>,
+    /// Absent: the user is not logged in.
+    pub device: Option<NewDevice<'a>>,
+}
+
+/// The device that registers.
+#[derive(Debug)]
+pub struct NewDevice<'a> {
+    pub device_id: &'a str,
+    pub display_name: Option<&'a str>,
+    pub grant: &'a Grant,
+}
+
+/// Makes an account, logged in or not, in one step.
+///
+/// 400 `M_USER_IN_USE`; 403 `M_FORBIDDEN` when the registration token has been used up since it was checked.
+pub async fn create(db: &Db, account: &NewAccount<'_>) -> Result<(), ApiError> {
+    let device = account.device.as_ref();
+    let grant = device.map(|device| device.grant);
+    let row = db
+        .query_opt(
+            include_str!("create.sql"),
+            &[
+                &account.user_id,
+                &account.password_hash,
+                &account.admin,
+                &Value::from(account.display_name).to_string(),
+                &account.registration_token,
+                &device.map(|device| device.device_id),
+                &device.and_then(|device| device.display_name),
+                &grant.map(Grant::access_hash),
+                &grant.and_then(Grant::lifetime_seconds),
+                &grant.and_then(Grant::refresh_hash),
+            ],
+        )
+        .await?
+        .ok_or_else(ApiError::internal)?;
+    if !row.get::<_, bool>("token_served") {
+        return Err(ApiError::forbidden("The registration token is no longer good"));
+    }
+    if !row.get::<_, bool>("name_free") {
+        return Err(name_in_use());
+    }
+    Ok(())
+}
+
+/// Refuses a name that is, or ever was, an account's: 400 `M_USER_IN_USE`.
+pub async fn check_free(db: &Db, user_id: &str) -> Result<(), ApiError> {
+    let row = db.query_opt(include_str!("name_taken.sql"), &[&user_id]).await?;
+    if row.is_some_and(|row| row.get("taken")) { Err(name_in_use()) } else { Ok(()) }
+}
+
+fn name_in_use() -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "M_USER_IN_USE", "The user name is taken")
+}

@@ -1,0 +1,31 @@
+-- $1 user_nid, $2 whether the user asked to be erased
+-- The password hash stays without erasure, so that the owner alone learns that the account is deactivated.
+with account as (
+    update matriarch.accounts
+    set deactivated_at = coalesce(deactivated_at, now()),
+        erased = erased or $2,
+        password_hash = case when $2 then null else password_hash end
+    where user_nid = $1
+    returning user_nid
+),
+devices as (
+    delete from matriarch.devices d
+    using account a
+    where d.user_nid = a.user_nid
+),
+profile as (
+    delete from matriarch.profiles p
+    using account a
+    where $2 and p.user_nid = a.user_nid
+),
+account_data as (
+    delete from matriarch.account_data d
+    using account a
+    where $2 and d.user_nid = a.user_nid
+),
+filters as (
+    delete from matriarch.filters f
+    using account a
+    where $2 and f.user_nid = a.user_nid
+)
+select user_nid from account

@@ -1,0 +1,13 @@
+-- $1 access token hash. Deletes all devices of its owner.
+-- Gives whether the token had expired; no row when it is not known.
+with session as (
+    select user_nid, coalesce(expires_at < now(), false) as expired
+    from matriarch.access_tokens
+    where token_hash = $1
+),
+devices as (
+    delete from matriarch.devices d
+    using session s
+    where d.user_nid = s.user_nid and not s.expired
+)
+select expired from session

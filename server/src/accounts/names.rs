@@ -1,0 +1,61 @@
+//! User names. Appendices, "User Identifiers".
+
+#[cfg(test)]
+mod tests;
+
+use axum::http::StatusCode;
+use rand::Rng;
+
+use crate::error::ApiError;
+
+/// The longest user id, in bytes.
+const MAX_LENGTH: usize = 255;
+
+/// The full id of a localpart.
+pub fn user_id(localpart: &str, server_name: &str) -> String {
+    format!("@{localpart}:{server_name}")
+}
+
+/// The localpart for a new user who asks for `username`: upper case is folded, as the grammar has none.
+///
+/// 400 `M_INVALID_USERNAME` when it does not fit the grammar.
+pub fn new_localpart(username: &str, server_name: &str) -> Result<String, ApiError> {
+    let invalid =
+        |message: &'static str| ApiError::new(StatusCode::BAD_REQUEST, "M_INVALID_USERNAME", message);
+    let localpart = username.to_ascii_lowercase();
+    if localpart.is_empty() {
+        return Err(invalid("The user name is empty"));
+    }
+    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-.=_/+".contains(&c);
+    if !localpart.bytes().all(allowed) {
+        return Err(invalid("A user name consists of the characters a-z, 0-9, and ._=-/+"));
+    }
+    if user_id(&localpart, server_name).len() > MAX_LENGTH {
+        return Err(invalid("The user name is too long: a user id has at most 255 bytes"));
+    }
+    Ok(localpart)
+}
+
+/// A localpart for a user who did not ask for one.
+pub fn generated_localpart() -> String {
+    const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = rand::thread_rng();
+    (0..12).map(|_| char::from(ALPHABET[random.gen_range(0..ALPHABET.len())])).collect()
+}
+
+/// The user ids that somebody may mean who logs in as `user`, a full id or a localpart. The name as given comes
+/// first, for names from before the grammar; then in lower case. `None` for other servers' users and impossible
+/// names.
+pub fn login_candidates(user: &str, server_name: &str) -> Option<[String; 2]> {
+    let localpart = match user.strip_prefix('@') {
+        Some(rest) => {
+            let (localpart, server) = rest.split_once(':')?;
+            (server == server_name).then_some(localpart)?
+        }
+        None => user,
+    };
+    if localpart.contains(['\0', ':']) || localpart.len() > MAX_LENGTH {
+        return None;
+    }
+    Some([user_id(localpart, server_name), user_id(&localpart.to_ascii_lowercase(), server_name)])
+}

@@ -1,0 +1,67 @@
+//! Nonces of registration by shared secret.
+//!
+//! A nonce is signed, so that any node knows another's without storing it, and strangers who ask for nonces write
+//! nothing. A nonce that was used is stored until it expires, so that it serves once.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use rand::RngCore;
+use rand::rngs::OsRng;
+use sha2::Sha256;
+
+use crate::db::Db;
+use crate::error::ApiError;
+
+/// How long a nonce is good.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+const RANDOM_LENGTH: usize = 16;
+const EXPIRY_LENGTH: usize = 8;
+const SIGNED_LENGTH: usize = EXPIRY_LENGTH + RANDOM_LENGTH;
+
+/// A new nonce: expiry, random bits, and their HMAC, in base64.
+pub fn new(secret: &str) -> String {
+    at(secret, SystemTime::now() + LIFETIME)
+}
+
+fn at(secret: &str, expiry: SystemTime) -> String {
+    let expiry = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut bytes = expiry.to_be_bytes().to_vec();
+    let mut random = [0; RANDOM_LENGTH];
+    OsRng.fill_bytes(&mut random);
+    bytes.extend(random);
+    let signature = mac(secret, &bytes).finalize().into_bytes();
+    bytes.extend(signature);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Whether some node with this secret made the nonce, less than a minute ago.
+pub fn is_good(secret: &str, nonce: &str) -> bool {
+    let Ok(bytes) = URL_SAFE_NO_PAD.decode(nonce) else { return false };
+    let Some((signed, signature)) = bytes.split_at_checked(SIGNED_LENGTH) else { return false };
+    let Some(expiry) = signed.first_chunk::<EXPIRY_LENGTH>() else { return false };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    mac(secret, signed).verify_slice(signature).is_ok() && now <= u64::from_be_bytes(*expiry)
+}
+
+/// Uses a nonce up; false if it was used before, at this node or another.
+pub async fn take(db: &Db, nonce: &str) -> Result<bool, ApiError> {
+    // Twice as long, for nodes whose clocks differ.
+    let keep = 2.0 * LIFETIME.as_secs_f64();
+    Ok(db.query_opt(include_str!("use_nonce.sql"), &[&nonce, &keep]).await?.is_some())
+}
+
+fn mac(secret: &str, bytes: &[u8]) -> Hmac<Sha256> {
+    // The same secret signs registrations, by another hash; the label keeps the two apart all the same.
+    keyed(secret).chain_update(b"registration nonce\0").chain_update(bytes)
+}
+
+fn keyed(secret: &str) -> Hmac<Sha256> {
+    Hmac::new_from_slice(secret.as_bytes()).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"))
+}

@@ -1,0 +1,22 @@
+//! Housekeeping: deletes what has expired.
+//!
+//! Expired sessions of user-interactive authentication and used nonces are the only rows of accounts that would pile
+//! up. Replaced tokens are deleted by the refresh, the login or the first use that ends them.
+
+use std::time::Duration;
+
+use crate::db::Db;
+
+/// How often each node prunes.
+const INTERVAL: Duration = Duration::from_secs(300);
+
+/// Prunes every five minutes, for as long as the node runs. A failure is logged by [`Db`], and the next round makes
+/// up for it.
+pub async fn run(db: Db) {
+    // Nodes that start together should not prune together.
+    tokio::time::sleep(INTERVAL.mul_f64(rand::random::<f64>())).await;
+    loop {
+        let _logged = db.query(include_str!("prune.sql"), &[]).await;
+        tokio::time::sleep(INTERVAL).await;
+    }
+}

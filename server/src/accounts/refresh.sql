@@ -1,0 +1,47 @@
+-- Takes a refresh token, and gives a new pair of tokens to its device.
+-- $1 hash of the refresh token, $2 hash of the new refresh token, $3 hash of the new access token,
+-- $4 seconds that the new access token lives
+-- The device keeps the token presented, with the access token that came with it, until the new pair is used. What
+-- came before it dies now, for it has been used; and so does a pair that replaced it earlier, for that has not been.
+-- Not `refreshed` though `known`: another refresh with the same token came between, so run it again.
+with device as (
+    -- Before any token is locked, as logging out does.
+    select d.device_nid, d.user_nid
+    from matriarch.refresh_tokens r
+    join matriarch.devices d using (device_nid)
+    where r.token_hash = $1
+    for key share of d
+),
+presented as (
+    update matriarch.refresh_tokens r
+    set replaced_by = $2
+    from device d
+    where r.token_hash = $1
+        and r.device_nid = d.device_nid
+        and r.replaced_by is not distinct from
+            (select replaced_by from matriarch.refresh_tokens where token_hash = $1)
+    returning d.user_nid, d.device_nid, r.access_token_hash
+),
+other_refresh_tokens as (
+    delete from matriarch.refresh_tokens t
+    using presented p
+    where t.device_nid = p.device_nid and t.token_hash <> $1
+),
+other_access_tokens as (
+    delete from matriarch.access_tokens t
+    using presented p
+    where t.device_nid = p.device_nid and t.token_hash <> p.access_token_hash
+),
+access_token as (
+    insert into matriarch.access_tokens (token_hash, user_nid, device_nid, expires_at)
+    select $3, user_nid, device_nid, now() + make_interval(secs => $4)
+    from presented
+),
+refresh_token as (
+    insert into matriarch.refresh_tokens (token_hash, device_nid, access_token_hash)
+    select $2, device_nid, $3
+    from presented
+)
+select
+    exists (select from presented) as refreshed,
+    exists (select from matriarch.refresh_tokens where token_hash = $1) as known

@@ -1,0 +1,46 @@
+//! Who asks: the owner of an access token, for endpoints that are not one function of the extension.
+
+use axum::http::StatusCode;
+
+use crate::db::Db;
+use crate::error::ApiError;
+use crate::http::AccessToken;
+
+/// The owner of an access token.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub user_nid: i64,
+    pub user_id: String,
+    pub device_nid: i64,
+    pub device_id: String,
+}
+
+impl Session {
+    /// Finds the owner of a token. 401 `M_UNKNOWN_TOKEN`, with `soft_logout` when the token has expired while its
+    /// device lives on.
+    pub async fn of(db: &Db, token: &AccessToken) -> Result<Self, ApiError> {
+        let Some(row) = db.query_opt(include_str!("session.sql"), &[&token.hash()]).await? else {
+            return Err(unknown_token());
+        };
+        if row.get("expired") {
+            return Err(expired_token());
+        }
+        Ok(Self {
+            user_nid: row.get("user_nid"),
+            user_id: row.get("user_id"),
+            device_nid: row.get("device_nid"),
+            device_id: row.get("device_id"),
+        })
+    }
+}
+
+/// 401 `M_UNKNOWN_TOKEN`: there is no such token.
+pub fn unknown_token() -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "The token is not known")
+}
+
+/// 401 `M_UNKNOWN_TOKEN` with `soft_logout`: the device may refresh or log in again.
+pub fn expired_token() -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "The access token has expired")
+        .with("soft_logout", true)
+}

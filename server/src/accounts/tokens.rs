@@ -1,0 +1,85 @@
+//! Access and refresh tokens, and the ids that go with them.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::rngs::OsRng;
+use rand::{Rng, RngCore};
+use serde_json::{Map, Value};
+
+use crate::http::hash_token;
+
+/// What an access token begins with.
+const ACCESS: &str = "mat_";
+/// What an access token begins with that a refresh gave: its first use ends the tokens before it.
+pub const REFRESHED: &str = "matr_";
+/// What a refresh token begins with.
+const REFRESH: &str = "mar_";
+
+/// New tokens for a device.
+pub struct Grant {
+    access_token: String,
+    /// Present for clients that can refresh; their access tokens expire.
+    refresh: Option<(String, Duration)>,
+}
+
+impl Grant {
+    /// Tokens for a login or registration. With a `lifetime` the access token expires after it, and a refresh token
+    /// comes along.
+    pub fn new(lifetime: Option<Duration>) -> Self {
+        Self { access_token: random(ACCESS), refresh: lifetime.map(|lifetime| (random(REFRESH), lifetime)) }
+    }
+
+    /// Tokens that replace earlier ones.
+    pub fn refreshed(lifetime: Duration) -> Self {
+        Self { access_token: random(REFRESHED), refresh: Some((random(REFRESH), lifetime)) }
+    }
+
+    /// SHA-256 of the access token.
+    pub fn access_hash(&self) -> Vec<u8> {
+        hash_token(&self.access_token).to_vec()
+    }
+
+    /// SHA-256 of the refresh token.
+    pub fn refresh_hash(&self) -> Option<Vec<u8>> {
+        self.refresh.as_ref().map(|(token, _)| hash_token(token).to_vec())
+    }
+
+    /// Seconds that the access token lives; `None` for ever.
+    pub fn lifetime_seconds(&self) -> Option<f64> {
+        self.refresh.as_ref().map(|(_, lifetime)| lifetime.as_secs_f64())
+    }
+
+    /// Puts the tokens into an answer.
+    pub fn write(self, answer: &mut Map<String, Value>) {
+        answer.insert("access_token".to_owned(), self.access_token.into());
+        if let Some((token, lifetime)) = self.refresh {
+            answer.insert("refresh_token".to_owned(), token.into());
+            let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+            answer.insert("expires_in_ms".to_owned(), millis.into());
+        }
+    }
+}
+
+impl std::fmt::Debug for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Grant")
+    }
+}
+
+/// `prefix` and 256 random bits.
+pub fn random(prefix: &str) -> String {
+    let mut bytes = [0; 32];
+    OsRng.fill_bytes(&mut bytes);
+    format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// A device id for a client that did not choose one: ten letters, unlike a cross-signing key id.
+pub fn device_id() -> String {
+    let mut random = rand::thread_rng();
+    (0..10).map(|_| char::from(random.gen_range(b'A'..=b'Z'))).collect()
+}

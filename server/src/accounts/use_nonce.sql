@@ -1,0 +1,5 @@
+-- $1 nonce, $2 seconds until it would expire. Gives no row when it was used before.
+insert into matriarch.registration_nonces (nonce, expires_at)
+values ($1, now() + make_interval(secs => $2))
+on conflict (nonce) do nothing
+returning nonce

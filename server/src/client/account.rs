@@ -1,0 +1,78 @@
+//! Client-Server API, "Account management": who one is, a new password, the end of an account.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::uia::{self, BY_PASSWORD, Guard, Refusal};
+use crate::accounts::session::Session;
+use crate::accounts::{deactivate, set_password};
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, JsonBody, from_object, json_response};
+use crate::state::AppState;
+
+const WHOAMI: &str = "select status, body, wake_rooms, wake_users from matriarch.whoami($1)";
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .client_v3("/account/whoami", get(whoami))
+        .client_v3("/account/password", post(password))
+        .client_v3("/account/deactivate", post(deactivate_account))
+}
+
+/// `GET /_matrix/client/v3/account/whoami`
+async fn whoami(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+    app.call(WHOAMI, &[&token.hash()]).await
+}
+
+#[derive(Deserialize)]
+struct PasswordBody {
+    new_password: String,
+    logout_devices: Option<bool>,
+}
+
+/// `POST /_matrix/client/v3/account/password`
+///
+/// Without an access token it would be a reset by e-mail or phone, which this server does not have.
+async fn password(
+    State(app): State<AppState>,
+    token: AccessToken,
+    JsonBody(request): JsonBody<Map<String, Value>>,
+) -> Result<Response, Refusal> {
+    let session = Session::of(&app.db, &token).await?;
+    let guard = Guard { operation: "POST /account/password", user: Some(&session), flows: BY_PASSWORD };
+    let passed = uia::authorize(&app, &guard, request).await?;
+    let body: PasswordBody = from_object(passed.body)?;
+    let logout_devices = body.logout_devices != Some(false);
+    let keep = Some(session.device_nid);
+    if !set_password(&app.db, session.user_nid, &body.new_password, logout_devices, keep).await? {
+        return Err(ApiError::forbidden("This account has been deactivated").into());
+    }
+    Ok(json_response(StatusCode::OK, "{}".to_owned()))
+}
+
+#[derive(Deserialize)]
+struct DeactivateBody {
+    erase: Option<bool>,
+}
+
+/// `POST /_matrix/client/v3/account/deactivate`
+async fn deactivate_account(
+    State(app): State<AppState>,
+    token: AccessToken,
+    JsonBody(request): JsonBody<Map<String, Value>>,
+) -> Result<Response, Refusal> {
+    let session = Session::of(&app.db, &token).await?;
+    let guard = Guard { operation: "POST /account/deactivate", user: Some(&session), flows: BY_PASSWORD };
+    let passed = uia::authorize(&app, &guard, request).await?;
+    let body: DeactivateBody = from_object(passed.body)?;
+    deactivate(&app, session.user_nid, &token, body.erase == Some(true)).await?;
+    // There are no third-party ids that could be bound.
+    Ok(json_response(StatusCode::OK, json!({ "id_server_unbind_result": "success" }).to_string()))
+}

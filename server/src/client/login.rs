@@ -1,0 +1,120 @@
+//! Client-Server API, "Login".
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::identifier::Identifier;
+use crate::accounts::tokens::{self, Grant};
+use crate::accounts::{check_device, names};
+use crate::error::ApiError;
+use crate::http::{ClientRoutes, JsonBody, json_response};
+use crate::password;
+use crate::state::AppState;
+
+const PASSWORD: &str = "m.login.password";
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new().client_v3("/login", get(flows).post(login))
+}
+
+/// `GET /_matrix/client/v3/login`
+async fn flows() -> Response {
+    json_response(StatusCode::OK, json!({ "flows": [{ "type": PASSWORD }] }).to_string())
+}
+
+#[derive(Deserialize)]
+struct LoginBody {
+    #[serde(rename = "type")]
+    kind: String,
+    password: Option<String>,
+    device_id: Option<String>,
+    initial_device_display_name: Option<String>,
+    refresh_token: Option<bool>,
+}
+
+/// `POST /_matrix/client/v3/login`
+async fn login(
+    State(app): State<AppState>,
+    JsonBody(request): JsonBody<Map<String, Value>>,
+) -> Result<Response, ApiError> {
+    let identifier = Identifier::of(&request)?;
+    let body: LoginBody = crate::http::from_object(request)?;
+    if body.kind != PASSWORD {
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", "Unknown type of login"));
+    }
+    check_device(body.device_id.as_deref(), body.initial_device_display_name.as_deref())?;
+    let password = body.password.ok_or_else(|| ApiError::missing_param("password"))?;
+    let user = match identifier {
+        Identifier::User(user) => user,
+        Identifier::ThirdParty => return Err(wrong()),
+        Identifier::Absent => return Err(ApiError::missing_param("identifier")),
+    };
+    let account = authenticate(&app, &user, &password).await?;
+
+    let device_id = body.device_id.filter(|id| !id.is_empty()).unwrap_or_else(tokens::device_id);
+    let grant = Grant::new(app.config.tokens.lifetime(body.refresh_token == Some(true)));
+    let device = app
+        .db
+        .query_opt(
+            include_str!("../accounts/login.sql"),
+            &[
+                &account.user_nid,
+                &account.password_hash,
+                &device_id,
+                &body.initial_device_display_name,
+                &grant.access_hash(),
+                &grant.lifetime_seconds(),
+                &grant.refresh_hash(),
+            ],
+        )
+        .await?;
+    if device.is_none() {
+        return Err(wrong());
+    }
+    let mut answer = Map::new();
+    answer.insert("user_id".to_owned(), account.user_id.into());
+    answer.insert("home_server".to_owned(), app.config.server_name.as_str().into());
+    answer.insert("device_id".to_owned(), device_id.into());
+    grant.write(&mut answer);
+    if let Some(base_url) = &app.config.public_base_url {
+        answer.insert("well_known".to_owned(), json!({ "m.homeserver": { "base_url": base_url } }));
+    }
+    Ok(json_response(StatusCode::OK, Value::Object(answer).to_string()))
+}
+
+struct Account {
+    user_nid: i64,
+    user_id: String,
+    password_hash: String,
+}
+
+/// Finds the account that `user` names and checks its password.
+///
+/// A wrong password and an unknown user are answered alike, after the same time. 403 `M_USER_DEACTIVATED` goes to
+/// those alone who know the password of a deactivated account.
+async fn authenticate(app: &AppState, user: &str, password: &str) -> Result<Account, ApiError> {
+    let row = match names::login_candidates(user, &app.config.server_name) {
+        Some([exact, folded]) => {
+            app.db.query_opt(include_str!("../accounts/find.sql"), &[&exact, &folded]).await?
+        }
+        None => None,
+    };
+    let hash: Option<String> = row.as_ref().and_then(|row| row.get("password_hash"));
+    let matches = password::verify(password, hash.as_deref()).await?;
+    let (Some(row), Some(password_hash), true) = (row, hash, matches) else { return Err(wrong()) };
+    if row.get("deactivated") {
+        let message = "This account has been deactivated";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", message));
+    }
+    Ok(Account { user_nid: row.get("user_nid"), user_id: row.get("user_id"), password_hash })
+}
+
+fn wrong() -> ApiError {
+    ApiError::forbidden("Wrong user or password")
+}

@@ -1,0 +1,35 @@
+//! Client-Server API, "Logout".
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::post;
+
+use crate::accounts::session::{expired_token, unknown_token};
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, json_response};
+use crate::state::AppState;
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new().client_v3("/logout", post(logout)).client_v3("/logout/all", post(logout_all))
+}
+
+/// `POST /_matrix/client/v3/logout`. Deletes the device, with its tokens. A body is not looked at.
+async fn logout(State(app): State<AppState>, token: AccessToken) -> Result<Response, ApiError> {
+    run(&app, include_str!("../accounts/logout.sql"), &token).await
+}
+
+/// `POST /_matrix/client/v3/logout/all`. Deletes all the user's devices.
+async fn logout_all(State(app): State<AppState>, token: AccessToken) -> Result<Response, ApiError> {
+    run(&app, include_str!("../accounts/logout_all.sql"), &token).await
+}
+
+async fn run(app: &AppState, sql: &'static str, token: &AccessToken) -> Result<Response, ApiError> {
+    match app.db.query_opt(sql, &[&token.hash()]).await? {
+        None => Err(unknown_token()),
+        Some(row) if row.get("expired") => Err(expired_token()),
+        Some(_) => Ok(json_response(StatusCode::OK, "{}".to_owned())),
+    }
+}

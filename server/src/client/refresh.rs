@@ -1,0 +1,66 @@
+//! Client-Server API, "Refreshing access tokens".
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::post;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::accounts::session::unknown_token;
+use crate::accounts::tokens::Grant;
+use crate::error::ApiError;
+use crate::http::{ClientRoutes, JsonBody, hash_token, json_response};
+use crate::state::AppState;
+
+/// How often a refresh is tried that meets others with the same token.
+const ATTEMPTS: usize = 5;
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .client_v3("/refresh", post(refresh))
+        .client_v1("/refresh", post(refresh))
+        .client_unstable("/org.matrix.msc2918/refresh", post(refresh))
+}
+
+#[derive(Deserialize)]
+struct RefreshBody {
+    refresh_token: String,
+}
+
+/// `POST /_matrix/client/v3/refresh`
+///
+/// The old pair of tokens stays good until the new one is used, so that a client whose answer was lost may ask again.
+async fn refresh(
+    State(app): State<AppState>,
+    JsonBody(body): JsonBody<RefreshBody>,
+) -> Result<Response, ApiError> {
+    let presented = hash_token(&body.refresh_token);
+    for _ in 0..ATTEMPTS {
+        let grant = Grant::refreshed(app.config.tokens.access_lifetime());
+        let row = app
+            .db
+            .query_opt(
+                include_str!("../accounts/refresh.sql"),
+                &[
+                    &presented.as_slice(),
+                    &grant.refresh_hash(),
+                    &grant.access_hash(),
+                    &grant.lifetime_seconds(),
+                ],
+            )
+            .await?
+            .ok_or_else(ApiError::internal)?;
+        if row.get("refreshed") {
+            let mut answer = Map::new();
+            grant.write(&mut answer);
+            return Ok(json_response(StatusCode::OK, Value::Object(answer).to_string()));
+        }
+        if !row.get::<_, bool>("known") {
+            return Err(unknown_token());
+        }
+    }
+    Err(ApiError::unavailable())
+}

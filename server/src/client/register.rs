@@ -1,0 +1,159 @@
+//! Client-Server API, "Account registration".
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::uia::{self, Flows, Guard, Refusal, Stage};
+use crate::accounts::create::{NewAccount, NewDevice, check_free, create};
+use crate::accounts::tokens::{self, Grant};
+use crate::accounts::{check_device, names};
+use crate::config::RegistrationMode;
+use crate::error::ApiError;
+use crate::http::{ClientRoutes, JsonBody, Query, json_response};
+use crate::state::AppState;
+
+const OPEN: Flows = &[&[Stage::Dummy]];
+const BY_TOKEN: Flows = &[&[Stage::RegistrationToken]];
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .client_v3("/register", post(register))
+        .client_v3("/register/available", get(available))
+        .client_v1("/register/m.login.registration_token/validity", get(token_validity))
+        .client_unstable(
+            "/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity",
+            get(token_validity),
+        )
+}
+
+#[derive(Deserialize)]
+struct RegisterQuery {
+    kind: Option<String>,
+}
+
+/// What is read of the body once it is authorized, and looked at before.
+#[derive(Deserialize)]
+struct RegisterBody {
+    username: Option<String>,
+    password: Option<String>,
+    device_id: Option<String>,
+    initial_device_display_name: Option<String>,
+    inhibit_login: Option<bool>,
+    refresh_token: Option<bool>,
+}
+
+impl RegisterBody {
+    fn read(object: &Map<String, Value>) -> Result<Self, ApiError> {
+        let body: Self = serde_json::from_value(Value::Object(object.clone()))
+            .map_err(|error| ApiError::bad_json(error.to_string()))?;
+        check_device(body.device_id.as_deref(), body.initial_device_display_name.as_deref())?;
+        Ok(body)
+    }
+}
+
+/// `POST /_matrix/client/v3/register`
+async fn register(
+    State(app): State<AppState>,
+    Query(query): Query<RegisterQuery>,
+    JsonBody(request): JsonBody<Map<String, Value>>,
+) -> Result<Response, Refusal> {
+    match query.kind.as_deref() {
+        None | Some("user") => {}
+        Some("guest") => {
+            let message = "This server has no guests";
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", message).into());
+        }
+        Some(_) => return Err(ApiError::invalid_param("kind must be user or guest").into()),
+    }
+    let flows = flows(&app)?;
+    // A name that cannot be had is refused before the user goes through the stages.
+    if let Some(username) = RegisterBody::read(&request)?.username {
+        let localpart = names::new_localpart(&username, &app.config.server_name)?;
+        check_free(&app.db, &names::user_id(&localpart, &app.config.server_name)).await?;
+    }
+    let guard = Guard { operation: "POST /register", user: None, flows };
+    let passed = uia::authorize(&app, &guard, request).await?;
+
+    let body = RegisterBody::read(&passed.body)?;
+    let localpart = match &body.username {
+        Some(username) => names::new_localpart(username, &app.config.server_name)?,
+        None => names::generated_localpart(),
+    };
+    let user_id = names::user_id(&localpart, &app.config.server_name);
+    let password = body.password.ok_or_else(|| ApiError::missing_param("password"))?;
+    let password_hash = crate::password::hash(&password).await?;
+    let login = body.inhibit_login != Some(true);
+    let device_id = body.device_id.filter(|id| !id.is_empty()).unwrap_or_else(tokens::device_id);
+    let lifetime = app.config.tokens.lifetime(body.refresh_token == Some(true));
+    let grant = Grant::new(lifetime);
+    let account = NewAccount {
+        user_id: &user_id,
+        display_name: &localpart,
+        password_hash: &password_hash,
+        admin: false,
+        registration_token: passed.registration_token.as_deref(),
+        device: login.then_some(NewDevice {
+            device_id: &device_id,
+            display_name: body.initial_device_display_name.as_deref(),
+            grant: &grant,
+        }),
+    };
+    create(&app.db, &account).await?;
+
+    let mut answer = Map::new();
+    answer.insert("user_id".to_owned(), user_id.into());
+    answer.insert("home_server".to_owned(), app.config.server_name.as_str().into());
+    if login {
+        answer.insert("device_id".to_owned(), device_id.into());
+        grant.write(&mut answer);
+    }
+    Ok(json_response(StatusCode::OK, Value::Object(answer).to_string()))
+}
+
+/// The stages that the configuration asks for; 403 `M_FORBIDDEN` when nobody registers here.
+fn flows(app: &AppState) -> Result<Flows, ApiError> {
+    match app.config.registration.mode() {
+        RegistrationMode::Open => Ok(OPEN),
+        RegistrationMode::Token => Ok(BY_TOKEN),
+        RegistrationMode::Off | RegistrationMode::SharedSecret => {
+            Err(ApiError::forbidden("Registration is not enabled on this server"))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct AvailableQuery {
+    username: String,
+}
+
+/// `GET /_matrix/client/v3/register/available`
+async fn available(
+    State(app): State<AppState>,
+    Query(query): Query<AvailableQuery>,
+) -> Result<Response, ApiError> {
+    flows(&app)?;
+    let localpart = names::new_localpart(&query.username, &app.config.server_name)?;
+    check_free(&app.db, &names::user_id(&localpart, &app.config.server_name)).await?;
+    Ok(json_response(StatusCode::OK, json!({ "available": true }).to_string()))
+}
+
+#[derive(Deserialize)]
+struct ValidityQuery {
+    token: String,
+}
+
+/// `GET /_matrix/client/v1/register/m.login.registration_token/validity`
+async fn token_validity(
+    State(app): State<AppState>,
+    Query(query): Query<ValidityQuery>,
+) -> Result<Response, ApiError> {
+    flows(&app)?;
+    let valid = uia::is_registration_token(&app, &query.token).await?;
+    Ok(json_response(StatusCode::OK, json!({ "valid": valid }).to_string()))
+}

@@ -1,0 +1,269 @@
+//! Client-Server API, "User-Interactive Authentication API".
+//!
+//! An endpoint that wants it takes its body as a JSON object, calls [`authorize`], and goes on with the body that this
+//! gives back:
+//! ```ignore
+//! let guard = Guard { operation: "POST /delete_devices", user: Some(&session), flows: BY_PASSWORD };
+//! let passed = uia::authorize(&app, &guard, body).await?;
+//! ```
+//! Sessions are in the database, so that any node goes on with what another began. A session is bound to the
+//! operation, to the user, and to the first request's body: later requests repeat that body or leave it out. The
+//! database has the session id as a hash only, and the body encrypted by a key made from the id.
+
+mod fallback;
+mod seal;
+mod stage;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::accounts::session::Session;
+use crate::accounts::tokens;
+use crate::error::ApiError;
+use crate::http::{hash_token, json_response};
+use crate::state::AppState;
+
+pub use fallback::routes;
+pub use stage::{Stage, is_registration_token};
+
+/// How long somebody may take.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
+
+/// The largest body that is kept, in bytes. Anybody can make the server keep one.
+const MAX_REQUEST: usize = 65_536;
+
+/// Whoever knows the password of the account that asks.
+pub const BY_PASSWORD: Flows = &[&[Stage::Password]];
+
+/// Ways to authenticate: each a list of stages, to be completed in order.
+pub type Flows = &'static [&'static [Stage]];
+
+/// What an endpoint demands.
+pub struct Guard<'a> {
+    /// Method and endpoint. A session of one operation is of no use to another.
+    pub operation: &'static str,
+    /// Who asks; absent for registration.
+    pub user: Option<&'a Session>,
+    pub flows: Flows,
+}
+
+/// All stages of a flow are complete.
+#[derive(Debug)]
+pub struct Passed {
+    /// The body of the first request, without `auth`.
+    pub body: Map<String, Value>,
+    /// The registration token of [`Stage::RegistrationToken`], still to be counted.
+    pub registration_token: Option<String>,
+}
+
+/// The request does not go on.
+#[derive(Debug)]
+pub enum Refusal {
+    /// For a reason other than authentication.
+    Error(ApiError),
+    /// 401: the client is to complete a stage. The answer's body.
+    Challenge(Value),
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Error(error) => error.into_response(),
+            Self::Challenge(body) => json_response(StatusCode::UNAUTHORIZED, body.to_string()),
+        }
+    }
+}
+
+/// Why a stage is not complete: errcode and message.
+type Failure = (&'static str, &'static str);
+
+const SESSION_ENDED: Failure = ("M_UNKNOWN", "This session of user-interactive authentication has ended");
+
+/// A session under way.
+struct UiaSession {
+    id: String,
+    /// Whether the database has it. Clients that know the stages send the first one with the first request, and
+    /// then often nothing need be stored.
+    stored: bool,
+    body: Map<String, Value>,
+    /// What each completed stage proved, by its name.
+    completed: Map<String, Value>,
+}
+
+/// Checks the `auth` of a request's body, and lets the request go on when a flow is complete.
+pub async fn authorize(
+    app: &AppState,
+    guard: &Guard<'_>,
+    mut body: Map<String, Value>,
+) -> Result<Passed, Refusal> {
+    let auth = match body.remove("auth") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(auth)) => auth,
+        Some(_) => return Err(ApiError::bad_json("auth must be an object").into()),
+    };
+    let mut session = match auth.get("session") {
+        None | Some(Value::Null) => UiaSession::new(body),
+        Some(Value::String(id)) => match UiaSession::find(app, guard, id).await? {
+            Some(session) => session.with_body(body)?,
+            None => return Err(UiaSession::new(body).challenge(app, guard, Some(SESSION_ENDED)).await),
+        },
+        Some(_) => return Err(ApiError::bad_json("auth.session must be a string").into()),
+    };
+    let tried = match auth.get("type") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) => Some(name.as_str()),
+        Some(_) => return Err(ApiError::bad_json("auth.type must be a string").into()),
+    };
+    // A stage cannot be completed again; the answer is as if it were.
+    if let Some(name) = tried.filter(|name| !session.completed.contains_key(*name)) {
+        let proof = match next_stages(guard.flows, &session.completed).find(|stage| stage.name() == name) {
+            Some(stage) => stage.check(app, guard.user, &auth).await?,
+            None => Err(("M_UNRECOGNIZED", "This stage is not one of those that come next")),
+        };
+        match proof {
+            Ok(proof) => session.completed.insert(name.to_owned(), proof),
+            Err(failure) => return Err(session.challenge(app, guard, Some(failure)).await),
+        };
+    }
+    if !is_complete(guard.flows, &session.completed) {
+        return Err(session.challenge(app, guard, None).await);
+    }
+    session.finish(app, guard).await
+}
+
+/// Whether one of the flows is complete.
+fn is_complete(flows: Flows, completed: &Map<String, Value>) -> bool {
+    flows.iter().any(|flow| flow.iter().all(|stage| completed.contains_key(stage.name())))
+}
+
+/// The stages that may be tried now: in each flow the first that is not complete.
+fn next_stages(flows: Flows, completed: &Map<String, Value>) -> impl Iterator<Item = Stage> {
+    flows.iter().filter_map(|flow| flow.iter().find(|stage| !completed.contains_key(stage.name())).copied())
+}
+
+impl UiaSession {
+    fn new(body: Map<String, Value>) -> Self {
+        Self { id: tokens::random(""), stored: false, body, completed: Map::new() }
+    }
+
+    /// The session with this id; `None` for one that is unknown, has ended, or was begun by another user or for
+    /// another operation.
+    async fn find(app: &AppState, guard: &Guard<'_>, id: &str) -> Result<Option<Self>, ApiError> {
+        let hash = hash_token(id);
+        let Some(row) = app.db.query_opt(include_str!("uia/find.sql"), &[&hash.as_slice()]).await? else {
+            return Ok(None);
+        };
+        let user_nid: Option<i64> = row.get("user_nid");
+        let operation: &str = row.get("operation");
+        if operation != guard.operation || user_nid != guard.user.map(|user| user.user_nid) {
+            return Ok(None);
+        }
+        let request = seal::open(id, row.get("request")).ok_or_else(ApiError::internal)?;
+        let (Ok(body), Value::Object(completed)) = (serde_json::from_slice(&request), row.get("completed"))
+        else {
+            return Err(ApiError::internal());
+        };
+        Ok(Some(Self { id: id.to_owned(), stored: true, body, completed }))
+    }
+
+    /// Checks a later request's body against the first one's. Some clients leave it out when they complete a stage;
+    /// others begin with nothing, to learn the flows, and say what they want when they complete the first stage.
+    fn with_body(mut self, body: Map<String, Value>) -> Result<Self, ApiError> {
+        if body.is_empty() || body == self.body {
+            Ok(self)
+        } else if self.body.is_empty() && self.completed.is_empty() {
+            self.body = body;
+            Ok(self)
+        } else {
+            Err(ApiError::forbidden("The request differs from the one that began its authentication"))
+        }
+    }
+
+    /// Stores the session, and gives the answer that asks for the next stage.
+    async fn challenge(mut self, app: &AppState, guard: &Guard<'_>, failure: Option<Failure>) -> Refusal {
+        match self.store(app, guard).await {
+            Ok(true) => Refusal::Challenge(self.describe(guard, failure)),
+            // Another request finished the session, or it expired.
+            Ok(false) => {
+                self = Self::new(self.body);
+                match self.store(app, guard).await {
+                    Ok(_) => Refusal::Challenge(self.describe(guard, Some(SESSION_ENDED))),
+                    Err(error) => error.into(),
+                }
+            }
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Stores what is new; false when the session has ended meanwhile.
+    async fn store(&mut self, app: &AppState, guard: &Guard<'_>) -> Result<bool, ApiError> {
+        let request = Value::Object(self.body.clone()).to_string();
+        if request.len() > MAX_REQUEST {
+            return Err(ApiError::too_large());
+        }
+        let hash = hash_token(&self.id);
+        let hash = hash.as_slice();
+        let request = seal::seal(&self.id, request.into_bytes()).ok_or_else(ApiError::internal)?;
+        let completed = Value::Object(self.completed.clone());
+        if self.stored {
+            let sql = include_str!("uia/advance.sql");
+            let Some(row) = app.db.query_opt(sql, &[&hash, &request, &completed]).await? else {
+                return Ok(false);
+            };
+            if let Value::Object(completed) = row.get("completed") {
+                self.completed = completed;
+            }
+        } else {
+            let user_nid = guard.user.map(|user| user.user_nid);
+            let seconds = LIFETIME.as_secs_f64();
+            let sql = include_str!("uia/insert.sql");
+            app.db.query(sql, &[&hash, &guard.operation, &user_nid, &request, &completed, &seconds]).await?;
+            self.stored = true;
+        }
+        Ok(true)
+    }
+
+    /// The body of the 401.
+    fn describe(&self, guard: &Guard<'_>, failure: Option<Failure>) -> Value {
+        let flows: Vec<_> = guard
+            .flows
+            .iter()
+            .map(|flow| json!({ "stages": flow.iter().map(|stage| stage.name()).collect::<Vec<_>>() }))
+            .collect();
+        let mut body = json!({ "flows": flows, "params": {}, "session": self.id });
+        if !self.completed.is_empty() {
+            body["completed"] = self.completed.keys().cloned().collect();
+        }
+        if let Some((errcode, error)) = failure {
+            body["errcode"] = errcode.into();
+            body["error"] = error.into();
+        }
+        body
+    }
+
+    /// Ends the session, which then lets one request go on.
+    async fn finish(mut self, app: &AppState, guard: &Guard<'_>) -> Result<Passed, Refusal> {
+        if self.stored {
+            let hash = hash_token(&self.id);
+            if app.db.query_opt(include_str!("uia/finish.sql"), &[&hash.as_slice()]).await?.is_none() {
+                return Err(Self::new(self.body).challenge(app, guard, Some(SESSION_ENDED)).await);
+            }
+        }
+        let registration_token = match self.completed.remove(Stage::RegistrationToken.name()) {
+            Some(Value::String(token)) => Some(token),
+            _ => None,
+        };
+        Ok(Passed { body: self.body, registration_token })
+    }
+}

@@ -1,0 +1,106 @@
+//! Client-Server API, "Fallback": a page for clients that do not know a stage.
+
+use axum::Router;
+use axum::extract::{Form, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::stage::Stage;
+use crate::error::ApiError;
+use crate::http::{ClientRoutes, Path, Query, hash_token};
+use crate::state::AppState;
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new().client_v3("/auth/{auth_type}/fallback/web", get(page).post(submit))
+}
+
+#[derive(Deserialize)]
+struct PageQuery {
+    session: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    token: String,
+}
+
+const DUMMY: &str = "<form method='post'><p>Nothing is asked of you.</p><button>Continue</button></form>";
+const TOKEN: &str = "<form method='post'><p><label>Registration token \
+    <input name='token' maxlength='64' autocomplete='off' required autofocus></label></p><button>Continue</button></form>";
+const WRONG_TOKEN: &str = "<p role='alert'>This registration token is not good.</p>";
+const UNKNOWN: &str = "<p>This session has ended, or never was. Please start again in your client.</p>";
+const NO_PAGE: &str = "<p>There is no page for this kind of authentication.</p>";
+const DONE: &str = "<p>Thank you. You may close this window and go back to your client.</p><script>
+if (window.onAuthDone) {
+    window.onAuthDone();
+} else if (window.opener && window.opener.postMessage) {
+    window.opener.postMessage('authDone', '*');
+}
+</script>";
+
+/// `GET /_matrix/client/v3/auth/{authType}/fallback/web`
+///
+/// Completes nothing by itself: a page that merely loads, perhaps as a picture elsewhere, must not.
+async fn page(
+    State(app): State<AppState>,
+    Path(auth_type): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Result<Response, ApiError> {
+    let Some(form) = Stage::named(&auth_type).and_then(form) else {
+        return Ok(html(StatusCode::NOT_FOUND, &[NO_PAGE]));
+    };
+    let hash = hash_token(&query.session);
+    let known = app.db.query_opt(include_str!("find.sql"), &[&hash.as_slice()]).await?.is_some();
+    Ok(if known { html(StatusCode::OK, &[form]) } else { html(StatusCode::BAD_REQUEST, &[UNKNOWN]) })
+}
+
+/// `POST /_matrix/client/v3/auth/{authType}/fallback/web`: the page's form.
+async fn submit(
+    State(app): State<AppState>,
+    Path(auth_type): Path<String>,
+    Query(query): Query<PageQuery>,
+    Form(answer): Form<Answer>,
+) -> Result<Response, ApiError> {
+    let Some((stage, form)) = Stage::named(&auth_type).and_then(|stage| Some((stage, form(stage)?))) else {
+        return Ok(html(StatusCode::NOT_FOUND, &[NO_PAGE]));
+    };
+    let auth = Map::from_iter([("token".to_owned(), Value::from(answer.token.trim()))]);
+    let Ok(proof) = stage.check(&app, None, &auth).await? else {
+        return Ok(html(StatusCode::OK, &[WRONG_TOKEN, form]));
+    };
+    let hash = hash_token(&query.session);
+    let sql = include_str!("complete.sql");
+    let completed = json!({ stage.name(): proof });
+    let known = app.db.query_opt(sql, &[&hash.as_slice(), &completed]).await?.is_some();
+    Ok(if known { html(StatusCode::OK, &[DONE]) } else { html(StatusCode::BAD_REQUEST, &[UNKNOWN]) })
+}
+
+/// What the page asks, for stages that have one. A password belongs into the client, which knows the user.
+fn form(stage: Stage) -> Option<&'static str> {
+    match stage {
+        Stage::Dummy => Some(DUMMY),
+        Stage::RegistrationToken => Some(TOKEN),
+        Stage::Password => None,
+    }
+}
+
+fn html(status: StatusCode, parts: &[&'static str]) -> Response {
+    const HEADERS: [(header::HeaderName, HeaderValue); 3] = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(
+                "default-src 'none'; script-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+            ),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    let head = "<!doctype html><html lang='en'><meta charset='utf-8'>\
+        <meta name='viewport' content='width=device-width'><title>Authentication</title>";
+    (status, HEADERS, format!("{head}{}</html>", parts.concat())).into_response()
+}

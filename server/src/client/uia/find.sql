@@ -1,0 +1,4 @@
+-- $1 session hash
+select operation, user_nid, request, completed
+from matriarch.uia_sessions
+where session_hash = $1 and expires_at > now()

@@ -1,0 +1,95 @@
+//! The stages of user-interactive authentication. Client-Server API, "Authentication types".
+
+use serde_json::{Map, Value};
+
+use super::Failure;
+use crate::accounts::names;
+use crate::accounts::session::Session;
+use crate::client::identifier::Identifier;
+use crate::error::ApiError;
+use crate::password;
+use crate::state::AppState;
+
+/// A stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The password of the user who asks.
+    Password,
+    /// Nothing is asked.
+    Dummy,
+    /// A registration token that is good now. It is counted when the account is made.
+    RegistrationToken,
+}
+
+impl Stage {
+    /// The stage with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Password, Self::Dummy, Self::RegistrationToken].into_iter().find(|stage| stage.name() == name)
+    }
+
+    /// `m.login.…`
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Password => "m.login.password",
+            Self::Dummy => "m.login.dummy",
+            Self::RegistrationToken => "m.login.registration_token",
+        }
+    }
+
+    /// Tries the stage with what the client sent: what it proved, or why it failed.
+    pub async fn check(
+        self,
+        app: &AppState,
+        user: Option<&Session>,
+        auth: &Map<String, Value>,
+    ) -> Result<Result<Value, Failure>, ApiError> {
+        match self {
+            Self::Password => check_password(app, user, auth).await,
+            Self::Dummy => Ok(Ok(Value::Bool(true))),
+            Self::RegistrationToken => match auth.get("token") {
+                Some(Value::String(token)) if is_registration_token(app, token).await? => {
+                    Ok(Ok(Value::from(token.as_str())))
+                }
+                Some(Value::String(_)) => Ok(Err(("M_FORBIDDEN", "The registration token is not good"))),
+                _ => Ok(Err(("M_MISSING_PARAM", "The stage needs a token"))),
+            },
+        }
+    }
+}
+
+async fn check_password(
+    app: &AppState,
+    user: Option<&Session>,
+    auth: &Map<String, Value>,
+) -> Result<Result<Value, Failure>, ApiError> {
+    let Some(Value::String(password)) = auth.get("password") else {
+        return Ok(Err(("M_MISSING_PARAM", "The stage needs a password")));
+    };
+    let Some(user) = user else {
+        return Ok(Err(("M_FORBIDDEN", "There is no user whose password could be checked")));
+    };
+    // The access token tells the user; an identifier of another user is a mistake, or worse.
+    let named = match Identifier::of(auth)? {
+        Identifier::User(name) => names::login_candidates(&name, &app.config.server_name)
+            .is_some_and(|candidates| candidates.contains(&user.user_id)),
+        Identifier::Absent => true,
+        Identifier::ThirdParty => false,
+    };
+    let row = app.db.query_opt(include_str!("../../accounts/password_hash.sql"), &[&user.user_nid]).await?;
+    let hash: Option<String> = row.filter(|_| named).and_then(|row| row.get("password_hash"));
+    Ok(if password::verify(password, hash.as_deref()).await? {
+        Ok(Value::Bool(true))
+    } else {
+        Err(("M_FORBIDDEN", "Wrong user or password"))
+    })
+}
+
+/// Whether a registration token is good now.
+pub async fn is_registration_token(app: &AppState, token: &str) -> Result<bool, ApiError> {
+    // No token holds U+0000, nor could the database be asked for it.
+    if token.contains('\0') {
+        return Ok(false);
+    }
+    let row = app.db.query_opt(include_str!("../../accounts/registration_token.sql"), &[&token]).await?;
+    Ok(row.is_some_and(|row| row.get("valid")))
+}

@@ -1,0 +1,40 @@
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use argon2::Params;
+use argon2::password_hash::PasswordHash;
+
+use super::{COST, NOBODY, hash, verify};
+
+#[tokio::test]
+async fn a_hash_verifies_its_password_alone() {
+    let stored = hash("correct horse\0battery").await.unwrap();
+    assert!(stored.starts_with("$argon2id$v=19$"));
+    assert!(verify("correct horse\0battery", Some(&stored)).await.unwrap());
+    assert!(!verify("correct horse", Some(&stored)).await.unwrap());
+    assert!(!verify("", Some(&stored)).await.unwrap());
+}
+
+#[tokio::test]
+async fn equal_passwords_have_different_hashes() {
+    assert_ne!(hash("same").await.unwrap(), hash("same").await.unwrap());
+}
+
+#[tokio::test]
+async fn without_a_hash_or_with_a_damaged_one_nothing_verifies() {
+    assert!(!verify("x", None).await.unwrap());
+    assert!(!verify("x", Some("no PHC string")).await.unwrap());
+}
+
+#[test]
+fn an_unknown_user_costs_what_a_known_one_does() {
+    let nobody = PasswordHash::new(NOBODY).unwrap();
+    let params = Params::try_from(&nobody).unwrap();
+    assert_eq!((params.m_cost(), params.t_cost(), params.p_cost()), COST);
+    assert_eq!(nobody.hash.unwrap().len(), Params::DEFAULT_OUTPUT_LEN);
+}
+
+#[tokio::test]
+async fn empty_and_overlong_passwords_are_refused() {
+    assert_eq!(hash("").await.unwrap_err().errcode, "M_WEAK_PASSWORD");
+    assert_eq!(hash(&"x".repeat(1025)).await.unwrap_err().errcode, "M_INVALID_PARAM");
+}
