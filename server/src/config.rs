@@ -97,7 +97,7 @@ pub struct Log {
     /// `text` for people, `json` for machines.
     pub format: LogFormat,
     /// A level or a list of `target=level`, as `tracing-subscriber` reads them. Default: `info` (less
-    /// what the migration library tells). Every request is logged by `matriarch::http=debug`.
+    /// what libraries tell). Every request is logged by `matriarch::http=debug`.
     pub level: String,
 }
 
@@ -163,7 +163,7 @@ impl Default for Limits {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info,refinery_core=warn".to_owned() }
+        Self { format: LogFormat::Text, level: "info,refinery_core=warn,tokio_postgres=warn".to_owned() }
     }
 }
 

@@ -14,7 +14,7 @@ pub fn start(config: &Log) -> Result<(), Failure> {
     let builder = fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
     let started = match config.format {
         LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
     };
     started.map_err(|error| Failure::plain(format!("cannot log: {error}")))
 }

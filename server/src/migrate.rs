@@ -30,7 +30,8 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 const TAKE_LOCK: &str = "select pg_advisory_xact_lock($1)";
 const EXTENSION: &str =
     "select installed_version, default_version from pg_available_extensions where name = 'matriarch'";
-const BECOME_OWNER: &str = "set role matriarch_owner; set search_path to matriarch, pg_temp";
+const BECOME_OWNER: &str =
+    "set role matriarch_owner; set search_path to matriarch, pg_temp; set client_min_messages to warning";
 const HAS_SERVER: &str = "select to_regclass('matriarch.server') is not null";
 const SERVER_NAME: &str = "select server_name from matriarch.server";
 const SHOW_HISTORY: &str = "grant select on matriarch.schema_history to matriarch_api";

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+#![allow(clippy::result_large_err, reason = "figment's test helper gives the error's type")]
 
 use figment::Figment;
 use figment::providers::{Format, Toml};
+use toml::Value;
 
 use super::{Api, Config, RegistrationMode, check_server_name};
 
@@ -122,6 +124,19 @@ fn the_environment_wins_over_the_file() {
         assert!(error.to_uppercase().contains("LIMITS.NONSENSE"), "{error}");
         Ok(())
     });
+}
+
+#[test]
+fn the_example_is_sound_and_names_every_key() {
+    let example = include_str!("../../../docs/matriarch.toml");
+    let config = load(&example.replace("\n#= ", "\n")).unwrap();
+    let Value::Table(all) = Value::try_from(&config).unwrap() else { panic!("a configuration is a table") };
+    for (key, value) in all {
+        assert!(example.contains(&key), "{key}");
+        for key in value.as_table().into_iter().flat_map(toml::Table::keys) {
+            assert!(example.contains(&format!("{key} =")), "{key}");
+        }
+    }
 }
 
 #[test]
