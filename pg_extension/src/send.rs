@@ -52,6 +52,9 @@ fn send(
     TableIterator::new(rows)
 }
 
+/// The specification sets no limit, an index does.
+const MAX_TXN_ID_BYTES: usize = 512;
+
 struct Request<'r> {
     token_hash: &'r [u8],
     event_type: &'r str,
@@ -111,6 +114,9 @@ fn serve(db: &Db<'_>, room_id: &str, requests: &[Request<'_>]) -> Vec<Result<Res
 }
 
 fn draft<'r>(session: Session, request: &'r Request<'r>) -> Result<Draft<'r>> {
+    if request.txn_id.is_some_and(|txn_id| txn_id.len() > MAX_TXN_ID_BYTES) {
+        return Err(MatrixError::invalid_param("The transaction id is too long."));
+    }
     let mut content = request::object(request.content)?;
     let mut redacts = request.redacts.map(str::to_owned);
     if request.event_type == "m.room.redaction" && request.state_key.is_none() {

@@ -16,6 +16,9 @@ mod read_marker;
 mod receipt;
 mod refresh;
 mod register;
+mod room_creation;
+mod room_membership;
+pub mod send;
 mod server_discovery;
 mod tags;
 mod typing;
@@ -43,6 +46,9 @@ pub fn routes() -> Router<AppState> {
         .merge(receipt::routes())
         .merge(refresh::routes())
         .merge(register::routes())
+        .merge(room_creation::routes())
+        .merge(room_membership::routes())
+        .merge(send::routes())
         .merge(server_discovery::routes())
         .merge(tags::routes())
         .merge(typing::routes())

@@ -52,7 +52,7 @@ async fn run_on(
     }
     migrate::check(api, &config.server_name).await?;
     let db = Db::new(api.clone(), &config.database).map_err(Failure::plain)?;
-    let app = AppState { config: Arc::new(config), db: db.clone(), hub: Hub::new() };
+    let app = AppState::new(config, db.clone(), Hub::new());
 
     let mut listeners = Vec::new();
     for listener in &app.config.listeners {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_postgres::types::ToSql;
 
+use crate::client::send::{self, Sends};
 use crate::config::Config;
 use crate::db::{Db, MatrixResponse};
 use crate::error::ApiError;
@@ -15,9 +16,17 @@ pub struct AppState {
     pub config: Arc<Config>,
     pub db: Db,
     pub hub: Hub,
+    /// Events on their way into rooms.
+    pub sends: Sends,
 }
 
 impl AppState {
+    /// A node on this database.
+    pub fn new(config: Config, db: Db, hub: Hub) -> Self {
+        let sends = send::batcher(db.clone(), hub.clone());
+        Self { config: Arc::new(config), db, hub, sends }
+    }
+
     /// Serves a request by one statement of the form
     /// `select status, body, wake_rooms, wake_users from matriarch.…($1, …)`, and wakes the syncs that it names.
     ///

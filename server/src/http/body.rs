@@ -25,6 +25,10 @@ pub struct JsonBodyOrEmpty<T>(pub T);
 #[derive(Clone, Debug)]
 pub struct RawJsonBody(pub String);
 
+/// As [`RawJsonBody`], where clients are known to send nothing at all for `{}`.
+#[derive(Clone, Debug)]
+pub struct RawJsonBodyOrEmpty(pub String);
+
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
@@ -47,6 +51,19 @@ impl<S: Sync> FromRequest<S> for RawJsonBody {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let text = text(request).await?;
+        parse_object(&text).map_err(refuse)?;
+        Ok(Self(text))
+    }
+}
+
+impl<S: Sync> FromRequest<S> for RawJsonBodyOrEmpty {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let text = text(request).await?;
+        if text.trim().is_empty() {
+            return Ok(Self("{}".to_owned()));
+        }
         parse_object(&text).map_err(refuse)?;
         Ok(Self(text))
     }

@@ -42,7 +42,7 @@ fn app() -> AppState {
     config.limits.max_body_size = 100;
     config.debug.statements_header = true;
     let db = Db::new(tokio_postgres::Config::new(), &config.database).unwrap();
-    AppState { config: Arc::new(config), db, hub: Hub::new() }
+    AppState::new(config, db, Hub::new())
 }
 
 fn router() -> Router {
