@@ -127,6 +127,13 @@ as $$
 $$;
 comment on function matrix.state_at is 'The state before an event: what it was judged against. Without rows for the first event of a room, and where that state is not known.';
 
+create function matrix.check_auth(event json, out allowed boolean, out rule text, out reason text, out auth_events text[])
+language sql stable strict parallel restricted security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.allowed, c.rule, c.reason, c.auth_events from matriarch.check_auth(event::text) c
+$$;
+comment on function matrix.check_auth is 'Whether an event (room_id, sender, type, content, state_key) would be allowed in its room as it is now, by the authorization rules of the room''s version; the rule that rejects it, by its number there; and the events it was judged by.';
+
 revoke all on all functions in schema matrix from public;
 grant select on all tables in schema matrix to matriarch_readonly;
 grant execute on all functions in schema matrix to matriarch_readonly;
