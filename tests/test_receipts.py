@@ -1,5 +1,8 @@
 """Receipts: public, private and threaded."""
 
+import random
+from concurrent.futures import ThreadPoolExecutor
+
 from harness.client import path
 
 
@@ -55,6 +58,16 @@ def test_a_receipt_only_moves_forward(node):
     alice.sync_until(lambda answer: (seen.update(receipts(answer, room)), (third, "m.read", bob.user_id) in seen)[1])
     assert set(seen) == {(third, "m.read", bob.user_id)}
     assert set(receipts(alice.sync(), room)) == {(third, "m.read", bob.user_id)}
+
+
+def test_of_receipts_at_once_the_furthest_stays(nodes):
+    alice, bob, room = room_of_two(nodes[0])
+    events = [alice.send(room) for _ in range(20)]
+    clients = [bob.at(node) for node in nodes]
+    jobs = random.sample(list(enumerate(events)), len(events))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda job: clients[job[0] % 2].post(receipt(room, job[1])), jobs))
+    assert set(receipts(alice.sync(), room)) == {(events[-1], "m.read", bob.user_id)}
 
 
 def test_a_private_receipt_is_seen_by_its_user_alone(nodes):

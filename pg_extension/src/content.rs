@@ -90,12 +90,9 @@ pub fn is_room_alias(alias: &str) -> bool {
             .is_some_and(|(localpart, server)| is_alias_localpart(localpart) && is_server_name(server))
 }
 
-/// Whether this can be the localpart of a room alias.
+/// Whether this can be the localpart of a room alias: anything without `:` and U+0000 (Appendices, "Room aliases").
 pub fn is_alias_localpart(localpart: &str) -> bool {
-    !localpart.is_empty()
-        && !localpart.contains(|character: char| {
-            character == ':' || character.is_whitespace() || character.is_control()
-        })
+    !localpart.is_empty() && !localpart.contains([':', '\0'])
 }
 
 /// Client-Server API, "m.room.server_acl".
