@@ -57,10 +57,8 @@ pub fn batcher(db: Db, hub: Hub) -> Sends {
 async fn send_all(db: &Db, hub: &Hub, room_id: &str, sends: &[Send]) -> Vec<Answer> {
     match send_together(db, hub, room_id, sends).await {
         Ok(answers) => answers.into_iter().map(Ok).collect(),
-        // A bug that one of them meets is not to be the others' fault.
-        Err(refusal)
-            if refusal.status.is_server_error() && refusal.retry_after.is_none() && sends.len() > 1 =>
-        {
+        // What one of them meets, such as a value that no index holds, is not to be the others' fault.
+        Err(refusal) if refusal.retry_after.is_none() && sends.len() > 1 => {
             let mut answers = Vec::with_capacity(sends.len());
             for send in sends {
                 let answer = send_together(db, hub, room_id, std::slice::from_ref(send)).await;
