@@ -113,7 +113,8 @@ fn new_root(db: &Db<'_>, room_nid: i64, level: u32, kids: Vec<Option<i64>>) -> i
     }
 }
 
-/// Gives each node its id: an equal one's that the room has, or a new one's.
+/// Gives each node its id: an equal one's that the room has, or a new one's. The subquery looks up one hash where it
+/// has to; a join may be planned to read all nodes of the room.
 const INSERT: &str = "
     with wanted as (
         select w.prefix, w.hash, w.kids
@@ -124,10 +125,11 @@ const INSERT: &str = "
         on conflict (room_nid, hash) do nothing
         returning node_id, hash
     )
-    select w.prefix, coalesce(i.node_id, n.node_id)
+    select w.prefix, coalesce(
+        i.node_id, (select n.node_id from state_nodes n where n.room_nid = $1 and n.hash = w.hash)
+    )
     from wanted w
-    left join inserted i on i.hash = w.hash
-    left join state_nodes n on n.room_nid = $1 and n.hash = w.hash";
+    left join inserted i on i.hash = w.hash";
 
 /// Stores the nodes of a level; their ids by place. Empty nodes have none.
 fn insert(db: &Db<'_>, room_nid: i64, level: u32, nodes: &Kids) -> HashMap<i32, i64> {
