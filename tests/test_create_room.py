@@ -1,6 +1,7 @@
 """POST /createRoom: what the request's parts become, in which order, and what is refused."""
 
 import json
+import threading
 
 import pytest
 
@@ -192,3 +193,19 @@ def test_initial_state_may_encrypt_and_ban(rooms):
     )
     assert state_content(rooms, room, "m.room.member", bob.user_id) == {"membership": "ban"}
     assert state_content(rooms, room, "m.room.encryption") == {"algorithm": "m.megolm.v1.aes-sha2"}
+
+
+def test_two_rooms_at_the_same_moment_are_two(rooms):
+    """Since version 12 the room's id is made of the create event, which two requests may make alike."""
+    alice = User(rooms, "alice")
+    connections = [rooms.connect("matriarch_api") for _ in range(4)]
+    created = []
+    threads = [
+        threading.Thread(target=lambda c=connection: created.extend(alice.on(c).create_room() for _ in range(10)))
+        for connection in connections
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(created)) == 40

@@ -190,6 +190,7 @@ pub fn make_create_event(
     creator: &User,
     room_id: Option<String>,
     content: Map,
+    origin_server_ts: i64,
 ) -> Result<BuiltEvent> {
     let builder = EventBuilder {
         room_id,
@@ -198,7 +199,7 @@ pub fn make_create_event(
         state_key: Some(String::new()),
         content,
         depth: 1,
-        origin_server_ts: now_ms(),
+        origin_server_ts,
         event_id: version.event_id_in_event().then(|| random_event_id(&signer.server_name)),
         ..EventBuilder::default()
     };

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use self::request::{CreateRoom, Preset};
 use crate::{
-    append::{LocalEvent, make_create_event, random_letters},
+    append::{LocalEvent, make_create_event, now_ms, random_letters},
     response::{MatrixError, Response, ResponseRows, Result, respond},
     room::Room,
     session::Session,
@@ -31,24 +31,33 @@ fn create_room(token_hash: &[u8], request: &str) -> ResponseRows {
         let signer = Signer::current(db);
         let request = CreateRoom::parse(request, &creator, &signer)?;
         // From here on something was written: a refusal must undo it.
-        Ok(create(db, &signer, &creator, request).unwrap_or_else(|refusal| refusal.abort()))
+        Ok(create(db, &signer, &creator, &request).unwrap_or_else(|refusal| refusal.abort()))
     })
 }
 
-fn create(db: &Db<'_>, signer: &Rc<Signer>, creator: &User, request: CreateRoom) -> Result<Response> {
+fn create(db: &Db<'_>, signer: &Rc<Signer>, creator: &User, request: &CreateRoom) -> Result<Response> {
     let version = request.version;
-    let room_id = (!version.room_id_is_create_event_id)
+    let random_id = (!version.room_id_is_create_event_id)
         .then(|| format!("!{}:{}", random_letters(18), signer.server_name));
-    let built = make_create_event(version, signer, creator, room_id.clone(), request.create_content.clone())?;
-    let room_id = room_id.unwrap_or_else(|| built.event.event_id().replacen('$', "!", 1));
-    let fill = |room: &mut Room<'_>| {
-        room.append_create(creator, built).map_err(invalid_state)?;
-        fill(room, creator, &request)
-    };
-    Room::create(db, Rc::clone(signer), &room_id, version, request.published, fill).unwrap_or_else(|| {
-        // Two rooms created by one user in the same millisecond with the same content are one event since version 12.
-        Err(MatrixError::new(400, "M_UNKNOWN", "The room id is taken. Try again."))
-    })
+    let mut origin_server_ts = now_ms();
+    loop {
+        let content = request.create_content.clone();
+        let built =
+            make_create_event(version, signer, creator, random_id.clone(), content, origin_server_ts)?;
+        let room_id = match &random_id {
+            Some(room_id) => room_id.clone(),
+            None => built.event.event_id().replacen('$', "!", 1),
+        };
+        let fill = |room: &mut Room<'_>| {
+            room.append_create(creator, built).map_err(invalid_state)?;
+            fill(room, creator, request)
+        };
+        match Room::create(db, Rc::clone(signer), &room_id, version, request.published, fill) {
+            Some(response) => return response,
+            // One user's create events of equal content and time are one event, and so the same room since version 12.
+            None => origin_server_ts += 1,
+        }
+    }
 }
 
 /// Appends what follows the create event.
