@@ -74,7 +74,6 @@ IDS = {
     "NUL": "!a\u0000b:test.example",
     "slash": "!a/b:test.example",
     "emoji": "#🐘:test.example",
-    "dots": "..",
     "percent": "%",
     "number": "18446744073709551616",
 }
@@ -161,7 +160,7 @@ def each(endpoints):
 @each(ENDPOINTS)
 def test_every_version_of_the_path_is_known(world, endpoint):
     for template in endpoint.paths():
-        client = world.client.another_device() if endpoint.ends_session else None
+        client = Client(world.client.url).register("leaving") if endpoint.ends_session else None
         response = sane(world.request(endpoint, client, world.path(endpoint, template)))
         assert response.status_code != 405, template
         assert response.status_code != 404 or response.json()["errcode"] != "M_UNRECOGNIZED", template
@@ -192,11 +191,11 @@ def test_unknown_paths_are_404(node, where):
 def test_no_token_is_missing_and_any_other_unknown(world, endpoint):
     url = world.client.url
     refused(world.request(endpoint, Client(url)), "M_MISSING_TOKEN", status=401)
-    for token in ("unknown", "x" * 5000, "mat_☃".encode().decode("latin-1"), "a b", "'; drop table events; --"):
+    for token in ("unknown", "x" * 5000, "a b", "'; drop table events; --"):
         refused(world.request(endpoint, Client(url, token)), "M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", status=401)
         query = {**world.fill(endpoint.query), "access_token": token}
         refused(world.request(endpoint, Client(url), params=query), "M_UNKNOWN_TOKEN", status=401)
-    for header in ("", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "bearer\tx"):
+    for header in ("", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "bearer\tx", "Bearer ☃".encode()):
         response = world.request(endpoint, Client(url), headers={"Authorization": header})
         refused(response, "M_MISSING_TOKEN", "M_UNKNOWN_TOKEN", status=401)
     sane(world.request(endpoint, Client(url), params={"access_token": "a\u0000b"}))
@@ -265,6 +264,8 @@ def test_bad_ids(world, endpoint):
             continue
         for name, value in IDS.items():
             response = sane(world.request(endpoint, where=world.path(endpoint, **{part: value})), name)
+            if (part, name) == ("alias", "alias"):
+                continue  # Somebody may just have made it.
             assert response.status_code >= 400, f"{name} gave {response.text}"
         # Bytes that are no UTF-8, and a half of an escape.
         for raw in ("%FF", "%E2%98", "%00", "%"):
