@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True)
 class Endpoint:
     """`body` is a good request body, None where the endpoint reads none; `needs` its required keys; `query` the
-    query parameters with good values. `free` content takes any JSON object."""
+    query parameters with good values. `free` content takes any JSON object. What a good request `spends`, "session" or
+    "room", is made anew for each."""
 
     method: str
     path: str
@@ -17,8 +18,7 @@ class Endpoint:
     query: dict = field(default_factory=dict, hash=False)
     authenticated: bool = True
     free: bool = False
-    ends_session: bool = False
-    only_v3: bool = False
+    spends: str = ""
 
     def __str__(self):
         return f"{self.method} {self.path}"
@@ -27,8 +27,11 @@ class Endpoint:
         """The full path templates: `/client/…` and `/.…` as they are, others below v3 and r0."""
         if self.path.startswith(("/client/", "/_", "/.")):
             return [self.path.replace("/client/", "/_matrix/client/", 1)]
-        versions = ("v3",) if self.only_v3 else ("v3", "r0")
-        return [f"/_matrix/client/{version}{self.path}" for version in versions]
+        return [f"/_matrix/client/{version}{self.path}" for version in ("v3", "r0")]
+
+    def confirmed(self) -> bool:
+        """Whether a logged in user must authenticate once more: that comes before a look at the rest of the body."""
+        return self.authenticated and "auth" in (self.body or {})
 
 
 def E(method, path, *needs, **options) -> Endpoint:
@@ -52,8 +55,8 @@ ENDPOINTS = [
     E("POST", "/login", "type", body={"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "{user}"},
                                       "password": "x", "device_id": "D", "initial_device_display_name": "n"}, authenticated=False),
     E("POST", "/refresh", "refresh_token", body={"refresh_token": "x"}, authenticated=False),
-    E("POST", "/logout", ends_session=True),
-    E("POST", "/logout/all", ends_session=True),
+    E("POST", "/logout", spends="session"),
+    E("POST", "/logout/all", spends="session"),
     E("GET", "/account/whoami"),
     E("POST", "/account/password", "new_password", body={"new_password": "x", "logout_devices": False, "auth": {"type": "m.login.password"}}),
     E("POST", "/account/deactivate", body={"auth": {"type": "m.login.password"}, "erase": False}),
@@ -73,8 +76,8 @@ ENDPOINTS = [
     E("POST", "/rooms/{room}/kick", "user_id", body={"user_id": "{friend}", "reason": "r"}),
     E("POST", "/rooms/{room}/ban", "user_id", body={"user_id": "{friend}", "reason": "r"}),
     E("POST", "/rooms/{room}/unban", "user_id", body={"user_id": "{friend}", "reason": "r"}),
-    E("POST", "/rooms/{room}/leave", body={"reason": "r"}),
-    E("POST", "/rooms/{room}/forget"),
+    E("POST", "/rooms/{room}/leave", body={"reason": "r"}, spends="room"),
+    E("POST", "/rooms/{room}/forget", spends="room"),
     E("PUT", "/rooms/{room}/send/m.room.message/{txn}", body=TEXT, free=True),
     E("PUT", "/rooms/{room}/state/org.example.kind/key", body={"a": 1}, free=True),
     E("PUT", "/rooms/{room}/state/org.example.kind", body={"a": 1}, free=True),
