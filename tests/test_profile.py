@@ -155,3 +155,17 @@ def test_changes_at_once_end_in_agreement(nodes):
         profile = alice.get(path("profile", user.user_id))
         for room in rooms:
             assert alice.state(room, "m.room.member", user.user_id) == {"membership": "join", **profile}
+
+
+def test_a_join_during_a_change_shows_the_new_profile(nodes):
+    alice, bob = nodes[0].register("alice"), nodes[1].register("bob")
+    rooms = [alice.create_room(preset="public_chat") for _ in range(20)]
+    there = bob.at(nodes[0])
+    with ThreadPoolExecutor(4) as pool:
+        joins = [pool.submit(there.join, room) for room in rooms]
+        changes = [pool.submit(put, bob, "displayname", f"Bob {n}") for n in range(10)]
+        for job in joins + changes:
+            job.result()
+    profile = bob.get(path("profile", bob.user_id))
+    for room in rooms:
+        assert alice.state(room, "m.room.member", bob.user_id) == {"membership": "join", **profile}

@@ -30,6 +30,8 @@ const PROFILE: &str = "
     join profiles p using (user_nid)
     where u.user_id = $1 and p.key in ('displayname', 'avatar_url')";
 
+const LOCK_PROFILE: &str = "select from users where user_nid = $1 for share";
+
 const FORGET: &str = "
     update memberships set forgotten = true, xid = pg_current_xact_id()
     where room_nid = $1 and user_nid = $2 and not forgotten";
@@ -182,6 +184,8 @@ impl Room<'_> {
         let shows_profile = matches!(membership, "join" | "invite" | "knock");
         if membership == "join" && sender.id == target {
             self.authorise_join(sender, &mut content)?;
+            // A change of the profile that does not know of this join yet waits for it, and then shows here too.
+            self.db.execute(LOCK_PROFILE, &[sender.nid.into()]);
         }
         if shows_profile && self.signer.is_ours(target) {
             add_profile(self.db, target, &mut content);

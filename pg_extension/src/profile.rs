@@ -1,7 +1,7 @@
 //! Profiles. Client-Server API, "Profiles".
 
 use matriarch_rules::{Map, identifiers::is_user_id};
-use pgrx::pg_extern;
+use pgrx::{PgSqlErrorCode, ereport, pg_extern};
 use serde_json::{Value, json};
 
 use crate::{
@@ -84,13 +84,37 @@ const LOCK_ROOMS: &str = "
     order by r.room_nid
     for update of r";
 
+const JOINED_OTHERS: &str = "
+    select
+    from rooms r
+    join memberships m using (room_nid)
+    where m.user_nid = $1 and m.membership = 'join' and r.room_id <> all($2)
+    limit 1";
+
+/// Locks the rooms that show the user's profile, and the profile; joins wait or were waited for.
+fn lock_rooms_and_profile(db: &Db<'_>, session: &Session) -> Vec<String> {
+    let locked: Vec<String> =
+        db.query(LOCK_ROOMS, &[session.user_nid.into()]).map(|row| row.get(1)).collect();
+    session.lock_user(db);
+    if db.query_opt(JOINED_OTHERS, &[session.user_nid.into(), locked.clone().into()]).is_some() {
+        // Rooms cannot be locked any more now that the profile is. The API node tries again.
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            "the user joined a room while its profile was about to change"
+        );
+    }
+    locked
+}
+
 /// Sets or deletes a field, and shows the change in the user's rooms.
 fn change(db: &Db<'_>, session: &Session, key: &str, value: Option<Value>) -> Result<Response> {
-    let rooms: Vec<String> = match is_shown_in_rooms(key) {
-        true => db.query(LOCK_ROOMS, &[session.user_nid.into()]).map(|row| row.get(1)).collect(),
-        false => Vec::new(),
+    let rooms = if is_shown_in_rooms(key) {
+        lock_rooms_and_profile(db, session)
+    } else {
+        session.lock_user(db);
+        Vec::new()
     };
-    session.lock_user(db);
     let mut profile: Map = db
         .query(READ, &[session.user_nid.into()])
         .filter_map(|row| Some((row.get(1), serde_json::from_str(&row.get::<String>(2)).ok()?)))

@@ -33,6 +33,7 @@ async fn capabilities(State(app): State<AppState>, token: AccessToken) -> Result
     let body = json!({ "capabilities": {
         "m.change_password": { "enabled": true },
         "m.room_versions": { "default": DEFAULT_ROOM_VERSION, "available": available },
+        "m.profile_fields": { "enabled": true },
         "m.set_displayname": { "enabled": true },
         "m.set_avatar_url": { "enabled": true },
         "m.3pid_changes": { "enabled": false },

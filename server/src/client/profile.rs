@@ -16,6 +16,7 @@ pub fn routes() -> Router<AppState> {
         .client_v3("/profile/{user_id}", get(profile))
         .client_v3("/profile/{user_id}/{key}", field())
         // Before custom fields were stable.
+        .client_unstable("/uk.tcpip.msc4133/profile/{user_id}", get(profile))
         .client_unstable("/uk.tcpip.msc4133/profile/{user_id}/{key}", field())
 }
 

@@ -21,6 +21,9 @@ const FEATURES: &[&str] = &[
     // Threaded receipts, and unread counts of threads
     "org.matrix.msc3771",
     "org.matrix.msc3773",
+    // Profile fields of any name
+    "uk.tcpip.msc4133",
+    "uk.tcpip.msc4133.stable",
 ];
 
 /// The routes of this module.
