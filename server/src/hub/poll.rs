@@ -15,7 +15,7 @@ use crate::error::ApiError;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Ids are given out before their transactions commit: the last so many polls are read again.
-const OVERLAP_POLLS: usize = 10;
+const OVERLAP_POLLS: usize = 3;
 
 const NEWEST_EVENT: &str = "select coalesce(max(event_nid), 0) from matriarch.events";
 const EVENTS_AFTER: &str = "
