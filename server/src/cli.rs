@@ -43,11 +43,23 @@ pub enum ConfigCommand {
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
     /// Create an account. The password is read from standard input.
-    Create(UserName),
+    Create {
+        #[command(flatten)]
+        name: UserName,
+        /// Make it an administrator's.
+        #[arg(long)]
+        admin: bool,
+    },
     /// Set an account's password, read from standard input, and log out its devices.
     Passwd(UserName),
-    /// Deactivate an account for good.
-    Deactivate(UserName),
+    /// Deactivate an account for good: leave its rooms, log out its devices, and keep its name from being used again.
+    Deactivate {
+        #[command(flatten)]
+        name: UserName,
+        /// Delete its profile and account data as well.
+        #[arg(long)]
+        erase: bool,
+    },
 }
 
 /// Whose account.

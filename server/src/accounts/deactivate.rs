@@ -1,8 +1,9 @@
 //! The end of an account.
 
+use crate::db::Db;
 use crate::error::ApiError;
 use crate::http::AccessToken;
-use crate::state::AppState;
+use crate::hub::Hub;
 
 const LEAVE: &str =
     "select status, body, wake_rooms, wake_users from matriarch.set_membership($1, $2, 'leave', '{}')";
@@ -11,22 +12,24 @@ const LEAVE: &str =
 /// out again. With `erase`, profile, account data and filters go as well.
 ///
 /// `token` is one of the user's own: leaving is an event that the user sends. It is void afterwards. A room that
-/// cannot be left, which no rule of Matrix foresees, keeps its member.
+/// cannot be left keeps its member, and the log says so.
 pub async fn deactivate(
-    app: &AppState,
+    db: &Db,
+    hub: &Hub,
     user_nid: i64,
     token: &AccessToken,
     erase: bool,
 ) -> Result<(), ApiError> {
-    for row in app.db.query(include_str!("rooms.sql"), &[&user_nid]).await? {
+    for row in db.query(include_str!("rooms.sql"), &[&user_nid]).await? {
         let room_id: &str = row.get("room_id");
-        let response = app.call(LEAVE, &[&token.hash(), &room_id]).await?;
+        let response = db.call(LEAVE, &[&token.hash(), &room_id]).await?;
+        hub.wake(&response.wake_rooms, &response.wake_users);
         if !response.status.is_success() {
             tracing::warn!(room_id, status = response.status.as_u16(), "a deactivated user stays in a room");
         }
     }
-    app.db.query(include_str!("deactivate.sql"), &[&user_nid, &erase]).await?;
+    db.query(include_str!("deactivate.sql"), &[&user_nid, &erase]).await?;
     // A login may have committed while that statement waited for it, unseen by it.
-    app.db.query(include_str!("delete_devices.sql"), &[&user_nid, &None::<i64>]).await?;
+    db.query(include_str!("delete_devices.sql"), &[&user_nid, &None::<i64>]).await?;
     Ok(())
 }

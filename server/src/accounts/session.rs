@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use crate::db::Db;
 use crate::error::ApiError;
-use crate::http::AccessToken;
+use crate::http::{AccessToken, log_user};
 
 /// The owner of an access token.
 #[derive(Clone, Debug)]
@@ -12,7 +12,6 @@ pub struct Session {
     pub user_nid: i64,
     pub user_id: String,
     pub device_nid: i64,
-    pub device_id: String,
 }
 
 impl Session {
@@ -25,11 +24,11 @@ impl Session {
         if row.get("expired") {
             return Err(expired_token());
         }
+        log_user(row.get("user_id"));
         Ok(Self {
             user_nid: row.get("user_nid"),
             user_id: row.get("user_id"),
             device_nid: row.get("device_nid"),
-            device_id: row.get("device_id"),
         })
     }
 }

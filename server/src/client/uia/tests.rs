@@ -45,7 +45,7 @@ fn a_later_body_repeats_the_first_or_is_left_out() {
     assert_eq!(session().with_body(Map::new()).unwrap().body, first);
     assert_eq!(session().with_body(first.clone()).unwrap().body, first);
     let Err(error) = session().with_body(object(&json!({"erase": false}))) else { panic!("taken") };
-    assert_eq!((error.status.as_u16(), error.errcode), (403, "M_FORBIDDEN"));
+    assert_eq!((error.status.as_u16(), &*error.errcode), (403, "M_FORBIDDEN"));
 }
 
 #[test]
