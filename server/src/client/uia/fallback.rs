@@ -1,6 +1,7 @@
 //! Client-Server API, "Fallback": a page for clients that do not know a stage.
 
 use axum::Router;
+use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +24,7 @@ struct PageQuery {
     session: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Answer {
     #[serde(default)]
     token: String,
@@ -64,11 +65,12 @@ async fn submit(
     State(app): State<AppState>,
     Path(auth_type): Path<String>,
     Query(query): Query<PageQuery>,
-    Form(answer): Form<Answer>,
+    form_body: Result<Form<Answer>, FormRejection>,
 ) -> Result<Response, ApiError> {
     let Some((stage, form)) = Stage::named(&auth_type).and_then(|stage| Some((stage, form(stage)?))) else {
         return Ok(html(StatusCode::NOT_FOUND, &[NO_PAGE]));
     };
+    let Form(answer) = form_body.unwrap_or_default();
     let auth = Map::from_iter([("token".to_owned(), Value::from(answer.token.trim()))]);
     let Ok(proof) = stage.check(&app, None, &auth).await? else {
         return Ok(html(StatusCode::OK, &[WRONG_TOKEN, form]));

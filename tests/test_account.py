@@ -1,0 +1,134 @@
+"""Account management: whoami, a new password, deactivation."""
+
+import pytest
+from harness.client import PASSWORD, Client, expect
+
+NEW = "a new password"
+
+
+def by_password(user, password=None) -> dict:
+    identifier = {"type": "m.id.user", "user": user.user_id}
+    return {"type": "m.login.password", "identifier": identifier, "password": password or user.password}
+
+
+def change_password(user, **body) -> dict:
+    return user.post("/account/password", {"new_password": NEW, "auth": by_password(user), **body})
+
+
+def deactivate(user, **body) -> dict:
+    return user.post("/account/deactivate", {"auth": by_password(user), **body})
+
+
+@pytest.mark.parametrize("version", ["v3", "r0"])
+def test_whoami_tells_user_and_device(nodes, version):
+    user = nodes[0].register("who")
+    where = f"/_matrix/client/{version}/account/whoami"
+    assert user.at(nodes[1]).get(where) == {"user_id": user.user_id, "device_id": user.device_id, "is_guest": False}
+
+
+def test_tokens_are_asked_for(node):
+    for method, where in (
+        ("GET", "/account/whoami"),
+        ("POST", "/account/password"),
+        ("POST", "/account/deactivate"),
+    ):
+        node.client().call(method, where, {}, status=401, errcode="M_MISSING_TOKEN")
+        Client(node.url, "unknown").call(method, where, {}, status=401, errcode="M_UNKNOWN_TOKEN")
+
+
+@pytest.mark.parametrize("version", ["v3", "r0"])
+def test_a_new_password_logs_out_the_other_devices(nodes, version):
+    user = nodes[0].register("pass")
+    other = user.another_device(nodes[1].url)
+    where = f"/_matrix/client/{version}/account/password"
+    expect(user.request("POST", where, {"new_password": NEW, "auth": by_password(user)}), 200)
+    user.get("/account/whoami")
+    other.get("/account/whoami", status=401, errcode="M_UNKNOWN_TOKEN")
+    nodes[1].client().login(user.user_id, NEW)
+    login = {"type": "m.login.password", "user": user.user_id, "password": PASSWORD}
+    nodes[1].client().post("/login", login, status=403, errcode="M_FORBIDDEN")
+
+
+def test_logout_devices_can_be_declined(node):
+    user = node.register("pass")
+    other = user.another_device()
+    assert change_password(user, logout_devices=False) == {}
+    other.get("/account/whoami")
+
+
+@pytest.mark.parametrize(
+    "body, errcode",
+    [
+        ({}, "M_MISSING_PARAM"),
+        ({"new_password": 1}, "M_BAD_JSON"),
+        ({"new_password": ""}, "M_WEAK_PASSWORD"),
+        ({"new_password": "x" * 2000}, "M_INVALID_PARAM"),
+        ({"new_password": NEW, "logout_devices": "no"}, "M_BAD_JSON"),
+    ],
+)
+def test_malformed_new_passwords_are_refused(node, body, errcode):
+    user = node.register("pass")
+    user.post("/account/password", {**body, "auth": by_password(user)}, status=400, errcode=errcode)
+    node.client().login(user.user_id)
+
+
+def test_deactivation_ends_everything(nodes):
+    user = nodes[0].register("gone")
+    other = user.another_device()
+    expect(user.request("POST", "/account/deactivate", {}), 401)
+    assert deactivate(user) == {"id_server_unbind_result": "success"}
+    for client in (user, other):
+        client.get("/account/whoami", status=401, errcode="M_UNKNOWN_TOKEN")
+    login = {"type": "m.login.password", "user": user.user_id, "password": PASSWORD}
+    nodes[1].client().post("/login", login, status=403, errcode="M_USER_DEACTIVATED")
+    # Who does not know the password learns nothing.
+    nodes[1].client().post("/login", {**login, "password": "wrong"}, status=403, errcode="M_FORBIDDEN")
+
+
+def test_a_deactivated_users_name_is_never_given_out_again(node):
+    user = node.register("gone")
+    deactivate(user)
+    again = {"username": user.user_id[1:].split(":")[0], "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
+    node.client().post("/register", again, status=400, errcode="M_USER_IN_USE")
+
+
+def test_deactivation_leaves_rooms(node):
+    user, friend = node.register("gone"), node.register("friend")
+    joined, invited = friend.create_room(preset="public_chat"), friend.create_room()
+    user.join(joined)
+    friend.invite(invited, user)
+    deactivate(user)
+    rows = node.database.query("select room_id, membership from matrix.members where user_id = %s", [user.user_id])
+    assert sorted(rows) == sorted([(joined, "leave"), (invited, "leave")])
+
+
+def test_erasure_deletes_profile_account_data_and_password(node):
+    user = node.register("erase")
+    deactivate(user, erase=True)
+    tables = {
+        table: node.database.query(
+            f"select count(*) from matriarch.{table} join matriarch.users using (user_nid) where user_id = %s",
+            [user.user_id],
+        )[0][0]
+        for table in ("profiles", "account_data", "filters", "devices")
+    }
+    assert tables == {"profiles": 0, "account_data": 0, "filters": 0, "devices": 0}
+    rows = node.database.query(
+        "select erased, password_hash from matriarch.accounts join matriarch.users using (user_nid) where user_id = %s",
+        [user.user_id],
+    )
+    assert rows == [(True, None)]
+    # Without a password the account cannot be told from an unknown one.
+    login = {"type": "m.login.password", "user": user.user_id, "password": PASSWORD}
+    node.client().post("/login", login, status=403, errcode="M_FORBIDDEN")
+
+
+def test_without_erasure_the_profile_stays(node):
+    user = node.register("keep")
+    deactivate(user, erase=False)
+    rows = node.database.query(
+        "select erased, value from matriarch.accounts join matriarch.users using (user_nid)"
+        " join matriarch.profiles using (user_nid) where user_id = %s and key = 'displayname'",
+        [user.user_id],
+    )
+    assert len(rows) == 1 and rows[0][0] is False
