@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::spi::{Db, Mode, connect};
 
 /// A Matrix error: `errcode` and `error` with their HTTP status (Client-Server API, "Standard error response").
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct MatrixError {
     pub status: i16,
     pub errcode: &'static str,
@@ -51,7 +51,8 @@ impl MatrixError {
         Self::new(400, "M_BAD_JSON", error)
     }
 
-    fn body(self) -> String {
+    /// The JSON body.
+    pub fn body(self) -> String {
         let mut body = self.extra;
         body.insert("errcode".to_owned(), self.errcode.into());
         body.insert("error".to_owned(), self.error.into());

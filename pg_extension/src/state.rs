@@ -65,6 +65,11 @@ pub fn get_many(db: &Db<'_>, root: i64, keys: &[i32]) -> Vec<Option<i64>> {
     at
 }
 
+/// Reads the roots of several states in one query, before they are looked into one by one.
+pub fn prefetch(db: &Db<'_>, roots: impl IntoIterator<Item = i64>) {
+    load(db, roots.into_iter().filter(|root| *root != EMPTY));
+}
+
 /// All entries of a state, in the order of the keys.
 pub fn entries(db: &Db<'_>, root: i64) -> Vec<(i32, i64)> {
     diff(db, EMPTY, root).into_iter().filter_map(|change| Some((change.key_idx, change.new?))).collect()

@@ -20,6 +20,7 @@ mod room_creation;
 mod room_membership;
 pub mod send;
 mod server_discovery;
+pub mod sync;
 mod tags;
 mod typing;
 mod uia;
@@ -50,6 +51,7 @@ pub fn routes() -> Router<AppState> {
         .merge(room_membership::routes())
         .merge(send::routes())
         .merge(server_discovery::routes())
+        .merge(sync::routes())
         .merge(tags::routes())
         .merge(typing::routes())
         .merge(uia::routes())

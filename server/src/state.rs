@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_postgres::types::ToSql;
 
 use crate::client::send::{self, Sends};
+use crate::client::sync::{self, Syncs};
 use crate::config::Config;
 use crate::db::{Db, MatrixResponse};
 use crate::error::ApiError;
@@ -18,13 +19,16 @@ pub struct AppState {
     pub hub: Hub,
     /// Events on their way into rooms.
     pub sends: Sends,
+    /// Syncs on their way to the database.
+    pub syncs: Syncs,
 }
 
 impl AppState {
     /// A node on this database.
     pub fn new(config: Config, db: Db, hub: Hub) -> Self {
         let sends = send::batcher(db.clone(), hub.clone());
-        Self { config: Arc::new(config), db, hub, sends }
+        let syncs = sync::batcher(db.clone());
+        Self { config: Arc::new(config), db, hub, sends, syncs }
     }
 
     /// Serves a request by one statement of the form

@@ -1,0 +1,86 @@
+//! Pages of a room's history: what the reader sees and the filter admits.
+
+use std::rc::Rc;
+
+use crate::{
+    filter::{EventFilter, Subject},
+    readable_room::ReadableRoom,
+    spi::Db,
+    stored_event::{Events, StoredEvent},
+    timeline::{self, Direction},
+    visibility,
+};
+
+/// The most events that are looked at for one page. The client goes on from there, as an empty page is not the end.
+const MAX_SCAN: usize = 5000;
+
+/// What to read.
+pub struct Request<'f> {
+    pub direction: Direction,
+    /// The place to begin at.
+    pub from: i64,
+    /// The place to stop at, if before the end of what the reader may see.
+    pub to: Option<i64>,
+    pub limit: usize,
+    pub filter: &'f EventFilter,
+}
+
+/// A page.
+pub struct Page {
+    /// In the order of reading.
+    pub events: Vec<Rc<StoredEvent>>,
+    /// The place to go on from; `None` at the end.
+    pub next: Option<i64>,
+}
+
+/// Reads a page.
+pub fn read(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, request: &Request<'_>) -> Page {
+    let forward = request.direction == Direction::Forward;
+    let to = if forward {
+        request.to.unwrap_or(i64::MAX).min(room.upto())
+    } else {
+        request.to.unwrap_or(i64::MIN)
+    };
+    let mut page = Page { events: Vec::new(), next: None };
+    let mut from = request.from;
+    let mut scanned = 0;
+    let mut count = request.limit + 1;
+    loop {
+        let chunk = timeline::read(db, events, room.room_nid, request.direction, (from, to), count);
+        visibility::prepare(db, events, &[(&room.reader, &chunk)]);
+        for event in &chunk {
+            let pos = event.pos.unwrap_or(from);
+            let before = if forward { pos - 1 } else { pos };
+            if is_wanted(db, events, room, request.filter, event) {
+                if page.events.len() == request.limit {
+                    page.next = Some(before);
+                    return page;
+                }
+                page.events.push(Rc::clone(event));
+            }
+            from = if forward { pos } else { pos - 1 };
+        }
+        if chunk.len() < count {
+            return page;
+        }
+        scanned += chunk.len();
+        if scanned >= MAX_SCAN {
+            page.next = Some(from);
+            return page;
+        }
+        count = (count * 4).clamp(32, MAX_SCAN - scanned + 1);
+    }
+}
+
+fn is_wanted(
+    db: &Db<'_>,
+    events: &Events<'_, '_>,
+    room: &ReadableRoom,
+    filter: &EventFilter,
+    event: &StoredEvent,
+) -> bool {
+    let sender = Some(event.sender.as_str());
+    filter.admits_room(&room.room_id)
+        && filter.admits(Subject { event_type: &event.event_type, sender, content: event.content() })
+        && room.reader.sees(db, events, event)
+}

@@ -1,0 +1,57 @@
+//! The state at a place of a room's timeline.
+
+use std::collections::BTreeMap;
+
+use crate::{spi::Db, state, stored_event::StoredEvent};
+
+/// A state: that of a root, with one key set anew. The state after an event has a root of its own only once another
+/// event follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateAt {
+    root: i64,
+    with: Option<(i32, i64)>,
+}
+
+impl StateAt {
+    pub const EMPTY: Self = Self { root: state::EMPTY, with: None };
+
+    pub fn root(root: i64) -> Self {
+        Self { root, with: None }
+    }
+
+    /// The state before an event, if known.
+    pub fn before(event: &StoredEvent) -> Option<Self> {
+        event.state_before.map(Self::root)
+    }
+
+    /// The state after an event, if known.
+    pub fn after(event: &StoredEvent) -> Option<Self> {
+        let with = event.key_idx.map(|key_idx| (key_idx, event.event_nid));
+        event.state_before.map(|root| Self { root, with })
+    }
+
+    /// The event of a key.
+    pub fn get(self, db: &Db<'_>, key_idx: i32) -> Option<i64> {
+        match self.with {
+            Some((with, event_nid)) if with == key_idx => Some(event_nid),
+            _ => state::get(db, self.root, key_idx),
+        }
+    }
+
+    /// What changes from this state to another: the keys, and their events there.
+    pub fn changes_to(self, db: &Db<'_>, to: Self) -> BTreeMap<i32, Option<i64>> {
+        let mut changes: BTreeMap<i32, Option<i64>> = state::diff(db, self.root, to.root)
+            .into_iter()
+            .map(|change| (change.key_idx, change.new))
+            .collect();
+        for (key_idx, _) in self.with.into_iter().chain(to.with) {
+            let there = to.get(db, key_idx);
+            if self.get(db, key_idx) == there {
+                changes.remove(&key_idx);
+            } else {
+                changes.insert(key_idx, there);
+            }
+        }
+        changes
+    }
+}

@@ -1,0 +1,203 @@
+//! The JSON of the answers.
+
+use serde_json::json;
+
+use crate::{
+    filter::EventFilter,
+    json_text::{Object, object_text},
+    push_rules,
+    render::{Renderer, Style},
+    spi::Db,
+    stored_event::Events,
+    sync::{
+        Answer, Asker,
+        account_data::{self, Datum},
+        ephemeral,
+        gather::{self, Filled, News},
+        parts::{self, Columns, Part},
+        stripped::Stripped,
+        summary,
+    },
+    token::{SyncToken, place},
+};
+
+/// Answers each asker, in their order.
+pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &SyncToken) -> Vec<Answer> {
+    if askers.is_empty() {
+        return Vec::new();
+    }
+    let columns = Columns::of(askers);
+    let news = gather::news(db, askers, &columns);
+    let filled = gather::sections(db, events, askers, &news);
+    let stripped = Stripped::read(db, events, &news.parts);
+    let renderer = Renderer::new(db, events, None);
+    let jobs: Vec<_> = filled
+        .iter()
+        .map(|filled| (&filled.section.reader, filled.section.cut.delivered.as_slice()))
+        .collect();
+    renderer.prepare(&jobs);
+
+    let writer = Writer { events, news: &news, filled: &filled, stripped: &stripped, renderer: &renderer };
+    let mut answers: Vec<Answer> =
+        askers.iter().enumerate().map(|(index, asker)| writer.answer(index, asker, now)).collect();
+    let waiting: Vec<usize> = (0..answers.len()).filter(|&index| !answers[index].changed).collect();
+    if !waiting.is_empty() {
+        let users = waiting.iter().map(|&index| columns.users[index]).collect();
+        for (index, rooms) in waiting.into_iter().zip(parts::joined(db, users)) {
+            answers[index].room_nids = rooms;
+        }
+    }
+    answers
+}
+
+struct Writer<'w, 'a, 'd, 'c> {
+    events: &'w Events<'d, 'c>,
+    news: &'w News,
+    filled: &'w [Filled<'a>],
+    stripped: &'w Stripped,
+    renderer: &'w Renderer<'w, 'd, 'c>,
+}
+
+impl Writer<'_, '_, '_, '_> {
+    fn answer(&self, index: usize, asker: &Asker, now: &SyncToken) -> Answer {
+        // Whoever has no token, or asks for full state, is answered at once.
+        let mut changed = asker.since.is_none() || asker.full_state;
+        let body = object_text(|body| {
+            body.value("next_batch", now.to_string());
+            let mut data = wanted_data(self.news.global_data(index), &asker.filter.account_data);
+            if asker.since.is_none() && asker.filter.account_data.admits_type(push_rules::ACCOUNT_DATA_TYPE) {
+                data.push(push_rules(asker));
+            }
+            changed |= !data.is_empty();
+            body.events("account_data", data);
+            body.object("rooms", |rooms| changed |= self.rooms(rooms, index, asker));
+            body.events::<&str>("presence", []);
+            body.events::<&str>("to_device", []);
+            body.object("device_lists", |lists| {
+                lists.array::<&str>("changed", []).array::<&str>("left", []);
+            });
+            body.object("device_one_time_keys_count", |_| {});
+            body.array::<&str>("device_unused_fallback_key_types", []);
+        });
+        Answer { body, changed, user_nid: asker.session.user_nid, room_nids: Vec::new() }
+    }
+
+    /// Writes the sections of rooms; tells whether there are any.
+    fn rooms(&self, rooms: &mut Object<'_>, index: usize, asker: &Asker) -> bool {
+        // Askers' rooms stand together, in the order of the askers.
+        let start = self.filled.partition_point(|filled| filled.asker < index);
+        let end = self.filled.partition_point(|filled| filled.asker <= index);
+        let (left, joined): (Vec<_>, Vec<_>) = self.filled[start..end]
+            .iter()
+            .filter(|filled| has_news(filled, asker))
+            .partition(|filled| filled.section.part.is_left());
+        let parts = || self.news.parts.range((index, i64::MIN)..=(index, i64::MAX)).map(|(_, part)| part);
+        let outside = |membership: &'static str| -> Vec<&Part> {
+            parts().filter(|part| part.membership == membership).collect()
+        };
+        let (invited, knocking) = (outside("invite"), outside("knock"));
+
+        rooms.object("join", |sections| {
+            for filled in &joined {
+                sections
+                    .object(&filled.section.part.room.room_id, |section| self.joined(section, filled, asker));
+            }
+        });
+        for (name, state, parts) in
+            [("invite", "invite_state", &invited), ("knock", "knock_state", &knocking)]
+        {
+            rooms.object(name, |sections| {
+                for part in parts {
+                    sections.object(&part.room.room_id, |section| {
+                        section.events(state, self.stripped.state(self.events, part));
+                    });
+                }
+            });
+        }
+        rooms.object("leave", |sections| {
+            for filled in &left {
+                sections.object(&filled.section.part.room.room_id, |section| {
+                    self.timeline_and_state(section, filled, asker);
+                    self.room_data(section, filled, asker);
+                });
+            }
+        });
+        !(joined.is_empty() && left.is_empty() && invited.is_empty() && knocking.is_empty())
+    }
+
+    fn joined(&self, section: &mut Object<'_>, filled: &Filled<'_>, asker: &Asker) {
+        section.object("summary", |summary| summary::write(summary, &filled.section, &filled.heroes));
+        self.timeline_and_state(section, filled, asker);
+        section.events("ephemeral", ephemeral_events(filled, asker));
+        self.room_data(section, filled, asker);
+        let threads_apart = asker.filter.room.timeline.unread_thread_notifications;
+        section.value("unread_notifications", filled.unread.counts(threads_apart));
+        if threads_apart && !filled.unread.threads.is_empty() {
+            section.value("unread_thread_notifications", &filled.unread.threads);
+        }
+    }
+
+    fn timeline_and_state(&self, section: &mut Object<'_>, filled: &Filled<'_>, asker: &Asker) {
+        let style = Style { device_nid: asker.session.device_nid, filter: Some(&asker.filter) };
+        let state = if asker.use_state_after { "state_after" } else { "state" };
+        section.events(state, filled.state.iter().map(|event| self.renderer.state_event(event, style)));
+        let cut = &filled.section.cut;
+        section.object("timeline", |timeline| {
+            let reader = &filled.section.reader;
+            timeline
+                .array("events", cut.delivered.iter().map(|event| self.renderer.event(event, reader, style)));
+            timeline.value("limited", cut.limited).value("prev_batch", place(cut.before));
+        });
+    }
+
+    fn room_data(&self, section: &mut Object<'_>, filled: &Filled<'_>, asker: &Asker) {
+        section.events("account_data", room_data(filled, asker));
+    }
+}
+
+/// Whether there is anything in a section that the asker wants to know.
+fn has_news(filled: &Filled<'_>, asker: &Asker) -> bool {
+    let section = &filled.section;
+    section.is_full()
+        || section.part.is_left()
+        || section.cut.limited
+        || !section.cut.delivered.is_empty()
+        || !filled.state.is_empty()
+        // The user's own receipt changes the unread counts.
+        || filled.receipts.iter().any(|receipt| receipt.user_nid == section.reader.user_nid)
+        || !ephemeral_events(filled, asker).is_empty()
+        || !room_data(filled, asker).is_empty()
+}
+
+fn ephemeral_events(filled: &Filled<'_>, asker: &Asker) -> Vec<String> {
+    let filter = &asker.filter.room.ephemeral;
+    if !filter.admits_room(&filled.section.part.room.room_id) {
+        return Vec::new();
+    }
+    let mut events = Vec::new();
+    if let Some(typing) = filled.typing.as_ref().filter(|_| filter.admits_type("m.typing")) {
+        events.push(ephemeral::typing_event(typing));
+    }
+    if filter.admits_type("m.receipt") {
+        events.extend(ephemeral::receipt_events(&filled.receipts, filled.section.reader.user_nid));
+    }
+    events
+}
+
+fn room_data(filled: &Filled<'_>, asker: &Asker) -> Vec<String> {
+    let filter = &asker.filter.room.account_data;
+    match filter.admits_room(&filled.section.part.room.room_id) {
+        true => wanted_data(&filled.account_data, filter),
+        false => Vec::new(),
+    }
+}
+
+fn wanted_data(data: &[Datum], filter: &EventFilter) -> Vec<String> {
+    data.iter().filter(|(data_type, _)| filter.admits_type(data_type)).map(account_data::event).collect()
+}
+
+/// The push rules as account data. They are the same for everybody, and never news.
+fn push_rules(asker: &Asker) -> String {
+    let content = json!({ "global": push_rules::default_ruleset(&asker.session.user_id) });
+    account_data::event(&(push_rules::ACCOUNT_DATA_TYPE.to_owned(), content.to_string()))
+}

@@ -1,0 +1,154 @@
+//! Collects what goes into the answers, step by step, each for all askers at once.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
+
+use crate::{
+    spi::Db,
+    stored_event::{Events, StoredEvent},
+    sync::{
+        Asker,
+        account_data::{self, Datum, GLOBAL},
+        cut::{self, Ignored},
+        ephemeral::{self, Ephemeral, Receipt},
+        parts::{self, Columns, Part, Parts},
+        room_state,
+        section::Section,
+        summary,
+        unread::{self, Unread},
+    },
+};
+
+/// What there is to tell, before the sections are made of it.
+pub struct News {
+    pub parts: Parts,
+    ephemeral: Ephemeral,
+    /// By asker and room.
+    data: BTreeMap<(usize, i64), Vec<Datum>>,
+    ignored: Ignored,
+}
+
+/// Finds out which rooms have news for whom.
+pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> News {
+    let mut parts = parts::changed(db, columns);
+    let ephemeral = ephemeral::changed(db, columns);
+    let data = account_data::changed(db, columns);
+    let places = ephemeral.receipts.keys().chain(&ephemeral.typing).chain(data.keys());
+    parts::add(db, columns, &mut parts, places.copied().filter(|(_, room_nid)| *room_nid != GLOBAL));
+    let ignored =
+        if parts.is_empty() { Ignored::new() } else { account_data::ignored(db, columns.users.clone()) };
+    parts.retain(|(asker, _), part| {
+        let asker = askers[*asker];
+        let ignored = ignored.get(&asker.session.user_nid);
+        let by_ignored =
+            part.membership == "invite" && ignored.is_some_and(|users| users.contains(&part.member_sender));
+        asker.filter.room.admits_room(&part.room.room_id) && !by_ignored
+    });
+    News { parts, ephemeral, data, ignored }
+}
+
+impl News {
+    /// New account data that belongs to no room.
+    pub fn global_data(&self, asker: usize) -> &[Datum] {
+        self.data.get(&(asker, GLOBAL)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The parts that have a timeline, with their askers.
+    fn with_timeline(&self) -> impl Iterator<Item = (usize, &Part)> {
+        self.parts
+            .iter()
+            .filter(|(_, part)| part.is_joined() || part.is_left())
+            .map(|((asker, _), part)| (*asker, part))
+    }
+}
+
+/// A section, and what goes into it beside the timeline.
+pub struct Filled<'a> {
+    pub asker: usize,
+    pub section: Section<'a>,
+    pub state: Vec<Rc<StoredEvent>>,
+    pub heroes: Vec<String>,
+    pub unread: Unread,
+    pub receipts: Vec<Receipt>,
+    /// Who types, where that is to be told.
+    pub typing: Option<Vec<String>>,
+    pub account_data: Vec<Datum>,
+}
+
+/// Makes the sections of joined and left rooms.
+pub fn sections<'a>(
+    db: &Db<'_>,
+    events: &Events<'_, '_>,
+    askers: &[&'a Asker],
+    news: &'a News,
+) -> Vec<Filled<'a>> {
+    let (owners, parts): (Vec<usize>, Vec<_>) =
+        news.with_timeline().map(|(asker, part)| (asker, (askers[asker], part))).unzip();
+    if parts.is_empty() {
+        return Vec::new();
+    }
+    let mut sections = Section::open_all(db, events, &parts);
+    cut::cut_all(db, events, &mut sections, &news.ignored);
+    let heroes = summary::heroes_of_all(db, events, &sections);
+    let state = room_state::state_of_all(db, events, &sections, &heroes);
+    let unread = unread::count_all(db, &sections);
+
+    let filled = owners.into_iter().zip(sections).zip(heroes).zip(state).zip(unread);
+    let mut filled: Vec<Filled<'a>> = filled
+        .map(|((((asker, section), heroes), state), unread)| Filled {
+            asker,
+            section,
+            state,
+            heroes,
+            unread,
+            receipts: Vec::new(),
+            typing: None,
+            account_data: Vec::new(),
+        })
+        .collect();
+    add_ephemeral(db, &mut filled, news);
+    add_account_data(db, &mut filled, news);
+    filled
+}
+
+fn add_ephemeral(db: &Db<'_>, filled: &mut [Filled<'_>], news: &News) {
+    let room = |filled: &Filled<'_>| filled.section.part.room.room_nid;
+    let is_new = |filled: &Filled<'_>| filled.section.since.is_none();
+    let joined = || filled.iter().filter(|filled| filled.section.part.is_joined());
+    let unknown: Vec<i64> = joined().filter(|filled| is_new(filled)).map(room).collect();
+    let changed = |filled: &Filled<'_>| news.ephemeral.typing.contains(&(filled.asker, room(filled)));
+    let to_tell: Vec<i64> = joined().filter(|filled| is_new(filled) || changed(filled)).map(room).collect();
+    let receipts = ephemeral::all_receipts(db, unknown);
+    let typing = ephemeral::typing(db, to_tell);
+
+    for filled in filled.iter_mut().filter(|filled| filled.section.part.is_joined()) {
+        let place = (filled.asker, room(filled));
+        let typing = typing.get(&place.1).cloned().unwrap_or_default();
+        if is_new(filled) {
+            filled.receipts = receipts.get(&place.1).cloned().unwrap_or_default();
+            filled.typing = (!typing.is_empty()).then_some(typing);
+        } else {
+            filled.receipts = news.ephemeral.receipts.get(&place).cloned().unwrap_or_default();
+            filled.typing = changed(filled).then_some(typing);
+        }
+    }
+}
+
+fn add_account_data(db: &Db<'_>, filled: &mut [Filled<'_>], news: &News) {
+    let pair = |filled: &Filled<'_>| (filled.section.reader.user_nid, filled.section.part.room.room_nid);
+    // An initial sync has read everything already.
+    let is_unread =
+        |filled: &Filled<'_>| filled.section.since.is_none() && filled.section.asker.since.is_some();
+    let pairs: Vec<(i64, i64)> = filled.iter().filter(|filled| is_unread(filled)).map(pair).collect();
+    let unread: HashMap<(i64, i64), Vec<Datum>> =
+        pairs.iter().copied().zip(account_data::of_rooms(db, &pairs)).collect();
+    for filled in filled {
+        let data = match is_unread(filled) {
+            true => unread.get(&pair(filled)),
+            false => news.data.get(&(filled.asker, pair(filled).1)),
+        };
+        filled.account_data = data.cloned().unwrap_or_default();
+    }
+}

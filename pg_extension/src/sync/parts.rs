@@ -1,0 +1,183 @@
+//! Which rooms a sync tells of.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
+
+use crate::{
+    spi::{Db, Row},
+    sync::Asker,
+};
+
+/// A row of `rooms`, shared by all who ask for it.
+pub struct RoomRow {
+    pub room_nid: i64,
+    pub room_id: String,
+    pub current_root: i64,
+    pub last_pos: i64,
+    pub notify_seq: i64,
+    pub joined_members: i32,
+    pub invited_members: i32,
+}
+
+/// A room of an asker.
+pub struct Part {
+    pub room: Rc<RoomRow>,
+    pub membership: String,
+    /// The asker's member event.
+    pub member_event_nid: i64,
+    /// Who sent it.
+    pub member_sender: String,
+    /// Whether the token does not see the membership.
+    pub member_new: bool,
+    /// Whether the token does not see the room's newest append.
+    pub room_new: bool,
+}
+
+impl Part {
+    /// Whether it stands in the section `leave`.
+    pub fn is_left(&self) -> bool {
+        matches!(&*self.membership, "leave" | "ban")
+    }
+
+    pub fn is_joined(&self) -> bool {
+        self.membership == "join"
+    }
+}
+
+/// Rooms by the index of their asker and by `room_nid`.
+pub type Parts = BTreeMap<(usize, i64), Part>;
+
+/// What SQL needs to know of the askers: their users, tokens, and kinds of question, as arrays of one length.
+pub struct Columns {
+    pub users: Vec<i64>,
+    /// Snapshots; NULL for those who ask for everything.
+    pub tokens: Vec<Option<String>>,
+    /// Whether rooms without news are wanted as well.
+    full: Vec<bool>,
+    /// Whether rooms that were left before the token are wanted as well.
+    left: Vec<bool>,
+}
+
+impl Columns {
+    pub fn of(askers: &[&Asker]) -> Self {
+        Self {
+            users: askers.iter().map(|asker| asker.session.user_nid).collect(),
+            tokens: askers.iter().map(|asker| asker.since.as_ref().map(|since| since.snapshot())).collect(),
+            full: askers.iter().map(|asker| asker.since.is_none() || asker.full_state).collect(),
+            left: askers
+                .iter()
+                .map(|asker| asker.since.is_none() && asker.filter.room.include_leave)
+                .collect(),
+        }
+    }
+}
+
+const CHANGED: &str = "
+    select a.number, m.membership, m.event_nid, s.user_id,
+        a.token is null or not pg_visible_in_snapshot(m.xid, a.token),
+        a.token is null or not pg_visible_in_snapshot(r.xid, a.token),
+        r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members
+    from (
+        select number, user_nid, token::pg_snapshot as token, everything, left_too
+        from unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[])
+            with ordinality a (user_nid, token, everything, left_too, number)
+        offset 0
+    ) a
+    join memberships m on m.user_nid = a.user_nid and not m.forgotten
+    join rooms r on r.room_nid = m.room_nid
+    join users s on s.user_nid = m.sender_nid
+    where (
+            m.membership = 'join'
+            or (m.membership in ('invite', 'knock') and a.everything)
+            or (m.membership in ('leave', 'ban') and a.left_too)
+            or (a.token is not null and not pg_visible_in_snapshot(m.xid, a.token))
+        )
+        and (m.membership <> 'join' or a.everything or not pg_visible_in_snapshot(r.xid, a.token))";
+
+/// The rooms that have news in their timelines or the asker's membership, and all rooms of those who want all.
+pub fn changed(db: &Db<'_>, columns: &Columns) -> Parts {
+    let args = [
+        columns.users.clone().into(),
+        columns.tokens.clone().into(),
+        columns.full.clone().into(),
+        columns.left.clone().into(),
+    ];
+    let mut rooms = HashMap::new();
+    db.query(CHANGED, &args).map(|row| read(&row, &mut rooms)).collect()
+}
+
+const ADDED: &str = "
+    select a.number, m.membership, m.event_nid, s.user_id,
+        coalesce(not pg_visible_in_snapshot(m.xid, a.token), true),
+        coalesce(not pg_visible_in_snapshot(r.xid, a.token), true),
+        r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members
+    from (
+        select number, room_nid, user_nid, token::pg_snapshot as token
+        from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality a (room_nid, user_nid, token, number)
+        offset 0
+    ) a
+    join memberships m on m.room_nid = a.room_nid and m.user_nid = a.user_nid
+    join rooms r on r.room_nid = m.room_nid
+    join users s on s.user_nid = m.sender_nid
+    where m.membership = 'join' and not m.forgotten";
+
+/// Adds rooms whose news is not in the timeline, if the asker is in them.
+pub fn add(db: &Db<'_>, columns: &Columns, parts: &mut Parts, places: impl Iterator<Item = (usize, i64)>) {
+    let missing: Vec<(usize, i64)> = places.filter(|place| !parts.contains_key(place)).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let args = [
+        missing.iter().map(|(_, room_nid)| *room_nid).collect::<Vec<_>>().into(),
+        missing.iter().map(|(asker, _)| columns.users[*asker]).collect::<Vec<_>>().into(),
+        missing.iter().map(|(asker, _)| columns.tokens[*asker].clone()).collect::<Vec<_>>().into(),
+    ];
+    let mut rooms = HashMap::new();
+    for row in db.query(ADDED, &args) {
+        let ((number, room_nid), part) = read(&row, &mut rooms);
+        parts.insert((missing[number].0, room_nid), part);
+    }
+}
+
+/// Reads a row whose first column counts from 1.
+fn read(row: &Row<'_>, rooms: &mut HashMap<i64, Rc<RoomRow>>) -> ((usize, i64), Part) {
+    let number: i64 = row.get(1);
+    let room_nid = row.get(7);
+    let room = rooms.entry(room_nid).or_insert_with(|| {
+        Rc::new(RoomRow {
+            room_nid,
+            room_id: row.get(8),
+            current_root: row.get(9),
+            last_pos: row.get(10),
+            notify_seq: row.get(11),
+            joined_members: row.get(12),
+            invited_members: row.get(13),
+        })
+    });
+    let part = Part {
+        room: Rc::clone(room),
+        membership: row.get(2),
+        member_event_nid: row.get(3),
+        member_sender: row.get(4),
+        member_new: row.get(5),
+        room_new: row.get(6),
+    };
+    ((number as usize - 1, room_nid), part)
+}
+
+const JOINED: &str = "
+    select a.number, m.room_nid
+    from unnest($1::bigint[]) with ordinality a (user_nid, number)
+    join memberships m on m.user_nid = a.user_nid and m.membership = 'join' and not m.forgotten";
+
+/// The rooms that users are in.
+pub fn joined(db: &Db<'_>, users: Vec<i64>) -> Vec<Vec<i64>> {
+    let mut rooms = vec![Vec::new(); users.len()];
+    for row in db.query(JOINED, &[users.into()]) {
+        let number: i64 = row.get(1);
+        rooms[number as usize - 1].push(row.get(2));
+    }
+    rooms
+}

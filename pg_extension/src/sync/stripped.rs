@@ -1,0 +1,50 @@
+//! What invited and knocking users are told of a room. Client-Server API, "Stripped state".
+
+use std::{collections::HashMap, rc::Rc};
+
+use crate::{
+    render::stripped,
+    spi::Db,
+    stored_event::{Events, StoredEvent},
+    sync::parts::{Part, Parts},
+};
+
+const KEYS: &str = "
+    select room_nid, current_event_nid
+    from room_keys
+    where room_nid = any($1) and state_key = '' and current_event_nid is not null
+        and type = any('{m.room.create,m.room.name,m.room.avatar,m.room.topic,m.room.join_rules,
+            m.room.canonical_alias,m.room.encryption}')";
+
+/// The state that outsiders are shown, of rooms with invited or knocking users.
+pub struct Stripped {
+    rooms: HashMap<i64, Vec<Rc<StoredEvent>>>,
+}
+
+impl Stripped {
+    pub fn read(db: &Db<'_>, events: &Events<'_, '_>, parts: &Parts) -> Self {
+        let outside = || parts.values().filter(|part| is_outside(part));
+        let rooms: Vec<i64> = outside().map(|part| part.room.room_nid).collect();
+        if rooms.is_empty() {
+            return Self { rooms: HashMap::new() };
+        }
+        let keys: Vec<(i64, i64)> =
+            db.query(KEYS, &[rooms.into()]).map(|row| (row.get(1), row.get(2))).collect();
+        events.load(keys.iter().map(|(_, nid)| *nid).chain(outside().map(|part| part.member_event_nid)));
+        let mut rooms: HashMap<i64, Vec<Rc<StoredEvent>>> = HashMap::new();
+        for (room_nid, nid) in keys {
+            rooms.entry(room_nid).or_default().push(events.get(nid));
+        }
+        Self { rooms }
+    }
+
+    /// The stripped state for one user: the room's, and their own membership.
+    pub fn state(&self, events: &Events<'_, '_>, part: &Part) -> Vec<String> {
+        let room = self.rooms.get(&part.room.room_nid).into_iter().flatten();
+        room.map(|event| stripped(event)).chain([stripped(&events.get(part.member_event_nid))]).collect()
+    }
+}
+
+fn is_outside(part: &Part) -> bool {
+    matches!(&*part.membership, "invite" | "knock")
+}

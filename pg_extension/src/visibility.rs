@@ -1,0 +1,159 @@
+//! Who may see which event. Client-Server API, "Room History Visibility".
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use crate::{
+    spi::Db,
+    state,
+    stored_event::{Events, StoredEvent},
+};
+
+/// How many of a user's own memberships are gone through to find out when they were last in the room.
+const MAX_STEPS: usize = 1000;
+
+/// What ties a user to a room.
+#[derive(Debug, Clone)]
+pub enum Standing {
+    Joined,
+    /// Was joined until this event, their leave or ban.
+    Left(Rc<StoredEvent>),
+    /// Never was joined.
+    Outside,
+}
+
+/// A user who reads a room's events.
+#[derive(Debug)]
+pub struct Reader {
+    pub user_nid: i64,
+    pub user_id: Rc<str>,
+    pub standing: Standing,
+    member_key: Option<i32>,
+    visibility_key: Option<i32>,
+    /// By state root: the reader's member event and the room's `m.room.history_visibility`.
+    seen: RefCell<HashMap<i64, (Option<i64>, Option<i64>)>>,
+}
+
+/// The key indexes that judging needs.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Keys {
+    /// Of the reader's `m.room.member`.
+    pub member: Option<i32>,
+    /// Of `m.room.history_visibility`.
+    pub visibility: Option<i32>,
+}
+
+impl Standing {
+    /// What ties a user to a room, from their current member event if any.
+    pub fn find(events: &Events<'_, '_>, db: &Db<'_>, member_key: Option<i32>, current: Option<i64>) -> Self {
+        let (Some(key), Some(mut nid)) = (member_key, current) else { return Self::Outside };
+        if &*events.membership(nid) == "join" {
+            return Self::Joined;
+        }
+        for _ in 0..MAX_STEPS {
+            let event = events.get(nid);
+            let before = event.state_before.and_then(|root| state::get(db, root, key));
+            match before {
+                Some(before) if &*events.membership(before) == "join" => return Self::Left(event),
+                Some(before) => nid = before,
+                None => break,
+            }
+        }
+        Self::Outside
+    }
+
+    /// Up to where the user was in the room. Shared history is open to them until there.
+    fn joined_until(&self) -> i64 {
+        match self {
+            Self::Joined => i64::MAX,
+            Self::Left(leave) => leave.pos.unwrap_or(i64::MIN),
+            Self::Outside => i64::MIN,
+        }
+    }
+}
+
+impl Reader {
+    pub fn new(user_nid: i64, user_id: Rc<str>, standing: Standing, keys: Keys) -> Self {
+        Self {
+            user_nid,
+            user_id,
+            standing,
+            member_key: keys.member,
+            visibility_key: keys.visibility,
+            seen: RefCell::default(),
+        }
+    }
+
+    /// The reader's member event and the visibility event in a state.
+    fn looked_up(&self, db: &Db<'_>, root: i64) -> (Option<i64>, Option<i64>) {
+        *self.seen.borrow_mut().entry(root).or_insert_with(|| {
+            let get = |key: Option<i32>| key.and_then(|key| state::get(db, root, key));
+            (get(self.member_key), get(self.visibility_key))
+        })
+    }
+
+    fn membership_in(&self, db: &Db<'_>, events: &Events<'_, '_>, root: i64) -> Rc<str> {
+        let (member, _) = self.looked_up(db, root);
+        member.map_or_else(|| "leave".into(), |nid| events.membership(nid))
+    }
+
+    /// The reader's membership at an event, with what the event itself changes; `None` when unknown.
+    pub fn membership_at(
+        &self,
+        db: &Db<'_>,
+        events: &Events<'_, '_>,
+        event: &StoredEvent,
+    ) -> Option<Rc<str>> {
+        if event.is_member(&self.user_id) {
+            return Some(events.membership(event.event_nid));
+        }
+        Some(self.membership_in(db, events, event.state_before?))
+    }
+
+    /// Whether the reader may see an event. Events whose state before is unknown are seen by nobody.
+    pub fn sees(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
+        let Some(root) = event.state_before else { return false };
+        let before = self.membership_in(db, events, root);
+        if &*before == "join" {
+            return true;
+        }
+        let (_, visibility) = self.looked_up(db, root);
+        let visibility =
+            visibility.and_then(|nid| events.get(nid).content_str("history_visibility")).unwrap_or_default();
+        let may = |membership: &str, visibility: &str| match visibility {
+            "world_readable" => true,
+            _ if membership == "join" => true,
+            "invited" => membership == "invite",
+            "joined" => false,
+            // Shared, and whatever is not understood.
+            _ => event.pos.is_some_and(|pos| pos < self.standing.joined_until()),
+        };
+        if may(&before, &visibility) {
+            return true;
+        }
+        // For these two kinds what the event makes of it counts as well.
+        if event.is_member(&self.user_id) {
+            return may(&events.membership(event.event_nid), &visibility);
+        }
+        event.is("m.room.history_visibility", "")
+            && may(&before, &event.content_str("history_visibility").unwrap_or_default())
+    }
+}
+
+/// Reads what judging these events will need, for all readers at once.
+pub fn prepare(db: &Db<'_>, events: &Events<'_, '_>, jobs: &[(&Reader, &[Rc<StoredEvent>])]) {
+    let roots =
+        |part: &[Rc<StoredEvent>]| part.iter().filter_map(|event| event.state_before).collect::<Vec<_>>();
+    state::prefetch(db, jobs.iter().flat_map(|(_, part)| roots(part)));
+    let mut wanted = Vec::new();
+    for (reader, part) in jobs {
+        for root in roots(part) {
+            let (member, visibility) = reader.looked_up(db, root);
+            wanted.extend(member.filter(|nid| !events.knows_membership(*nid)));
+            let joined = || {
+                member.is_some_and(|nid| events.knows_membership(nid) && &*events.membership(nid) == "join")
+            };
+            wanted.extend(visibility.filter(|_| !joined()));
+        }
+    }
+    events.load(wanted);
+}

@@ -1,0 +1,150 @@
+//! `GET /sync`: what is new, at once or as soon as there is any. Client-Server API, "Syncing".
+//!
+//! Syncs that arrive or are woken together go to the database as one statement.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tokio_postgres::Row;
+use tracing::error;
+
+use crate::batcher::Batcher;
+use crate::db::Db;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, Query, json_response};
+use crate::hub::Woken;
+use crate::state::AppState;
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new().client_v3("/sync", get(sync))
+}
+
+/// Syncs on their way to the database. All are of one kind.
+pub type Syncs = Batcher<(), Sync, Result<Answer, ApiError>>;
+
+/// How many syncs go into one statement at most: each waits for all of them.
+const MAX_BATCH: usize = 250;
+/// The longest that a sync waits, whatever the client asks for.
+const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+
+const SYNC: &str = "select status, body, changed, user_nid, room_nids from matriarch.sync($1, $2)";
+
+/// The query parameters. Presence (`set_presence`) is taken and has no effect.
+#[derive(Deserialize)]
+struct Parameters {
+    since: Option<String>,
+    filter: Option<String>,
+    #[serde(default)]
+    full_state: bool,
+    #[serde(default, alias = "org.matrix.msc4222.use_state_after")]
+    use_state_after: bool,
+    /// Milliseconds.
+    timeout: Option<u64>,
+}
+
+/// What the database is asked.
+#[derive(Serialize)]
+struct Request {
+    since: Option<String>,
+    filter: Option<String>,
+    full_state: bool,
+    use_state_after: bool,
+}
+
+/// A sync to be answered as of now.
+#[derive(Clone, Debug)]
+pub struct Sync {
+    token: AccessToken,
+    request: String,
+}
+
+/// What there was.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    status: StatusCode,
+    body: String,
+    /// Whether the client should see it at once.
+    changed: bool,
+    /// Whom it is for, and which rooms may have news, where nothing changed.
+    user_nid: i64,
+    room_nids: Vec<i64>,
+}
+
+/// The batcher behind this endpoint.
+pub fn batcher(db: Db) -> Syncs {
+    Batcher::new("sync", MAX_BATCH, move |(), syncs: Vec<Sync>| {
+        let db = db.clone();
+        async move { sync_all(&db, &syncs).await }
+    })
+}
+
+async fn sync_all(db: &Db, syncs: &[Sync]) -> Vec<Result<Answer, ApiError>> {
+    let token_hashes: Vec<&[u8]> = syncs.iter().map(|sync| sync.token.hash()).collect();
+    let requests: Vec<&str> = syncs.iter().map(|sync| sync.request.as_str()).collect();
+    match db.query(SYNC, &[&token_hashes, &requests]).await {
+        Ok(rows) if rows.len() == syncs.len() => rows.iter().map(read).collect(),
+        Ok(rows) => {
+            error!(asked = syncs.len(), answered = rows.len(), "syncs were not all answered");
+            vec![Err(ApiError::internal()); syncs.len()]
+        }
+        Err(refusal) => vec![Err(refusal); syncs.len()],
+    }
+}
+
+fn read(row: &Row) -> Result<Answer, ApiError> {
+    let read = || -> Result<Answer, tokio_postgres::Error> {
+        let status = u16::try_from(row.try_get::<_, i16>("status")?).unwrap_or_default();
+        Ok(Answer {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            body: row.try_get("body")?,
+            changed: row.try_get("changed")?,
+            user_nid: row.try_get::<_, Option<i64>>("user_nid")?.unwrap_or_default(),
+            room_nids: row.try_get::<_, Option<Vec<i64>>>("room_nids")?.unwrap_or_default(),
+        })
+    };
+    read().map_err(|cause| {
+        error!(%cause, "a row is not the answer to a sync");
+        ApiError::internal()
+    })
+}
+
+/// `GET /_matrix/client/v3/sync`
+async fn sync(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, ApiError> {
+    let Parameters { since, filter, full_state, use_state_after, timeout } = parameters;
+    let mut request = Request { since, filter, full_state, use_state_after };
+    let timeout = timeout.map_or(Duration::ZERO, Duration::from_millis).min(MAX_TIMEOUT);
+    let deadline = Instant::now() + timeout;
+    loop {
+        let mark = app.hub.mark();
+        let sync = Sync { token, request: serde_json::to_string(&request).unwrap_or_default() };
+        let answer = app.syncs.submit((), sync).await??;
+        if answer.changed || Instant::now() >= deadline {
+            return Ok(json_response(answer.status, answer.body));
+        }
+        match app.hub.wait(mark, answer.user_nid, &answer.room_nids, deadline).await {
+            Woken::News => request.since = next_batch(&answer.body).or(request.since),
+            Woken::Timeout | Woken::Shutdown => return Ok(json_response(answer.status, answer.body)),
+        }
+    }
+}
+
+/// The token of an answer. What it left out on the way there, the client did not want: the next question begins after
+/// it.
+fn next_batch(body: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        next_batch: String,
+    }
+    serde_json::from_str(body).map(|Body { next_batch }| next_batch).ok()
+}
