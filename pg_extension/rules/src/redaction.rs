@@ -24,12 +24,22 @@ pub fn redact(version: &RoomVersion, mut event: Map) -> Map {
 /// Redacts the content of an event of this type.
 pub fn redact_content(version: &RoomVersion, event_type: &str, mut content: Map) -> Map {
     content.retain(|key, _| keeps_content_field(version, event_type, key));
-    if event_type == "m.room.member"
-        && let Some(Value::Object(third_party_invite)) = content.get_mut("third_party_invite")
-    {
-        third_party_invite.retain(|key, _| key == "signed");
+    if event_type == "m.room.member" {
+        keep_signed_only(&mut content);
     }
     content
+}
+
+/// Keeps nothing but `signed` of `third_party_invite`. What is not an object has no such field, and goes.
+fn keep_signed_only(content: &mut Map) {
+    match content.get_mut("third_party_invite") {
+        Some(Value::Object(third_party_invite)) => {
+            third_party_invite.retain(|key, _| key == "signed");
+        }
+        _ => {
+            content.remove("third_party_invite");
+        }
+    }
 }
 
 /// The fields of a redacted event, sorted, without cloning more than the content that is kept.

@@ -1,0 +1,9 @@
+//! Comparison with an independent implementation, on random input: ruma must come to the same results.
+//!
+//! Where ruma differs from the text of the specification, the generators leave the case out, and say why.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod auth;
+mod formats;
+mod random;

@@ -1,0 +1,254 @@
+//! Every vector that the Matrix specification gives for what this crate does.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use matriarch_rules::{
+    KeyPair, Map, RoomVersion, base64, canonical_json, hash,
+    identifiers::{is_server_name, is_user_id},
+    json, power_levels,
+    room_version::room_version,
+    signature::{self, PublicKey, Verified},
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// Vectors of things that other parts of the server do.
+const ELSEWHERE: [&str; 11] = [
+    "common-namespaced-identifier",
+    "user-id-mapping",
+    "room-alias",
+    "opaque-identifier",
+    "matrix-uri",
+    "matrix-to",
+    "3pid-email",
+    "property-path",
+    "key-representation",
+    "glob",
+    "space-children-order",
+];
+
+fn vectors() -> Vec<Value> {
+    let file: Value = serde_json::from_str(include_str!("fixtures/vectors.json")).unwrap();
+    file["vectors"].as_array().unwrap().clone()
+}
+
+/// The vectors of a kind, which must not be none.
+fn of_kind(kind: &str) -> Vec<Value> {
+    let found: Vec<_> = vectors().into_iter().filter(|vector| vector["kind"] == kind).collect();
+    assert!(!found.is_empty(), "no vector of kind {kind}");
+    found
+}
+
+fn by_id(id: &str) -> Value {
+    vectors().into_iter().find(|vector| vector["id"] == id).unwrap()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn object(value: &Value) -> Map {
+    value.as_object().unwrap().clone()
+}
+
+fn key_of(vector: &Value) -> KeyPair {
+    KeyPair::from_base64_seed(text(&vector["key_id"]), text(&vector["seed_base64"])).unwrap()
+}
+
+fn version_of(vector: &Value) -> &'static RoomVersion {
+    room_version(text(&vector["room_version"])).unwrap()
+}
+
+#[test]
+fn unpadded_base64() {
+    for vector in of_kind("unpadded_base64") {
+        let (input, expected) = (text(&vector["input"]), text(&vector["expected"]));
+        assert_eq!(base64::encode(input), expected);
+        assert_eq!(base64::decode(expected).unwrap(), input.as_bytes());
+        let padded = format!("{expected}{}", "=".repeat((4 - expected.len() % 4) % 4));
+        assert_eq!(base64::decode(&padded).unwrap(), input.as_bytes());
+    }
+}
+
+#[test]
+fn canonical_json_examples() {
+    for vector in of_kind("canonical_json") {
+        let input = json::parse_value(text(&vector["input_text"])).unwrap();
+        let expected = text(&vector["expected_text"]);
+        assert_eq!(canonical_json::to_canonical_lenient(&input), expected);
+        let hex: String = expected.bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, text(&vector["expected_utf8_hex"]));
+        // The one with `-0` and a float shows the lenient encoding; the strict one refuses it.
+        let strict = canonical_json::to_canonical(&input);
+        if vector["id"] == "canonical-json-10" {
+            strict.unwrap_err();
+        } else {
+            assert_eq!(strict.unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn signed_json_has_the_shape_of_the_example() {
+    let vector = by_id("signed-json-example");
+    let example = json::parse_object(text(&vector["example_text"])).unwrap();
+    let mut object = example.clone();
+    object.remove("signatures");
+    let key = KeyPair::from_seed("ed25519:1", &[7; 32]).unwrap();
+    signature::sign_json(&mut object, "example.org", &key).unwrap();
+    assert_eq!(object["unsigned"], example["unsigned"]);
+    let signature = text(&object["signatures"]["example.org"]["ed25519:1"]);
+    assert_eq!(signature.len(), text(&example["signatures"]["example.org"]["ed25519:1"]).len());
+}
+
+#[test]
+fn signing_key_from_seed_with_trailing_bits() {
+    let vector = by_id("signing-key");
+    let key = key_of(&vector);
+    let seed: String = base64::decode(text(&vector["seed_base64"]))
+        .unwrap()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(seed, text(&vector["seed_hex"]));
+    assert_eq!(key.public_key_base64(), text(&vector["public_key_base64"]));
+    assert_eq!(key.public_key(), PublicKey::from_base64(&key.public_key_base64()).unwrap());
+}
+
+#[test]
+fn json_signing() {
+    for vector in of_kind("sign_json") {
+        let key = key_of(&vector);
+        let server = text(&vector["server_name"]);
+        let mut signed = object(&vector["input"]);
+        signature::sign_json(&mut signed, server, &key).unwrap();
+        assert_eq!(Value::Object(signed.clone()), vector["expected"]);
+        signature::verify_json(&signed, server, |_| Some(key.public_key())).unwrap();
+    }
+}
+
+#[test]
+fn event_signing() {
+    for vector in of_kind("hash_and_sign_event") {
+        let key = key_of(&vector);
+        let version = version_of(&vector);
+        let server = text(&vector["server_name"]);
+        let mut event = object(&vector["input"]);
+        let content_hash = base64::decode(&hash::content_hash(&event)).unwrap();
+        let hex: String = content_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, text(&vector["content_hash_sha256_hex"]));
+
+        signature::hash_and_sign_event(version, &mut event, server, &key).unwrap();
+        assert_eq!(Value::Object(event.clone()), vector["expected"]);
+
+        if event.contains_key("event_id") {
+            let verified = signature::verify_event(version, &event, |_, _| Some(key.public_key()));
+            assert_eq!(verified, Ok(Verified { content_hash: true, join_authorised: true }));
+        }
+        // Redaction in room version 11 drops `origin`, which is signed here.
+        let v11 = room_version("11").unwrap();
+        signature::verify_event(v11, &event, |_, _| Some(key.public_key())).unwrap_err();
+    }
+}
+
+#[test]
+fn server_names() {
+    for name in by_id("server-name-valid")["valid"].as_array().unwrap() {
+        assert!(is_server_name(text(name)), "{name}");
+    }
+}
+
+#[test]
+fn user_ids_are_limited_in_bytes() {
+    let vector = by_id("user-id");
+    let max = usize::try_from(vector["max_bytes"].as_u64().unwrap()).unwrap();
+    let of_bytes = |bytes: usize| format!("@{}é:a", "a".repeat(bytes - 5));
+    assert!(is_user_id(&of_bytes(max)));
+    assert!(!is_user_id(&of_bytes(max + 1)));
+    // "any localpart of legal code points but surrogates, ':' and NUL, even empty"
+    assert!(is_user_id("@:example.org"));
+    assert!(is_user_id("@Ä ö:example.org"));
+    assert!(!is_user_id("@a\0:example.org"));
+}
+
+#[test]
+fn event_ids_have_the_form_of_the_examples() {
+    let event = object(&by_id("event-signing-1")["expected"]);
+    for (example, version, other_alphabet) in
+        [("event-id-v3", "3", ['-', '_']), ("event-id-v4", "4", ['+', '/'])]
+    {
+        let example = by_id(example);
+        let event_id = hash::event_id(room_version(version).unwrap(), &event).unwrap();
+        // The example of version 4 is a character too long for SHA-256; a hash has 43.
+        assert_eq!(event_id.len(), 44);
+        assert!(event_id.starts_with('$') && text(&example["example"]).starts_with('$'));
+        assert!(!event_id.contains(other_alphabet));
+        assert!(!text(&example["example"]).contains(other_alphabet));
+    }
+}
+
+#[test]
+fn room_ids_of_version_12_are_the_create_events() {
+    assert!(by_id("room-id")["forms"]["room version 12"].is_string());
+    let create = matriarch_rules::Event::new(
+        "$hash",
+        json::parse_object(r#"{"type":"m.room.create","state_key":""}"#).unwrap(),
+    );
+    assert_eq!(create.room_id(), Some("!hash"));
+}
+
+#[test]
+fn lookup_hashes() {
+    for pair in by_id("identity-lookup-sha256")["pairs"].as_array().unwrap() {
+        let hash = base64::encode_url_safe(Sha256::digest(text(&pair[0])));
+        assert_eq!(hash, text(&pair[1]));
+    }
+}
+
+#[test]
+fn room_version_identifiers_that_are_not_room_versions() {
+    for id in by_id("room-version")["valid"].as_array().unwrap() {
+        assert_eq!(room_version(text(id)).is_some(), id == "1");
+    }
+}
+
+#[test]
+fn power_levels_as_strings() {
+    for pair in by_id("power-level-strings")["pairs"].as_array().unwrap() {
+        for version in &matriarch_rules::room_version::ALL {
+            let level = power_levels::parse_level(version, &pair[0]);
+            let expected = pair[1].as_i64().filter(|_| !version.integer_power_levels);
+            assert_eq!(level, expected, "{pair} in room version {}", version.id);
+        }
+    }
+}
+
+#[test]
+fn power_levels_as_floats() {
+    let vector = by_id("power-level-floats");
+    for pair in vector["pairs"].as_array().unwrap() {
+        let float = json::parse_value(text(&pair[0])).unwrap();
+        for version in &matriarch_rules::room_version::ALL {
+            let level = power_levels::parse_level(version, &float);
+            let expected = pair[1].as_i64().filter(|_| !version.strict_canonical_json);
+            assert_eq!(level, expected, "{pair} in room version {}", version.id);
+        }
+    }
+    for rejected in vector["rejected"].as_array().unwrap() {
+        json::parse_value(text(rejected)).unwrap_err();
+        let v1 = room_version("1").unwrap();
+        assert_eq!(power_levels::parse_level(v1, rejected), None);
+    }
+}
+
+#[test]
+fn every_vector_is_tested_here_or_elsewhere() {
+    let here = include_str!("vectors.rs");
+    for vector in vectors() {
+        let (id, kind) = (text(&vector["id"]), text(&vector["kind"]));
+        let tested = here.contains(&format!("(\"{id}\")"))
+            || here.contains(&format!("(\"{id}\","))
+            || here.contains(&format!("of_kind(\"{kind}\")"));
+        assert!(tested || ELSEWHERE.contains(&id), "{id}");
+    }
+}
