@@ -6,7 +6,11 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::{Map, RoomVersion};
+use crate::{
+    Event, Map, RoomVersion,
+    identifiers::same_server,
+    power_levels::{LevelName, PowerLevels},
+};
 
 /// Redacts an event. It needs not be well-formed: content that is not an object becomes an empty one.
 pub fn redact(version: &RoomVersion, mut event: Map) -> Map {
@@ -40,6 +44,19 @@ fn keep_signed_only(content: &mut Map) {
             content.remove("third_party_invite");
         }
     }
+}
+
+/// Whether an accepted redaction is to be applied to its target: in room versions 1 and 2 always, since the authorization
+/// rules judged it; later, if its sender has the redact level or is of the same server as the target's sender.
+///
+/// `levels` are those of the state before the redaction. Spec: [Handling
+/// redactions](https://spec.matrix.org/v1.19/rooms/v11/#handling-redactions).
+pub fn applies(version: &RoomVersion, redaction: &Event, target: &Event, levels: &PowerLevels<'_>) -> bool {
+    redaction.redacts(version) == Some(target.event_id())
+        && redaction.room_id() == target.room_id()
+        && (version.special_case_redaction
+            || levels.may(redaction.sender(), LevelName::Redact)
+            || same_server(redaction.sender(), target.sender()))
 }
 
 /// The fields of a redacted event, sorted, without cloning more than the content that is kept.

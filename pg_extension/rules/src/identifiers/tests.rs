@@ -1,1 +1,35 @@
+use super::{is_server_name, is_user_id, same_server, server_name};
 
+#[test]
+fn server_names_follow_the_first_colon() {
+    assert_eq!(server_name("@a:b:1"), Some("b:1"));
+    assert_eq!(server_name("!room:[::1]:8448"), Some("[::1]:8448"));
+    assert_eq!(server_name("$hash"), None);
+    assert!(same_server("@a:b", "!c:b"));
+    assert!(!same_server("@a:b", "@a:B"));
+    assert!(!same_server("a", "a"));
+}
+
+#[test]
+fn server_names_that_are_none() {
+    for name in [
+        "", ":1", "a:", "a:123456", "a:x", "a:1:2", "a b", "ä", "a_b", "[::1", "[::1]x", "[::1]:", "[x]",
+        "a/b", "[]",
+    ] {
+        assert!(!is_server_name(name), "{name}");
+    }
+    assert!(is_server_name(&"a".repeat(255)));
+    assert!(!is_server_name(&"a".repeat(256)));
+    // The grammar limits a port's digits, not its value.
+    assert!(is_server_name("a:99999"));
+}
+
+#[test]
+fn user_ids_that_are_none() {
+    for id in ["", "@", "@a", "a:b", "@a:", "@a:b c", "#a:b", "@a\0:b", "@a:b\0"] {
+        assert!(!is_user_id(id), "{id:?}");
+    }
+    for id in ["@a:b", "@A b\u{1}ü!:b", "@:b", "@a:[::1]:1", "@@:b"] {
+        assert!(is_user_id(id), "{id:?}");
+    }
+}

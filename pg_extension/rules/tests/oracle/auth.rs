@@ -17,6 +17,8 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
+use super::random;
+
 /// The creator, users of its server, and users of other servers.
 const USERS: [&str; 5] = ["@alice:a", "@bob:a", "@carol:b", "@dave:b", "@eve:c"];
 const CREATOR: &str = USERS[0];
@@ -179,7 +181,7 @@ fn level(readable: bool) -> BoxedStrategy<Value> {
 }
 
 /// The content of `m.room.power_levels`, in every odd shape unless `readable`.
-fn power_levels(readable: bool) -> impl Strategy<Value = Value> {
+fn power_levels(readable: bool) -> BoxedStrategy<Value> {
     let names = ["users_default", "events_default", "state_default", "ban", "redact", "kick", "invite"];
     let event_types = [
         "m.room.power_levels",
@@ -223,6 +225,7 @@ fn power_levels(readable: bool) -> impl Strategy<Value = Value> {
             }
             content.into()
         })
+        .boxed()
 }
 
 fn key() -> KeyPair {
@@ -230,25 +233,27 @@ fn key() -> KeyPair {
 }
 
 /// The content of `m.room.third_party_invite`.
-fn public_keys() -> impl Strategy<Value = Value> {
+fn public_keys() -> BoxedStrategy<Value> {
     let good = key().public_key_base64();
     let key = select(vec![good, "AAAA".to_owned(), "no key".to_owned()]);
-    (option::of(key.clone()), option::of(collection::vec(key, 0..3))).prop_map(|(single, list)| {
-        let mut content = Map::new();
-        if let Some(key) = single {
-            content.insert("public_key".to_owned(), key.into());
-        }
-        if let Some(list) = list {
-            let list: Vec<_> = list.into_iter().map(|key| json!({ "public_key": key })).collect();
-            content.insert("public_keys".to_owned(), list.into());
-        }
-        content.into()
-    })
+    (option::of(key.clone()), option::of(collection::vec(key, 0..3)))
+        .prop_map(|(single, list)| {
+            let mut content = Map::new();
+            if let Some(key) = single {
+                content.insert("public_key".to_owned(), key.into());
+            }
+            if let Some(list) = list {
+                let list: Vec<_> = list.into_iter().map(|key| json!({ "public_key": key })).collect();
+                content.insert("public_keys".to_owned(), list.into());
+            }
+            content.into()
+        })
+        .boxed()
 }
 
 /// `third_party_invite` in the content of an invite. ruma takes `null` for absent, where the rules ask for the property,
 /// and rejects other signatures beside a good one if they are malformed.
-fn third_party_invite(target: &'static str) -> impl Strategy<Value = Value> {
+fn third_party_invite(target: &'static str) -> BoxedStrategy<Value> {
     (
         option::weighted(0.95, prop_oneof![8 => Just(target), 1 => user()]),
         option::weighted(0.95, prop_oneof![8 => Just(TOKEN), 1 => Just("other")]),
@@ -276,9 +281,10 @@ fn third_party_invite(target: &'static str) -> impl Strategy<Value = Value> {
             }
             json!({ "signed": signed })
         })
+        .boxed()
 }
 
-fn member_content(target: &'static str) -> impl Strategy<Value = Value> {
+fn member_content(target: &'static str) -> BoxedStrategy<Value> {
     (
         option::weighted(0.97, membership()),
         option::weighted(0.3, third_party_invite(target)),
@@ -298,10 +304,11 @@ fn member_content(target: &'static str) -> impl Strategy<Value = Value> {
             }
             content.into()
         })
+        .boxed()
 }
 
 /// A state with a create event, and whatever else.
-fn room_state(version: &'static RoomVersion) -> impl Strategy<Value = RoomState> {
+fn room_state(version: &'static RoomVersion) -> BoxedStrategy<RoomState> {
     (
         (option::of(any::<bool>()), option::of(collection::vec(user(), 0..3))),
         // ruma wants levels that nobody asks for to be readable, and join rules where the default would do.
@@ -341,10 +348,11 @@ fn room_state(version: &'static RoomVersion) -> impl Strategy<Value = RoomState>
             }
             state
         })
+        .boxed()
 }
 
 /// An event without `auth_events`.
-fn incoming(version: &'static RoomVersion) -> impl Strategy<Value = Map> {
+fn incoming(version: &'static RoomVersion) -> BoxedStrategy<Map> {
     let state_key = prop_oneof![
         4 => Just(Some("")),
         2 => Just(None),
@@ -377,10 +385,11 @@ fn incoming(version: &'static RoomVersion) -> impl Strategy<Value = Map> {
         json.insert("prev_events".to_owned(), prev_events);
         json
     })
+    .boxed()
 }
 
 /// What makes it likelier that an event gets past the first rules.
-fn favour() -> impl Strategy<Value = Favour> {
+fn favour() -> BoxedStrategy<Favour> {
     (
         prop::bool::weighted(0.8),
         option::weighted(0.6, select(vec![0, 49, 50, 51, 99, 100, 101])),
@@ -393,6 +402,7 @@ fn favour() -> impl Strategy<Value = Favour> {
             made_third_party_invite,
             alters_levels,
         })
+        .boxed()
 }
 
 #[derive(Clone, Debug)]
@@ -460,13 +470,14 @@ impl Favour {
 }
 
 /// A room and an event.
-fn case() -> impl Strategy<Value = (&'static RoomVersion, RoomState, Map)> {
+fn case() -> BoxedStrategy<(&'static RoomVersion, RoomState, Map)> {
     version()
         .prop_flat_map(|version| (Just(version), room_state(version), incoming(version), favour()))
         .prop_map(|(version, mut state, mut event, favour)| {
             favour.apply(version, &mut state, &mut event);
             (version, state, event)
         })
+        .boxed()
 }
 
 fn select_auth_events(version: &RoomVersion, state: &RoomState, event: &mut Map) {
@@ -533,7 +544,7 @@ fn has_unreadable_level(version: &RoomVersion, content: &Map) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12_000))]
+    #![proptest_config(random::cases(10_000))]
 
     #[test]
     fn events_in_rooms((version, state, mut event) in case()) {
@@ -551,7 +562,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(random::cases(2000))]
 
     #[test]
     fn auth_events_of_events(

@@ -45,7 +45,7 @@ fn ruma_key() -> Ed25519KeyPair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(random::cases(1000))]
 
     #[test]
     fn canonical_json(value in random::canonical_value()) {

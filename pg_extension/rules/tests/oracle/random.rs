@@ -4,6 +4,15 @@ use matriarch_rules::{Map, RoomVersion, canonical_json::MAX_INTEGER, room_versio
 use proptest::{collection, option, prelude::*};
 use serde_json::{Value, json};
 
+/// So many cases, unless the environment's `PROPTEST_CASES` wants others.
+pub fn cases(count: u32) -> ProptestConfig {
+    if std::env::var_os("PROPTEST_CASES").is_some() {
+        ProptestConfig::default()
+    } else {
+        ProptestConfig::with_cases(count)
+    }
+}
+
 /// Any room version.
 pub fn version() -> impl Strategy<Value = &'static RoomVersion> {
     prop::sample::select(ALL.iter().collect::<Vec<_>>())
