@@ -1,12 +1,14 @@
--- Profiles.
+-- Profiles. Those that append are planned as in 20_writes.sql.
 
 create function set_profile_field(token_hash bytea, user_id text, key text, body text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+set plan_cache_mode = force_generic_plan
 as 'MODULE_PATHNAME', 'set_profile_field_wrapper';
 comment on function set_profile_field is 'PUT /profile/{userId}/{keyName}; body is the request''s';
 
 create function delete_profile_field(token_hash bytea, user_id text, key text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+set plan_cache_mode = force_generic_plan
 as 'MODULE_PATHNAME', 'delete_profile_field_wrapper';
 comment on function delete_profile_field is 'DELETE /profile/{userId}/{keyName}';
 

@@ -1,4 +1,4 @@
--- Room aliases and the published room directory.
+-- Room aliases and the published room directory. What appends is planned as in 20_writes.sql.
 
 create function set_alias(token_hash bytea, alias text, room_id text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
@@ -12,6 +12,7 @@ comment on function alias is 'GET /directory/room/{roomAlias}';
 
 create function delete_alias(token_hash bytea, alias text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+set plan_cache_mode = force_generic_plan
 as 'MODULE_PATHNAME', 'delete_alias_wrapper';
 comment on function delete_alias is 'DELETE /directory/room/{roomAlias}';
 
