@@ -28,7 +28,7 @@ comment on function delete_tag is 'DELETE /user/{userId}/rooms/{roomId}/tags/{ta
 create function create_filter(token_hash bytea, user_id text, content text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
 as 'MODULE_PATHNAME', 'create_filter_wrapper';
-comment on function create_filter is 'POST /user/{userId}/filter; content is a sound filter in canonical form';
+comment on function create_filter is 'POST /user/{userId}/filter; content is in canonical form: its text tells it from others';
 
 create function filter(token_hash bytea, user_id text, filter_id text) returns setof response
 language c stable strict parallel restricted security definer set search_path = matriarch, pg_temp

@@ -4,6 +4,7 @@ use pgrx::pg_extern;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    filter::Filter,
     response::{MatrixError, Response, ResponseRows, respond, single},
     session::Session,
     spi::Mode,
@@ -18,12 +19,13 @@ const FIND: &str = "select filter_id from filters where user_nid = $1 and conten
 
 /// `POST /user/{userId}/filter`
 ///
-/// `content` is a sound filter in canonical form: the same filter gets the same id.
+/// `content` is in canonical form, so that the same filter gets the same id. 400 `M_BAD_JSON` if it is no sound filter.
 #[pg_extern(volatile)]
 fn create_filter(token_hash: &[u8], user_id: &str, content: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
         let session = Session::authenticate(db, token_hash)?;
         session.require_self(user_id)?;
+        Filter::parse(content)?;
         let hash = Sha256::digest(content.as_bytes()).to_vec();
         let found = || db.query_opt(FIND, &[session.user_nid.into(), hash.as_slice().into()]);
         let row = match found() {
