@@ -1,6 +1,9 @@
 //! Filters: what of a sync, a page of messages or a context the client wants. Client-Server API, "Filtering".
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error},
+};
 use serde_json::{Map, Value};
 
 use crate::response::{MatrixError, Result};
@@ -16,8 +19,11 @@ pub const MAX_LIMIT: usize = 1000;
 pub struct Filter {
     event_fields: Option<Vec<String>>,
     pub event_format: EventFormat,
+    #[serde(deserialize_with = "object")]
     pub presence: EventFilter,
+    #[serde(deserialize_with = "object")]
     pub account_data: EventFilter,
+    #[serde(deserialize_with = "object")]
     pub room: RoomFilter,
 }
 
@@ -36,9 +42,13 @@ pub struct RoomFilter {
     rooms: Option<Vec<String>>,
     not_rooms: Option<Vec<String>>,
     pub include_leave: bool,
+    #[serde(deserialize_with = "object")]
     pub timeline: EventFilter,
+    #[serde(deserialize_with = "object")]
     pub state: EventFilter,
+    #[serde(deserialize_with = "object")]
     pub ephemeral: EventFilter,
+    #[serde(deserialize_with = "object")]
     pub account_data: EventFilter,
 }
 
@@ -143,6 +153,14 @@ impl EventFilter {
 
 fn read<'j, T: Deserialize<'j>>(json: &'j str) -> Result<T> {
     serde_json::from_str(json).map_err(|error| MatrixError::bad_json(format!("Bad filter: {error}")))
+}
+
+/// Reads a struct from an object only: serde would take an array of its fields as well.
+fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> std::result::Result<T, D::Error> {
+    let object = Map::deserialize(deserializer)?;
+    serde_json::from_value(Value::Object(object)).map_err(D::Error::custom)
 }
 
 fn check_rooms<'a>(mut lists: impl Iterator<Item = &'a Vec<String>>) -> Result<()> {
