@@ -1,10 +1,12 @@
 """User-interactive authentication: Client-Server API, "User-Interactive Authentication API"."""
 
+import hashlib
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.client import PASSWORD, Client, expect
+from harness.process import ROOT
 
 DUMMY = {"type": "m.login.dummy"}
 NEW = "another password"
@@ -136,6 +138,19 @@ def test_an_expired_session_begins_anew(database, start_nodes):
     database.query("update matriarch.uia_sessions set expires_at = now() - interval '1 second'")
     answer = begin(node.client(), "/register", {"auth": {**DUMMY, "session": stage["session"]}})
     assert answer["errcode"] == "M_UNKNOWN"
+
+
+def test_pruning_deletes_what_has_expired_alone(database, start_nodes):
+    [node] = start_nodes(database)
+    first, second = (begin(node.client(), "/register", {"password": PASSWORD})["session"] for _ in range(2))
+    digest = hashlib.sha256(first.encode()).digest()
+    past = "now() - interval '1 second'"
+    database.query(f"update matriarch.uia_sessions set expires_at = {past} where session_hash = %s", [digest])
+    database.query(f"insert into matriarch.registration_nonces values ('old', {past}), ('new', now() + interval '1 hour')")
+    database.query((ROOT / "server/src/accounts/prune.sql").read_text(), user="matriarch_api")
+    left = database.query("select session_hash from matriarch.uia_sessions")
+    assert left == [(hashlib.sha256(second.encode()).digest(),)]
+    assert database.query("select nonce from matriarch.registration_nonces") == [("new",)]
 
 
 def test_nothing_succeeds_without_auth(node, user):

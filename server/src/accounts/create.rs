@@ -8,7 +8,6 @@ use crate::db::Db;
 use crate::error::ApiError;
 
 /// An account to be made.
-#[derive(Debug)]
 pub struct NewAccount<'a> {
     /// The full user id.
     pub user_id: &'a str,
@@ -24,7 +23,6 @@ pub struct NewAccount<'a> {
 }
 
 /// The device that registers.
-#[derive(Debug)]
 pub struct NewDevice<'a> {
     pub device_id: &'a str,
     pub display_name: Option<&'a str>,

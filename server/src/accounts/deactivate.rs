@@ -31,5 +31,6 @@ pub async fn deactivate(
     db.query(include_str!("deactivate.sql"), &[&user_nid, &erase]).await?;
     // A login may have committed while that statement waited for it, unseen by it.
     db.query(include_str!("delete_devices.sql"), &[&user_nid, &None::<i64>]).await?;
+    hub.wake(&[], &[user_nid]);
     Ok(())
 }

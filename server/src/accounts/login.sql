@@ -1,6 +1,7 @@
 -- Logs in on a new device, or on a known one, whose earlier tokens die.
 -- $1 user_nid, $2 the password hash that was checked, $3 device id, $4 display name for a new device or null,
 -- $5 access token hash, $6 seconds that the access token lives or null, $7 refresh token hash or null
+-- Of two logins on one device at the same moment, both may keep their tokens.
 -- Gives no row when the password was changed or the account deactivated meanwhile.
 with account as (
     select user_nid

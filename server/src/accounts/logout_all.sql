@@ -1,5 +1,5 @@
 -- $1 access token hash. Deletes all devices of its owner.
--- Gives whether the token had expired; no row when it is not known.
+-- Gives its owner and whether it had expired; no row when it is not known.
 with session as (
     select user_nid, coalesce(expires_at < now(), false) as expired
     from matriarch.access_tokens
@@ -10,4 +10,4 @@ devices as (
     using session s
     where d.user_nid = s.user_nid and not s.expired
 )
-select expired from session
+select user_nid, expired from session

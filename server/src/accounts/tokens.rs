@@ -65,12 +65,6 @@ impl Grant {
     }
 }
 
-impl std::fmt::Debug for Grant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Grant")
-    }
-}
-
 /// `prefix` and 256 random bits.
 pub fn random(prefix: &str) -> String {
     let mut bytes = [0; 32];

