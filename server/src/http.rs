@@ -42,7 +42,7 @@ use axum::response::{IntoResponse, Response};
 pub use access_token::{AccessToken, hash_token};
 pub use body::{JsonBody, JsonBodyOrEmpty, RawJsonBody, RawJsonBodyOrEmpty, from_object};
 pub use context::{client_gone, count_statements, log_user, with_statement_counter};
-pub use params::{Path, Query, QueryPairs};
+pub use params::{Path, Query};
 pub use routes::{ClientRoutes, finish};
 
 /// An answer whose body is JSON text already.

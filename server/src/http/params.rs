@@ -53,30 +53,6 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The parameters of the query in order, for those that may be repeated (`via`, `server_name`).
-#[derive(Clone, Debug)]
-pub struct QueryPairs(pub Vec<(String, String)>);
-
-impl QueryPairs {
-    /// Every value of `name`.
-    pub fn all(&self, name: &str) -> Vec<String> {
-        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
-    }
-
-    /// The first value of `name`.
-    pub fn first(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for QueryPairs {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        query_pairs(parts).map(Self)
-    }
-}
-
 /// Decodes the query by the rules of HTML forms, strictly.
 pub(super) fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>, ApiError> {
     let query = parts.uri.query().unwrap_or_default();
