@@ -89,3 +89,378 @@ def test_events_in_a_sync_have_no_room_id_but_an_age(alice):
     assert 0 <= event["unsigned"]["age"] < 60_000
     for key in ("auth_events", "prev_events", "hashes", "signatures", "depth"):
         assert key not in event
+
+
+def test_a_gap_brings_a_limited_timeline_and_the_state_that_changed_in_it(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    first = alice.sync()
+    alice.send_state(room, "m.room.topic", {"topic": "in the gap"})
+    sent = [alice.send(room, f"message {n}") for n in range(15)]
+    alice.send_state(room, "m.room.name", {"name": "in the timeline"})
+    answer = alice.sync(first["next_batch"])
+    section = joined(answer, room)
+    assert section["timeline"]["limited"] is True
+    assert len(section["timeline"]["events"]) == 10
+    assert state_of(section) == {("m.room.topic", ""): {"topic": "in the gap"}}
+    # What is missing can be paged to, and only that.
+    page = alice.messages(room, from_=section["timeline"]["prev_batch"], to=first["next_batch"], limit=100)
+    assert [event["event_id"] for event in page["chunk"]][:-1] == sent[:6][::-1]
+    assert page["chunk"][-1]["type"] == "m.room.topic"
+    assert "end" not in page
+    after = alice.sync(first["next_batch"], use_state_after="true")
+    assert state_of(joined(after, room), "state_after") == {
+        ("m.room.topic", ""): {"topic": "in the gap"},
+        ("m.room.name", ""): {"name": "in the timeline"},
+    }
+
+
+def test_full_state_with_a_token(alice):
+    room = alice.create_room(name="Elephants")
+    since = alice.sync()["next_batch"]
+    started = time.monotonic()
+    section = joined(alice.sync(since, timeout=30000, full_state="true"), room)
+    assert time.monotonic() - started < 10
+    assert section["timeline"]["events"] == []
+    assert state_of(section)["m.room.name", ""] == {"name": "Elephants"}
+
+
+def test_joining_sends_the_whole_room(alice, bob):
+    room = alice.create_room(preset="public_chat", name="Elephants")
+    for n in range(12):
+        alice.send(room, f"before {n}")
+    since = bob.sync()["next_batch"]
+    bob.join(room)
+    section = joined(bob.sync(since), room)
+    state = state_of(section)
+    assert ("m.room.create", "") in state and ("m.room.name", "") in state
+    assert section["timeline"]["limited"] is True
+    assert section["timeline"]["events"][-1]["state_key"] == bob.user_id
+    assert section["summary"]["m.joined_member_count"] == 2
+
+
+def test_invite_section(alice, bob):
+    since = bob.sync()["next_batch"]
+    room = alice.create_room(name="Elephants", topic="ivory")
+    alice.invite(room, bob)
+    for answer in (bob.sync(since), bob.sync()):
+        events = answer["rooms"]["invite"][room]["invite_state"]["events"]
+        for event in events:
+            assert set(event) == {"type", "state_key", "sender", "content"}
+        state = {(event["type"], event["state_key"]): event["content"] for event in events}
+        assert state["m.room.name", ""] == {"name": "Elephants"}
+        assert state["m.room.topic", ""]["topic"] == "ivory"
+        assert state["m.room.member", bob.user_id]["membership"] == "invite"
+        for event_type in ("m.room.create", "m.room.join_rules"):
+            assert (event_type, "") in state
+        assert room not in answer["rooms"]["join"]
+    assert bob.sync(answer["next_batch"])["rooms"]["invite"] == {}
+
+
+def test_rejected_invite_goes_to_leave(alice, bob):
+    room = alice.create_room()
+    alice.invite(room, bob)
+    since = bob.sync()["next_batch"]
+    bob.leave(room)
+    section = bob.sync(since)["rooms"]["leave"][room]
+    assert section["timeline"]["events"][-1]["content"]["membership"] == "leave"
+    assert section["state"]["events"] == []
+
+
+def test_knock_section(alice, bob):
+    room = alice.create_room(initial_state=[{"type": "m.room.join_rules", "content": {"join_rule": "knock"}}])
+    since = bob.sync()["next_batch"]
+    bob.post(path("knock", room))
+    events = bob.sync(since)["rooms"]["knock"][room]["knock_state"]["events"]
+    assert "m.room.create" in [event["type"] for event in events]
+    assert events[-1]["content"]["membership"] == "knock"
+
+
+def test_leave_section_ends_with_the_leave(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    since = bob.sync()["next_batch"]
+    alice.send(room, "before")
+    bob.leave(room)
+    alice.send(room, "after")
+    alice.send_state(room, "m.room.topic", {"topic": "after"})
+    answer = bob.sync(since)
+    assert room not in answer["rooms"]["join"]
+    events = answer["rooms"]["leave"][room]["timeline"]["events"]
+    assert bodies(events) == ["before"]
+    assert events[-1]["content"]["membership"] == "leave"
+    assert bob.sync(answer["next_batch"])["rooms"]["leave"] == {}
+    assert bob.sync()["rooms"]["leave"] == {}
+    left = bob.sync(filter={"room": {"include_leave": True}})["rooms"]["leave"][room]
+    assert bodies(left["timeline"]["events"]) == ["before"]
+    whole = bob.sync(filter={"room": {"include_leave": True, "timeline": {"limit": 1}}})["rooms"]["leave"][room]
+    assert ("m.room.create", "") in state_of(whole)
+    assert ("m.room.topic", "") not in state_of(whole)
+
+
+@pytest.mark.parametrize("how", ["kick", "ban"])
+def test_kicks_and_bans_go_to_leave(alice, bob, how):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    since = bob.sync()["next_batch"]
+    alice.post(path("rooms", room, how), {"user_id": bob.user_id, "reason": "tusks"})
+    event = bob.sync(since)["rooms"]["leave"][room]["timeline"]["events"][-1]
+    assert event["content"]["membership"] == {"kick": "leave", "ban": "ban"}[how]
+    assert event["content"]["reason"] == "tusks"
+
+
+def test_leaving_and_rejoining_between_two_syncs(alice, bob):
+    room = alice.create_room(
+        preset="public_chat",
+        initial_state=[{"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}}],
+    )
+    bob.join(room)
+    since = bob.sync()["next_batch"]
+    bob.leave(room)
+    alice.send(room, "not for bob")
+    alice.send_state(room, "m.room.topic", {"topic": "changed meanwhile"})
+    bob.join(room)
+    alice.send(room, "for bob")
+    section = joined(bob.sync(since), room)
+    assert bodies(section["timeline"]["events"]) == ["for bob"]
+    seen = state_of(section)
+    for event in section["timeline"]["events"]:
+        if "state_key" in event:
+            seen[event["type"], event["state_key"]] = event["content"]
+    assert seen["m.room.topic", ""] == {"topic": "changed meanwhile"}
+
+
+def test_joining_and_leaving_between_two_syncs(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    since = bob.sync()["next_batch"]
+    bob.join(room)
+    alice.send(room, "while bob was there")
+    bob.leave(room)
+    section = bob.sync(since)["rooms"]["leave"][room]
+    assert "while bob was there" in bodies(section["timeline"]["events"])
+
+
+def test_forgotten_rooms_are_gone(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    bob.leave(room)
+    bob.post(path("rooms", room, "forget"))
+    assert bob.sync(filter={"room": {"include_leave": True}})["rooms"]["leave"] == {}
+    alice.invite(room, bob)
+    assert room in bob.sync()["rooms"]["invite"]
+
+
+def test_account_data_global_and_of_rooms(alice):
+    room = alice.create_room()
+    since = alice.sync()["next_batch"]
+    own = path("user", alice.user_id)
+    alice.put(own + "/account_data/org.example.one", {"n": 1})
+    alice.put(own + path("rooms", room, "account_data", "org.example.two"), {"n": 2})
+    answer = alice.sync(since)
+    assert answer["account_data"]["events"] == [{"type": "org.example.one", "content": {"n": 1}}]
+    assert joined(answer, room)["account_data"]["events"] == [{"type": "org.example.two", "content": {"n": 2}}]
+    assert joined(answer, room)["timeline"]["events"] == []
+    whole = alice.sync()
+    assert {"type": "org.example.one", "content": {"n": 1}} in whole["account_data"]["events"]
+    assert "m.push_rules" in [event["type"] for event in whole["account_data"]["events"]]
+    assert joined(whole, room)["account_data"]["events"] == [{"type": "org.example.two", "content": {"n": 2}}]
+    again = alice.sync(answer["next_batch"])
+    assert again["account_data"]["events"] == [] and again["rooms"]["join"] == {}
+
+
+def test_account_data_of_a_room_kept_before_joining(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.put(path("user", bob.user_id, "rooms", room, "account_data", "org.example.early"), {"early": True})
+    since = bob.sync()["next_batch"]
+    bob.join(room)
+    assert joined(bob.sync(since), room)["account_data"]["events"][0]["content"] == {"early": True}
+
+
+def test_receipts(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    event_id = alice.send(room)
+    since, sinceb = alice.sync()["next_batch"], bob.sync()["next_batch"]
+    bob.post(path("rooms", room, "receipt", "m.read.private", event_id), {"thread_id": "main"})
+    assert alice.sync(since)["rooms"]["join"] == {}
+    own = joined(bob.sync(sinceb), room)["ephemeral"]["events"]
+    assert own[0]["content"][event_id]["m.read.private"][bob.user_id]["thread_id"] == "main"
+    bob.post(path("rooms", room, "receipt", "m.read", event_id))
+    for answer in (alice.sync(since), alice.sync()):
+        (receipts,) = joined(answer, room)["ephemeral"]["events"]
+        assert receipts["type"] == "m.receipt"
+        assert set(receipts["content"]) == {event_id}
+        assert set(receipts["content"][event_id]) == {"m.read"}
+        receipt = receipts["content"][event_id]["m.read"][bob.user_id]
+        assert isinstance(receipt["ts"], int) and "thread_id" not in receipt
+
+
+def test_typing(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    since = alice.sync()["next_batch"]
+    where = path("rooms", room, "typing", bob.user_id)
+    bob.put(where, {"typing": True, "timeout": 30000})
+    answer = alice.sync(since)
+    assert joined(answer, room)["ephemeral"]["events"] == [
+        {"type": "m.typing", "content": {"user_ids": [bob.user_id]}}
+    ]
+    assert alice.sync(answer["next_batch"])["rooms"]["join"] == {}
+    bob.put(where, {"typing": False})
+    answer = alice.sync(answer["next_batch"])
+    assert joined(answer, room)["ephemeral"]["events"] == [{"type": "m.typing", "content": {"user_ids": []}}]
+    assert joined(alice.sync(), room)["ephemeral"]["events"] == []
+
+
+def test_summary_names_heroes_only_where_there_is_no_name(alice, bob, node):
+    room = alice.create_room(preset="public_chat")
+    since = alice.sync()["next_batch"]
+    others = [bob] + [node.register("herd") for _ in range(6)]
+    for user in others:
+        user.join(room)
+    summary = joined(alice.sync(since), room)["summary"]
+    assert summary["m.joined_member_count"] == 8
+    assert summary["m.heroes"] == [user.user_id for user in others[:5]]
+    assert joined(bob.sync(), room)["summary"]["m.heroes"][0] == alice.user_id
+    since = alice.sync()["next_batch"]
+    bob.send(room)
+    assert joined(alice.sync(since), room)["summary"] == {}
+    alice.send_state(room, "m.room.name", {"name": "Herd"})
+    assert "m.heroes" not in joined(alice.sync(), room)["summary"]
+
+
+def test_heroes_are_those_who_left_when_nobody_else_is_there(alice, bob):
+    room = alice.create_room(preset="private_chat", invite=[bob.user_id])
+    assert joined(alice.sync(), room)["summary"]["m.heroes"] == [bob.user_id]
+    assert joined(alice.sync(), room)["summary"]["m.invited_member_count"] == 1
+    bob.leave(room)
+    assert joined(alice.sync(), room)["summary"]["m.heroes"] == [bob.user_id]
+
+
+def test_unsigned_of_timeline_events(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    since, sinceb = alice.sync()["next_batch"], bob.sync()["next_batch"]
+    event_id = alice.send(room, txn_id="my-txn")
+    first = alice.send_state(room, "m.room.topic", {"topic": "one"})
+    alice.send_state(room, "m.room.topic", {"topic": "two"})
+    message, topic1, topic2 = timeline(alice.sync(since), room)
+    assert message["event_id"] == event_id
+    assert message["unsigned"]["transaction_id"] == "my-txn"
+    assert message["unsigned"]["membership"] == "join"
+    assert "prev_content" not in topic1["unsigned"] and "replaces_state" not in topic1["unsigned"]
+    assert topic2["unsigned"]["prev_content"] == {"topic": "one"}
+    assert topic2["unsigned"]["replaces_state"] == first
+    assert "transaction_id" not in timeline(bob.sync(sinceb), room)[0]["unsigned"]
+    assert "transaction_id" not in timeline(alice.another_device().sync(), room)[-3]["unsigned"]
+
+
+@pytest.mark.parametrize("version", ["1", "6", "10", "11", "12"])
+def test_redacted_events_in_every_format(alice, version):
+    room = alice.create_room(room_version=version)
+    event_id = alice.send(room, "to be redacted")
+    since = alice.sync()["next_batch"]
+    redaction_id = alice.redact(room, event_id, reason="tusks")
+    (redaction,) = timeline(alice.sync(since), room)
+    assert redaction["event_id"] == redaction_id
+    assert redaction["redacts"] == redaction["content"]["redacts"] == event_id
+    redacted = alice.event(room, event_id)
+    assert redacted["content"] == {}
+    assert redacted["unsigned"]["redacted_because"]["event_id"] == redaction_id
+    assert redacted["unsigned"]["redacted_because"]["content"]["reason"] == "tusks"
+    create = alice.get(path("rooms", room, "state"))[0]
+    assert create["type"] == "m.room.create" and create["room_id"] == room
+
+
+def test_ignored_users_say_nothing_but_state(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    alice.put(
+        path("user", alice.user_id, "account_data", "m.ignored_user_list"), {"ignored_users": {bob.user_id: {}}}
+    )
+    since = alice.sync()["next_batch"]
+    bob.send(room, "hello?")
+    bob.put(path("profile", bob.user_id, "displayname"), {"displayname": "Bob"})
+    other = bob.create_room(invite=[alice.user_id])
+    answer = alice.sync(since)
+    assert [event["type"] for event in timeline(answer, room)] == ["m.room.member"]
+    assert other not in answer["rooms"]["invite"]
+
+
+def test_empty_sections_that_clients_expect(alice):
+    answer = alice.sync()
+    assert answer["presence"] == answer["to_device"] == {"events": []}
+    assert answer["device_lists"] == {"changed": [], "left": []}
+    assert answer["device_one_time_keys_count"] == {}
+    assert answer["device_unused_fallback_key_types"] == []
+
+
+def test_bad_tokens_and_filters(alice):
+    token = alice.sync()["next_batch"]
+    xmin = int(token[1:].split("_")[0])
+    bad = ["", "s", "x", "s1", "1_2", "s-1_2", "s1_2_3_2", "s5_1_1", "s01_2", f"s{xmin + 10**6}_0", "s" + "9" * 40 + "_1"]
+    bad += ["s1_" + "9" * 19, "s1_1_" + "_".join("0" for _ in range(50)), "t5", "s1_1 ", "s١_1", "s1_2_0_0"]
+    for since in bad:
+        alice.get("/sync", params={"since": since}, status=400, errcode="M_INVALID_PARAM")
+    alice.get("/sync", params={"filter": "12345678"}, status=400, errcode="M_INVALID_PARAM")
+    for bad in ("{", '{"room": 5}', '{"room": {"timeline": {"limit": -1}}}', '{"event_format": "xml"}'):
+        alice.get("/sync", params={"filter": bad}, status=400)
+    alice.get("/sync", params={"timeout": "soon"}, status=400, errcode="M_INVALID_PARAM")
+
+
+def test_old_tokens_give_the_same_again(alice):
+    room = alice.create_room()
+    tokens, sent = [], []
+    for n in range(5):
+        tokens.append(alice.sync()["next_batch"])
+        sent.append(alice.send(room, str(n)))
+    for n, token in enumerate(tokens):
+        assert [event["event_id"] for event in timeline(alice.sync(token), room)] == sent[n:]
+
+
+def test_long_poll_wakes_at_the_other_node(nodes):
+    alice = nodes[0].register("alice")
+    bob = nodes[1].register("bob")
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    since = bob.sync()["next_batch"]
+    with ThreadPoolExecutor(1) as pool:
+        for wake, seen in [
+            (lambda: alice.send(room, "wake up"), lambda answer: bodies(timeline(answer, room)) == ["wake up"]),
+            (
+                lambda: alice.put(path("rooms", room, "typing", alice.user_id), {"typing": True}),
+                lambda answer: joined(answer, room)["ephemeral"]["events"],
+            ),
+            (lambda: alice.create_room(invite=[bob.user_id]), lambda answer: answer["rooms"]["invite"]),
+            (
+                lambda: bob.at(nodes[0]).put(path("user", bob.user_id, "account_data", "a"), {"b": 1}),
+                lambda answer: answer["account_data"]["events"],
+            ),
+        ]:
+            waiting = pool.submit(bob.sync, since, 20000)
+            time.sleep(0.3)
+            assert not waiting.done()
+            started = time.monotonic()
+            wake()
+            answer = waiting.result()
+            assert time.monotonic() - started < 3
+            assert seen(answer)
+            since = answer["next_batch"]
+
+
+def test_timeout_with_nothing_new(alice):
+    alice.create_room()
+    since = alice.sync()["next_batch"]
+    started = time.monotonic()
+    answer = alice.sync(since, timeout=700)
+    assert 0.6 < time.monotonic() - started < 5
+    assert answer["rooms"]["join"] == {}
+    assert "next_batch" in answer
+
+
+def test_one_statement_when_there_is_news(alice):
+    room = alice.create_room()
+    since = alice.sync()["next_batch"]
+    alice.send(room)
+    response = alice.request("GET", "/sync", params={"since": since, "timeout": 10000})
+    assert response.headers["x-matriarch-db-statements"] == "1"

@@ -71,6 +71,13 @@ pub struct EventFilter {
 }
 
 impl Filter {
+    /// Admits everything, up to this many events in each room.
+    pub fn with_timeline_limit(limit: usize) -> Self {
+        let mut filter = Self::default();
+        filter.room.timeline.limit = Some(limit as u64);
+        filter
+    }
+
     /// Reads a filter object. 400 `M_BAD_JSON` for one that is not as the specification has it.
     pub fn parse(json: &str) -> Result<Self> {
         let filter: Self = read(json)?;

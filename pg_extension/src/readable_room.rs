@@ -105,11 +105,6 @@ impl ReadableRoom {
         }
     }
 
-    /// The state now, whoever asks.
-    pub fn current_state(&self) -> StateAt {
-        StateAt::root(self.current_root)
-    }
-
     /// The place that a token names in this room, not after what the reader may see.
     pub fn place(&self, db: &Db<'_>, events: &Events<'_, '_>, token: &Token) -> i64 {
         match token {

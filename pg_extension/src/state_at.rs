@@ -38,6 +38,19 @@ impl StateAt {
         }
     }
 
+    /// The events of several keys, in their order.
+    pub fn get_many(self, db: &Db<'_>, keys: &[i32]) -> Vec<Option<i64>> {
+        let mut found = state::get_many(db, self.root, keys);
+        if let Some((with, event_nid)) = self.with {
+            for (key, found) in keys.iter().zip(&mut found) {
+                if *key == with {
+                    *found = Some(event_nid);
+                }
+            }
+        }
+        found
+    }
+
     /// What changes from this state to another: the keys, and their events there.
     pub fn changes_to(self, db: &Db<'_>, to: Self) -> BTreeMap<i32, Option<i64>> {
         let mut changes: BTreeMap<i32, Option<i64>> = state::diff(db, self.root, to.root)

@@ -47,6 +47,14 @@ pub fn without_members(
     of_keys(db, events, at, keys)
 }
 
+const ALL_MEMBER_KEYS: &str = "select key_idx from room_keys where room_nid = $1 and type = 'm.room.member'";
+
+/// The member events of a state.
+pub fn members(db: &Db<'_>, events: &Events<'_, '_>, room_nid: i64, at: StateAt) -> Vec<Rc<StoredEvent>> {
+    let keys = db.query(ALL_MEMBER_KEYS, &[room_nid.into()]).map(|row| row.get(1));
+    of_keys(db, events, at, keys)
+}
+
 /// The member events of the senders of these events, in a state.
 pub fn members_who_sent(
     db: &Db<'_>,
@@ -67,7 +75,7 @@ fn of_keys(
     at: StateAt,
     keys: impl Iterator<Item = i32>,
 ) -> Vec<Rc<StoredEvent>> {
-    let nids: Vec<i64> = keys.filter_map(|key| at.get(db, key)).collect();
+    let nids: Vec<i64> = at.get_many(db, &keys.collect::<Vec<_>>()).into_iter().flatten().collect();
     events.load(nids.iter().copied());
     nids.into_iter().map(|nid| events.get(nid)).collect()
 }

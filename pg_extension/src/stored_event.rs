@@ -14,12 +14,10 @@ use crate::{
 #[derive(Debug)]
 pub struct StoredEvent {
     pub event_nid: i64,
-    pub room_nid: i64,
     /// Absent outside the timeline.
     pub pos: Option<i64>,
     /// Milliseconds since 1970.
     pub origin_server_ts: i64,
-    pub sender_nid: i64,
     /// A root of the state trie; absent when unknown.
     pub state_before: Option<i64>,
     pub redacted_by: Option<i64>,
@@ -55,33 +53,31 @@ struct Fields<'j> {
 }
 
 impl StoredEvent {
-    /// Reads the columns `event_nid, room_nid, pos, origin_server_ts, sender_nid, state_before, redacted_by,
-    /// device_nid, xid, key_idx, event_id, type, txn_id, json`.
+    /// Reads the columns `event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid, key_idx,
+    /// event_id, type, txn_id, json`.
     ///
     /// # Panics
     ///
     /// If the stored JSON is not an event.
     pub fn read(row: &Row<'_>) -> Self {
-        let json: String = row.get(14);
-        let event_id: String = row.get(11);
+        let json: String = row.get(12);
+        let event_id: String = row.get(9);
         let fields: Fields<'_> = serde_json::from_str(&json)
             .unwrap_or_else(|error| panic!("the stored event {event_id} is not one: {error}"));
         let start = fields.content.get().as_ptr() as usize - json.as_ptr() as usize;
         let content = start..start + fields.content.get().len();
         Self {
             event_nid: row.get(1),
-            room_nid: row.get(2),
-            pos: row.opt(3),
-            origin_server_ts: row.get(4),
-            sender_nid: row.get(5),
-            state_before: row.opt(6),
-            redacted_by: row.opt(7),
-            device_nid: row.opt(8),
-            xid: row.get(9),
-            key_idx: row.opt(10),
+            pos: row.opt(2),
+            origin_server_ts: row.get(3),
+            state_before: row.opt(4),
+            redacted_by: row.opt(5),
+            device_nid: row.opt(6),
+            xid: row.get(7),
+            key_idx: row.opt(8),
             event_id,
-            event_type: row.get(12),
-            txn_id: row.opt(13),
+            event_type: row.get(10),
+            txn_id: row.opt(11),
             sender: fields.sender.into_owned(),
             state_key: fields.state_key.map(Cow::into_owned),
             redacts: fields.redacts.map(Cow::into_owned),
@@ -114,8 +110,8 @@ impl StoredEvent {
 }
 
 const LOAD: &str = "
-    select event_nid, room_nid, pos, origin_server_ts, sender_nid, state_before, redacted_by, device_nid, xid,
-        key_idx, event_id, type, txn_id, json
+    select event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid, key_idx,
+        event_id, type, txn_id, json
     from events
     where event_nid = any($1)";
 

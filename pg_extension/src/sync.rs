@@ -8,7 +8,7 @@
 //! 4. the state that goes with them ([`room_state`]), summaries ([`summary`]) and unread counts ([`unread`]);
 //! 5. the answers ([`body`]).
 
-mod account_data;
+pub mod account_data;
 mod asker;
 mod body;
 mod cut;
@@ -31,6 +31,7 @@ use crate::{
 };
 
 pub use asker::Asker;
+pub use body::new_events;
 
 /// Each answer: HTTP status, body, whether there is news, and what to wait for if not.
 type SyncRows = TableIterator<
@@ -59,13 +60,18 @@ pub struct Answer {
 fn sync(token_hashes: Array<'_, &[u8]>, requests: Vec<String>) -> SyncRows {
     let token_hashes: Vec<&[u8]> = token_hashes.iter().map(Option::unwrap_or_default).collect();
     let answers = connect(Mode::Read, |db| answer_all(db, &token_hashes, &requests));
-    TableIterator::new(answers.into_iter().map(|answer| match answer {
+    TableIterator::new(answers.into_iter().map(row))
+}
+
+/// Encodes an answer.
+pub fn row(answer: Result<Answer>) -> (i16, String, bool, Option<i64>, Option<Vec<i64>>) {
+    match answer {
         Ok(answer) => {
             let rooms = (!answer.changed).then_some(answer.room_nids);
             (200, answer.body, answer.changed, Some(answer.user_nid), rooms)
         }
         Err(error) => (error.status, error.body(), true, None, None),
-    }))
+    }
 }
 
 fn answer_all(db: &Db<'_>, token_hashes: &[&[u8]], requests: &[String]) -> Vec<Result<Answer>> {
@@ -76,4 +82,9 @@ fn answer_all(db: &Db<'_>, token_hashes: &[&[u8]], requests: &[String]) -> Vec<R
     let mut answers = body::answer(db, &events, &good, &now).into_iter();
     let mut next = || answers.next().unwrap_or_else(|| unreachable!("an answer for each asker"));
     askers.iter().map(|asker| asker.as_ref().map(|_| next()).map_err(Clone::clone)).collect()
+}
+
+/// The rooms that a user is in.
+pub fn joined_rooms(db: &Db<'_>, user_nid: i64) -> Vec<i64> {
+    parts::joined(db, vec![user_nid]).concat()
 }

@@ -5,11 +5,16 @@
 mod account;
 mod account_data;
 mod capabilities;
+mod context;
 mod directory;
+mod event;
 mod filter;
 mod identifier;
 mod login;
 mod logout;
+mod members;
+mod messages;
+mod old_sync;
 mod profile;
 mod push_rules;
 mod read_marker;
@@ -18,6 +23,7 @@ mod refresh;
 mod register;
 mod room_creation;
 mod room_membership;
+mod room_state;
 pub mod send;
 mod server_discovery;
 pub mod sync;
@@ -37,10 +43,15 @@ pub fn routes() -> Router<AppState> {
         .merge(account::routes())
         .merge(account_data::routes())
         .merge(capabilities::routes())
+        .merge(context::routes())
         .merge(directory::routes())
+        .merge(event::routes())
         .merge(filter::routes())
         .merge(login::routes())
         .merge(logout::routes())
+        .merge(members::routes())
+        .merge(messages::routes())
+        .merge(old_sync::routes())
         .merge(profile::routes())
         .merge(push_rules::routes())
         .merge(read_marker::routes())
@@ -49,6 +60,7 @@ pub fn routes() -> Router<AppState> {
         .merge(register::routes())
         .merge(room_creation::routes())
         .merge(room_membership::routes())
+        .merge(room_state::routes())
         .merge(send::routes())
         .merge(server_discovery::routes())
         .merge(sync::routes())

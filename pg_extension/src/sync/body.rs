@@ -6,7 +6,7 @@ use crate::{
     filter::EventFilter,
     json_text::{Object, object_text},
     push_rules,
-    render::{Renderer, Style},
+    render::{Renderer, Style, stripped},
     spi::Db,
     stored_event::Events,
     sync::{
@@ -48,6 +48,39 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
         }
     }
     answers
+}
+
+/// The events that are new to an asker, with their room ids, as the deprecated event stream has them.
+pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker) -> Vec<String> {
+    let askers = [asker];
+    let columns = Columns::of(&askers);
+    let news = gather::news(db, &askers, &columns);
+    let style = Style { device_nid: asker.session.device_nid, filter: None };
+    let mut texts = Vec::new();
+    for filled in gather::sections(db, events, &askers, &news) {
+        let (room_id, reader) = (&filled.section.part.room.room_id, &filled.section.reader);
+        let delivered = &filled.section.cut.delivered;
+        let renderer = Renderer::new(db, events, Some(room_id));
+        renderer.prepare(&[(reader, delivered)]);
+        texts.extend(delivered.iter().map(|event| renderer.event(event, reader, style)));
+        for mut event in ephemeral_events(&filled, asker) {
+            // Goes on behind the last key.
+            event.pop();
+            let mut object = Object::reopen(&mut event);
+            object.value("room_id", room_id);
+            object.close();
+            texts.push(event);
+        }
+    }
+    for part in news.parts.values().filter(|part| part.membership == "invite") {
+        let mut invite = stripped(&events.get(part.member_event_nid));
+        invite.pop();
+        let mut object = Object::reopen(&mut invite);
+        object.value("room_id", &part.room.room_id);
+        object.close();
+        texts.push(invite);
+    }
+    texts
 }
 
 struct Writer<'w, 'a, 'd, 'c> {

@@ -2,6 +2,7 @@
 //!
 //! Syncs that arrive or are woken together go to the database as one statement.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,6 +11,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 use tracing::error;
@@ -32,7 +34,7 @@ pub type Syncs = Batcher<(), Sync, Result<Answer, ApiError>>;
 /// How many syncs go into one statement at most: each waits for all of them.
 const MAX_BATCH: usize = 250;
 /// The longest that a sync waits, whatever the client asks for.
-const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 
 const SYNC: &str = "select status, body, changed, user_nid, room_nids from matriarch.sync($1, $2)";
 
@@ -68,13 +70,39 @@ pub struct Sync {
 /// What there was.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    status: StatusCode,
-    body: String,
+    pub status: StatusCode,
+    pub body: String,
     /// Whether the client should see it at once.
-    changed: bool,
+    pub changed: bool,
     /// Whom it is for, and which rooms may have news, where nothing changed.
-    user_nid: i64,
-    room_nids: Vec<i64>,
+    pub user_nid: i64,
+    pub room_nids: Vec<i64>,
+}
+
+impl Answer {
+    /// Reads a row of `status, body, changed, user_nid, room_nids`.
+    pub fn from_row(row: &Row) -> Result<Self, ApiError> {
+        let read = || -> Result<Self, tokio_postgres::Error> {
+            let status = u16::try_from(row.try_get::<_, i16>("status")?).unwrap_or_default();
+            Ok(Self {
+                status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                body: row.try_get("body")?,
+                changed: row.try_get("changed")?,
+                user_nid: row.try_get::<_, Option<i64>>("user_nid")?.unwrap_or_default(),
+                room_nids: row.try_get::<_, Option<Vec<i64>>>("room_nids")?.unwrap_or_default(),
+            })
+        };
+        read().map_err(|cause| {
+            error!(%cause, "a row is not the answer to a sync");
+            ApiError::internal()
+        })
+    }
+
+    /// The token under `key` in the body, from which to go on.
+    pub fn token(&self, key: &str) -> Option<String> {
+        let body: HashMap<&str, &RawValue> = serde_json::from_str(&self.body).ok()?;
+        serde_json::from_str(body.get(key)?.get()).ok()
+    }
 }
 
 /// The batcher behind this endpoint.
@@ -89,30 +117,13 @@ async fn sync_all(db: &Db, syncs: &[Sync]) -> Vec<Result<Answer, ApiError>> {
     let token_hashes: Vec<&[u8]> = syncs.iter().map(|sync| sync.token.hash()).collect();
     let requests: Vec<&str> = syncs.iter().map(|sync| sync.request.as_str()).collect();
     match db.query(SYNC, &[&token_hashes, &requests]).await {
-        Ok(rows) if rows.len() == syncs.len() => rows.iter().map(read).collect(),
+        Ok(rows) if rows.len() == syncs.len() => rows.iter().map(Answer::from_row).collect(),
         Ok(rows) => {
             error!(asked = syncs.len(), answered = rows.len(), "syncs were not all answered");
             vec![Err(ApiError::internal()); syncs.len()]
         }
         Err(refusal) => vec![Err(refusal); syncs.len()],
     }
-}
-
-fn read(row: &Row) -> Result<Answer, ApiError> {
-    let read = || -> Result<Answer, tokio_postgres::Error> {
-        let status = u16::try_from(row.try_get::<_, i16>("status")?).unwrap_or_default();
-        Ok(Answer {
-            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            body: row.try_get("body")?,
-            changed: row.try_get("changed")?,
-            user_nid: row.try_get::<_, Option<i64>>("user_nid")?.unwrap_or_default(),
-            room_nids: row.try_get::<_, Option<Vec<i64>>>("room_nids")?.unwrap_or_default(),
-        })
-    };
-    read().map_err(|cause| {
-        error!(%cause, "a row is not the answer to a sync");
-        ApiError::internal()
-    })
 }
 
 /// `GET /_matrix/client/v3/sync`
@@ -133,18 +144,9 @@ async fn sync(
             return Ok(json_response(answer.status, answer.body));
         }
         match app.hub.wait(mark, answer.user_nid, &answer.room_nids, deadline).await {
-            Woken::News => request.since = next_batch(&answer.body).or(request.since),
+            // What the answer left out, the client did not want: the next question begins after it.
+            Woken::News => request.since = answer.token("next_batch").or(request.since),
             Woken::Timeout | Woken::Shutdown => return Ok(json_response(answer.status, answer.body)),
         }
     }
-}
-
-/// The token of an answer. What it left out on the way there, the client did not want: the next question begins after
-/// it.
-fn next_batch(body: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Body {
-        next_batch: String,
-    }
-    serde_json::from_str(body).map(|Body { next_batch }| next_batch).ok()
 }

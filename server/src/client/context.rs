@@ -1,0 +1,35 @@
+//! Client-Server API, "Event Context".
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use serde::Deserialize;
+
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, Path, Query};
+use crate::state::AppState;
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new().client_v3("/rooms/{room_id}/context/{event_id}", get(context))
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    limit: Option<i64>,
+    filter: Option<String>,
+}
+
+const CONTEXT: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.context($1, $2, $3, $4, $5)";
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}`
+async fn context(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path((room_id, event_id)): Path<(String, String)>,
+    Query(Parameters { limit, filter }): Query<Parameters>,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(CONTEXT, &[&token.hash(), &room_id, &event_id, &limit, &filter]).await
+}

@@ -1,0 +1,37 @@
+//! Single events. Client-Server API, "Getting events for a room".
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, Path};
+use crate::state::AppState;
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .client_v3("/rooms/{room_id}/event/{event_id}", get(event))
+        .client_v3("/events/{event_id}", get(event_of_any_room))
+}
+
+const EVENT: &str = "select status, body, wake_rooms, wake_users from matriarch.event($1, $2, $3)";
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
+async fn event(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path((room_id, event_id)): Path<(String, String)>,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(EVENT, &[&token.hash(), &Some(room_id), &event_id]).await
+}
+
+/// `GET /_matrix/client/v3/events/{eventId}`, deprecated
+async fn event_of_any_room(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(event_id): Path<String>,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(EVENT, &[&token.hash(), &None::<String>, &event_id]).await
+}
