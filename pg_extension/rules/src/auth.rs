@@ -1,8 +1,9 @@
-//! The authorization rules: whether an event may be in a room, judged by its `auth_events` and by a state of the room.
+//! The authorization rules: whether an event may be in a room, judged by its `auth_events` and by a state
+//! of the room.
 //!
 //! Spec: "Authorisation rules" of each room version, e.g. [version
-//! 12](https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules). Each rule is a variant of [`Rule`], which knows its
-//! number in every room version.
+//! 12](https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules). Each rule is a variant of [`Rule`],
+//! which knows its number in every room version.
 
 use std::ops::Deref;
 
@@ -27,11 +28,12 @@ pub use rule::{Rejection, Rule};
 pub use selection::auth_types_for_event;
 use state::State;
 
-/// Checks the rules that need no state of the room: those on create events, and those on an event's `auth_events`.
+/// Checks the rules that need no state of the room: those on create events, and those on an event's
+/// `auth_events`.
 ///
-/// To be called once for an event, on receipt. `fetch` finds an event by its id; its [`Event::rejected`] must be right.
-/// The `auth_events` must have been fetched before: one that is not found rejects the event. In room versions where the
-/// room's id is the create event's, `fetch` is also asked for the create event.
+/// To be called once for an event, on receipt. `fetch` finds an event by its id; its [`Event::rejected`]
+/// must be right. The `auth_events` must have been fetched before: one that is not found rejects the event.
+/// In room versions where the room's id is the create event's, `fetch` is also asked for the create event.
 pub fn check_state_independent<E: Deref<Target = Event>>(
     version: &RoomVersion,
     event: &Event,
@@ -69,9 +71,9 @@ fn check_room_id<E: Deref<Target = Event>>(
 
 /// Checks the rules that depend on the state of the room.
 ///
-/// To be called with the state that the event's `auth_events` make, with the state before the event, and with the current
-/// state. `fetch_state` finds the event of a type (first argument) and state key (second); it must find the create event
-/// at `("m.room.create", "")` in every room version.
+/// To be called with the state that the event's `auth_events` make, with the state before the event, and
+/// with the current state. `fetch_state` finds the event of a type (first argument) and state key (second);
+/// it must find the create event at `("m.room.create", "")` in every room version.
 pub fn check_state_dependent<E: Deref<Target = Event>>(
     version: &RoomVersion,
     event: &Event,
@@ -84,8 +86,8 @@ pub fn check_state_dependent<E: Deref<Target = Event>>(
     let Some(create) = fetch_state("m.room.create", "") else {
         return reject(Rule::NotFederated, "the room has no create event");
     };
-    // If `m.federate` of the create event is `false`, and the sender's domain is not that of the create event's sender,
-    // reject.
+    // If `m.federate` of the create event is `false`, and the sender's domain is not that of the create
+    // event's sender, reject.
     if create.content().get("m.federate") == Some(&Value::Bool(false))
         && !same_server(event.sender(), create.sender())
     {
@@ -131,8 +133,8 @@ pub fn check_state_dependent<E: Deref<Target = Event>>(
     }
 }
 
-/// Until room version 5. If type is `m.room.aliases`: if the event has no `state_key`, reject; if the sender's domain does
-/// not match `state_key`, reject; otherwise, allow.
+/// Until room version 5. If type is `m.room.aliases`: if the event has no `state_key`, reject; if the
+/// sender's domain does not match `state_key`, reject; otherwise, allow.
 fn check_aliases(version: &RoomVersion, event: &Event) -> Result<(), Rejection> {
     let Some(state_key) = event.state_key() else {
         return Err(Rejection::new(version, Rule::AliasesNoStateKey, "no state key"));
@@ -147,8 +149,8 @@ fn check_aliases(version: &RoomVersion, event: &Event) -> Result<(), Rejection> 
     Ok(())
 }
 
-/// If type is `m.room.third_party_invite`: allow if and only if the sender's current power level is greater than or equal
-/// to the invite level.
+/// If type is `m.room.third_party_invite`: allow if and only if the sender's current power level is greater
+/// than or equal to the invite level.
 fn check_third_party_invite(
     version: &RoomVersion,
     event: &Event,
@@ -168,8 +170,9 @@ fn check_third_party_invite(
     }
 }
 
-/// Until room version 2. If type is `m.room.redaction`: if the sender's power level is greater than or equal to the redact
-/// level, allow; if the domain of the redacted event's id is that of the redaction's id, allow; otherwise, reject.
+/// Until room version 2. If type is `m.room.redaction`: if the sender's power level is greater than or
+/// equal to the redact level, allow; if the domain of the redacted event's id is that of the redaction's
+/// id, allow; otherwise, reject.
 fn check_redaction(
     version: &RoomVersion,
     event: &Event,

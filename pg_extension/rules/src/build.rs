@@ -1,4 +1,5 @@
-//! How a server makes an event of its own: fields, content hash, signature, event id, and the checks of its format.
+//! How a server makes an event of its own: fields, content hash, signature, event id, and the checks of its
+//! format.
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,8 @@ use crate::{
 pub struct EventReference {
     /// The event's id.
     pub event_id: String,
-    /// Its reference hash in unpadded base64, which only room versions 1 and 2 write down (and nobody checks).
+    /// Its reference hash in unpadded base64, which only room versions 1 and 2 write down (and nobody
+    /// checks).
     pub sha256: String,
 }
 
@@ -52,8 +54,8 @@ pub struct EventBuilder {
     pub origin_server_ts: i64,
     /// `unsigned`, e.g. the transaction id; neither hashed nor signed.
     pub unsigned: Option<Map>,
-    /// A fresh `$opaque:server` for room versions 1 and 2, where the sender's server chooses the event's id. Not used in
-    /// later ones.
+    /// A fresh `$opaque:server` for room versions 1 and 2, where the sender's server chooses the event's
+    /// id. Not used in later ones.
     pub event_id: Option<String>,
 }
 
@@ -81,8 +83,8 @@ impl From<CanonicalJsonError> for BuildError {
 }
 
 impl EventBuilder {
-    /// Makes the event: hashed, and signed by `key` for the sender's server. Whether the room lets it in is for
-    /// [`auth`](crate::auth) to say.
+    /// Makes the event: hashed, and signed by `key` for the sender's server. Whether the room lets it in is
+    /// for [`auth`](crate::auth) to say.
     pub fn build(self, version: &RoomVersion, key: &KeyPair) -> Result<BuiltEvent, BuildError> {
         let server = server_name(&self.sender).ok_or(FormatError::Malformed("sender"))?.to_owned();
         let mut json = self.into_json(version);
@@ -92,7 +94,8 @@ impl EventBuilder {
         Ok(BuiltEvent { event: Event::new(event_id, json), canonical_json })
     }
 
-    /// The event's JSON without hashes and signatures, as the federation API hands out for others to sign (`make_join`).
+    /// The event's JSON without hashes and signatures, as the federation API hands out for others to sign
+    /// (`make_join`).
     pub fn into_json(self, version: &RoomVersion) -> Map {
         let references = |references: Vec<EventReference>| {
             references

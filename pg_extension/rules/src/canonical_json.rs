@@ -1,9 +1,11 @@
 //! Canonical JSON: the one encoding that servers hash and sign.
 //!
-//! Spec: [Canonical JSON](https://spec.matrix.org/v1.19/appendices/#canonical-json). Keys come sorted from [`Map`].
+//! Spec: [Canonical JSON](https://spec.matrix.org/v1.19/appendices/#canonical-json). Keys come sorted from
+//! [`Map`].
 //!
-//! Strict and lenient encoding agree on everything that strict encoding accepts, so hashes and signatures of events
-//! are always made with the lenient one, and whether an event's numbers are allowed is a question of its format.
+//! Strict and lenient encoding agree on everything that strict encoding accepts, so hashes and signatures
+//! of events are always made with the lenient one, and whether an event's numbers are allowed is a question
+//! of its format.
 
 use std::fmt::Write;
 
@@ -34,8 +36,8 @@ pub fn to_canonical(value: &Value) -> Result<String, CanonicalJsonError> {
     Ok(to_canonical_lenient(value))
 }
 
-/// The canonical JSON of a value as room versions 1 to 5 have it: numbers outside of canonical JSON are written as
-/// well as can be, integral ones without fraction and exponent.
+/// The canonical JSON of a value as room versions 1 to 5 have it: numbers outside of canonical JSON are
+/// written as well as can be, integral ones without fraction and exponent.
 pub fn to_canonical_lenient(value: &Value) -> String {
     let mut out = String::new();
     write_value(&mut out, value);

@@ -1,4 +1,5 @@
-//! A lenient view of an event: fields are looked at when a rule reads them, and what no rule reads does not matter.
+//! A lenient view of an event: fields are looked at when a rule reads them, and what no rule reads does not
+//! matter.
 
 use std::sync::LazyLock;
 
@@ -12,8 +13,8 @@ pub use format::{FormatError, check_pdu_format};
 
 /// An event: its JSON, its id, and whether it was rejected.
 ///
-/// Accessors never fail: a missing or malformed string is empty, a missing or malformed number is 0, content that is not
-/// an object is empty. [`check_pdu_format`] tells whether anything is malformed.
+/// Accessors never fail: a missing or malformed string is empty, a missing or malformed number is 0,
+/// content that is not an object is empty. [`check_pdu_format`] tells whether anything is malformed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     event_id: String,
@@ -60,8 +61,8 @@ impl Event {
         &self.event_id
     }
 
-    /// The room's id; `None` if it is missing or malformed. That of a create event in room version 12 is derived from
-    /// its event id.
+    /// The room's id; `None` if it is missing or malformed. That of a create event in room version 12 is
+    /// derived from its event id.
     pub fn room_id(&self) -> Option<&str> {
         match &self.derived_room_id {
             Some(room_id) => Some(room_id),
@@ -100,7 +101,8 @@ impl Event {
         self.json.get("content").and_then(Value::as_object).unwrap_or(&EMPTY)
     }
 
-    /// The ids of the events that give the sender permission. In room versions 1 and 2 they stand in pairs with hashes.
+    /// The ids of the events that give the sender permission. In room versions 1 and 2 they stand in pairs
+    /// with hashes.
     pub fn auth_events(&self) -> impl Iterator<Item = &str> {
         references(&self.json, "auth_events")
     }
@@ -120,8 +122,8 @@ impl Event {
         integer(&self.json, "origin_server_ts")
     }
 
-    /// The id of the event that this one redacts, if it is an `m.room.redaction`. Where it stands depends on the room
-    /// version.
+    /// The id of the event that this one redacts, if it is an `m.room.redaction`. Where it stands depends
+    /// on the room version.
     pub fn redacts(&self, version: &RoomVersion) -> Option<&str> {
         if self.event_type() != "m.room.redaction" {
             return None;

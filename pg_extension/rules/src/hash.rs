@@ -10,12 +10,14 @@ use crate::{
     room_version::EventIdFormat,
 };
 
-/// The content hash: SHA-256 over the whole event without `unsigned`, `signatures` and `hashes`, in unpadded base64.
+/// The content hash: SHA-256 over the whole event without `unsigned`, `signatures` and `hashes`, in
+/// unpadded base64.
 pub fn content_hash(event: &Map) -> String {
     base64::encode(content_hash_bytes(event))
 }
 
-/// Whether `hashes.sha256` of the event is its content hash. If it is not, the event must be redacted before use.
+/// Whether `hashes.sha256` of the event is its content hash. If it is not, the event must be redacted
+/// before use.
 pub fn content_hash_matches(event: &Map) -> bool {
     event
         .get("hashes")
@@ -38,8 +40,8 @@ pub fn reference_hash(version: &RoomVersion, event: &Map) -> [u8; 32] {
     Sha256::digest(signed_json(version, event)).into()
 }
 
-/// The event's id: what `event_id` says in room versions 1 and 2 (`None` if it is missing or not a string), `$` and the
-/// reference hash in later ones.
+/// The event's id: what `event_id` says in room versions 1 and 2 (`None` if it is missing or not a string),
+/// `$` and the reference hash in later ones.
 pub fn event_id(version: &RoomVersion, event: &Map) -> Option<String> {
     match version.event_id_format {
         EventIdFormat::InEvent => Some(event.get("event_id")?.as_str()?.to_owned()),
@@ -50,8 +52,8 @@ pub fn event_id(version: &RoomVersion, event: &Map) -> Option<String> {
     }
 }
 
-/// What servers sign and the reference hash covers: the canonical JSON of the redacted event without `signatures`
-/// (and `unsigned`, which redaction removes).
+/// What servers sign and the reference hash covers: the canonical JSON of the redacted event without
+/// `signatures` (and `unsigned`, which redaction removes).
 pub(crate) fn signed_json(version: &RoomVersion, event: &Map) -> String {
     let fields: Vec<_> = redacted_fields(version, event).filter(|(key, _)| *key != "signatures").collect();
     fields_to_canonical_lenient(fields.iter().map(|(key, value)| (*key, value.as_ref())))

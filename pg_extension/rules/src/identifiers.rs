@@ -1,7 +1,7 @@
 //! The grammar of identifiers, as far as the rules of rooms depend on it.
 //!
-//! Spec: [Identifier grammar](https://spec.matrix.org/v1.19/appendices/#identifier-grammar). Identifiers in events
-//! are judged leniently: what historical servers let into rooms stays readable.
+//! Spec: [Identifier grammar](https://spec.matrix.org/v1.19/appendices/#identifier-grammar). Identifiers in
+//! events are judged leniently: what historical servers let into rooms stays readable.
 
 use std::net::Ipv6Addr;
 
@@ -18,8 +18,8 @@ pub fn same_server(one: &str, other: &str) -> bool {
     matches!((server_name(one), server_name(other)), (Some(one), Some(other)) if one == other)
 }
 
-/// Whether this is a user id that may stand in an event: `@`, a localpart without `:` and NUL that may be empty, `:`
-/// and a server name; at most 255 bytes.
+/// Whether this is a user id that may stand in an event: `@`, a localpart without `:` and NUL that may be
+/// empty, `:` and a server name; at most 255 bytes.
 pub fn is_user_id(id: &str) -> bool {
     id.len() <= MAX_ID_BYTES
         && id
@@ -28,8 +28,8 @@ pub fn is_user_id(id: &str) -> bool {
             .is_some_and(|(localpart, server)| !localpart.contains('\0') && is_server_name(server))
 }
 
-/// Whether this is `hostname [ ":" port ]`, the host name being a DNS name, an IPv4 address, or an IPv6 address in
-/// brackets.
+/// Whether this is `hostname [ ":" port ]`, the host name being a DNS name, an IPv4 address, or an IPv6
+/// address in brackets.
 pub fn is_server_name(name: &str) -> bool {
     if let Some(bracketed) = name.strip_prefix('[') {
         let Some((address, port)) = bracketed.split_once(']') else {

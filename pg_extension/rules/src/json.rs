@@ -1,7 +1,8 @@
 //! Parsing of JSON that came from elsewhere.
 //!
-//! `serde_json` keeps the last of several equal keys, other servers keep the first or refuse: two servers could see
-//! two different events under one signature. So duplicate keys are refused, as is nesting that no sane event has.
+//! `serde_json` keeps the last of several equal keys, other servers keep the first or refuse: two servers
+//! could see two different events under one signature. So duplicate keys are refused, as is nesting that no
+//! sane event has.
 
 use std::{cell::Cell, fmt};
 

@@ -1,7 +1,8 @@
 //! Who may do what: a view of `m.room.power_levels`, with its defaults and the creators of the room.
 //!
-//! Spec: [m.room.power_levels](https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels). Each level is read
-//! from the content when it is asked for, so that a malformed one matters only to whom needs it.
+//! Spec: [m.room.power_levels](https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels). Each
+//! level is read from the content when it is asked for, so that a malformed one matters only to whom needs
+//! it.
 
 use serde_json::Value;
 
@@ -93,7 +94,8 @@ pub struct PowerLevels<'a> {
 }
 
 impl<'a> PowerLevels<'a> {
-    /// The power levels of a room with this create event and, if there is one, this `m.room.power_levels` event.
+    /// The power levels of a room with this create event and, if there is one, this `m.room.power_levels`
+    /// event.
     pub fn new(version: &'a RoomVersion, create: &'a Event, power_levels: Option<&'a Event>) -> Self {
         Self { version, create, content: power_levels.map(Event::content) }
     }
@@ -113,7 +115,8 @@ impl<'a> PowerLevels<'a> {
         }
     }
 
-    /// The level needed to send an event of this type: as `events` says, else `state_default` or `events_default`.
+    /// The level needed to send an event of this type: as `events` says, else `state_default` or
+    /// `events_default`.
     pub fn event_level(&self, event_type: &str, is_state: bool) -> Result<i64, MalformedLevel> {
         match self.entry("events", event_type)? {
             Some(level) => Ok(level),
@@ -137,12 +140,14 @@ impl<'a> PowerLevels<'a> {
         Ok(self.entry("notifications", kind)?.unwrap_or(50))
     }
 
-    /// Whether the user's level suffices to do what needs this level. Levels that cannot be read never suffice.
+    /// Whether the user's level suffices to do what needs this level. Levels that cannot be read never
+    /// suffice.
     pub fn may(&self, user_id: &str, name: LevelName) -> bool {
         matches!((self.user_level(user_id), self.level(name)), (Ok(has), Ok(needed)) if has.reaches(needed))
     }
 
-    /// Whether the user's level suffices to send events of this type. Levels that cannot be read never suffice.
+    /// Whether the user's level suffices to send events of this type. Levels that cannot be read never
+    /// suffice.
     pub fn may_send(&self, user_id: &str, event_type: &str, is_state: bool) -> bool {
         matches!(
             (self.user_level(user_id), self.event_level(event_type, is_state)),
@@ -195,8 +200,8 @@ pub(crate) fn level_in(
     }
 }
 
-/// Reads a level: an integer, and until room version 9 an integer in a string, and until room version 5 a float, which is
-/// truncated. What is beyond 64 bits saturates.
+/// Reads a level: an integer, and until room version 9 an integer in a string, and until room version 5 a
+/// float, which is truncated. What is beyond 64 bits saturates.
 pub fn parse_level(version: &RoomVersion, value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => match number.as_i64() {

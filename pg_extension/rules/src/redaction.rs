@@ -1,6 +1,8 @@
-//! The redaction algorithm: what is left of an event when all that the rules of rooms do not need is stripped.
+//! The redaction algorithm: what is left of an event when all that the rules of rooms do not need is
+//! stripped.
 //!
-//! Spec: "Redactions" of each room version, e.g. [version 11](https://spec.matrix.org/v1.19/rooms/v11/#redactions).
+//! Spec: "Redactions" of each room version, e.g. [version
+//! 11](https://spec.matrix.org/v1.19/rooms/v11/#redactions).
 
 use std::borrow::Cow;
 
@@ -46,8 +48,9 @@ fn keep_signed_only(content: &mut Map) {
     }
 }
 
-/// Whether an accepted redaction is to be applied to its target: in room versions 1 and 2 always, since the authorization
-/// rules judged it; later, if its sender has the redact level or is of the same server as the target's sender.
+/// Whether an accepted redaction is to be applied to its target: in room versions 1 and 2 always, since the
+/// authorization rules judged it; later, if its sender has the redact level or is of the same server as the
+/// target's sender.
 ///
 /// `levels` are those of the state before the redaction. Spec: [Handling
 /// redactions](https://spec.matrix.org/v1.19/rooms/v11/#handling-redactions).

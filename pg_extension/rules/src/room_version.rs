@@ -103,8 +103,8 @@ pub struct RoomVersion {
     pub integer_power_levels: bool,
     /// The room's creator is the create event's sender, instead of its `content.creator`. Since 11.
     pub creator_is_sender: bool,
-    /// Creators (the sender and `content.additional_creators` of the create event) have an infinite power level,
-    /// and cannot be named in `m.room.power_levels`. Since 12.
+    /// Creators (the sender and `content.additional_creators` of the create event) have an infinite power
+    /// level, and cannot be named in `m.room.power_levels`. Since 12.
     pub privileged_creators: bool,
 }
 

@@ -147,8 +147,8 @@ pub fn sign_json(object: &mut Map, server: &str, key: &KeyPair) -> Result<(), Ca
     Ok(())
 }
 
-/// Checks that `server` signed an object: every signature of the server by a known key must be right, and there must
-/// be one.
+/// Checks that `server` signed an object: every signature of the server by a known key must be right, and
+/// there must be one.
 ///
 /// `key` looks up a key of the server by its signing key identifier; what it does not find is skipped.
 pub fn verify_json(
@@ -180,7 +180,8 @@ pub fn hash_and_sign_event(
     Ok(())
 }
 
-/// Adds the signature of `server` to an event that has its hash already, e.g. to an invite from another server.
+/// Adds the signature of `server` to an event that has its hash already, e.g. to an invite from another
+/// server.
 pub fn sign_event(version: &RoomVersion, event: &mut Map, server: &str, key: &KeyPair) {
     let signed = signed_json(version, event);
     add_signature(event, server, key, &signed);
@@ -189,18 +190,20 @@ pub fn sign_event(version: &RoomVersion, event: &mut Map, server: &str, key: &Ke
 /// What checking the signatures of an event found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Whether the content hash is right. If not, the event must be redacted before anything else is done with it.
+    /// Whether the content hash is right. If not, the event must be redacted before anything else is done
+    /// with it.
     pub content_hash: bool,
-    /// Whether the server of `join_authorised_via_users_server` signed, if content names one and the room version
-    /// knows it. `true` if there is nothing to sign. To be given to
+    /// Whether the server of `join_authorised_via_users_server` signed, if content names one and the room
+    /// version knows it. `true` if there is nothing to sign. To be given to
     /// [`check_join_authorised_signature`](crate::auth::check_join_authorised_signature).
     pub join_authorised: bool,
 }
 
-/// The servers whose signature an event needs to be accepted, each once; their keys are what [`verify_event`] looks up.
+/// The servers whose signature an event needs to be accepted, each once; their keys are what
+/// [`verify_event`] looks up.
 ///
-/// These are the sender's server (but not for third-party invites, which whoever redeems them may send), in room
-/// versions 1 and 2 that of the event id, and that of the user in `join_authorised_via_users_server`.
+/// These are the sender's server (but not for third-party invites, which whoever redeems them may send), in
+/// room versions 1 and 2 that of the event id, and that of the user in `join_authorised_via_users_server`.
 pub fn signing_servers<'a>(version: &RoomVersion, event: &'a Map) -> Vec<&'a str> {
     let mut servers: Vec<&str> = Vec::with_capacity(2);
     let needed =
@@ -215,8 +218,8 @@ pub fn signing_servers<'a>(version: &RoomVersion, event: &'a Map) -> Vec<&'a str
 
 /// Checks the signatures of an event and its content hash.
 ///
-/// `key` looks up the public key of a server (first argument) by its signing key identifier (second). It must not
-/// return keys that were expired at the event's `origin_server_ts` if
+/// `key` looks up the public key of a server (first argument) by its signing key identifier (second). It
+/// must not return keys that were expired at the event's `origin_server_ts` if
 /// [`RoomVersion::enforce_key_validity`] is set. Unknown keys are skipped, as is that of a policy server.
 ///
 /// # Errors
@@ -237,6 +240,24 @@ pub fn verify_event(
         join_authorised: join_authorised_server(version, event)
             .is_none_or(|server| signed_by(server).is_ok()),
     })
+}
+
+/// Whether an event has this one signature of `server`, by a key that is not among its published ones.
+///
+/// So policy servers sign, with the key id `ed25519:policy_server` and a key that the room's
+/// `m.room.policy` names. Spec: [Validating Policy Server
+/// signatures](https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures).
+pub fn event_is_signed_with(
+    version: &RoomVersion,
+    event: &Map,
+    server: &str,
+    key_id: &str,
+    key: &PublicKey,
+) -> bool {
+    event
+        .get("signatures")
+        .and_then(|signatures| signatures.get(server)?.get(key_id)?.as_str())
+        .is_some_and(|signature| key.verifies(signed_json(version, event).as_bytes(), signature))
 }
 
 /// The servers that must have signed an event, or `None` if one cannot be told.

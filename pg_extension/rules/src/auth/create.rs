@@ -37,8 +37,8 @@ pub(super) fn check(version: &RoomVersion, event: &Event) -> Result<(), Rejectio
     if !version.creator_is_sender && !content.contains_key("creator") {
         return reject(Rule::CreateCreator, "the create event names no creator");
     }
-    // 1.4. Since room version 12: if `additional_creators` is present in `content` and is not an array of strings where
-    // each string passes the same user ID validation applied to `sender`, reject.
+    // 1.4. Since room version 12: if `additional_creators` is present in `content` and is not an array of
+    // strings where each string passes the same user ID validation applied to `sender`, reject.
     if version.privileged_creators
         && let Some(creators) = content.get("additional_creators")
         && !creators.as_array().is_some_and(|creators| creators.iter().all(is_user))

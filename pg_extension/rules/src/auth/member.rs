@@ -16,11 +16,11 @@ use crate::{
     signature::Verified,
 };
 
-/// Since room version 8. Rule 4.2.1: if `content` has a `join_authorised_via_users_server` property, and the event is not
-/// validly signed by the homeserver of the user ID denoted by the key, reject.
+/// Since room version 8. Rule 4.2.1: if `content` has a `join_authorised_via_users_server` property, and
+/// the event is not validly signed by the homeserver of the user ID denoted by the key, reject.
 ///
-/// To be called on receipt of an event, beside [`check_state_independent`](super::check_state_independent), with what
-/// [`verify_event`](crate::signature::verify_event) found out: the rules have no keys.
+/// To be called on receipt of an event, beside [`check_state_independent`](super::check_state_independent),
+/// with what [`verify_event`](crate::signature::verify_event) found out: the rules have no keys.
 pub fn check_join_authorised_signature(version: &RoomVersion, verified: Verified) -> Result<(), Rejection> {
     if verified.join_authorised {
         Ok(())
@@ -39,8 +39,8 @@ where
     E: Deref<Target = Event>,
     F: Fn(&str, &str) -> Option<E>,
 {
-    // 4.1. If there is no `state_key` property, or no `membership` property in `content`, reject. The target user is the
-    // user given by the `state_key`, so a state key that is no user id is none.
+    // 4.1. If there is no `state_key` property, or no `membership` property in `content`, reject. The
+    // target user is the user given by the `state_key`, so a state key that is no user id is none.
     let target = event.state_key().filter(|state_key| is_user_id(state_key));
     let (Some(target), true) = (target, event.content().contains_key("membership")) else {
         return Err(Rejection::new(state.version, Rule::MemberMalformed, "no target user or no membership"));
@@ -96,8 +96,8 @@ where
         }
         let invited_or_joined = matches!(membership, Membership::Invite | Membership::Join);
         match self.join_rule() {
-            // 4.3.4. If the `join_rule` is `invite` or, since room version 7, `knock`, then allow if membership state is
-            // `invite` or `join`.
+            // 4.3.4. If the `join_rule` is `invite` or, since room version 7, `knock`, then allow if
+            // membership state is `invite` or `join`.
             JoinRule::Invite | JoinRule::Knock if invited_or_joined => Ok(()),
             // 4.3.5. Since room version 8: if the `join_rule` is `restricted` or, since room version 10,
             // `knock_restricted`.
@@ -115,8 +115,9 @@ where
         }
     }
 
-    /// 4.3.5.2. If the `join_authorised_via_users_server` key in `content` is not a user with sufficient permission to
-    /// invite other users or is not a joined member of the room, reject. 4.3.5.3. Otherwise, allow.
+    /// 4.3.5.2. If the `join_authorised_via_users_server` key in `content` is not a user with sufficient
+    /// permission to invite other users or is not a joined member of the room, reject. 4.3.5.3. Otherwise,
+    /// allow.
     fn check_join_authorised(&self) -> Result<(), Rejection> {
         let authoriser = self.event.content().get("join_authorised_via_users_server").and_then(Value::as_str);
         let Some(authoriser) = authoriser else {
@@ -164,8 +165,8 @@ where
     /// 4.5. If `membership` is `leave`.
     fn check_leave(&self) -> Result<(), Rejection> {
         let sender_membership = self.state.membership(self.event.sender());
-        // 4.5.1. If the `sender` matches `state_key`, allow if and only if that user's current membership state is
-        // `invite`, `join` or, since room version 7, `knock`.
+        // 4.5.1. If the `sender` matches `state_key`, allow if and only if that user's current membership
+        // state is `invite`, `join` or, since room version 7, `knock`.
         if self.event.sender() == self.target {
             return match sender_membership {
                 Membership::Invite | Membership::Join => Ok(()),
@@ -177,8 +178,8 @@ where
         if !sender_membership.is_join() {
             return self.reject(Rule::LeaveSenderNotJoined, "the sender is not in the room");
         }
-        // 4.5.3. If the target user's current membership state is `ban`, and the `sender`'s power level is less than the
-        // ban level, reject.
+        // 4.5.3. If the target user's current membership state is `ban`, and the `sender`'s power level is
+        // less than the ban level, reject.
         if self.state.membership(self.target) == Membership::Ban {
             let may_ban = self.with_levels(Rule::LeaveUnban, |levels| {
                 Ok(levels.user_level(self.event.sender())?.reaches(levels.level(LevelName::Ban)?))
@@ -187,8 +188,8 @@ where
                 return self.reject(Rule::LeaveUnban, "the sender's power level is too low to lift a ban");
             }
         }
-        // 4.5.4. If the `sender`'s power level is greater than or equal to the kick level, and the target user's power
-        // level is less than the `sender`'s power level, allow. 4.5.5. Otherwise, reject.
+        // 4.5.4. If the `sender`'s power level is greater than or equal to the kick level, and the target
+        // user's power level is less than the `sender`'s power level, allow. 4.5.5. Otherwise, reject.
         self.check_power_over_target(LevelName::Kick, Rule::LeaveOtherwise)
     }
 
@@ -198,14 +199,15 @@ where
         if !self.state.membership(self.event.sender()).is_join() {
             return self.reject(Rule::BanSenderNotJoined, "the sender is not in the room");
         }
-        // 4.6.2. If the `sender`'s power level is greater than or equal to the ban level, and the target user's power
-        // level is less than the `sender`'s power level, allow. 4.6.3. Otherwise, reject.
+        // 4.6.2. If the `sender`'s power level is greater than or equal to the ban level, and the target
+        // user's power level is less than the `sender`'s power level, allow. 4.6.3. Otherwise, reject.
         self.check_power_over_target(LevelName::Ban, Rule::BanOtherwise)
     }
 
     /// 4.7. Since room version 7: if `membership` is `knock`.
     fn check_knock(&self) -> Result<(), Rejection> {
-        // 4.7.1. If the `join_rule` is anything other than `knock` or, since room version 10, `knock_restricted`, reject.
+        // 4.7.1. If the `join_rule` is anything other than `knock` or, since room version 10,
+        // `knock_restricted`, reject.
         if !matches!(self.join_rule(), JoinRule::Knock | JoinRule::KnockRestricted) {
             return self.reject(Rule::KnockJoinRule, "the join rule does not allow to knock");
         }
@@ -213,7 +215,8 @@ where
         if self.event.sender() != self.target {
             return self.reject(Rule::KnockOfOther, "nobody knocks in the name of another user");
         }
-        // 4.7.3. If the `sender`'s current membership is not `ban`, `invite`, or `join`, allow. 4.7.4. Otherwise, reject.
+        // 4.7.3. If the `sender`'s current membership is not `ban`, `invite`, or `join`, allow. 4.7.4.
+        // Otherwise, reject.
         match self.state.membership(self.target) {
             Membership::Ban | Membership::Invite | Membership::Join => {
                 self.reject(Rule::KnockOtherwise, "the user is in the room, invited or banned")

@@ -14,8 +14,8 @@ use crate::{
     power_levels::{LevelName, MalformedLevel, UserLevel, is_creator, level_in, parse_level},
 };
 
-/// Rule 9: if type is `m.room.power_levels`, all of its clauses. Numbers below are those of room version 12, where it is
-/// rule 10.
+/// Rule 9: if type is `m.room.power_levels`, all of its clauses. Numbers below are those of room version
+/// 12, where it is rule 10.
 pub(super) fn check<E, F>(
     state: &State<'_, E, F>,
     event: &Event,
@@ -48,15 +48,15 @@ fn check_content(version: &RoomVersion, create: &Event, content: &Map) -> Result
     let reject = |rule, reason: String| Err(Rejection::new(version, rule, reason));
     let is_level = |value: &Value| parse_level(version, value).is_some();
     if version.integer_power_levels {
-        // 10.1. If any of the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`, `kick`, or
-        // `invite` in `content` are present and not an integer, reject.
+        // 10.1. If any of the properties `users_default`, `events_default`, `state_default`, `ban`,
+        // `redact`, `kick`, or `invite` in `content` are present and not an integer, reject.
         for name in LevelName::ALL.map(LevelName::as_str) {
             if content.get(name).is_some_and(|value| !is_level(value)) {
                 return reject(Rule::LevelsNotIntegers, format!("`{name}` is not an integer"));
             }
         }
-        // 10.2. If either of the properties `events` or `notifications` in `content` are present and not an object with
-        // values that are integers, reject.
+        // 10.2. If either of the properties `events` or `notifications` in `content` are present and not an
+        // object with values that are integers, reject.
         for name in ["events", "notifications"] {
             let well_formed = content
                 .get(name)
@@ -66,8 +66,9 @@ fn check_content(version: &RoomVersion, create: &Event, content: &Map) -> Result
             }
         }
     }
-    // 10.3. If the `users` property in `content` is not an object with keys that are valid user IDs with values that are
-    // integers (until room version 9: or a string that is an integer), reject. Absent, it names nobody.
+    // 10.3. If the `users` property in `content` is not an object with keys that are valid user IDs with
+    // values that are integers (until room version 9: or a string that is an integer), reject. Absent, it
+    // names nobody.
     let users = match content.get("users") {
         None => return Ok(()),
         Some(Value::Object(users)) => users,
@@ -83,8 +84,9 @@ fn check_content(version: &RoomVersion, create: &Event, content: &Map) -> Result
             );
         }
     }
-    // 10.4. Since room version 12: if the `users` property in `content` contains the `sender` of the `m.room.create` event
-    // or any of the `additional_creators` array (if present) from the `content` of the `m.room.create` event, reject.
+    // 10.4. Since room version 12: if the `users` property in `content` contains the `sender` of the
+    // `m.room.create` event or any of the `additional_creators` array (if present) from the `content` of
+    // the `m.room.create` event, reject.
     if version.privileged_creators
         && let Some(creator) = users.keys().find(|user_id| is_creator(version, create, user_id))
     {
@@ -113,8 +115,9 @@ struct Alteration<'a> {
 }
 
 impl Alteration<'_> {
-    /// 10.6. For the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`, `kick`, `invite` check
-    /// if they were added, changed or removed. What a side does not name is its default.
+    /// 10.6. For the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`,
+    /// `kick`, `invite` check if they were added, changed or removed. What a side does not name is its
+    /// default.
     fn check_levels(&self) -> Result<(), Rejection> {
         for name in LevelName::ALL {
             let level_in = |content, rule| {
@@ -144,15 +147,15 @@ impl Alteration<'_> {
         if self.version.limit_notifications_levels {
             altered.extend(self.altered_entries("notifications", current_rule, new_rule)?);
         }
-        // 10.7. For each entry being changed in, or removed from, the `events` or `notifications` properties: if the
-        // current value is greater than the `sender`'s current power level, reject.
+        // 10.7. For each entry being changed in, or removed from, the `events` or `notifications`
+        // properties: if the current value is greater than the `sender`'s current power level, reject.
         for entry in &altered {
             if entry.current.is_some_and(|level| !self.sender_level.reaches(level)) {
                 return self.reject(current_rule, entry.key);
             }
         }
-        // 10.8. For each entry being added to, or changed in, the `events` or `notifications` properties: if the new value
-        // is greater than the `sender`'s current power level, reject.
+        // 10.8. For each entry being added to, or changed in, the `events` or `notifications` properties:
+        // if the new value is greater than the `sender`'s current power level, reject.
         self.check_new(&altered, new_rule)
     }
 
@@ -160,8 +163,9 @@ impl Alteration<'_> {
     fn check_users(&self) -> Result<(), Rejection> {
         let (current_rule, new_rule) = (Rule::LevelUsersCurrent, Rule::LevelUsersNew);
         let altered = self.altered_entries("users", current_rule, new_rule)?;
-        // 10.9. For each entry being changed in, or removed from, the `users` property, other than the `sender`'s own
-        // entry: if the current value is greater than or equal to the `sender`'s current power level, reject.
+        // 10.9. For each entry being changed in, or removed from, the `users` property, other than the
+        // `sender`'s own entry: if the current value is greater than or equal to the `sender`'s current
+        // power level, reject.
         for entry in &altered {
             if entry.key != self.sender
                 && entry.current.is_some_and(|level| UserLevel::Level(level) >= self.sender_level)
@@ -169,8 +173,8 @@ impl Alteration<'_> {
                 return self.reject(current_rule, entry.key);
             }
         }
-        // 10.10. For each entry being added to, or changed in, the `users` property: if the new value is greater than the
-        // `sender`'s current power level, reject.
+        // 10.10. For each entry being added to, or changed in, the `users` property: if the new value is
+        // greater than the `sender`'s current power level, reject.
         self.check_new(&altered, new_rule)
     }
 
@@ -183,8 +187,8 @@ impl Alteration<'_> {
         Ok(())
     }
 
-    /// The entries of an object of levels that were added, changed or removed. One that cannot be read is rejected by
-    /// the given rules, unless it stays as it is.
+    /// The entries of an object of levels that were added, changed or removed. One that cannot be read is
+    /// rejected by the given rules, unless it stays as it is.
     fn altered_entries(
         &self,
         field: &str,

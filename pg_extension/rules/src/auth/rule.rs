@@ -120,7 +120,8 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// The rule's number in the authorization rules of this room version, e.g. `"4.3.2"`; `""` where there is no such rule.
+    /// The rule's number in the authorization rules of this room version, e.g. `"4.3.2"`; `""` where there
+    /// is no such rule.
     ///
     /// Numbers are those of the rendered page: the source of room version 12 skips 3.4 and repeats 10.10.
     pub fn number(self, version: &RoomVersion) -> &'static str {

@@ -10,8 +10,8 @@ use crate::{Event, Map, RoomVersion};
 /// The types and state keys of the state events that authorize an event, each once.
 ///
 /// Whoever makes an event puts those of them that the state has into its `auth_events`. Spec: [auth events
-/// selection](https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection). Since room version 12 the create
-/// event is not among them.
+/// selection](https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection). Since room version
+/// 12 the create event is not among them.
 pub fn auth_types_for_event(
     version: &RoomVersion,
     event_type: &str,
@@ -84,8 +84,8 @@ pub(super) fn check_auth_events<E: Deref<Target = Event>>(
             return reject(Rule::AuthEventsDuplicate, "is a duplicate", auth_event.event_id());
         }
     }
-    // 2.2. If there are entries whose `type` and `state_key` don't match those specified by the auth events selection
-    // algorithm, reject.
+    // 2.2. If there are entries whose `type` and `state_key` don't match those specified by the auth events
+    // selection algorithm, reject.
     let selected =
         auth_types_for_event(version, event.event_type(), event.sender(), event.state_key(), event.content());
     for auth_event in &auth_events {
@@ -93,7 +93,8 @@ pub(super) fn check_auth_events<E: Deref<Target = Event>>(
             return reject(Rule::AuthEventsNotSelected, "is not one that is selected", auth_event.event_id());
         }
     }
-    // 2.3. If there are entries which were themselves rejected under the checks performed on receipt of a PDU, reject.
+    // 2.3. If there are entries which were themselves rejected under the checks performed on receipt of a
+    // PDU, reject.
     for auth_event in &auth_events {
         if auth_event.rejected() {
             return reject(Rule::AuthEventsRejected, "was rejected", auth_event.event_id());
@@ -107,7 +108,8 @@ pub(super) fn check_auth_events<E: Deref<Target = Event>>(
             "no create event is among the auth events",
         ));
     }
-    // 2.5. If any event in `auth_events` has a `room_id` which does not match that of the event being authorised, reject.
+    // 2.5. If any event in `auth_events` has a `room_id` which does not match that of the event being
+    // authorised, reject.
     for auth_event in &auth_events {
         if auth_event.room_id() != event.room_id() {
             return reject(Rule::AuthEventsOtherRoom, "is of another room", auth_event.event_id());

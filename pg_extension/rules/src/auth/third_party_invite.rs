@@ -1,4 +1,5 @@
-//! Rule 4.4.1 (5.3.1 until room version 5, 4.3.1 until 7, 5.4.1 since 12): invites by third-party identifiers.
+//! Rule 4.4.1 (5.3.1 until room version 5, 4.3.1 until 7, 5.4.1 since 12): invites by third-party
+//! identifiers.
 
 use std::ops::Deref;
 
@@ -43,8 +44,8 @@ where
     if mxid != target {
         return reject(Rule::ThirdPartyOtherUser, "another user's id is signed");
     }
-    // 4.4.1.5. If there is no `m.room.third_party_invite` event in the current room state with `state_key` matching `token`,
-    // reject.
+    // 4.4.1.5. If there is no `m.room.third_party_invite` event in the current room state with `state_key`
+    // matching `token`, reject.
     let Some(invite) = (state.fetch)("m.room.third_party_invite", token) else {
         return reject(Rule::ThirdPartyUnknownToken, "no third-party invite has this token");
     };
@@ -52,8 +53,8 @@ where
     if event.sender() != invite.sender() {
         return reject(Rule::ThirdPartyOtherSender, "another user made the third-party invite");
     }
-    // 4.4.1.7. If any signature in `signed` matches any public key in the `m.room.third_party_invite` event, allow.
-    // 4.4.1.8. Otherwise, reject.
+    // 4.4.1.7. If any signature in `signed` matches any public key in the `m.room.third_party_invite`
+    // event, allow. 4.4.1.8. Otherwise, reject.
     if is_signed_by_any(signed, &public_keys(&invite)) {
         Ok(())
     } else {
@@ -61,7 +62,8 @@ where
     }
 }
 
-/// The keys in `public_key` and `public_keys` of an `m.room.third_party_invite`; what is not a key is left out.
+/// The keys in `public_key` and `public_keys` of an `m.room.third_party_invite`; what is not a key is left
+/// out.
 fn public_keys(invite: &Event) -> Vec<PublicKey> {
     let content = invite.content();
     let listed = content.get("public_keys").and_then(Value::as_array);

@@ -1,8 +1,9 @@
 //! The event format: what an event must be like to be looked at further.
 //!
 //! Spec: "Event format" of each room version, [size
-//! limits](https://spec.matrix.org/v1.19/client-server-api/#size-limits), and check 1 of the [checks performed on receipt
-//! of a PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu).
+//! limits](https://spec.matrix.org/v1.19/client-server-api/#size-limits), and check 1 of the [checks
+//! performed on receipt of a
+//! PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu).
 
 use serde_json::Value;
 

@@ -128,7 +128,9 @@ fn fields_without_cloning_are_those_of_redaction() {
                 "type": event_type,
                 "origin": "a",
                 "unsigned": {},
-                "content": { "membership": "join", "creator": "a", "third_party_invite": { "signed": 1, "x": 2 } },
+                "content": {
+                    "membership": "join", "creator": "a", "third_party_invite": { "signed": 1, "x": 2 },
+                },
             }));
             let fields: Map = redacted_fields(version, &event)
                 .map(|(key, value)| (key.to_owned(), value.into_owned()))

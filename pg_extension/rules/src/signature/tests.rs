@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    KeyError, KeyPair, PublicKey, SignatureError, Verified, hash_and_sign_event, sign_event, sign_json,
-    signing_servers, verify_event, verify_json,
+    KeyError, KeyPair, PublicKey, SignatureError, Verified, event_is_signed_with, hash_and_sign_event,
+    sign_event, sign_json, signing_servers, verify_event, verify_json,
 };
 use crate::{Map, RoomVersion, redaction::redact, room_version::ALL};
 
@@ -149,6 +149,27 @@ fn unknown_keys_are_passed_over() {
         let all_known = |server: &str, _: &str| known(server, "ed25519:a");
         verify_event(version, &event, all_known).unwrap_err();
         verify_event(version, &event, |_, _| None).unwrap_err();
+    }
+}
+
+#[test]
+fn a_policy_servers_signature_is_checked_alone() {
+    let policy_key = KeyPair::from_seed("ed25519:policy_server", &[9; 32]).unwrap();
+    for version in &ALL {
+        let mut event = message(version);
+        let signed = |event: &Map, server, key: &KeyPair| {
+            event_is_signed_with(version, event, server, "ed25519:policy_server", &key.public_key())
+        };
+        assert!(!signed(&event, "two", &policy_key));
+        sign_event(version, &mut event, "two", &policy_key);
+        assert!(signed(&event, "two", &policy_key));
+        assert!(!signed(&event, "one", &policy_key));
+        assert!(!signed(&event, "two", &key(2)));
+        // What redaction keeps is covered.
+        event["content"]["body"] = "y".into();
+        assert!(signed(&event, "two", &policy_key));
+        event.insert("sender".to_owned(), "@v:one".into());
+        assert!(!signed(&event, "two", &policy_key));
     }
 }
 

@@ -6,4 +6,6 @@
 
 mod auth;
 mod formats;
+mod pdu;
 mod random;
+mod rooms;

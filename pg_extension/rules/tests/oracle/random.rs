@@ -1,7 +1,7 @@
 //! Random JSON and random events.
 
 use matriarch_rules::{Map, RoomVersion, canonical_json::MAX_INTEGER, room_version::ALL};
-use proptest::{collection, option, prelude::*};
+use proptest::{collection, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
 /// So many cases, unless the environment's `PROPTEST_CASES` wants others.
@@ -15,7 +15,7 @@ pub fn cases(count: u32) -> ProptestConfig {
 
 /// Any room version.
 pub fn version() -> impl Strategy<Value = &'static RoomVersion> {
-    prop::sample::select(ALL.iter().collect::<Vec<_>>())
+    select(ALL.iter().collect::<Vec<_>>())
 }
 
 /// A string with what is hard about strings: control characters, quotes, anything of Unicode.
@@ -35,7 +35,7 @@ pub fn canonical_value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         (-MAX_INTEGER..=MAX_INTEGER).prop_map(Value::from),
         (-3i64..3).prop_map(Value::from),
-        prop::sample::select(vec![MAX_INTEGER, -MAX_INTEGER]).prop_map(Value::from),
+        select(vec![MAX_INTEGER, -MAX_INTEGER]).prop_map(Value::from),
         string().prop_map(Value::from),
     ];
     nested(leaf)
@@ -121,17 +121,17 @@ const TYPES: [&str; 9] = [
 ];
 
 fn named_object(max: usize) -> impl Strategy<Value = Map> {
-    collection::btree_map(prop::sample::select(&NAMES[..]), canonical_value(), 0..max)
+    collection::btree_map(select(&NAMES[..]), canonical_value(), 0..max)
         .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 /// An event with a type and content, and any other fields that redaction knows, of any shape.
 pub fn event() -> impl Strategy<Value = Map> {
     let third_party_invite = option::of(named_object(8));
-    (prop::sample::select(&TYPES[..]), named_object(10), named_object(14), third_party_invite).prop_map(
+    (select(&TYPES[..]), named_object(10), named_object(14), third_party_invite).prop_map(
         |(event_type, mut event, mut content, third_party_invite)| {
-            // What of `third_party_invite` is not an object has no field `signed` that redaction could keep: it goes.
-            // ruma keeps it.
+            // What of `third_party_invite` is not an object has no field `signed` that redaction could
+            // keep: it goes. ruma keeps it.
             content.remove("third_party_invite");
             if let Some(third_party_invite) = third_party_invite {
                 content.insert("third_party_invite".to_owned(), third_party_invite.into());
@@ -147,4 +147,13 @@ pub fn event() -> impl Strategy<Value = Map> {
             event
         },
     )
+}
+
+/// `additional_creators` of a create event, well-formed or not.
+pub fn additional_creators() -> impl Strategy<Value = Value> {
+    let creator = select(vec![json!("@a:a"), json!("@:a"), json!("a"), json!(1), json!("@a:a b")]);
+    prop_oneof![
+        collection::vec(creator, 0..3).prop_map(Value::from),
+        select(vec![json!(null), json!({}), json!("@a:a")]),
+    ]
 }

@@ -151,7 +151,8 @@ fn joining_by_join_rule() {
 
 #[test]
 fn without_join_rules_an_invite_is_needed() {
-    // No text says what holds without `m.room.join_rules`. Other servers take `invite`; ruma rejects even the invited.
+    // No text says what holds without `m.room.join_rules`. Other servers take `invite`; ruma rejects even
+    // the invited.
     for version in all() {
         let mut room = Room::new(version);
         room.unset("m.room.join_rules", "");

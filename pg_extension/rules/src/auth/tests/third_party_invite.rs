@@ -63,11 +63,17 @@ fn any_key_will_do() {
     for version in all() {
         for keys in [
             json!({ "public_keys": [{ "public_key": good_key }] }),
-            json!({ "public_key": other_key, "public_keys": [{ "public_key": other_key }, { "public_key": good_key }] }),
+            json!({
+                "public_key": other_key,
+                "public_keys": [{ "public_key": other_key }, { "public_key": good_key }],
+            }),
             json!({ "public_key": good_key, "public_keys": [{ "public_key": other_key }] }),
             json!({ "public_key": url_safe }),
             // Malformed ones are passed over. (ruma rejects for them.)
-            json!({ "public_key": 1, "public_keys": [1, {}, { "public_key": "?" }, { "public_key": good_key }] }),
+            json!({
+                "public_key": 1,
+                "public_keys": [1, {}, { "public_key": "?" }, { "public_key": good_key }],
+            }),
         ] {
             let room = room(version, keys);
             room.allows(&invite(&room, USER, good()));

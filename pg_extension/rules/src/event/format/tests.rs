@@ -9,8 +9,9 @@ fn message(version: &RoomVersion) -> Map {
     let reference =
         if version.event_id_in_event() { json!(["$r:a", { "sha256": "x" }]) } else { json!("$r") };
     let mut event = json!({
-        "type": "m.room.message", "sender": "@u:a", "room_id": "!r:a", "content": {}, "hashes": { "sha256": "x" },
-        "signatures": {}, "prev_events": [reference], "auth_events": [reference], "depth": 1, "origin_server_ts": 1,
+        "type": "m.room.message", "sender": "@u:a", "room_id": "!r:a", "content": {},
+        "hashes": { "sha256": "x" }, "signatures": {}, "prev_events": [reference], "auth_events": [reference],
+        "depth": 1, "origin_server_ts": 1,
     });
     if version.event_id_in_event() {
         event["event_id"] = "$e:a".into();
