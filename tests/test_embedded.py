@@ -58,14 +58,26 @@ class Embedded:
         return pid
 
 
-@pytest.fixture
-def embedded(shared_cluster):
+def in_a_folder(bin_dir):
     folder = process.Folder()
-    node = Embedded(folder.path, shared_cluster.bin)
+    node = Embedded(folder.path, bin_dir)
     yield node
     if node.process is not None and node.process.poll() is None:
         node.end(signal.SIGTERM)
     folder.remove()
+
+
+@pytest.fixture
+def embedded(shared_cluster):
+    """A node to be stopped and started."""
+    yield from in_a_folder(shared_cluster.bin)
+
+
+@pytest.fixture(scope="module")
+def running(shared_cluster):
+    """A node to be looked at."""
+    for node in in_a_folder(shared_cluster.bin):
+        yield node.start()
 
 
 def test_the_second_start_finds_the_data_of_the_first(embedded):
@@ -84,12 +96,6 @@ def test_the_second_start_finds_the_data_of_the_first(embedded):
     Client(embedded.url).login(alice.user_id)
 
 
-def test_it_says_how_to_register_and_that_anybody_may(embedded):
-    embedded.start()
-    said = embedded.log.read_text()
-    assert "registration" in said and "/_matrix/client/v3/register" in said and embedded.url.split("//")[1] in said
-
-
 def test_a_killed_node_takes_its_postgres_along_and_recovers(embedded):
     embedded.start()
     alice = Client(embedded.url).register("alice")
@@ -104,24 +110,27 @@ def test_a_killed_node_takes_its_postgres_along_and_recovers(embedded):
     assert bodies(alice.history(room)) == ["safe"]
 
 
-def test_postgres_listens_on_no_network_and_never_runs_as_root(embedded):
-    embedded.start()
-    pid = embedded.postmaster()
+def test_it_says_how_to_register_and_that_anybody_may(running):
+    said = running.log.read_text()
+    assert "registration" in said and "/_matrix/client/v3/register" in said and running.url.split("//")[1] in said
+
+
+def test_postgres_listens_on_no_network_and_never_runs_as_root(running):
+    pid = running.postmaster()
     assert pid is not None
     status = open(f"/proc/{pid}/status").read()
     assert re.search(r"^Uid:\s+(\d+)", status, re.M).group(1) != "0"
-    arguments = open(f"/proc/{pid}/cmdline").read() + (embedded.data / "postgres/postgresql.conf").read_text()
+    arguments = open(f"/proc/{pid}/cmdline").read() + (running.data / "postgres/postgresql.conf").read_text()
     assert re.search(r"listen_addresses\s*=\s*('')?(\0|\s)", arguments), arguments
     if os.geteuid() == 0:
-        folder = embedded.data / "postgres"
+        folder = running.data / "postgres"
         assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_two_nodes_cannot_share_one_data_folder(embedded):
-    embedded.start()
+def test_two_nodes_cannot_share_one_data_folder(running):
     second = subprocess.run(
         [process.binary(), "serve"],
-        env={**embedded.environment, "MATRIARCH_LISTENERS": f'[{{address = "127.0.0.1", port = {process.free_port()}}}]'},
+        env={**running.environment, "MATRIARCH_LISTENERS": f'[{{address = "127.0.0.1", port = {process.free_port()}}}]'},
         capture_output=True,
         text=True,
         timeout=60,
