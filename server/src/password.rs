@@ -3,11 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use argon2::password_hash::rand_core::OsRng;
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{Error, Output, ParamsString, PasswordHash, Salt, SaltString};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
@@ -28,10 +28,19 @@ const MAX_WAITING: usize = 256;
 const NOBODY: &str =
     "$argon2id$v=19$m=7168,t=5,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$mSRLkTszIauC5IaQvoXgQ5wE/EUcKXTcKR/n84t03S0";
 
-/// One hash at a time for each processor: more would only slow each other, and the node's other work.
-static TURNS: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
+/// The most hashes at a time. More than there are processors would only slow each other and the node's other work,
+/// and each keeps its memory.
+const MAX_TURNS: usize = 4;
+
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Semaphore::new(processors.min(MAX_TURNS))
+});
 static PLACES: Semaphore = Semaphore::const_new(MAX_WAITING);
+
+/// What hashes work in, one for each turn, kept from one to the next. Blocks of this size that come and go from ever
+/// other threads leave the allocator with many times as much as was ever in use.
+static MEMORY: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
 
 /// Hashes a new password into a PHC string.
 ///
@@ -44,11 +53,7 @@ pub async fn hash(password: &str) -> Result<String, ApiError> {
         return Err(ApiError::invalid_param("The password is longer than 1024 bytes"));
     }
     let password = password.to_owned();
-    let hash = in_turn(move || {
-        let salt = SaltString::generate(&mut OsRng);
-        hasher()?.hash_password(password.as_bytes(), &salt).map(|hash| hash.to_string())
-    });
-    hash.await?.map_err(|cause| {
+    in_turn(move || hash_now(password.as_bytes())).await?.map_err(|cause| {
         tracing::error!(%cause, "a password could not be hashed");
         ApiError::internal()
     })
@@ -61,17 +66,53 @@ pub async fn verify(password: &str, hash: Option<&str>) -> Result<bool, ApiError
     let known = hash.is_some();
     let hash = hash.unwrap_or(NOBODY).to_owned();
     let password = password.to_owned();
-    let matches = in_turn(move || {
-        let hash = PasswordHash::new(&hash)?;
-        // The cost is the hash's own, so that it can be changed for new passwords.
-        Argon2::default().verify_password(password.as_bytes(), &hash)
-    });
-    Ok(matches.await?.is_ok() && known)
+    let matches = in_turn(move || verify_now(password.as_bytes(), &hash)).await?;
+    Ok(known && matches.unwrap_or(false))
 }
 
-fn hasher() -> Result<Argon2<'static>, argon2::password_hash::Error> {
+fn hash_now(password: &[u8]) -> Result<String, Error> {
     let (memory, passes, lanes) = COST;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, passes, lanes, None)?))
+    let params = Params::new(memory, passes, lanes, None)?;
+    let salt = SaltString::generate(&mut OsRng);
+    let hash = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params)?,
+        salt: Some(salt.as_salt()),
+        hash: Some(derive(
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            password,
+            salt.as_salt(),
+            Params::DEFAULT_OUTPUT_LEN,
+        )?),
+    };
+    Ok(hash.to_string())
+}
+
+fn verify_now(password: &[u8], hash: &str) -> Result<bool, Error> {
+    let hash = PasswordHash::new(hash)?;
+    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return Err(Error::Password) };
+    // Algorithm and cost are the hash's own, so that they can be changed for new passwords.
+    let algorithm = Algorithm::try_from(hash.algorithm)?;
+    let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from)?;
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(&hash)?);
+    // This comparison takes the same time wherever they differ.
+    Ok(derive(argon2, password, salt, expected.len())? == expected)
+}
+
+fn derive(argon2: Argon2<'_>, password: &[u8], salt: Salt<'_>, length: usize) -> Result<Output, Error> {
+    let mut bytes = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut bytes)?;
+    let blocks = argon2.params().block_count();
+    let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::default());
+    }
+    let output = Output::init_with(length, |output| {
+        Ok(argon2.hash_password_into_with_memory(password, salt, output, &mut memory[..blocks])?)
+    });
+    MEMORY.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+    output
 }
 
 /// Runs `work` on a blocking thread when its turn has come.
