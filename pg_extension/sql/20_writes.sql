@@ -1,5 +1,7 @@
--- Making events. These functions run the same few statements again and again, with short arrays: planning them anew for
--- each call, as the plan cache would choose to for arrays shorter than it guesses, costs more than it gains.
+-- Making events. These functions run the same few statements all the time, and every one of them finds its rows by an index.
+-- So their plans are made once (the plan cache would make them anew for each call, since it guesses arrays to be longer
+-- than they are), and as for big tables (else those made while a database is new and empty scan its tables until the
+-- next `analyze`).
 
 create function initialize(server_name text) returns void
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
@@ -10,31 +12,36 @@ create function send(
     room_id text, token_hashes bytea[], types text[], state_keys text[], txn_ids text[], contents text[], redacts text[]
 ) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
-set plan_cache_mode = force_generic_plan
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'send_wrapper';
 comment on function send is 'PUT send, PUT state and PUT redact: several requests to one room, each with its own answer, in order. The arrays are of one length; state_keys, txn_ids and redacts hold NULL where a request has none.';
 
 create function create_room(token_hash bytea, request text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
-set plan_cache_mode = force_generic_plan
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'create_room_wrapper';
 comment on function create_room is 'POST /createRoom';
 
 create function "join"(token_hash bytea, room text, request text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
-set plan_cache_mode = force_generic_plan
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'join_wrapper';
 comment on function "join" is 'POST /join/{roomIdOrAlias} and POST /rooms/{roomId}/join';
 
 create function set_membership(token_hash bytea, room text, action text, request text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
-set plan_cache_mode = force_generic_plan
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'set_membership_wrapper';
 comment on function set_membership is 'POST /rooms/{roomId}/{action}: invite, leave, kick, ban, unban; POST /knock/{roomIdOrAlias}: knock';
 
 create function forget(token_hash bytea, room_id text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
-set plan_cache_mode = force_generic_plan
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'forget_wrapper';
 comment on function forget is 'POST /rooms/{roomId}/forget';
 
