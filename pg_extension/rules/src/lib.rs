@@ -3,7 +3,7 @@
 //! Everything that decides what an event is and whether it may be in a room is here; the caller brings the
 //! events (through closures), the keys and the time. From most abstract to most dependent:
 //!
-//! - [`room_version`]: what differs between room versions, as named switches;
+//! - [`mod@room_version`]: what differs between room versions, as named switches;
 //! - [`json`], [`canonical_json`], [`base64`], [`identifiers`]: the formats everything is written in;
 //! - [`redaction`], [`hash`], [`signature`]: what servers sign and compare;
 //! - [`event`]: a view of an event's JSON, and the checks of its format;

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use matriarch_rules::{
-    KeyPair, Map, RoomVersion, canonical_json, hash, json, redaction,
+    EventBuilder, KeyPair, Map, RoomVersion, canonical_json,
+    event::check_pdu_format,
+    hash, json, redaction,
     signature::{self, PublicKey},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, sample::select};
 use ruma_common::{
     CanonicalJsonObject, CanonicalJsonValue, RoomVersionId,
     canonical_json::{redact, try_from_json_map},
@@ -42,6 +44,29 @@ fn ruma_key() -> Ed25519KeyPair {
         vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
     der.extend(SEED);
     Ed25519KeyPair::from_der(&der, "a_1".to_owned()).unwrap()
+}
+
+/// The fields whose format both check alike. We check the form of `sender`, `room_id` and references too,
+/// and that `content`, `hashes` and `signatures` are objects; ruma has 65,535 bytes as the greatest size,
+/// where the specification has 65,536.
+const FORMAT_FIELDS: [&str; 4] = ["type", "state_key", "depth", "unknown"];
+
+fn format_value() -> impl Strategy<Value = Value> {
+    let long = (250usize..260, select(vec!["x", "é"]))
+        .prop_map(|(bytes, filling)| Value::from(filling.repeat(bytes / filling.len())));
+    let body = select(vec![65_000usize, 66_000]).prop_map(|bytes| Value::from("x".repeat(bytes)));
+    prop_oneof![4 => random::canonical_value(), 4 => long, 1 => body]
+}
+
+fn well_formed(version: &RoomVersion) -> Map {
+    let builder = EventBuilder {
+        room_id: Some("!r:a".to_owned()),
+        sender: "@u:a".to_owned(),
+        event_type: "m.room.message".to_owned(),
+        event_id: Some("$e:a".to_owned()),
+        ..EventBuilder::default()
+    };
+    builder.build(version, &key()).unwrap().event.into_json()
 }
 
 proptest! {
@@ -111,11 +136,11 @@ proptest! {
     fn verification_of_events(
         version in random::version(),
         event in random::event(),
-        event_id in prop::sample::select(vec!["$1:domain", "$1:other"]),
+        event_id in select(vec!["$1:domain", "$1:other"]),
         signers in prop::sample::subsequence(vec!["domain", "other", "third"], 0..=3),
         known in prop::sample::subsequence(vec!["domain", "other", "third"], 0..=3),
-        membership in prop::sample::select(vec!["join", "invite"]),
-        authoriser in prop::option::of(prop::sample::select(vec!["@u:third", "@u:domain"])),
+        membership in select(vec!["join", "invite"]),
+        authoriser in prop::option::of(select(vec!["@u:third", "@u:domain"])),
         tampering in 0..6,
     ) {
         let mut event = event;
@@ -167,6 +192,16 @@ proptest! {
         };
         let all = ruma_signatures::Verified::All;
         prop_assert_eq!(ours, theirs.as_ref().ok().map(|verified| *verified == all), "{:?}", theirs);
+    }
+
+    #[test]
+    fn event_format(version in random::version(), field in select(&FORMAT_FIELDS[..]), value in format_value()) {
+        let mut event = well_formed(version);
+        event.insert(field.to_owned(), value);
+        let ours = check_pdu_format(version, &event);
+        let rules = ruma_rules(version).event_format;
+        let theirs = ruma_state_res::check_pdu_format(&ruma_object(&event), &rules);
+        prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{:?} {:?}", ours, theirs);
     }
 
     #[test]
