@@ -158,8 +158,17 @@ impl EventFilter {
     }
 }
 
-fn read<'j, T: Deserialize<'j>>(json: &'j str) -> Result<T> {
-    serde_json::from_str(json).map_err(|error| MatrixError::bad_json(format!("Bad filter: {error}")))
+fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
+    let bad = |error: serde_json::Error| MatrixError::bad_json(format!("Bad filter: {error}"));
+    let value: Value = serde_json::from_str(json).map_err(bad)?;
+    // serde takes an array for a struct as well.
+    let object = |value: &Value| value.is_object();
+    let parts = ["presence", "account_data", "room", "timeline", "state", "ephemeral"];
+    let inner = |value: &Value| parts.iter().filter_map(|part| value.get(part)).all(object);
+    if !object(&value) || !inner(&value) || !value.get("room").is_none_or(inner) {
+        return Err(MatrixError::bad_json("A filter, and each part of it, is an object."));
+    }
+    serde_json::from_value(value).map_err(bad)
 }
 
 /// Reads a struct from an object only: serde would take an array of its fields as well.

@@ -1,0 +1,101 @@
+"""The deprecated endpoints that the specification still has, and previews of rooms by them."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness.client import bodies, path
+
+
+@pytest.fixture
+def alice(node):
+    return node.register("alice")
+
+
+@pytest.fixture
+def bob(node):
+    return node.register("bob")
+
+
+def test_initial_sync(alice, bob):
+    room = alice.create_room(name="Elephants")
+    alice.send(room, "hello")
+    invited = bob.create_room(invite=[alice.user_id])
+    left = alice.create_room()
+    alice.leave(left)
+    alice.put(path("user", alice.user_id, "account_data", "org.example.a"), {"b": 1})
+    answer = alice.get("/initialSync", params={"limit": 2})
+    rooms = {info["room_id"]: info for info in answer["rooms"]}
+    assert set(rooms) == {room, invited}
+    assert answer["presence"] == []
+    assert {"type": "org.example.a", "content": {"b": 1}} in answer["account_data"]
+    info = rooms[room]
+    assert info["membership"] == "join" and info["visibility"] == "private"
+    assert len(info["messages"]["chunk"]) == 2 and bodies(info["messages"]["chunk"]) == ["hello"]
+    assert "m.room.name" in [event["type"] for event in info["state"]]
+    assert rooms[invited]["membership"] == "invite"
+    assert rooms[invited]["invite"]["content"]["membership"] == "invite"
+    older = alice.messages(room, from_=info["messages"]["start"], limit=1)
+    assert older["chunk"][0]["event_id"] not in [event["event_id"] for event in info["messages"]["chunk"]]
+    archived = alice.get("/initialSync", params={"archived": "true"})["rooms"]
+    assert left in [info["room_id"] for info in archived]
+
+
+def test_event_stream(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    end = alice.get("/initialSync")["end"]
+    event_id = bob.send(room, "news")
+    answer = alice.get("/events", params={"from": end, "timeout": 0})
+    (event,) = answer["chunk"]
+    assert event["event_id"] == event_id and event["room_id"] == room
+    assert answer["start"] == end
+    assert alice.get("/events", params={"from": answer["end"]})["chunk"] == []
+    alice.get("/events", params={"from": "x"}, status=400, errcode="M_INVALID_PARAM")
+
+
+def test_event_stream_waits(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(alice.get, "/events", params={"timeout": 20000})
+        time.sleep(0.3)
+        assert not waiting.done()
+        event_id = bob.send(room, "wake up")
+        assert [event["event_id"] for event in waiting.result()["chunk"]] == [event_id]
+
+
+def test_preview_of_a_world_readable_room(alice, bob):
+    visibility = {"type": "m.room.history_visibility", "content": {"history_visibility": "world_readable"}}
+    room = alice.create_room(initial_state=[visibility], preset="public_chat", visibility="public")
+    alice.send(room, "before")
+    info = bob.get(path("rooms", room, "initialSync"))
+    assert "membership" not in info
+    assert info["visibility"] == "public"
+    assert bodies(info["messages"]["chunk"]) == ["before"]
+    with ThreadPoolExecutor(1) as pool:
+        params = {"room_id": room, "from": info["messages"]["end"], "timeout": 20000}
+        waiting = pool.submit(bob.get, "/events", params=params)
+        time.sleep(0.3)
+        assert not waiting.done()
+        alice.send(room, "while bob looks on")
+        answer = waiting.result()
+    assert bodies(answer["chunk"]) == ["while bob looks on"]
+    assert bob.get("/events", params={"room_id": room, "from": answer["end"]})["chunk"] == []
+    assert room not in bob.sync()["rooms"]["join"]
+    alice.send_state(room, "m.room.history_visibility", {"history_visibility": "shared"})
+    bob.get("/events", params={"room_id": room, "from": answer["end"]}, status=403, errcode="M_FORBIDDEN")
+
+
+def test_events_by_id_alone(alice, bob):
+    room = alice.create_room()
+    event_id = alice.send(room, "hello")
+    assert alice.get(path("events", event_id))["room_id"] == room
+    bob.get(path("events", event_id), status=404, errcode="M_NOT_FOUND")
+
+
+def test_r0_paths(alice):
+    room = alice.create_room()
+    for where in ("/sync", "/events", "/initialSync", path("rooms", room, "initialSync"), "/joined_rooms"):
+        alice.get("/_matrix/client/r0" + where)
