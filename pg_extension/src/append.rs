@@ -148,12 +148,7 @@ impl Room<'_> {
             state_key: state_key.map(str::to_owned),
             content,
             redacts: redacts.map(str::to_owned),
-            prev_events: self
-                .header
-                .extremities
-                .iter()
-                .map(|extremity| extremity.reference.clone())
-                .collect(),
+            prev_events: self.header.cited().iter().map(|extremity| extremity.reference.clone()).collect(),
             auth_events: auth_events
                 .iter()
                 .map(|auth_event| reference(self.version, &auth_event.event))

@@ -45,7 +45,7 @@ fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
         let mut content = content_of("join", &request)?;
         let invite = request.object("third_party_signed")?;
         in_room(db, room, |room| {
-            if room.membership(&user.id).is_some_and(|(membership, _)| membership == "join") {
+            if room.is_joined(&user.id) {
                 return Ok(single("room_id", room.id.as_str()));
             }
             if let Some(signed) = invite {
@@ -79,8 +79,11 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
         };
         let content = content_of(membership, &request)?;
         in_room(db, room, |room| {
+            // Who is in the room is not for those to know who are not; the rules refuse them.
+            let may_know = target == user.id || room.is_joined(&user.id);
             let current = room.membership(target).map(|(membership, _)| membership);
             match (action, current.as_deref()) {
+                _ if !may_know => {}
                 // Who has left already stays away.
                 ("leave", Some("leave")) => return Ok(Response::empty()),
                 ("leave", None) => return Err(MatrixError::forbidden("You are not in this room.")),

@@ -9,8 +9,8 @@ use std::{
 };
 
 use matriarch_rules::{
-    Event, Map, RoomVersion, base64, build::EventReference, hash::reference_hash, power_levels::PowerLevels,
-    room_version,
+    Event, Map, RoomVersion, base64, build::EventReference, event::format::MAX_PREV_EVENTS,
+    hash::reference_hash, power_levels::PowerLevels, room_version,
 };
 
 use crate::{
@@ -111,6 +111,19 @@ const STORE: &str = "
     set current_root = $2, forward_extremities = $3, depth = $4, next_key_idx = $5, last_pos = $6, notify_seq = $7,
         joined_members = joined_members + $8, invited_members = invited_members + $9, xid = pg_current_xact_id()
     where room_nid = $1";
+
+impl Header {
+    /// The extremities that the next event cites: the newest, as many as an event may.
+    pub fn cited(&self) -> &[Extremity] {
+        &self.extremities[self.extremities.len().saturating_sub(MAX_PREV_EVENTS)..]
+    }
+
+    /// Puts an event in the place of those that it cites.
+    pub fn advance(&mut self, event: Extremity) {
+        self.extremities.truncate(self.extremities.len().saturating_sub(MAX_PREV_EVENTS));
+        self.extremities.push(event);
+    }
+}
 
 impl<'a> Room<'a> {
     /// Locks a room, works on it, and stores what it became: all that was appended, also when `work` fails after it.
@@ -242,6 +255,7 @@ impl<'a> Room<'a> {
                 }
             }
         }
+        self.header.extremities.sort_unstable_by_key(|extremity| extremity.nid);
         for key in missing {
             self.slots.entry(key).or_default();
         }
@@ -263,6 +277,10 @@ impl<'a> Room<'a> {
         let current = self.state("m.room.member", user_id)?;
         let membership = current.event.content().get("membership")?.as_str()?.to_owned();
         Some((membership, current))
+    }
+
+    pub fn is_joined(&mut self, user_id: &str) -> bool {
+        self.membership(user_id).is_some_and(|(membership, _)| membership == "join")
     }
 
     /// Who may do what by the current state; `None` in a room without create event.

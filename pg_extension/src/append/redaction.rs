@@ -36,6 +36,10 @@ impl Room<'_> {
     /// The authorization rules leave that to us since room version 3. Users redact their own events, and those of
     /// others with the `redact` level (Client-Server API, "Redactions").
     pub(super) fn redaction_target(&mut self, sender: &User, event_id: &str) -> Result<Target> {
+        // What is in the room is not for those to know who are not.
+        if !self.is_joined(&sender.id) {
+            return Err(MatrixError::forbidden("You are not in this room."));
+        }
         let unknown = || MatrixError::not_found("The event to redact is not in this room.");
         let args = [event_id.into(), self.nid.into()];
         let row = self.db.query_opt(TARGET, &args).ok_or_else(unknown)?;

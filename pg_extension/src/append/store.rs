@@ -48,7 +48,7 @@ impl Room<'_> {
         let NewEvent { event, canonical_json, sender, auth_nids, annotations, transaction } = new;
         let key = event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned()));
         let key_idx = key.as_ref().map(|(event_type, state_key)| self.key_idx(event_type, state_key));
-        let prev_nids: Vec<i64> = self.header.extremities.iter().map(|extremity| extremity.nid).collect();
+        let prev_nids: Vec<i64> = self.header.cited().iter().map(|extremity| extremity.nid).collect();
 
         let header = &mut self.header;
         header.changed = true;
@@ -83,7 +83,7 @@ impl Room<'_> {
             ],
         );
         let nid = row.get(1);
-        header.extremities = vec![Extremity { nid, reference: reference(self.version, event) }];
+        header.advance(Extremity { nid, reference: reference(self.version, event) });
 
         if let (Some(key), Some(key_idx)) = (key, key_idx) {
             let (event_type, state_key) = (key.0.as_str(), key.1.as_str());
