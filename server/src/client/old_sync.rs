@@ -1,8 +1,6 @@
 //! The deprecated event stream and initial synchronization, of which previews of rooms still make use. Client-Server
 //! API, "Syncing" and "Room Previews".
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -10,7 +8,7 @@ use axum::routing::get;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::sync::{Answer, MAX_TIMEOUT};
+use super::sync::{Answer, deadline};
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
 use crate::http::{AccessToken, ClientRoutes, Path, Query, json_response};
@@ -45,8 +43,7 @@ async fn events(
     token: AccessToken,
     Query(EventsParameters { mut from, room_id, timeout }): Query<EventsParameters>,
 ) -> Result<Response, ApiError> {
-    let timeout = timeout.map_or(Duration::ZERO, Duration::from_millis).min(MAX_TIMEOUT);
-    let deadline = Instant::now() + timeout;
+    let deadline = deadline(&app.config, timeout);
     loop {
         let mark = app.hub.mark();
         let row = app.db.query_opt(EVENTS, &[&token.hash(), &from, &room_id]).await?;

@@ -17,6 +17,7 @@ use tokio_postgres::Row;
 use tracing::error;
 
 use crate::batcher::Batcher;
+use crate::config::Config;
 use crate::db::Db;
 use crate::error::ApiError;
 use crate::http::{AccessToken, ClientRoutes, Query, json_response};
@@ -28,13 +29,14 @@ pub fn routes() -> Router<AppState> {
     Router::new().client_v3("/sync", get(sync))
 }
 
-/// Syncs on their way to the database. All are of one kind.
-pub type Syncs = Batcher<(), Sync, Result<Answer, ApiError>>;
+/// Syncs on their way to the database, by shard.
+pub type Syncs = Batcher<u8, Sync, Result<Answer, ApiError>>;
 
 /// How many syncs go into one statement at most: each waits for all of them.
 const MAX_BATCH: usize = 250;
-/// The longest that a sync waits, whatever the client asks for.
-pub const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+/// How many statements may run beside each other: one for each of these, and as many again for first syncs, whose
+/// answers are long, so that nobody else waits for them.
+const SHARDS: u8 = 4;
 
 const SYNC: &str = "select status, body, changed, user_nid, room_nids from matriarch.sync($1, $2)";
 
@@ -107,7 +109,7 @@ impl Answer {
 
 /// The batcher behind this endpoint.
 pub fn batcher(db: Db) -> Syncs {
-    Batcher::new("sync", MAX_BATCH, move |(), syncs: Vec<Sync>| {
+    Batcher::new("sync", MAX_BATCH, move |_shard: u8, syncs: Vec<Sync>| {
         let db = db.clone();
         async move { sync_all(&db, &syncs).await }
     })
@@ -122,8 +124,28 @@ async fn sync_all(db: &Db, syncs: &[Sync]) -> Vec<Result<Answer, ApiError>> {
             error!(asked = syncs.len(), answered = rows.len(), "syncs were not all answered");
             vec![Err(ApiError::internal()); syncs.len()]
         }
+        // What one of them meets is not to be the others' fault.
+        Err(refusal) if refusal.retry_after.is_none() && syncs.len() > 1 => {
+            let mut answers = Vec::with_capacity(syncs.len());
+            for sync in syncs {
+                answers.extend(Box::pin(sync_all(db, std::slice::from_ref(sync))).await);
+            }
+            answers
+        }
         Err(refusal) => vec![Err(refusal); syncs.len()],
     }
+}
+
+/// Where a sync goes: beside the same others every time, so that batches are big.
+fn shard(token: &AccessToken, since: Option<&str>) -> u8 {
+    let shard = token.hash().first().map_or(0, |byte| byte % SHARDS);
+    if since.is_none() { SHARDS + shard } else { shard }
+}
+
+/// When a long poll ends that wants to wait for `timeout` milliseconds.
+pub fn deadline(config: &Config, timeout: Option<u64>) -> Instant {
+    let longest = Duration::from_secs(config.limits.max_sync_timeout);
+    Instant::now() + timeout.map_or(Duration::ZERO, Duration::from_millis).min(longest)
 }
 
 /// `GET /_matrix/client/v3/sync`
@@ -134,12 +156,12 @@ async fn sync(
 ) -> Result<Response, ApiError> {
     let Parameters { since, filter, full_state, use_state_after, timeout } = parameters;
     let mut request = Request { since, filter, full_state, use_state_after };
-    let timeout = timeout.map_or(Duration::ZERO, Duration::from_millis).min(MAX_TIMEOUT);
-    let deadline = Instant::now() + timeout;
+    let deadline = deadline(&app.config, timeout);
     loop {
         let mark = app.hub.mark();
         let sync = Sync { token, request: serde_json::to_string(&request).unwrap_or_default() };
-        let answer = app.syncs.submit((), sync).await??;
+        let shard = shard(&token, request.since.as_deref());
+        let answer = app.syncs.submit(shard, sync).await??;
         if answer.changed || Instant::now() >= deadline {
             return Ok(json_response(answer.status, answer.body));
         }
