@@ -105,6 +105,7 @@ async def nio_conversation(alice_url: str, bob_url: str):
         alice.add_event_callback(lambda _, event: at_alice.append(event), nio.RoomMessageText)
         ok(await say(bob, room, "hello Alice"), nio.RoomSendResponse)
         await sync_until(alice, lambda: any(event.body == "hello Alice" for event in at_alice))
+        await sync_until(bob, lambda: any(event.body == "hello Alice" for event in at_bob))
 
         # Page back through the history
         bodies, start = [], bob.next_batch
