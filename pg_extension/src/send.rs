@@ -127,6 +127,9 @@ fn draft<'r>(session: Session, request: &'r Request<'r>) -> Result<Draft<'r>> {
         if redacts.is_none() {
             return Err(MatrixError::missing_param("`redacts` is missing."));
         }
+        if content.get("reason").is_some_and(|reason| !reason.is_string()) {
+            return Err(MatrixError::bad_json("`reason` must be a string."));
+        }
     }
     Ok(Draft { user: session.user(), device_nid: session.device_nid, request, redacts, content })
 }
