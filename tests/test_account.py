@@ -1,5 +1,7 @@
 """Account management: whoami, a new password, deactivation."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from harness.client import PASSWORD, Client, expect
 
@@ -132,3 +134,35 @@ def test_without_erasure_the_profile_stays(node):
         [user.user_id],
     )
     assert len(rows) == 1 and rows[0][0] is False
+
+
+def test_acts_on_one_account_at_one_moment_end_without_trouble(nodes):
+    user = nodes[0].register("busy")
+    login = {"type": "m.login.password", "user": user.user_id, "password": PASSWORD, "refresh_token": True}
+
+    def act(n: int) -> set[int]:
+        """Logs in on one of two devices, refreshes, and ends it in one way or another."""
+        statuses = set()
+
+        def request(method, where, body, token=None):
+            answer = Client(nodes[n % 2].url, token).request(method, where, body)
+            statuses.add(answer.status_code)
+            return answer.json()
+
+        for turn in range(3):
+            answer = request("POST", "/login", {**login, "device_id": f"D{n % 3}"})
+            answer = {**answer, **request("POST", "/refresh", {"refresh_token": answer.get("refresh_token", "")})}
+            token = answer.get("access_token", "none")
+            request("GET", "/account/whoami", None, token)
+            if (n + turn) % 3 == 0:
+                request("POST", "/logout", {}, token)
+            elif (n + turn) % 3 == 1:
+                request("POST", "/account/password", {"new_password": PASSWORD, "auth": by_password(user)}, token)
+            else:
+                request("POST", "/refresh", {"refresh_token": answer.get("refresh_token", "")})
+        return statuses
+
+    with ThreadPoolExecutor(8) as pool:
+        # 403: the password was replaced between its check and the login.
+        assert set().union(*pool.map(act, range(6))) <= {200, 401, 403}
+    nodes[0].client().login(user.user_id)
