@@ -115,7 +115,7 @@ create index events_txn on events (device_nid, txn_id) where txn_id is not null;
 create index events_thread on events (thread_root_nid, pos) where thread_root_nid is not null;
 create index events_threaded on events (room_nid, pos) where thread_root_nid is not null;
 create index events_mentions on events (room_nid, pos) where mentions is not null;
-create index events_sender on events (room_nid, sender_nid, pos) where pos is not null and thread_root_nid is null;
+create index events_sender on events (sender_nid, room_nid, pos) where pos is not null and thread_root_nid is null;
 comment on index events_threaded is 'Unread events in threads.';
 comment on index events_mentions is 'Unread highlights.';
 comment on index events_sender is 'A user''s own last event: what is before it has been read.';

@@ -209,6 +209,21 @@ def test_kicks_and_bans_go_to_leave(alice, bob, how):
     assert event["content"]["reason"] == "tusks"
 
 
+def test_a_ban_after_leaving_tells_only_of_itself(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    bob.leave(room)
+    since = bob.sync()["next_batch"]
+    alice.send_state(room, "m.room.topic", {"topic": "after"})
+    alice.post(path("rooms", room, "ban"), {"user_id": bob.user_id})
+    for params in ({}, {"use_state_after": "true"}):
+        section = bob.sync(since, **params)["rooms"]["leave"][room]
+        assert [event["content"]["membership"] for event in section["timeline"]["events"]] == ["ban"]
+        assert section["state_after" if params else "state"]["events"] == []
+    whole = bob.sync(filter={"room": {"include_leave": True, "timeline": {"limit": 1}}})["rooms"]["leave"][room]
+    assert ("m.room.topic", "") not in state_of(whole)
+
+
 def test_leaving_and_rejoining_between_two_syncs(alice, bob):
     room = alice.create_room(
         preset="public_chat",

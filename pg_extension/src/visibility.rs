@@ -29,8 +29,9 @@ pub struct Reader {
     pub standing: Standing,
     member_key: Option<i32>,
     visibility_key: Option<i32>,
-    /// By state root: the reader's member event and the room's `m.room.history_visibility`.
-    seen: RefCell<HashMap<i64, (Option<i64>, Option<i64>)>>,
+    /// The reader's member events and the room's `m.room.history_visibility`, by state root.
+    members: RefCell<HashMap<i64, Option<i64>>>,
+    visibilities: RefCell<HashMap<i64, Option<i64>>>,
 }
 
 /// The key indexes that judging needs.
@@ -79,21 +80,28 @@ impl Reader {
             standing,
             member_key: keys.member,
             visibility_key: keys.visibility,
-            seen: RefCell::default(),
+            members: RefCell::default(),
+            visibilities: RefCell::default(),
         }
     }
 
-    /// The reader's member event and the visibility event in a state.
-    fn looked_up(&self, db: &Db<'_>, root: i64) -> (Option<i64>, Option<i64>) {
-        *self.seen.borrow_mut().entry(root).or_insert_with(|| {
-            let get = |key: Option<i32>| key.and_then(|key| state::get(db, root, key));
-            (get(self.member_key), get(self.visibility_key))
-        })
+    /// The reader's member event in a state.
+    fn member_in(&self, db: &Db<'_>, root: i64) -> Option<i64> {
+        look_up(db, &self.members, root, self.member_key)
+    }
+
+    /// The `m.room.history_visibility` event in a state.
+    fn visibility_in(&self, db: &Db<'_>, root: i64) -> Option<i64> {
+        look_up(db, &self.visibilities, root, self.visibility_key)
     }
 
     fn membership_in(&self, db: &Db<'_>, events: &Events<'_, '_>, root: i64) -> Rc<str> {
-        let (member, _) = self.looked_up(db, root);
-        member.map_or_else(|| "leave".into(), |nid| events.membership(nid))
+        self.member_in(db, root).map_or_else(|| "leave".into(), |nid| events.membership(nid))
+    }
+
+    /// Whether the event is from before the reader left.
+    pub fn was_there(&self, event: &StoredEvent) -> bool {
+        event.pos.is_some_and(|pos| pos <= self.standing.joined_until())
     }
 
     /// The reader's membership at an event, with what the event itself changes; `None` when unknown.
@@ -116,9 +124,10 @@ impl Reader {
         if &*before == "join" {
             return true;
         }
-        let (_, visibility) = self.looked_up(db, root);
-        let visibility =
-            visibility.and_then(|nid| events.get(nid).content_str("history_visibility")).unwrap_or_default();
+        let visibility = self
+            .visibility_in(db, root)
+            .and_then(|nid| events.get(nid).content_str("history_visibility"))
+            .unwrap_or_default();
         let may = |membership: &str, visibility: &str| match visibility {
             "world_readable" => true,
             _ if membership == "join" => true,
@@ -147,13 +156,23 @@ pub fn prepare(db: &Db<'_>, events: &Events<'_, '_>, jobs: &[(&Reader, &[Rc<Stor
     let mut wanted = Vec::new();
     for (reader, part) in jobs {
         for root in roots(part) {
-            let (member, visibility) = reader.looked_up(db, root);
-            wanted.extend(member.filter(|nid| !events.knows_membership(*nid)));
-            let joined = || {
-                member.is_some_and(|nid| events.knows_membership(nid) && &*events.membership(nid) == "join")
-            };
-            wanted.extend(visibility.filter(|_| !joined()));
+            match reader.member_in(db, root) {
+                Some(nid) if !events.knows_membership(nid) => wanted.push(nid),
+                Some(nid) if &*events.membership(nid) == "join" => continue,
+                _ => {}
+            }
+            wanted.extend(reader.visibility_in(db, root));
         }
     }
     events.load(wanted);
+}
+
+/// The event of a key in a state, looked up once.
+fn look_up(
+    db: &Db<'_>,
+    found: &RefCell<HashMap<i64, Option<i64>>>,
+    root: i64,
+    key: Option<i32>,
+) -> Option<i64> {
+    *found.borrow_mut().entry(root).or_insert_with(|| state::get(db, root, key?))
 }

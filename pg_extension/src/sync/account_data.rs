@@ -19,10 +19,13 @@ const NEW: &str = "
         from unnest($1::bigint[], $2::text[]) with ordinality a (user_nid, token, number)
         offset 0
     ) a
-    join account_data d
-        on d.user_nid = a.user_nid
-        and d.xid >= coalesce(pg_snapshot_xmin(a.token), '0'::xid8)
-        and (a.token is null or not pg_visible_in_snapshot(d.xid, a.token))";
+    cross join lateral (
+        select *
+        from account_data
+        where user_nid = a.user_nid and xid >= coalesce(pg_snapshot_xmin(a.token), '0'::xid8)
+            and (a.token is null or not pg_visible_in_snapshot(xid, a.token))
+        offset 0
+    ) d";
 
 /// What is new, by asker and room ([`GLOBAL`] for none).
 pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<(usize, i64), Vec<Datum>> {

@@ -38,12 +38,20 @@ const NEW_RECEIPTS: &str = "
         where token is not null
         offset 0
     ) a
-    join memberships m on m.user_nid = a.user_nid and m.membership = 'join' and not m.forgotten
-    join receipts c
-        on c.room_nid = m.room_nid
-        and c.xid >= pg_snapshot_xmin(a.token)
-        and not pg_visible_in_snapshot(c.xid, a.token)
-        and (c.receipt_type = 'm.read' or c.user_nid = a.user_nid)
+    cross join lateral (
+        select room_nid
+        from memberships
+        where user_nid = a.user_nid and membership = 'join' and not forgotten
+        offset 0
+    ) m
+    cross join lateral (
+        select *
+        from receipts
+        where room_nid = m.room_nid and xid >= pg_snapshot_xmin(a.token)
+            and not pg_visible_in_snapshot(xid, a.token)
+            and (receipt_type = 'm.read' or user_nid = a.user_nid)
+        offset 0
+    ) c
     join users u on u.user_nid = c.user_nid
     join events e on e.event_nid = c.event_nid";
 
@@ -55,7 +63,12 @@ const NEW_TYPING: &str = "
         where token is not null
         offset 0
     ) a
-    join memberships m on m.user_nid = a.user_nid and m.membership = 'join' and not m.forgotten
+    cross join lateral (
+        select room_nid
+        from memberships
+        where user_nid = a.user_nid and membership = 'join' and not forgotten
+        offset 0
+    ) m
     where exists (
         select from typing t where t.room_nid = m.room_nid and not pg_visible_in_snapshot(t.xid, a.token)
     )";

@@ -74,6 +74,7 @@ impl Columns {
     }
 }
 
+/// `offset 0` keeps the order of the joins: from the asker to their memberships, and from there to what is new.
 const CHANGED: &str = "
     select a.number, m.membership, m.event_nid, s.user_id,
         a.token is null or not pg_visible_in_snapshot(m.xid, a.token),
@@ -85,16 +86,21 @@ const CHANGED: &str = "
             with ordinality a (user_nid, token, everything, left_too, number)
         offset 0
     ) a
-    join memberships m on m.user_nid = a.user_nid and not m.forgotten
+    cross join lateral (
+        select *
+        from memberships
+        where user_nid = a.user_nid and not forgotten
+            and (
+                membership = 'join'
+                or (membership in ('invite', 'knock') and a.everything)
+                or (membership in ('leave', 'ban') and a.left_too)
+                or (a.token is not null and not pg_visible_in_snapshot(xid, a.token))
+            )
+        offset 0
+    ) m
     join rooms r on r.room_nid = m.room_nid
     join users s on s.user_nid = m.sender_nid
-    where (
-            m.membership = 'join'
-            or (m.membership in ('invite', 'knock') and a.everything)
-            or (m.membership in ('leave', 'ban') and a.left_too)
-            or (a.token is not null and not pg_visible_in_snapshot(m.xid, a.token))
-        )
-        and (m.membership <> 'join' or a.everything or not pg_visible_in_snapshot(r.xid, a.token))";
+    where m.membership <> 'join' or a.everything or not pg_visible_in_snapshot(r.xid, a.token)";
 
 /// The rooms that have news in their timelines or the asker's membership, and all rooms of those who want all.
 pub fn changed(db: &Db<'_>, columns: &Columns) -> Parts {

@@ -75,10 +75,12 @@ pub fn state_of_all(
 }
 
 /// The state that the events listed are judged against: at the start of the timeline, or with `use_state_after` at its
-/// end.
+/// end. Who left is not shown the state of later, though a ban may be in the timeline.
 fn start_of(section: &Section<'_>) -> Option<StateAt> {
     match section.cut.delivered.first() {
-        Some(first) if !section.asker.use_state_after => StateAt::before(first),
+        Some(first) if !section.asker.use_state_after && section.reader.was_there(first) => {
+            StateAt::before(first)
+        }
         _ => section.end(),
     }
 }
@@ -87,7 +89,8 @@ fn wanted_of_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &[Section<'_>])
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut gaps = Vec::new();
     for section in sections {
-        let Some(to) = start_of(section).filter(|_| section.end().is_some()) else {
+        let shown = section.end().is_some() && !section.is_over();
+        let Some(to) = start_of(section).filter(|_| shown) else {
             wanted.push(Wanted::Nothing);
             continue;
         };

@@ -79,6 +79,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether the client knows already that the user left, and is only told how the user's membership went on.
+    pub fn is_over(&self) -> bool {
+        matches!((&self.reader.standing, self.since), (Standing::Left(leave), Some(since)) if since.sees(leave.xid))
+    }
+
     /// Whether all state is sent, and not only what changed.
     pub fn is_full(&self) -> bool {
         self.since.is_none() || self.asker.full_state
@@ -99,8 +104,10 @@ impl<'a> Section<'a> {
 
 /// Lets go of the token where the user was not in the room when it was made: the client knows nothing of that room.
 fn forget_unjoined(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>]) {
-    let mut moved: Vec<&mut Section<'_>> =
-        sections.iter_mut().filter(|section| section.part.member_new && section.since.is_some()).collect();
+    let mut moved: Vec<&mut Section<'_>> = sections
+        .iter_mut()
+        .filter(|section| section.part.member_new && section.since.is_some() && !section.is_over())
+        .collect();
     let places: Vec<(i64, &SyncToken)> =
         moved.iter().filter_map(|section| Some((section.part.room.room_nid, section.since?))).collect();
     let known = timeline::newest_seen(db, events, &places);

@@ -47,7 +47,7 @@ struct Parameters {
     filter: Option<String>,
     #[serde(default)]
     full_state: bool,
-    #[serde(default, alias = "org.matrix.msc4222.use_state_after")]
+    #[serde(default)]
     use_state_after: bool,
     /// Milliseconds.
     timeout: Option<u64>,
