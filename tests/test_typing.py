@@ -70,6 +70,15 @@ def test_only_members_type_and_only_for_themselves(node):
     bob.put(typing(bob, room), {"typing": True}, status=403, errcode="M_FORBIDDEN")
 
 
+def test_who_leaves_types_no_more(node):
+    alice, bob, room = room_of_two(node)
+    alice.next()
+    bob.put(typing(bob, room), {"typing": True, "timeout": 60000})
+    alice.sync_until(lambda answer: typists(answer, room))
+    bob.leave(room)
+    alice.sync_until(lambda answer: typists(answer, room) == [])
+
+
 def test_bad_bodies_are_refused(node):
     alice, _, room = room_of_two(node)
     alice.put(typing(alice, room), {}, status=400, errcode="M_MISSING_PARAM")

@@ -18,6 +18,7 @@ use crate::{
     session::Session,
     signing::Signer,
     spi::{Db, Mode},
+    typing,
     users::User,
 };
 
@@ -185,6 +186,7 @@ impl Room<'_> {
         ]);
         let membership = content.get("membership").and_then(Value::as_str).unwrap_or_default();
         let shows_profile = matches!(membership, "join" | "invite" | "knock");
+        let leaves = matches!(membership, "leave" | "ban");
         if membership == "join" && sender.id == target {
             self.authorise_join(sender, &mut content)?;
             // A change of the profile that does not know of this join yet waits for it, and then shows here too.
@@ -193,7 +195,11 @@ impl Room<'_> {
         if shows_profile && self.signer.is_ours(target) {
             add_profile(self.db, target, &mut content);
         }
-        self.append(LocalEvent::state(sender, "m.room.member", target, content))
+        let appended = self.append(LocalEvent::state(sender, "m.room.member", target, content))?;
+        if leaves {
+            typing::stop_for(self.db, self.nid, target);
+        }
+        Ok(appended)
     }
 
     /// The answer to a request that changed the room.

@@ -8,7 +8,7 @@ use crate::{
     lookup::joined_room,
     response::{MatrixError, Response, ResponseRows, respond},
     session::Session,
-    spi::{Mode, connect},
+    spi::{Db, Mode, connect},
 };
 
 /// Two minutes: four times what clients commonly ask for.
@@ -29,6 +29,16 @@ const STOP: &str = "
     set typing = false, expires_at = now(), xid = pg_current_xact_id()
     where room_nid = $1 and user_nid = $2 and typing
     returning true";
+
+const STOP_FOR: &str = "
+    update typing
+    set typing = false, expires_at = now(), xid = pg_current_xact_id()
+    where room_nid = $1 and user_nid = (select user_nid from users where user_id = $2) and typing";
+
+/// Ends the typing of somebody who is no longer in the room. The caller wakes the room.
+pub fn stop_for(db: &Db<'_>, room_nid: i64, user_id: &str) {
+    db.execute(STOP_FOR, &[room_nid.into(), user_id.into()]);
+}
 
 /// `PUT /rooms/{roomId}/typing/{userId}`
 ///
