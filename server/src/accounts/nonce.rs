@@ -58,10 +58,8 @@ pub async fn take(db: &Db, nonce: &str) -> Result<bool, ApiError> {
 }
 
 fn mac(secret: &str, bytes: &[u8]) -> Hmac<Sha256> {
+    let keyed = Hmac::<Sha256>::new_from_slice(secret.as_bytes());
+    let keyed = keyed.unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
     // The same secret signs registrations, by another hash; the label keeps the two apart all the same.
-    keyed(secret).chain_update(b"registration nonce\0").chain_update(bytes)
-}
-
-fn keyed(secret: &str) -> Hmac<Sha256> {
-    Hmac::new_from_slice(secret.as_bytes()).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"))
+    keyed.chain_update(b"registration nonce\0").chain_update(bytes)
 }
