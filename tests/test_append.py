@@ -334,6 +334,7 @@ def test_redaction(rooms, version):
     stored = stored_event(rooms, by_send)
     assert ("redacts" in stored["content"]) == (int(version) >= 11) and stored["content"]["reason"] == "mine"
     refused(400, "M_MISSING_PARAM", bob.send, room, {}, "m.room.redaction")
+    refused(400, "M_BAD_JSON", bob.redact, room, own, reason=1)
     refused(404, "M_NOT_FOUND", bob.redact, room, "$nothing")
     refused(403, "M_FORBIDDEN", User(rooms, "stranger").redact, room, "$nothing")
     refused(404, "M_NOT_FOUND", bob.redact, room, alice.send(alice.create_room(room_version=version)))
