@@ -146,6 +146,13 @@ impl EventFilter {
         admits(self.rooms.as_deref(), self.not_rooms.as_deref(), |id| id == room_id)
     }
 
+    /// Whether it is plain that no event passes.
+    pub fn admits_nothing(&self) -> bool {
+        let empty = |list: &Option<Vec<String>>| list.as_ref().is_some_and(Vec::is_empty);
+        let all = self.not_types.iter().flatten().any(|pattern| pattern == "*");
+        empty(&self.types) || empty(&self.senders) || all
+    }
+
     pub fn admits(&self, event: Subject<'_>) -> bool {
         admits(self.types.as_deref(), self.not_types.as_deref(), |pattern| matches(pattern, event.event_type))
             && admits(self.senders.as_deref(), self.not_senders.as_deref(), |id| event.sender == Some(id))

@@ -7,7 +7,7 @@ use crate::{
     json_text::{Object, object_text},
     page::{self, Request},
     readable_room::ReadableRoom,
-    render::{Renderer, Style, stripped},
+    render::{Renderer, Style},
     response::{MatrixError, Response, ResponseRows, Result, respond},
     session::Session,
     spi::{Db, Mode},
@@ -53,7 +53,7 @@ fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool) -> Respon
         for row in db.query(ROOMS, &[session.user_nid.into(), archived.into()]) {
             let (room_id, membership): (String, String) = (row.get(1), row.get(2));
             if membership == "invite" {
-                rooms.push(invited(&events, &room_id, row.get(3)));
+                rooms.push(invited(db, &events, &session, &room_id, row.get(3)));
             } else if let Ok(room) = ReadableRoom::open(db, &events, &session, &room_id) {
                 let mut text = String::new();
                 write(&mut text, db, &events, &session, &room, limit)?;
@@ -77,10 +77,12 @@ fn parse_limit(limit: Option<i64>) -> Result<usize> {
     })
 }
 
-fn invited(events: &Events<'_, '_>, room_id: &str, invite: i64) -> String {
+fn invited(db: &Db<'_>, events: &Events<'_, '_>, session: &Session, room_id: &str, invite: i64) -> String {
+    let renderer = Renderer::new(db, events, Some(room_id));
+    let style = Style { device_nid: session.device_nid, filter: None };
     object_text(|room| {
         room.value("room_id", room_id).value("membership", "invite");
-        room.raw("invite", &stripped(&events.get(invite)));
+        room.raw("invite", &renderer.state_event(&events.get(invite), style));
     })
 }
 

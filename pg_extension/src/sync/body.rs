@@ -6,7 +6,7 @@ use crate::{
     filter::EventFilter,
     json_text::{Object, object_text},
     push_rules,
-    render::{Renderer, Style, stripped},
+    render::{Renderer, Style},
     spi::Db,
     stored_event::Events,
     sync::{
@@ -73,12 +73,8 @@ pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker) -> Vec<St
         }
     }
     for part in news.parts.values().filter(|part| part.membership == "invite") {
-        let mut invite = stripped(&events.get(part.member_event_nid));
-        invite.pop();
-        let mut object = Object::reopen(&mut invite);
-        object.value("room_id", &part.room.room_id);
-        object.close();
-        texts.push(invite);
+        let renderer = Renderer::new(db, events, Some(&part.room.room_id));
+        texts.push(renderer.state_event(&events.get(part.member_event_nid), style));
     }
     texts
 }

@@ -51,10 +51,15 @@ pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>
     let mut open: Vec<usize> = Vec::new();
     for (index, section) in sections.iter_mut().enumerate() {
         section.cut.before = end_of(events, section);
-        if section.since.is_some() && !section.part.room_new {
+        let filter = &section.asker.filter.room.timeline;
+        let in_vain = match section.since {
+            Some(_) => !section.part.room_new,
+            None => filter.admits_nothing() || !filter.admits_room(&section.part.room.room_id),
+        };
+        if in_vain {
             continue;
         }
-        let whole = section.asker.filter.room.timeline.limit() + 1;
+        let whole = filter.limit() + 1;
         // Little is new, as a rule.
         let first = if section.since.is_some() { whole.min(FIRST_READ) } else { whole };
         want(&mut wanted, place_of(events, section), first);
