@@ -33,6 +33,7 @@ const KEYS: &str = "
 impl<'a> Section<'a> {
     /// Makes sections of parts that are joined or left.
     pub fn open_all(db: &Db<'_>, events: &Events<'_, '_>, parts: &[(&'a Asker, &'a Part)]) -> Vec<Self> {
+        events.load(parts.iter().filter(|(_, part)| part.is_left()).map(|(_, part)| part.member_event_nid));
         let rooms: Vec<i64> = parts.iter().map(|(_, part)| part.room.room_nid).collect();
         let users: Vec<String> = parts.iter().map(|(asker, _)| asker.session.user_id.clone()).collect();
         let mut keys = vec![Keys::default(); parts.len()];
