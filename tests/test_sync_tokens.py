@@ -15,7 +15,7 @@ WRITERS = 6
 EVENTS_EACH = 25
 READERS = 4
 
-SEND = "select status, body from matriarch.send(%s, array[%s], array['m.room.message'], array[null], array[%s], array[%s], array[null])"
+SEND = "select status, body from matriarch.send(array[%s], array[%s], array['m.room.message'], array[null], array[%s], array[%s], array[null])"
 SYNC = "select status, body, changed from matriarch.sync(array[%s], array[%s])"
 
 

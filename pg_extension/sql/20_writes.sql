@@ -9,13 +9,13 @@ as 'MODULE_PATHNAME', 'initialize_wrapper';
 comment on function initialize is 'Records the name of the server that this database belongs to, and creates its first signing key. Idempotent; an ERROR if the name is another.';
 
 create function send(
-    room_id text, token_hashes bytea[], types text[], state_keys text[], txn_ids text[], contents text[], redacts text[]
+    room_ids text[], token_hashes bytea[], types text[], state_keys text[], txn_ids text[], contents text[], redacts text[]
 ) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
 set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'send_wrapper';
-comment on function send is 'PUT send, PUT state and PUT redact: several requests to one room, each with its own answer, in order. The arrays are of one length; state_keys, txn_ids and redacts hold NULL where a request has none.';
+comment on function send is 'PUT send, PUT state and PUT redact: several requests, each with its own answer, in order. The arrays are of one length; state_keys, txn_ids and redacts hold NULL where a request has none.';
 
 create function create_room(token_hash bytea, request text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp

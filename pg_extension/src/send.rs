@@ -1,6 +1,6 @@
-//! Sending: messages, state and redactions of one room, several requests in one call.
+//! Sending: messages, state and redactions, several requests in one call.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use matriarch_rules::Map;
 use pgrx::{Array, iter::TableIterator, pg_extern};
@@ -23,7 +23,7 @@ use crate::{
 /// redaction a target, what is idempotent a transaction id; they are NULL otherwise.
 #[pg_extern]
 fn send(
-    room_id: &str,
+    room_ids: Array<'_, &str>,
     token_hashes: Array<'_, &[u8]>,
     types: Array<'_, &str>,
     state_keys: Array<'_, &str>,
@@ -31,15 +31,17 @@ fn send(
     contents: Array<'_, &str>,
     redacts: Array<'_, &str>,
 ) -> ResponseRows {
+    let mut token_hashes = token_hashes.iter();
     let mut types = types.iter();
     let mut state_keys = state_keys.iter();
     let mut txn_ids = txn_ids.iter();
     let mut contents = contents.iter();
     let mut redacts = redacts.iter();
-    let requests: Vec<Request<'_>> = token_hashes
+    let requests: Vec<Request<'_>> = room_ids
         .iter()
-        .map(|token_hash| Request {
-            token_hash: token_hash.unwrap_or_default(),
+        .map(|room_id| Request {
+            room_id: room_id.unwrap_or_default(),
+            token_hash: token_hashes.next().flatten().unwrap_or_default(),
             event_type: types.next().flatten().unwrap_or_default(),
             state_key: state_keys.next().flatten(),
             txn_id: txn_ids.next().flatten(),
@@ -48,7 +50,7 @@ fn send(
         })
         .collect();
     let rows: Vec<ResponseRow> =
-        connect(Mode::Write, |db| serve(db, room_id, &requests)).into_iter().map(row).collect();
+        connect(Mode::Write, |db| serve(db, &requests)).into_iter().map(row).collect();
     TableIterator::new(rows)
 }
 
@@ -56,6 +58,7 @@ fn send(
 const MAX_TXN_ID_BYTES: usize = 512;
 
 struct Request<'r> {
+    room_id: &'r str,
     token_hash: &'r [u8],
     event_type: &'r str,
     state_key: Option<&'r str>,
@@ -88,28 +91,46 @@ const SENT: &str = "
     from unnest($2, $3) as wanted (device_nid, txn_id)
     join events e on e.device_nid = wanted.device_nid and e.txn_id = wanted.txn_id and e.room_nid = $1";
 
-fn serve(db: &Db<'_>, room_id: &str, requests: &[Request<'_>]) -> Vec<Result<Response>> {
+/// Rooms are locked in the order of their nids, whoever locks several.
+const LOCK_ORDER: &str = "select room_id from rooms where room_id = any($1) order by room_nid";
+
+/// The requests of each room, by their place among all.
+type ByRoom<'r> = BTreeMap<&'r str, Vec<(usize, Draft<'r>)>>;
+
+fn serve(db: &Db<'_>, requests: &[Request<'_>]) -> Vec<Result<Response>> {
     let token_hashes: Vec<&[u8]> = requests.iter().map(|request| request.token_hash).collect();
     let sessions = Session::authenticate_all(db, &token_hashes);
-    let drafts: Vec<Result<Draft<'_>>> = requests
-        .iter()
-        .zip(sessions)
-        .map(|(request, session)| session.and_then(|session| draft(session, request)))
-        .collect();
-    if drafts.iter().all(Result::is_err) {
-        return drafts.into_iter().map(|draft| draft.map(|_| Response::empty())).collect();
+    // Whether a room exists is not for those to know who are not in it.
+    let no_such_room = || Err(MatrixError::forbidden("You are not in this room."));
+    let mut answers: Vec<Result<Response>> = Vec::with_capacity(requests.len());
+    let mut rooms = ByRoom::new();
+    for (place, (request, session)) in requests.iter().zip(sessions).enumerate() {
+        match session.and_then(|session| draft(session, request)) {
+            Ok(draft) => {
+                rooms.entry(request.room_id).or_default().push((place, draft));
+                answers.push(no_such_room());
+            }
+            Err(refusal) => answers.push(Err(refusal)),
+        }
     }
-    // The closure runs at most once, and not at all if there is no such room.
-    let mut drafts = Some(drafts);
-    let served = Room::with(db, room_id, |room| drafts.take().map(|drafts| send_all(room, drafts)));
-    match (served.flatten(), drafts) {
-        (Some(answers), _) => answers,
-        // Whether a room exists is not for those to know who are not in it.
-        (None, drafts) => drafts
-            .unwrap_or_default()
-            .into_iter()
-            .map(|draft| draft.and_then(|_| Err(MatrixError::forbidden("You are not in this room."))))
-            .collect(),
+    for room_id in lock_order(db, &rooms) {
+        let Some(drafts) = rooms.remove(room_id.as_str()) else { continue };
+        let (places, drafts): (Vec<usize>, Vec<Draft<'_>>) = drafts.into_iter().unzip();
+        if let Some(sent) = Room::with(db, &room_id, |room| send_all(room, drafts)) {
+            for (place, answer) in places.into_iter().zip(sent) {
+                answers[place] = answer;
+            }
+        }
+    }
+    answers
+}
+
+fn lock_order(db: &Db<'_>, rooms: &ByRoom<'_>) -> Vec<String> {
+    let room_ids: Vec<&str> = rooms.keys().copied().collect();
+    match room_ids[..] {
+        [] => Vec::new(),
+        [only] => vec![only.to_owned()],
+        _ => db.query(LOCK_ORDER, &[room_ids.into()]).map(|row| row.get(1)).collect(),
     }
 }
 
@@ -134,15 +155,14 @@ fn draft<'r>(session: Session, request: &'r Request<'r>) -> Result<Draft<'r>> {
     Ok(Draft { user: session.user(), device_nid: session.device_nid, request, redacts, content })
 }
 
-fn send_all(room: &mut Room<'_>, drafts: Vec<Result<Draft<'_>>>) -> Vec<Result<Response>> {
-    let mut sent = find_sent(room, drafts.iter().flatten());
-    let events: Vec<LocalEvent<'_>> = drafts.iter().flatten().map(|draft| draft.event(Map::new())).collect();
+fn send_all(room: &mut Room<'_>, drafts: Vec<Draft<'_>>) -> Vec<Result<Response>> {
+    let mut sent = find_sent(room, drafts.iter());
+    let events: Vec<LocalEvent<'_>> = drafts.iter().map(|draft| draft.event(Map::new())).collect();
     room.load_for_all(&events);
     drop(events);
     drafts
         .into_iter()
-        .map(|draft| {
-            let mut draft = draft?;
+        .map(|mut draft| {
             let transaction = draft.transaction();
             if let Some(event_id) = transaction.as_ref().and_then(|transaction| sent.get(transaction)) {
                 return Ok(Response::new(event_id_body(event_id)));

@@ -132,9 +132,9 @@ def try_send(connection, room: str, requests: list[Request]) -> list[Answer | Re
     columns = [list(column) for column in zip(*(request.arguments for request in requests))]
     statement = """
         select status, body, wake_rooms, wake_users
-        from matriarch.send(%s, %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"""
+        from matriarch.send(%s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"""
     answers = []
-    for row in connection.execute(statement, [room, *columns]).fetchall():
+    for row in connection.execute(statement, [[room] * len(requests), *columns]).fetchall():
         try:
             answers.append(answer_of(row))
         except Refused as refused:

@@ -1,6 +1,8 @@
 //! Client-Server API, "Sending events to a room" and "Redactions".
 //!
-//! Requests to one room that arrive together go into the database as one statement.
+//! Requests that arrive together go into the database as one statement, also those to several rooms.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::Router;
 use axum::extract::State;
@@ -24,14 +26,19 @@ pub fn routes() -> Router<AppState> {
         .client_v3("/rooms/{room_id}/state/{event_type}/{state_key}", put(set_state_with_key))
 }
 
-/// Sends, by room id.
-pub type Sends = Batcher<String, Send, Answer>;
+/// Sends, by shard of the rooms.
+pub type Sends = Batcher<u64, Send, Answer>;
+
+/// How many batches may be in flight. All requests to a room share a shard, so that they never wait for each other's
+/// lock in the database; fewer shards make bigger batches, more use more of the database's processors.
+const SHARDS: u64 = 4;
 
 type Answer = Result<MatrixResponse, ApiError>;
 
 /// An event on its way into a room.
 #[derive(Clone, Debug)]
 pub struct Send {
+    room_id: String,
     token: AccessToken,
     event_type: String,
     state_key: Option<String>,
@@ -48,20 +55,20 @@ const SEND: &str =
 
 /// The batcher behind these endpoints.
 pub fn batcher(db: Db, hub: Hub) -> Sends {
-    Batcher::new("send", MAX_BATCH, move |room_id: String, sends: Vec<Send>| {
+    Batcher::new("send", MAX_BATCH, move |_shard: u64, sends: Vec<Send>| {
         let (db, hub) = (db.clone(), hub.clone());
-        async move { send_all(&db, &hub, &room_id, &sends).await }
+        async move { send_all(&db, &hub, &sends).await }
     })
 }
 
-async fn send_all(db: &Db, hub: &Hub, room_id: &str, sends: &[Send]) -> Vec<Answer> {
-    match send_together(db, hub, room_id, sends).await {
+async fn send_all(db: &Db, hub: &Hub, sends: &[Send]) -> Vec<Answer> {
+    match send_together(db, hub, sends).await {
         Ok(answers) => answers.into_iter().map(Ok).collect(),
         // What one of them meets, such as a value that no index holds, is not to be the others' fault.
         Err(refusal) if refusal.retry_after.is_none() && sends.len() > 1 => {
             let mut answers = Vec::with_capacity(sends.len());
             for send in sends {
-                let answer = send_together(db, hub, room_id, std::slice::from_ref(send)).await;
+                let answer = send_together(db, hub, std::slice::from_ref(send)).await;
                 answers.push(
                     answer.and_then(|answers| answers.into_iter().next().ok_or_else(ApiError::internal)),
                 );
@@ -73,12 +80,8 @@ async fn send_all(db: &Db, hub: &Hub, room_id: &str, sends: &[Send]) -> Vec<Answ
 }
 
 /// One statement: all of them, or none.
-async fn send_together(
-    db: &Db,
-    hub: &Hub,
-    room_id: &str,
-    sends: &[Send],
-) -> Result<Vec<MatrixResponse>, ApiError> {
+async fn send_together(db: &Db, hub: &Hub, sends: &[Send]) -> Result<Vec<MatrixResponse>, ApiError> {
+    let room_ids: Vec<&str> = sends.iter().map(|send| send.room_id.as_str()).collect();
     let token_hashes: Vec<&[u8]> = sends.iter().map(|send| send.token.hash()).collect();
     let types: Vec<&str> = sends.iter().map(|send| send.event_type.as_str()).collect();
     let state_keys: Vec<Option<&str>> = sends.iter().map(|send| send.state_key.as_deref()).collect();
@@ -86,7 +89,7 @@ async fn send_together(
     let contents: Vec<&str> = sends.iter().map(|send| send.content.as_str()).collect();
     let redacts: Vec<Option<&str>> = sends.iter().map(|send| send.redacts.as_deref()).collect();
     let rows = db
-        .query(SEND, &[&room_id, &token_hashes, &types, &state_keys, &txn_ids, &contents, &redacts])
+        .query(SEND, &[&room_ids, &token_hashes, &types, &state_keys, &txn_ids, &contents, &redacts])
         .await?;
     if rows.len() != sends.len() {
         error!(asked = sends.len(), answered = rows.len(), "sends were not all answered");
@@ -94,10 +97,17 @@ async fn send_together(
     }
     let answers = rows.iter().map(MatrixResponse::from_row).collect::<Result<Vec<_>, _>>()?;
     let mut rooms: Vec<i64> = answers.iter().flat_map(|answer| answer.wake_rooms.iter().copied()).collect();
+    rooms.sort_unstable();
     rooms.dedup();
     let users: Vec<i64> = answers.iter().flat_map(|answer| answer.wake_users.iter().copied()).collect();
     hub.wake(&rooms, &users);
     Ok(answers)
+}
+
+async fn submit(app: &AppState, send: Send) -> Answer {
+    let mut hasher = DefaultHasher::new();
+    send.room_id.hash(&mut hasher);
+    app.sends.submit(hasher.finish() % SHARDS, send).await?
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
@@ -107,8 +117,9 @@ async fn send_message(
     Path((room_id, event_type, txn_id)): Path<(String, String, String)>,
     RawJsonBody(content): RawJsonBody,
 ) -> Answer {
-    let send = Send { token, event_type, state_key: None, txn_id: Some(txn_id), content, redacts: None };
-    app.sends.submit(room_id, send).await?
+    let send =
+        Send { room_id, token, event_type, state_key: None, txn_id: Some(txn_id), content, redacts: None };
+    submit(&app, send).await
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
@@ -119,9 +130,16 @@ async fn redact(
     RawJsonBody(content): RawJsonBody,
 ) -> Answer {
     let event_type = "m.room.redaction".to_owned();
-    let send =
-        Send { token, event_type, state_key: None, txn_id: Some(txn_id), content, redacts: Some(event_id) };
-    app.sends.submit(room_id, send).await?
+    let send = Send {
+        room_id,
+        token,
+        event_type,
+        state_key: None,
+        txn_id: Some(txn_id),
+        content,
+        redacts: Some(event_id),
+    };
+    submit(&app, send).await
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}`
@@ -141,6 +159,7 @@ async fn set_state_with_key(
     Path((room_id, event_type, state_key)): Path<(String, String, String)>,
     RawJsonBody(content): RawJsonBody,
 ) -> Answer {
-    let send = Send { token, event_type, state_key: Some(state_key), txn_id: None, content, redacts: None };
-    app.sends.submit(room_id, send).await?
+    let send =
+        Send { room_id, token, event_type, state_key: Some(state_key), txn_id: None, content, redacts: None };
+    submit(&app, send).await
 }
