@@ -31,12 +31,19 @@ pub struct ReadableRoom {
 
 const OPEN: &str = "
     select r.room_nid, r.room_id, r.published, r.first_pos, r.last_pos, r.current_root,
-        m.membership, m.event_nid, coalesce(m.forgotten, false), mk.key_idx, vk.key_idx
+        m.membership, m.event_nid, coalesce(m.forgotten, false),
+        (
+            select key_idx
+            from room_keys
+            where room_nid = r.room_nid and type = 'm.room.member' and state_key = $3
+        ),
+        (
+            select key_idx
+            from room_keys
+            where room_nid = r.room_nid and type = 'm.room.history_visibility' and state_key = ''
+        )
     from rooms r
     left join memberships m on m.room_nid = r.room_nid and m.user_nid = $2
-    left join room_keys mk on mk.room_nid = r.room_nid and mk.type = 'm.room.member' and mk.state_key = $3
-    left join room_keys vk
-        on vk.room_nid = r.room_nid and vk.type = 'm.room.history_visibility' and vk.state_key = ''
     where r.room_id = $1";
 
 impl ReadableRoom {

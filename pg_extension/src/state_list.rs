@@ -11,7 +11,12 @@ use crate::{
 const MEMBER_KEYS: &str = "
     select w.number, k.key_idx
     from unnest($1::bigint[], $2::text[]) with ordinality w (room_nid, user_id, number)
-    join room_keys k on k.room_nid = w.room_nid and k.type = 'm.room.member' and k.state_key = w.user_id";
+    cross join lateral (
+        select key_idx
+        from room_keys
+        where room_nid = w.room_nid and type = 'm.room.member' and state_key = w.user_id
+        offset 0
+    ) k";
 
 /// The keys of users' member events, for pairs of a room and a user: the pair's index, and the key.
 pub fn member_keys(db: &Db<'_>, rooms: Vec<i64>, users: Vec<String>) -> Vec<(usize, i32)> {

@@ -40,7 +40,12 @@ pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<(usize, i64), Vec<Dat
 const OF_ROOMS: &str = "
     select w.number, d.type, d.content
     from unnest($1::bigint[], $2::bigint[]) with ordinality w (user_nid, room_nid, number)
-    join account_data d on d.user_nid = w.user_nid and d.room_nid = w.room_nid";
+    cross join lateral (
+        select type, content
+        from account_data
+        where user_nid = w.user_nid and room_nid = w.room_nid
+        offset 0
+    ) d";
 
 /// All that users keep of rooms, in the order of the pairs of user and room.
 pub fn of_rooms(db: &Db<'_>, pairs: &[(i64, i64)]) -> Vec<Vec<Datum>> {

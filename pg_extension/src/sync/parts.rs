@@ -124,10 +124,14 @@ const ADDED: &str = "
         from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality a (room_nid, user_nid, token, number)
         offset 0
     ) a
-    join memberships m on m.room_nid = a.room_nid and m.user_nid = a.user_nid
+    cross join lateral (
+        select *
+        from memberships
+        where room_nid = a.room_nid and user_nid = a.user_nid and membership = 'join' and not forgotten
+        offset 0
+    ) m
     join rooms r on r.room_nid = m.room_nid
-    join users s on s.user_nid = m.sender_nid
-    where m.membership = 'join' and not m.forgotten";
+    join users s on s.user_nid = m.sender_nid";
 
 /// Adds rooms whose news is not in the timeline, if the asker is in them.
 pub fn add(db: &Db<'_>, columns: &Columns, parts: &mut Parts, places: impl Iterator<Item = (usize, i64)>) {
@@ -176,7 +180,12 @@ fn read(row: &Row<'_>, rooms: &mut HashMap<i64, Rc<RoomRow>>) -> ((usize, i64), 
 const JOINED: &str = "
     select a.number, m.room_nid
     from unnest($1::bigint[]) with ordinality a (user_nid, number)
-    join memberships m on m.user_nid = a.user_nid and m.membership = 'join' and not m.forgotten";
+    cross join lateral (
+        select room_nid
+        from memberships
+        where user_nid = a.user_nid and membership = 'join' and not forgotten
+        offset 0
+    ) m";
 
 /// The rooms that users are in.
 pub fn joined(db: &Db<'_>, users: Vec<i64>) -> Vec<Vec<i64>> {

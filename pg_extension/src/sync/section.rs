@@ -24,11 +24,18 @@ pub struct Section<'a> {
 }
 
 const KEYS: &str = "
-    select w.number, mk.key_idx, vk.key_idx
-    from unnest($1::bigint[], $2::text[]) with ordinality w (room_nid, user_id, number)
-    left join room_keys mk on mk.room_nid = w.room_nid and mk.type = 'm.room.member' and mk.state_key = w.user_id
-    left join room_keys vk
-        on vk.room_nid = w.room_nid and vk.type = 'm.room.history_visibility' and vk.state_key = ''";
+    select w.number,
+        (
+            select key_idx
+            from room_keys
+            where room_nid = w.room_nid and type = 'm.room.member' and state_key = w.user_id
+        ),
+        (
+            select key_idx
+            from room_keys
+            where room_nid = w.room_nid and type = 'm.room.history_visibility' and state_key = ''
+        )
+    from unnest($1::bigint[], $2::text[]) with ordinality w (room_nid, user_id, number)";
 
 impl<'a> Section<'a> {
     /// Makes sections of parts that are joined or left.

@@ -1,6 +1,9 @@
 //! What invited and knocking users are told of a room. Client-Server API, "Stripped state".
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+};
 
 use crate::{
     render::stripped,
@@ -10,11 +13,18 @@ use crate::{
 };
 
 const KEYS: &str = "
-    select room_nid, current_event_nid
-    from room_keys
-    where room_nid = any($1) and state_key = '' and current_event_nid is not null
-        and type = any('{m.room.create,m.room.name,m.room.avatar,m.room.topic,m.room.join_rules,
-            m.room.canonical_alias,m.room.encryption}')";
+    select w.room_nid, k.current_event_nid
+    from unnest($1::bigint[]) w (room_nid)
+    cross join unnest('{
+        m.room.create, m.room.name, m.room.avatar, m.room.topic, m.room.join_rules, m.room.canonical_alias,
+        m.room.encryption
+    }'::text[]) t (type)
+    cross join lateral (
+        select current_event_nid
+        from room_keys
+        where room_nid = w.room_nid and type = t.type and state_key = '' and current_event_nid is not null
+        offset 0
+    ) k";
 
 /// The state that outsiders are shown, of rooms with invited or knocking users.
 pub struct Stripped {
@@ -24,12 +34,14 @@ pub struct Stripped {
 impl Stripped {
     pub fn read(db: &Db<'_>, events: &Events<'_, '_>, parts: &Parts) -> Self {
         let outside = || parts.values().filter(|part| is_outside(part));
-        let rooms: Vec<i64> = outside().map(|part| part.room.room_nid).collect();
+        let rooms: BTreeSet<i64> = outside().map(|part| part.room.room_nid).collect();
         if rooms.is_empty() {
             return Self { rooms: HashMap::new() };
         }
-        let keys: Vec<(i64, i64)> =
-            db.query(KEYS, &[rooms.into()]).map(|row| (row.get(1), row.get(2))).collect();
+        let keys: Vec<(i64, i64)> = db
+            .query(KEYS, &[rooms.into_iter().collect::<Vec<_>>().into()])
+            .map(|row| (row.get(1), row.get(2)))
+            .collect();
         events.load(keys.iter().map(|(_, nid)| *nid).chain(outside().map(|part| part.member_event_nid)));
         let mut rooms: HashMap<i64, Vec<Rc<StoredEvent>>> = HashMap::new();
         for (room_nid, nid) in keys {

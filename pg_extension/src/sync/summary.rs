@@ -8,21 +8,33 @@ use crate::{json_text::Object, spi::Db, stored_event::Events, sync::section::Sec
 const HEROES: usize = 5;
 
 const NAMES: &str = "
-    select room_nid, current_event_nid
-    from room_keys
-    where room_nid = any($1) and type = any('{m.room.name,m.room.canonical_alias}') and state_key = ''
-        and current_event_nid is not null";
+    select w.room_nid, k.current_event_nid
+    from unnest($1::bigint[]) w (room_nid)
+    cross join unnest('{m.room.name,m.room.canonical_alias}'::text[]) t (type)
+    cross join lateral (
+        select current_event_nid
+        from room_keys
+        where room_nid = w.room_nid and type = t.type and state_key = '' and current_event_nid is not null
+        offset 0
+    ) k";
 
-/// One more than needed, as the asker is left out.
+/// One more than needed, as the asker is left out. Keys are numbered as they are first used, so the oldest members come
+/// first; `offset 0` reads them in this order, and no more than it takes.
 const PRESENT: &str = "
     select w.room_nid, h.state_key
     from unnest($1::bigint[]) w (room_nid)
     cross join lateral (
         select k.state_key
-        from room_keys k
+        from (
+            select type, state_key, key_idx
+            from room_keys
+            where room_nid = w.room_nid
+            order by key_idx
+            offset 0
+        ) k
         join users u on u.user_id = k.state_key
-        join memberships m on m.room_nid = k.room_nid and m.user_nid = u.user_nid
-        where k.room_nid = w.room_nid and k.type = 'm.room.member' and m.membership in ('join', 'invite')
+        join memberships m on m.room_nid = w.room_nid and m.user_nid = u.user_nid
+        where k.type = 'm.room.member' and m.membership in ('join', 'invite')
         order by k.key_idx
         limit 6
     ) h";
@@ -32,10 +44,16 @@ const GONE: &str = "
     from unnest($1::bigint[]) w (room_nid)
     cross join lateral (
         select k.state_key
-        from room_keys k
+        from (
+            select type, state_key, key_idx
+            from room_keys
+            where room_nid = w.room_nid
+            order by key_idx
+            offset 0
+        ) k
         join users u on u.user_id = k.state_key
-        join memberships m on m.room_nid = k.room_nid and m.user_nid = u.user_nid
-        where k.room_nid = w.room_nid and k.type = 'm.room.member' and m.membership in ('leave', 'ban')
+        join memberships m on m.room_nid = w.room_nid and m.user_nid = u.user_nid
+        where k.type = 'm.room.member' and m.membership in ('leave', 'ban')
         order by k.key_idx
         limit 6
     ) h";
