@@ -85,7 +85,7 @@ comment on sequence event_nids is 'cache 1 always: an event''s auth events must 
 
 create table events (
     event_nid        bigint primary key default nextval('event_nids'),
-    room_nid         bigint not null references rooms on delete cascade,
+    room_nid         bigint not null,
     pos              bigint,
     depth            bigint not null,
     origin_server_ts bigint not null,
@@ -120,6 +120,7 @@ comment on index events_threaded is 'Unread events in threads.';
 comment on index events_mentions is 'Unread highlights.';
 comment on index events_sender is 'A user''s own last event: what is before it has been read.';
 comment on table events is 'Every event known, also rejected ones and outliers. event_nid is monotone over auth edges: an event is stored after all its auth events.';
+comment on column events.room_nid is 'No foreign key: the append holds the room''s lock, and the check would cost each event a query.';
 comment on column events.pos is 'Place in the room''s timeline, in the order that clients see; steps leave room for events found later. Absent: not in the timeline.';
 comment on column events.origin_server_ts is 'Milliseconds since 1970, as the sender''s server claims.';
 comment on column events.state_before is 'State before the event, as a root in state_nodes; 0 is the empty state, NULL means unknown, never empty.';

@@ -96,10 +96,17 @@ const CREATE: &str = "
     insert into rooms (room_id, room_version, published) values ($1, $2, $3) on conflict (room_id) do nothing
     returning room_nid";
 
+/// `offset 0` holds the planner to one look-up a key: a plan made while rooms are small would otherwise read all keys of
+/// the room, and be kept when it has grown.
 const LOAD: &str = "
     select wanted.type, wanted.state_key, k.key_idx, e.event_nid, e.event_id, e.json
     from unnest($2, $3) as wanted (type, state_key)
-    join room_keys k on k.room_nid = $1 and k.type = wanted.type and k.state_key = wanted.state_key
+    cross join lateral (
+        select room_keys.key_idx, room_keys.current_event_nid
+        from room_keys
+        where room_nid = $1 and room_keys.type = wanted.type and room_keys.state_key = wanted.state_key
+        offset 0
+    ) k
     left join events e on e.event_nid = k.current_event_nid
     union all
     select null, null, null, e.event_nid, e.event_id, case when $5 then e.json end

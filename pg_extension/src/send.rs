@@ -86,10 +86,17 @@ struct Transaction {
     redacts: Option<String>,
 }
 
+/// `offset 0` keeps the planner from the other way, through all events of the room.
 const SENT: &str = "
     select e.device_nid, e.txn_id, e.type, e.event_id, case when e.type = 'm.room.redaction' then e.json end
     from unnest($2, $3) as wanted (device_nid, txn_id)
-    join events e on e.device_nid = wanted.device_nid and e.txn_id = wanted.txn_id and e.room_nid = $1";
+    cross join lateral (
+        select device_nid, txn_id, type, event_id, json, room_nid
+        from events
+        where device_nid = wanted.device_nid and txn_id = wanted.txn_id
+        offset 0
+    ) e
+    where e.room_nid = $1";
 
 /// Rooms are locked in the order of their nids, whoever locks several.
 const LOCK_ORDER: &str = "select room_id from rooms where room_id = any($1) order by room_nid";
