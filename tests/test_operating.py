@@ -60,6 +60,21 @@ def test_several_nodes_may_migrate_at_once(cluster):
     database.drop()
 
 
+def test_migrate_replaces_the_functions_of_another_version_and_keeps_the_rows(database, start_nodes):
+    version = "select extversion from pg_extension where extname = 'matriarch'"
+    current = database.query(version)
+    (node,) = start_nodes(database)
+    alice = node.register("alice")
+    room = alice.create_room()
+    database.query("update pg_extension set extversion = '0.0.9' where extname = 'matriarch'")
+    database.query("alter extension matriarch drop function matriarch.whoami(bytea)")
+    database.query("drop function matriarch.whoami(bytea)")
+    assert run("migrate", **database.environment()).returncode == 0
+    assert database.query(version) == current
+    assert alice.get("/account/whoami")["user_id"] == alice.user_id
+    alice.send(room, "still here")
+
+
 def test_serve_refuses_a_database_that_does_not_fit(database):
     environment = database.environment("matriarch_api")
     other_name = run("serve", **{**environment, "MATRIARCH_SERVER_NAME": "other.example"})

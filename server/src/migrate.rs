@@ -30,6 +30,9 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 const TAKE_LOCK: &str = "select pg_advisory_xact_lock($1)";
 const EXTENSION: &str =
     "select installed_version, default_version from pg_available_extensions where name = 'matriarch'";
+/// The extension holds functions and their types only, and nothing depends on them: replacing it touches no row, and
+/// needs no update script from each version to each other.
+const REPLACE_EXTENSION: &str = "begin; drop extension matriarch; create extension matriarch; commit";
 const BECOME_OWNER: &str =
     "set role matriarch_owner; set search_path to matriarch, pg_temp; set client_min_messages to warning";
 const HAS_SERVER: &str = "select to_regclass('matriarch.server') is not null";
@@ -120,7 +123,7 @@ async fn set_up_extension(client: &Client) -> Result<(), Failure> {
             .map_err(failed("cannot create the extension `matriarch` (a superuser can)")),
         Some(_) if installed == available => Ok(()),
         Some(_) => client
-            .batch_execute("alter extension matriarch update")
+            .batch_execute(REPLACE_EXTENSION)
             .await
             .map_err(failed("cannot update the extension `matriarch` (a superuser can)")),
     }
