@@ -184,3 +184,21 @@ def test_without_its_database_a_node_is_live_and_not_ready(own_cluster, start_no
     own_cluster.start()
     alice.get("/account/whoami")
     assert node.ready()
+
+
+def test_rows_of_a_restored_dump_are_no_news(database, start_nodes):
+    (node,) = start_nodes(database)
+    alice = node.register("alice")
+    room = alice.create_room()
+    alice.send(room, "before the restore")
+    since = alice.sync()["next_batch"]
+    with database.connect("matriarch_owner") as connection:
+        # As they come out of a cluster that had come further
+        for table in ("rooms", "events", "memberships", "account_data", "receipts"):
+            connection.execute(f"update matriarch.{table} set xid = '99999999999'")
+    assert room in alice.sync(since)["rooms"]["join"]
+    database.query("call matriarch.forget_positions()", user="matriarch_admin")
+    assert alice.sync(since).get("rooms", {}).get("join", {}) == {}
+    event_id = alice.send(room, "after it")
+    (event,) = alice.sync(since)["rooms"]["join"][room]["timeline"]["events"]
+    assert event["event_id"] == event_id

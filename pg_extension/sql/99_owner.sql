@@ -7,8 +7,9 @@ begin
     for routine in
         select p.oid::regprocedure
         from pg_proc p
-        join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname = 'matriarch'
+        join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
+        join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid
+        where e.extname = 'matriarch'
     loop
         execute format('alter function %s owner to matriarch_owner', routine);
         execute format('revoke all on function %s from public', routine);
