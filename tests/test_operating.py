@@ -37,6 +37,12 @@ def test_config_check_names_the_key_and_the_reason(tmp_path):
     assert run("config", "check", "--config", file).returncode == 0
     refused = run("--config", file, "config", "check", MATRIARCH_LISTENER="typo")
     assert refused.returncode == 1 and "LISTENER" in refused.stderr.upper()
+    tls = f'[{{address = "127.0.0.1", port = 1, tls = {{certificate = "{file}", key = "{file}"}}}}]'
+    refused = run("--config", file, "config", "check", MATRIARCH_LISTENERS=tls)
+    assert refused.returncode == 1 and "listeners.0.tls" in refused.stderr and file.name in refused.stderr
+    file.write_text("server_name = = 1\n")
+    refused = run("--config", file, "config", "check")
+    assert refused.returncode == 1 and "key ``" not in refused.stderr and "line 1" in refused.stderr
 
 
 def test_config_show_hides_secrets():

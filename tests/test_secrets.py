@@ -50,6 +50,8 @@ def test_no_secret_is_stored_or_logged_in_the_clear(quiet_node, database):
     second = node.client().post("/refresh", {"refresh_token": first["refresh_token"]})
     Client(node.url, second["access_token"]).get("/account/whoami")
     Client(node.url).get("/account/whoami", params={"access_token": user.access_token})
+    message = secrets.token_hex(16)
+    user.send(user.create_room(), message)
     # A session that keeps a new password, one that is refused, and a login that fails.
     session = expect(user.request("POST", "/account/password", {"new_password": third}), 401)["session"]
     auth = {"type": "m.login.password", "identifier": identifier, "password": password}
@@ -63,6 +65,7 @@ def test_no_secret_is_stored_or_logged_in_the_clear(quiet_node, database):
     for secret in (*tokens, password, new_password, third, session, SHARED_SECRET):
         assert secret not in stored
         assert secret not in log
+    assert message not in log and "$argon2id$" not in log
     # What is stored is the hash, and the search would have found it.
     assert hashlib.sha256(user.access_token.encode()).hexdigest() in stored
     assert "$argon2id$" in stored

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use database::{Database, Embedded};
 pub use listener::{Api, Listener, Tls};
@@ -25,8 +26,7 @@ pub use registration::{Registration, RegistrationMode};
 pub use tokens::Tokens;
 
 /// A text that must not be seen in logs or in `matriarch config show`.
-#[derive(Clone, Deserialize, PartialEq, Eq)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -39,6 +39,22 @@ impl Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("(hidden)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    /// Reads a text. What is none, such as digits without quotes, is refused without repeating it.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given {
+            Text(String),
+            Other(IgnoredAny),
+        }
+        match Given::deserialize(deserializer)? {
+            Given::Text(text) => Ok(Self(text)),
+            Given::Other(IgnoredAny) => Err(D::Error::custom("must be a text: put it in quotes")),
+        }
     }
 }
 
@@ -176,7 +192,7 @@ impl Config {
             std::fs::metadata(file).map_err(|error| ConfigError::File(file.to_owned(), error))?;
             figment = figment.merge(Toml::file_exact(file));
         }
-        Self::from_figment(&figment.merge(Env::prefixed("MATRIARCH_").split("__").ignore(&["config"])))
+        Self::from_figment(&figment.merge(Env::prefixed("MATRIARCH_").split("__")))
     }
 
     fn from_figment(figment: &Figment) -> Result<Self, ConfigError> {
@@ -227,6 +243,14 @@ impl Config {
         }
         for (index, listener) in self.listeners.iter().enumerate() {
             listener.check(index)?;
+            let earlier = &self.listeners[..index];
+            // Port 0 is a free one for each.
+            if listener.port != 0
+                && earlier.iter().any(|other| other.socket_address() == listener.socket_address())
+            {
+                let reason = format!("another listener is at {}", listener.socket_address());
+                return Err(ConfigError::value(format!("listeners.{index}"), reason));
+            }
         }
         self.database.check()?;
         self.embedded.check(self.is_embedded())?;
@@ -262,6 +286,7 @@ fn describe(errors: figment::Error) -> String {
             _ => metadata.name.to_string(),
         });
         match source {
+            Some(source) if key.is_empty() => format!("{} (in {source})", kind.trim_end()),
             Some(source) => format!("key `{key}`: {kind} (in {source})"),
             None if key.is_empty() => kind,
             None => format!("key `{key}`: {kind}"),

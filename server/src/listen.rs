@@ -100,6 +100,17 @@ where
     }
 }
 
+/// Whether each listener's certificate and key can be used; if not, which key of the configuration is wrong, and why.
+pub fn check_tls(listeners: &[Listener]) -> Result<(), Failure> {
+    for (index, listener) in listeners.iter().enumerate() {
+        if let Some(tls) = &listener.tls {
+            let key = format!("configuration key `listeners.{index}.tls`");
+            tls_acceptor(tls).map_err(|error| Failure::new(key, error))?;
+        }
+    }
+    Ok(())
+}
+
 fn tls_acceptor(tls: &Tls) -> Result<TlsAcceptor, Failure> {
     let certificate = &tls.certificate;
     let refuse = |what: &str, path: &std::path::Path| format!("cannot use the {what} {}", path.display());

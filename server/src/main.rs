@@ -65,7 +65,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 
 fn configuration(command: &ConfigCommand, config: &Config) -> Result<(), Failure> {
     match command {
-        ConfigCommand::Check => println!("The configuration is sound."),
+        ConfigCommand::Check => {
+            listen::check_tls(&config.listeners)?;
+            println!("The configuration is sound.");
+        }
         ConfigCommand::Show => {
             let text = toml::to_string_pretty(config).map_err(|error| Failure::new("cannot print", error))?;
             print!("{text}");

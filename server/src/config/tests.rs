@@ -64,6 +64,12 @@ fn errors_name_the_key_and_the_reason() {
             "listeners.0.tls.certificate",
             "No such file",
         ),
+        (
+            "[[listeners]]\naddress = '::1'\nport = 1\n[[listeners]]\naddress = '::1'\nport = 1",
+            "listeners.1",
+            "another listener",
+        ),
+        ("[registration]\nshared_secret = 12345678", "registration.shared_secret", "in quotes"),
         ("[registration]\nmode = 'maybe'", "registration.mode", "unknown variant"),
         ("[registration]\nmode = 'shared_secret'", "registration.shared_secret", "must be set"),
         ("[registration]\nshared_secret = 'short'", "registration.shared_secret", "at least 8"),
@@ -90,6 +96,8 @@ fn secrets_are_not_printed() {
     let printed = format!("{config:?} {}", toml::to_string_pretty(&config).unwrap());
     assert!(!printed.contains("hush"), "{printed}");
     assert_eq!(config.registration.shared_secret.unwrap().reveal(), "hushhush");
+    let refused = load("[registration]\nshared_secret = 12345678").unwrap_err();
+    assert!(!refused.contains("12345678"), "{refused}");
 }
 
 #[test]
