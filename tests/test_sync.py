@@ -64,6 +64,13 @@ def test_state_after_is_that_behind_the_timeline(alice):
     assert state_of(joined(answer, room), "state_after") == {("m.room.topic", ""): {"topic": "ivory"}}
 
 
+def test_state_after_is_known_by_its_unstable_name(alice):
+    room = alice.create_room()
+    section = joined(alice.sync(**{"org.matrix.msc4222.use_state_after": "true"}), room)
+    assert "state" not in section and "state_after" not in section
+    assert ("m.room.create", "") in state_of(section, "org.matrix.msc4222.state_after")
+
+
 def test_incremental_sync_brings_only_what_is_new(alice, bob):
     room = alice.create_room(preset="public_chat")
     other = alice.create_room()

@@ -179,3 +179,13 @@ def test_redacted_mentions_highlight_no_longer(alice, bob, room):
     assert counts(bob, room)[1] == 1
     alice.redact(room, event_id)
     assert counts(bob, room)[1] == 0
+
+
+def test_threads_are_counted_apart_under_the_unstable_name_too(alice, bob, room):
+    root = alice.send(room, "root")
+    alice.send(room, in_thread(root))
+    key = "org.matrix.msc3773.unread_thread_notifications"
+    section = bob.sync(filter={"room": {"timeline": {key: True}}})["rooms"]["join"][room]
+    assert pair(section[key][root]) == (1, 0)
+    assert pair(section["unread_notifications"]) == (1, 0)
+    assert "unread_thread_notifications" not in section

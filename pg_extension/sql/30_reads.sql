@@ -7,7 +7,7 @@ language c stable strict parallel restricted security definer
 set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'sync_wrapper';
-comment on function sync is 'GET /sync, for several requests at once: a row for each, in order. A request is a JSON object of the query parameters since, filter, full_state and use_state_after. Where changed is false there is nothing new, and room_nids are the rooms to wait for.';
+comment on function sync is 'GET /sync, for several requests at once: a row for each, in order. A request is a JSON object of the query parameters since, filter, full_state, use_state_after and unstable_use_state_after. Where changed is false there is nothing new, and room_nids are the rooms to wait for.';
 
 create function messages(token_hash bytea, room_id text, "from" text, "to" text, dir text, "limit" bigint, filter text) returns setof response
 language c stable parallel restricted security definer

@@ -76,7 +76,14 @@ fn of_all(db: &Db<'_>, session: Session, from: Option<&str>) -> Result<Answer> {
     let since = from.map_or_else(|| Ok(now.clone()), |from| sync_token("from", from, &now))?;
     let start = since.to_string();
     let filter = Filter::with_timeline_limit(MAX_LIMIT).into();
-    let asker = Asker { session, since: Some(since), filter, full_state: false, use_state_after: false };
+    let asker = Asker {
+        session,
+        since: Some(since),
+        filter,
+        full_state: false,
+        use_state_after: false,
+        state_key: "state",
+    };
     let events = Events::new(db);
     let news = sync::new_events(db, &events, &asker);
     let body = object_text(|body| {

@@ -67,7 +67,21 @@ pub struct EventFilter {
     pub lazy_load_members: bool,
     /// Redundant members are always sent: nothing is remembered of what a client was sent before.
     include_redundant_members: bool,
-    pub unread_thread_notifications: bool,
+    unread_thread_notifications: bool,
+    /// Its name before it was stable.
+    #[serde(rename = "org.matrix.msc3773.unread_thread_notifications")]
+    unstable_unread_thread_notifications: bool,
+}
+
+impl EventFilter {
+    /// The key for the unread counts of threads, if they are wanted apart from the room's.
+    pub fn thread_counts_key(&self) -> Option<&'static str> {
+        match (self.unread_thread_notifications, self.unstable_unread_thread_notifications) {
+            (true, _) => Some("unread_thread_notifications"),
+            (false, true) => Some("org.matrix.msc3773.unread_thread_notifications"),
+            (false, false) => None,
+        }
+    }
 }
 
 impl Filter {

@@ -21,6 +21,8 @@ struct Request {
     filter: Option<String>,
     full_state: bool,
     use_state_after: bool,
+    /// As `use_state_after`, of clients that know it by the name it had before it was stable.
+    unstable_use_state_after: bool,
 }
 
 /// One request to sync.
@@ -30,6 +32,8 @@ pub struct Asker {
     pub filter: Rc<Filter>,
     pub full_state: bool,
     pub use_state_after: bool,
+    /// Under which key a room's state stands in the answer.
+    pub state_key: &'static str,
 }
 
 /// Reads requests and authenticates their tokens.
@@ -59,8 +63,14 @@ fn read(
         serde_json::from_str(request).map_err(|error| MatrixError::invalid_param(error.to_string()))?;
     let since = request.since.as_deref().map(|since| sync_token("since", since, now)).transpose()?;
     let filter = filters.find(db, session.user_nid, request.filter.as_deref())?;
-    let Request { full_state, use_state_after, .. } = request;
-    Ok(Asker { session, since, filter, full_state, use_state_after })
+    let Request { full_state, use_state_after, unstable_use_state_after, .. } = request;
+    let state_key = match (use_state_after, unstable_use_state_after) {
+        (true, _) => "state_after",
+        (false, true) => "org.matrix.msc4222.state_after",
+        (false, false) => "state",
+    };
+    let use_state_after = use_state_after || unstable_use_state_after;
+    Ok(Asker { session, since, filter, full_state, use_state_after, state_key })
 }
 
 const FILTER: &str = "select content from filters where user_nid = $1 and filter_id = $2";

@@ -159,17 +159,21 @@ impl Writer<'_, '_, '_, '_> {
         self.timeline_and_state(section, filled, asker);
         section.events("ephemeral", ephemeral_events(filled, asker));
         self.room_data(section, filled, asker);
-        let threads_apart = asker.filter.room.timeline.unread_thread_notifications;
-        section.value("unread_notifications", filled.unread.counts(threads_apart));
-        if threads_apart && !filled.unread.threads.is_empty() {
-            section.value("unread_thread_notifications", &filled.unread.threads);
+        let threads_key = asker.filter.room.timeline.thread_counts_key();
+        section.value("unread_notifications", filled.unread.counts(threads_key.is_some()));
+        if let Some(key) = threads_key
+            && !filled.unread.threads.is_empty()
+        {
+            section.value(key, &filled.unread.threads);
         }
     }
 
     fn timeline_and_state(&self, section: &mut Object<'_>, filled: &Filled<'_>, asker: &Asker) {
         let style = Style { device_nid: asker.session.device_nid, filter: Some(&asker.filter) };
-        let state = if asker.use_state_after { "state_after" } else { "state" };
-        section.events(state, filled.state.iter().map(|event| self.renderer.state_event(event, style)));
+        section.events(
+            asker.state_key,
+            filled.state.iter().map(|event| self.renderer.state_event(event, style)),
+        );
         let cut = &filled.section.cut;
         section.object("timeline", |timeline| {
             let reader = &filled.section.reader;

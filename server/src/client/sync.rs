@@ -49,6 +49,9 @@ struct Parameters {
     full_state: bool,
     #[serde(default)]
     use_state_after: bool,
+    /// Its name before it was stable.
+    #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
+    unstable_use_state_after: bool,
     /// Milliseconds.
     timeout: Option<u64>,
 }
@@ -60,6 +63,7 @@ struct Request {
     filter: Option<String>,
     full_state: bool,
     use_state_after: bool,
+    unstable_use_state_after: bool,
 }
 
 /// A sync to be answered as of now.
@@ -154,8 +158,9 @@ async fn sync(
     token: AccessToken,
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, ApiError> {
-    let Parameters { since, filter, full_state, use_state_after, timeout } = parameters;
-    let mut request = Request { since, filter, full_state, use_state_after };
+    let Parameters { since, filter, full_state, use_state_after, unstable_use_state_after, timeout } =
+        parameters;
+    let mut request = Request { since, filter, full_state, use_state_after, unstable_use_state_after };
     let deadline = deadline(&app.config, timeout);
     loop {
         let mark = app.hub.mark();
