@@ -176,7 +176,7 @@ def test_joined_members_and_rooms(alice, room, node):
     bob.join(room)
     joined = alice.get(path("rooms", room, "joined_members"))["joined"]
     assert set(joined) == {alice.user_id, bob.user_id}
-    assert joined[bob.user_id]["display_name"] == "Bob"
+    assert joined[bob.user_id] == {"display_name": "Bob"}
     assert bob.get("/joined_rooms") == {"joined_rooms": [room]}
     bob.leave(room)
     assert bob.get("/joined_rooms") == {"joined_rooms": []}

@@ -272,6 +272,30 @@ def test_forgotten_rooms_are_gone(alice, bob):
     assert room in bob.sync()["rooms"]["invite"]
 
 
+def test_other_devices_hear_that_a_forgotten_room_was_left(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    invited = alice.create_room(invite=[bob.user_id])
+    since = bob.sync()["next_batch"]
+    alice.send(room, "forgotten")
+    alice.send_state(room, "m.room.topic", {"topic": "forgotten"})
+    for left in (room, invited):
+        bob.leave(left)
+        bob.post(path("rooms", left, "forget"))
+    for params in ({}, {"use_state_after": "true"}):
+        answer = bob.sync(since, **params)
+        assert set(answer["rooms"]["leave"]) == {room, invited}
+        for section in answer["rooms"]["leave"].values():
+            assert [event["content"] for event in section["timeline"]["events"]] == [{"membership": "leave"}]
+            assert section["state_after" if params else "state"]["events"] == []
+    since = answer["next_batch"]
+    assert bob.sync(since)["rooms"]["leave"] == {}
+    # What goes on in a forgotten room is no news.
+    alice.send(room, "unheard")
+    alice.post(path("rooms", room, "ban"), {"user_id": bob.user_id})
+    assert bob.sync(since)["rooms"]["leave"] == {}
+
+
 def test_account_data_global_and_of_rooms(alice):
     room = alice.create_room()
     since = alice.sync()["next_batch"]
@@ -349,6 +373,13 @@ def test_summary_names_heroes_only_where_there_is_no_name(alice, bob, node):
     assert joined(alice.sync(since), room)["summary"] == {}
     alice.send_state(room, "m.room.name", {"name": "Herd"})
     assert "m.heroes" not in joined(alice.sync(), room)["summary"]
+
+
+def test_heroes_come_when_the_name_goes(alice, bob):
+    room = alice.create_room(name="Elephants", invite=[bob.user_id])
+    since = alice.sync()["next_batch"]
+    alice.send_state(room, "m.room.name", {"name": ""})
+    assert joined(alice.sync(since), room)["summary"]["m.heroes"] == [bob.user_id]
 
 
 def test_heroes_are_those_who_left_when_nobody_else_is_there(alice, bob):

@@ -130,6 +130,14 @@ def test_highlights(alice, bob, room):
     assert counts(bob, room) == (2, 1)
 
 
+def test_tombstones_highlight(alice, bob, room):
+    alice.send_state(room, "m.room.tombstone", {"body": "not the room's"}, state_key="elsewhere")
+    assert counts(bob, room) == (0, 0)
+    alice.send_state(room, "m.room.tombstone", {"body": "moved", "replacement_room": "!other:test.example"})
+    assert counts(bob, room) == (1, 1)
+    assert counts(alice, room) == (0, 0)
+
+
 def test_threads_count_apart_if_asked(alice, bob, room):
     root = alice.send(room, "root")
     other = alice.send(room, "another root")

@@ -1,7 +1,10 @@
 //! Who is in a room, and which rooms a user is in.
 
+use std::collections::BTreeMap;
+
 use pgrx::pg_extern;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::{
     json_text::object_text,
@@ -73,20 +76,26 @@ const JOINED_MEMBERS: &str = "
     join users u on u.user_nid = m.user_nid
     where m.room_nid = $1 and m.membership = 'join'";
 
+/// What `joined_members` tells of a member.
+#[derive(Serialize)]
+struct RoomMember {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<String>,
+}
+
 /// `GET /rooms/{roomId}/joined_members`
 #[pg_extern(stable)]
 fn joined_members(token_hash: &[u8], room_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let room_nid = joined_room(db, &session, room_id)?;
-        let joined: Map<String, Value> = db
+        let joined: BTreeMap<String, RoomMember> = db
             .query(JOINED_MEMBERS, &[room_nid.into()])
-            .map(|row| {
-                let (display_name, avatar_url) = (row.opt::<String>(2), row.opt::<String>(3));
-                (row.get(1), json!({ "display_name": display_name, "avatar_url": avatar_url }))
-            })
+            .map(|row| (row.get(1), RoomMember { display_name: row.opt(2), avatar_url: row.opt(3) }))
             .collect();
-        Ok(single("joined", joined))
+        Ok(Response::json(&json!({ "joined": joined })))
     })
 }
 

@@ -16,7 +16,7 @@ pub(super) struct Annotations {
     pub thread_root_nid: Option<i64>,
 }
 
-/// A mention of everybody in the room, in `events.mentions`.
+/// A highlight for everybody in the room, in `events.mentions`.
 const ROOM_MENTION: &str = "@room";
 
 const THREAD_ROOT: &str = "select event_nid, json from events where event_id = $1 and room_nid = $2";
@@ -28,8 +28,10 @@ impl Room<'_> {
     /// m.thread relationships").
     pub(super) fn annotate(&mut self, event: &Event) -> Result<Annotations> {
         if event.is_state() {
-            let notifies = event.event_type() == "m.room.tombstone";
-            return Ok(Annotations { notifies, ..Annotations::default() });
+            // `.m.rule.tombstone` highlights for everybody.
+            let notifies = event.event_type() == "m.room.tombstone" && event.state_key() == Some("");
+            let mentions = notifies.then(|| vec![ROOM_MENTION.to_owned()]);
+            return Ok(Annotations { notifies, mentions, thread_root_nid: None });
         }
         let content = event.content();
         let thread_root_nid = match relation(content, "m.thread") {

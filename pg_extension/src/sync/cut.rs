@@ -176,5 +176,5 @@ fn is_wanted(
     filter.admits_room(&section.part.room.room_id)
         && filter.admits(subject)
         && !by_ignored()
-        && (own_leave || section.reader.sees(db, events, event))
+        && (own_leave || (!section.part.forgotten && section.reader.sees(db, events, event)))
 }

@@ -33,6 +33,8 @@ pub struct Part {
     pub member_new: bool,
     /// Whether the token does not see the room's newest append.
     pub room_new: bool,
+    /// Whether the asker left, and forgot the room.
+    pub forgotten: bool,
 }
 
 impl Part {
@@ -74,12 +76,14 @@ impl Columns {
     }
 }
 
-/// `offset 0` keeps the order of the joins: from the asker to their memberships, and from there to what is new.
+/// `offset 0` keeps the order of the joins: from the asker to their memberships, and from there to what is new. Who left
+/// and then forgot the room is told that they left, as another device may have done it; what came after that is no news.
 const CHANGED: &str = "
     select a.number, m.membership, m.event_nid, s.user_id,
         a.token is null or not pg_visible_in_snapshot(m.xid, a.token),
         a.token is null or not pg_visible_in_snapshot(r.xid, a.token),
-        r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members
+        r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
+        m.forgotten
     from (
         select number, user_nid, token::pg_snapshot as token, everything, left_too
         from unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[])
@@ -89,12 +93,21 @@ const CHANGED: &str = "
     cross join lateral (
         select *
         from memberships
-        where user_nid = a.user_nid and not forgotten
+        where user_nid = a.user_nid
             and (
                 membership = 'join'
                 or (membership in ('invite', 'knock') and a.everything)
-                or (membership in ('leave', 'ban') and a.left_too)
+                or (membership in ('leave', 'ban') and a.left_too and not forgotten)
                 or (a.token is not null and not pg_visible_in_snapshot(xid, a.token))
+            )
+            and (
+                not forgotten
+                or exists (
+                    select
+                    from events e
+                    where e.event_nid = memberships.event_nid and e.xid <> memberships.xid
+                        and not pg_visible_in_snapshot(e.xid, a.token)
+                )
             )
         offset 0
     ) m
@@ -118,7 +131,8 @@ const ADDED: &str = "
     select a.number, m.membership, m.event_nid, s.user_id,
         coalesce(not pg_visible_in_snapshot(m.xid, a.token), true),
         coalesce(not pg_visible_in_snapshot(r.xid, a.token), true),
-        r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members
+        r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
+        m.forgotten
     from (
         select number, room_nid, user_nid, token::pg_snapshot as token
         from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality a (room_nid, user_nid, token, number)
@@ -173,6 +187,7 @@ fn read(row: &Row<'_>, rooms: &mut HashMap<i64, Rc<RoomRow>>) -> ((usize, i64), 
         member_sender: row.get(4),
         member_new: row.get(5),
         room_new: row.get(6),
+        forgotten: row.get(14),
     };
     ((number as usize - 1, room_nid), part)
 }

@@ -78,9 +78,10 @@ impl<'a> Section<'a> {
     }
 
     /// The state at the end of what is shown: now, or as it was when the user left. `None` for those who never were
-    /// in the room, and where it is not known.
+    /// in the room or forgot it, and where it is not known.
     pub fn end(&self) -> Option<StateAt> {
         match &self.reader.standing {
+            _ if self.part.forgotten => None,
             Standing::Joined => Some(StateAt::root(self.part.room.current_root)),
             Standing::Left(leave) => StateAt::after(leave),
             Standing::Outside => None,

@@ -58,13 +58,15 @@ const GONE: &str = "
         limit 6
     ) h";
 
-/// Whether a section has a summary: members may have come, gone, or changed.
+/// Whether a section has a summary: members may have come, gone, or changed, or the room may have lost the name that
+/// stood for its heroes.
 pub fn is_due(section: &Section<'_>) -> bool {
-    let members = |event_type: &str| event_type == "m.room.member";
+    let is_told =
+        |event_type: &str| matches!(event_type, "m.room.member" | "m.room.name" | "m.room.canonical_alias");
     section.part.is_joined()
         && (section.is_full()
             || section.cut.limited
-            || section.cut.window().any(|event| members(&event.event_type)))
+            || section.cut.window().any(|event| is_told(&event.event_type)))
 }
 
 /// The heroes of each section, in their order; none where no summary is due or the room has a name.
