@@ -91,7 +91,8 @@ def test_membership_paths(alice, bob, version):
     assert alice.post(f"{of_room}/invite", target) == {}
     assert bob.post(f"{of_room}/leave") == {}
     assert bob.call("POST", f"{of_room}/forget", content=b"") == {}
-    bob.post(f"{base}/knock/{quote(room, safe='')}", status=403, errcode="M_FORBIDDEN")
+    for knock in (f"{base}/knock", "/_matrix/client/unstable/xyz.amorgan.knock/knock"):
+        bob.post(f"{knock}/{quote(room, safe='')}", status=403, errcode="M_FORBIDDEN")
     bob.post(f"{base}/join/nonsense", status=400, errcode="M_INVALID_PARAM")
     bob.post(f"{base}/join/{quote('!unknown:a', safe='')}", status=404, errcode="M_NOT_FOUND")
 

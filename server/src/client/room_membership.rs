@@ -16,6 +16,7 @@ pub fn routes() -> Router<AppState> {
     Router::new()
         .client_v3("/join/{room_id_or_alias}", post(join))
         .client_v3("/knock/{room_id_or_alias}", post(knock))
+        .client_unstable("/xyz.amorgan.knock/knock/{room_id_or_alias}", post(knock))
         .client_v3("/rooms/{room_id}/join", post(join))
         .client_v3("/rooms/{room_id}/leave", post(leave))
         .client_v3("/rooms/{room_id}/forget", post(forget))
