@@ -146,6 +146,8 @@ def test_power_level_override(rooms):
     room = alice.create_room(power_level_content_override={"events": {"org.example": 1}})
     levels = state_content(rooms, room, "m.room.power_levels")
     assert levels["events"] == {"org.example": 1, "m.room.tombstone": 150}
+    room = alice.create_room(power_level_content_override={"state_default": 200})
+    assert state_content(rooms, room, "m.room.power_levels")["events"]["m.room.tombstone"] > 200
 
 
 def test_refusals_leave_nothing(rooms):

@@ -1,7 +1,7 @@
 //! The power levels that a room begins with.
 
 use matriarch_rules::Map;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     object,
@@ -25,7 +25,6 @@ pub fn initial(creator: &User, request: &CreateRoom) -> Map {
             users.extend(request.invite.iter().map(|user_id| (user_id.clone(), CREATOR.into())));
         }
     }
-    let tombstone = if creators_need_no_level { TOMBSTONE_FOR_CREATORS } else { CREATOR };
     let mut content = object(json!({
         "users": users,
         "users_default": 0,
@@ -37,7 +36,7 @@ pub fn initial(creator: &User, request: &CreateRoom) -> Map {
             "m.room.history_visibility": 100,
             "m.room.encryption": 100,
             "m.room.server_acl": 100,
-            "m.room.tombstone": tombstone,
+            "m.room.tombstone": CREATOR,
         },
         "events_default": 0,
         "state_default": 50,
@@ -48,10 +47,13 @@ pub fn initial(creator: &User, request: &CreateRoom) -> Map {
         "notifications": { "room": 50 },
     }));
     content.extend(request.power_level_override.clone());
-    if creators_need_no_level
-        && let Some(events) = content.get_mut("events").and_then(|events| events.as_object_mut())
-    {
-        events.entry("m.room.tombstone").or_insert_with(|| tombstone.into());
+    let asked = request.power_level_override.get("events").and_then(|events| events.get("m.room.tombstone"));
+    if creators_need_no_level && asked.is_none() {
+        let state_default = content.get("state_default").and_then(Value::as_i64).unwrap_or_default();
+        let level = TOMBSTONE_FOR_CREATORS.max(state_default.saturating_add(1));
+        if let Some(events) = content.get_mut("events").and_then(Value::as_object_mut) {
+            events.insert("m.room.tombstone".to_owned(), level.into());
+        }
     }
     content
 }
