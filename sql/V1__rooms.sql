@@ -131,7 +131,7 @@ comment on column events.notify_seq is 'rooms.notify_seq after this event: unrea
 comment on column events.notifies is 'By the default push rules, for members other than the sender.';
 comment on column events.key_idx is 'Key in room_keys for state events; absent for message events.';
 comment on column events.status is '0 accepted, 1 soft-failed, 2 rejected, 3 outlier (not yet judged against the state before it).';
-comment on column events.mentions is 'User ids of m.mentions that this server knows, ''@room'' for a permitted mention of all; absent when none.';
+comment on column events.mentions is 'User ids of m.mentions that this server knows, ''@room'' for a permitted mention of all and for tombstones; absent when none.';
 comment on column events.json is 'The event as signed, in canonical JSON, without unsigned. Text and not jsonb: jsonb refuses \u0000 and folds numbers.';
 
 create table event_auth_edges (
@@ -154,7 +154,7 @@ create table memberships (
     avatar_url   text,
     primary key (room_nid, user_nid)
 ) with (fillfactor = 80);
-create index memberships_user on memberships (user_nid, membership) where not forgotten;
+create index memberships_user on memberships (user_nid, membership);
 comment on table memberships is 'The current state''s m.room.member events as rows. Kept in step with room_keys by the function that appends.';
 
 create table room_aliases (
