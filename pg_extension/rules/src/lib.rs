@@ -8,6 +8,7 @@
 //! - [`redaction`], [`hash`], [`signature`]: what servers sign and compare;
 //! - [`event`]: a view of an event's JSON, and the checks of its format;
 //! - [`power_levels`], [`auth`]: the authorization rules;
+//! - [`state_resolution`]: the state where branches of the event graph meet;
 //! - [`build`]: how a server makes an event of its own.
 
 pub mod auth;
@@ -22,6 +23,7 @@ pub mod power_levels;
 pub mod redaction;
 pub mod room_version;
 pub mod signature;
+pub mod state_resolution;
 
 pub use auth::{Rejection, auth_types_for_event, check_state_dependent, check_state_independent};
 pub use build::EventBuilder;
