@@ -7,12 +7,27 @@
 //! The state sets themselves are never looked at as a whole: the caller finds the conflicts, [`Graph`] answers for
 //! single events and keys, and the cost follows the conflict.
 
-use std::{collections::BTreeMap, ops::Deref};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+};
 
-use crate::Event;
+use crate::{Event, Rejection, RoomVersion, room_version::StateResolution};
 
+mod auth_difference;
+mod auth_events;
+mod conflicted_subgraph;
+mod iterative_auth_checks;
+mod mainline_ordering;
+pub mod memory;
+mod power_events;
+mod reverse_topological_power_ordering;
 mod state_sets;
+mod v1;
+mod v2;
 
+pub use auth_difference::auth_difference;
+pub use conflicted_subgraph::conflicted_subgraph;
 pub use state_sets::StateSets;
 
 /// The number of an event in a [`Graph`]: greater than those of its auth events.
@@ -39,8 +54,10 @@ pub trait Graph {
     /// event is among them although the event does not cite it.
     fn auth_events(&self, nid: EventNid) -> Vec<EventNid>;
 
-    /// Some of the state events that cite this one as auth event and were not rejected, newest first: the newest of
-    /// those that are older than `before`. Empty when there are no more.
+    /// Some of the state events that have this one among their [`auth_events`](Self::auth_events) and were not
+    /// rejected, newest first: the newest of those that are older than `before`. Empty when there are no more.
+    ///
+    /// A rejected event may be left out, unless it is in the unconflicted state.
     fn citing(&self, nid: EventNid, before: Option<EventNid>) -> Vec<EventNid>;
 
     /// The state sets that have this event at its key.
@@ -51,4 +68,52 @@ pub trait Graph {
 
     /// Tells which events are asked for next, so that they can be read together.
     fn read_ahead(&self, _nids: &[EventNid]) {}
+}
+
+/// A resolution, with its steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolution {
+    /// The resolved state at every key that is not in the unconflicted state. Conflicted keys that are not here are
+    /// not in the resolved state.
+    pub state: BTreeMap<StateKey, EventNid>,
+    /// The auth difference of the state sets. Since room version 2.
+    pub auth_difference: BTreeSet<EventNid>,
+    /// The conflicted state subgraph. Since room version 12.
+    pub conflicted_subgraph: BTreeSet<EventNid>,
+    /// The power events of the full conflicted set and those of their auth events that are in it, in reverse
+    /// topological power ordering: as they were checked. Since room version 2.
+    pub power_events: Vec<EventNid>,
+    /// The mainline of the power levels event among the resolved power events, newest first and down to where it was
+    /// needed. Since room version 2.
+    pub mainline: Vec<EventNid>,
+    /// The other events of the full conflicted set in mainline ordering: as they were checked. Since room version 2.
+    pub other_events: Vec<EventNid>,
+    /// What the authorization rules said, in the order in which they were asked.
+    pub checks: Vec<Check>,
+}
+
+/// A verdict of the authorization rules on an event, against the state that had been resolved so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The event.
+    pub nid: EventNid,
+    /// Whether it was allowed, which put it in the state.
+    pub verdict: Result<(), Rejection>,
+}
+
+/// Resolves state sets as the room version does it.
+///
+/// `sets` is their number, `conflicted` where they differ; `graph` knows the rest of them. Equal for equal sets,
+/// whatever the numbers of sets and events are.
+pub fn resolve<G: Graph>(
+    version: &RoomVersion,
+    graph: &G,
+    sets: usize,
+    conflicted: &ConflictedState,
+) -> Resolution {
+    match version.state_resolution {
+        StateResolution::V1 => v1::resolve(version, graph, conflicted),
+        StateResolution::V2 => v2::resolve(version, graph, sets, conflicted, v2::V2),
+        StateResolution::V2_1 => v2::resolve(version, graph, sets, conflicted, v2::V2_1),
+    }
 }
