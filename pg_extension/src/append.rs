@@ -2,8 +2,8 @@
 //!
 //! A refused event leaves nothing behind: everything is checked before the first write.
 
-mod annotations;
-mod redaction;
+pub(crate) mod annotations;
+pub(crate) mod redaction;
 mod store;
 
 use std::{

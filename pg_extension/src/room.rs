@@ -317,6 +317,11 @@ impl<'a> Room<'a> {
         self.slots.insert(key, Slot { key_idx: Some(key_idx), current: Some(new) });
     }
 
+    /// Forgets what was read of the current state, since it has changed.
+    pub(crate) fn forget_state(&mut self) {
+        self.slots.clear();
+    }
+
     /// Forgets what was read of a key, since its event was rewritten.
     pub(crate) fn forget(&mut self, event_nid: i64) {
         self.slots.retain(|_, slot| slot.current.as_ref().is_none_or(|current| current.nid != event_nid));

@@ -49,14 +49,19 @@ impl Signer {
 
     fn load(db: &Db<'_>, key_id: &str) -> Self {
         let row = db.query_one(LOAD, &[key_id.into()]);
-        let seed: Vec<u8> = row.get(2);
-        let key = seed
-            .as_slice()
-            .try_into()
+        Self { server_name: row.get(1), key: Self::key_of_seed(key_id, &row.get::<Vec<u8>>(2)) }
+    }
+
+    /// A row of `signing_keys`.
+    ///
+    /// # Panics
+    ///
+    /// If the row is damaged.
+    pub fn key_of_seed(key_id: &str, seed: &[u8]) -> KeyPair {
+        seed.try_into()
             .ok()
             .and_then(|seed| KeyPair::from_seed(key_id, seed).ok())
-            .unwrap_or_else(|| panic!("the signing key {key_id} is malformed"));
-        Self { server_name: row.get(1), key }
+            .unwrap_or_else(|| panic!("the signing key {key_id} is malformed"))
     }
 
     /// Whether a user, room or alias id is of this server.

@@ -12,7 +12,10 @@ mod update;
 
 use std::{collections::HashMap, rc::Rc};
 
-pub use self::{diff::diff, update::set_many};
+pub use self::{
+    diff::{Change, diff},
+    update::set_many,
+};
 use crate::spi::Db;
 
 /// The root of the empty state. Not stored.

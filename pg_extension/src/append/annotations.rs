@@ -1,16 +1,17 @@
 //! What is computed of an event once, when it is appended: whether it notifies, whom it mentions, its thread.
 
-use matriarch_rules::{Event, Map, identifiers::is_user_id};
+use matriarch_rules::{Event, Map, identifiers::is_user_id, power_levels::PowerLevels};
 use serde_json::Value;
 
 use crate::{
     response::{MatrixError, Result},
     room::{Room, parse_stored},
+    spi::Db,
 };
 
 /// The derived columns of `events`.
 #[derive(Debug, Default)]
-pub(super) struct Annotations {
+pub(crate) struct Annotations {
     pub notifies: bool,
     pub mentions: Option<Vec<String>>,
     pub thread_root_nid: Option<i64>,
@@ -24,65 +25,75 @@ const THREAD_ROOT: &str = "select event_nid, json from events where event_id = $
 impl Room<'_> {
     /// # Errors
     ///
-    /// 400 `M_UNKNOWN` for a thread on an event that relates to another itself (Client-Server API, "Validation of
-    /// m.thread relationships").
+    /// As [`thread_root`].
     pub(super) fn annotate(&mut self, event: &Event) -> Result<Annotations> {
+        let thread_root_nid = thread_root(self.db, self.nid, event)?;
+        let annotations = Annotations::of(event, || self.may_mention_room(event.sender()));
+        Ok(Annotations { thread_root_nid, ..annotations })
+    }
+
+    fn may_mention_room(&mut self, user_id: &str) -> bool {
+        self.power_levels(|levels| may_mention_room(levels, user_id)).unwrap_or(false)
+    }
+}
+
+impl Annotations {
+    /// What an event says by itself; `may_mention_room` is asked if it mentions the room.
+    pub(crate) fn of(event: &Event, may_mention_room: impl FnOnce() -> bool) -> Self {
         if event.is_state() {
             // `.m.rule.tombstone` highlights for everybody.
             let notifies = event.event_type() == "m.room.tombstone" && event.state_key() == Some("");
             let mentions = notifies.then(|| vec![ROOM_MENTION.to_owned()]);
-            return Ok(Annotations { notifies, mentions, thread_root_nid: None });
+            return Self { notifies, mentions, thread_root_nid: None };
         }
-        let content = event.content();
-        let thread_root_nid = match relation(content, "m.thread") {
-            Some(root) => self.thread_root(root)?,
-            None => None,
-        };
-        Ok(Annotations { notifies: notifies(event), mentions: self.mentions(event), thread_root_nid })
+        Self { notifies: notifies(event), mentions: mentions(event, may_mention_room), thread_root_nid: None }
     }
+}
 
-    fn thread_root(&self, event_id: &str) -> Result<Option<i64>> {
-        if event_id.contains('\0') {
-            return Ok(None);
-        }
-        let Some(row) = self.db.query_opt(THREAD_ROOT, &[event_id.into(), self.nid.into()]) else {
-            return Ok(None);
-        };
-        let root = parse_stored(&row.get::<String>(2));
-        if root.get("content").and_then(|content| content.get("m.relates_to")?.get("rel_type")).is_some() {
-            let error = "A thread cannot start at an event that relates to another.";
-            return Err(MatrixError::new(400, "M_UNKNOWN", error));
-        }
-        Ok(Some(row.get(1)))
+/// The event that a message's thread starts at, if it is in the room.
+///
+/// # Errors
+///
+/// 400 `M_UNKNOWN` for a thread on an event that relates to another itself (Client-Server API, "Validation of
+/// m.thread relationships").
+pub(crate) fn thread_root(db: &Db<'_>, room_nid: i64, event: &Event) -> Result<Option<i64>> {
+    let root = if event.is_state() { None } else { relation(event.content(), "m.thread") };
+    let Some(event_id) = root.filter(|event_id| !event_id.contains('\0')) else { return Ok(None) };
+    let Some(row) = db.query_opt(THREAD_ROOT, &[event_id.into(), room_nid.into()]) else {
+        return Ok(None);
+    };
+    let root = parse_stored(&row.get::<String>(2));
+    if root.get("content").and_then(|content| content.get("m.relates_to")?.get("rel_type")).is_some() {
+        let error = "A thread cannot start at an event that relates to another.";
+        return Err(MatrixError::new(400, "M_UNKNOWN", error));
     }
+    Ok(Some(row.get(1)))
+}
 
-    /// Whom the event mentions: user ids, and [`ROOM_MENTION`] if the sender may.
-    fn mentions(&mut self, event: &Event) -> Option<Vec<String>> {
-        // `.m.rule.suppress_notices` stands before the rules on mentions.
-        if is_notice(event) {
-            return None;
-        }
-        let mentions = event.content().get("m.mentions")?.as_object()?;
-        let user_ids = mentions.get("user_ids").and_then(Value::as_array).into_iter().flatten();
-        let mut mentioned: Vec<String> =
-            user_ids.filter_map(Value::as_str).filter(|id| is_user_id(id)).map(str::to_owned).collect();
-        if mentions.get("room") == Some(&Value::Bool(true)) && self.may_mention_room(event.sender()) {
-            mentioned.push(ROOM_MENTION.to_owned());
-        }
-        mentioned.sort_unstable();
-        mentioned.dedup();
-        (!mentioned.is_empty()).then_some(mentioned)
-    }
+/// Whether a user has the level to notify the whole room.
+pub(crate) fn may_mention_room(levels: &PowerLevels<'_>, user_id: &str) -> bool {
+    matches!(
+        (levels.user_level(user_id), levels.notification_level("room")),
+        (Ok(level), Ok(required)) if level.reaches(required)
+    )
+}
 
-    fn may_mention_room(&mut self, user_id: &str) -> bool {
-        let allowed = self.power_levels(|levels| {
-            matches!(
-                (levels.user_level(user_id), levels.notification_level("room")),
-                (Ok(level), Ok(required)) if level.reaches(required)
-            )
-        });
-        allowed.unwrap_or(false)
+/// Whom the event mentions: user ids, and [`ROOM_MENTION`] if the sender may.
+fn mentions(event: &Event, may_mention_room: impl FnOnce() -> bool) -> Option<Vec<String>> {
+    // `.m.rule.suppress_notices` stands before the rules on mentions.
+    if is_notice(event) {
+        return None;
     }
+    let mentions = event.content().get("m.mentions")?.as_object()?;
+    let user_ids = mentions.get("user_ids").and_then(Value::as_array).into_iter().flatten();
+    let mut mentioned: Vec<String> =
+        user_ids.filter_map(Value::as_str).filter(|id| is_user_id(id)).map(str::to_owned).collect();
+    if mentions.get("room") == Some(&Value::Bool(true)) && may_mention_room() {
+        mentioned.push(ROOM_MENTION.to_owned());
+    }
+    mentioned.sort_unstable();
+    mentioned.dedup();
+    (!mentioned.is_empty()).then_some(mentioned)
 }
 
 /// Whether the default push rules notify members of a message event that does not mention them.

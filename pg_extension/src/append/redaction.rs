@@ -11,10 +11,27 @@ use crate::{
 };
 
 /// An event that may be redacted.
-pub(super) struct Target {
+pub(crate) struct Target {
     nid: i64,
     event: Event,
     redacted: bool,
+}
+
+impl Target {
+    /// An event of the room, or `None` if it is not here.
+    pub(crate) fn find(room: &Room<'_>, event_id: &str) -> Option<Self> {
+        let row = room.db.query_opt(TARGET, &[event_id.into(), room.nid.into()])?;
+        let event = Event::new(row.get::<String>(2), parse_stored(&row.get::<String>(3)));
+        Some(Self { nid: row.get(1), event, redacted: row.get(4) })
+    }
+
+    pub(crate) fn nid(&self) -> i64 {
+        self.nid
+    }
+
+    pub(crate) fn event(&self) -> &Event {
+        &self.event
+    }
 }
 
 const TARGET: &str = "
@@ -41,10 +58,7 @@ impl Room<'_> {
             return Err(MatrixError::forbidden("You are not in this room."));
         }
         let unknown = || MatrixError::not_found("The event to redact is not in this room.");
-        let args = [event_id.into(), self.nid.into()];
-        let row = self.db.query_opt(TARGET, &args).ok_or_else(unknown)?;
-        let event = Event::new(row.get::<String>(2), parse_stored(&row.get::<String>(3)));
-        let target = Target { nid: row.get(1), event, redacted: row.get(4) };
+        let target = Target::find(self, event_id).ok_or_else(unknown)?;
         if target.event.sender() != sender.id
             && !self.power_levels(|levels| levels.may(&sender.id, LevelName::Redact)).unwrap_or(false)
         {
@@ -59,7 +73,7 @@ impl Room<'_> {
     }
 
     /// Strips the target, once.
-    pub(super) fn redact(&mut self, target: &Target, redaction_nid: i64) {
+    pub(crate) fn redact(&mut self, target: &Target, redaction_nid: i64) {
         if target.redacted {
             return;
         }

@@ -25,8 +25,12 @@ pub(super) struct Mainline<'a, G> {
 impl<'a, G: Graph> Mainline<'a, G> {
     /// The mainline of this power levels event; without one it is empty.
     pub(super) fn new(graph: &'a G, power_levels: Option<EventNid>) -> Self {
-        let mut mainline =
-            Self { graph, events: Vec::new(), is_complete: power_levels.is_none(), positions: BTreeMap::new() };
+        let mut mainline = Self {
+            graph,
+            events: Vec::new(),
+            is_complete: power_levels.is_none(),
+            positions: BTreeMap::new(),
+        };
         mainline.extend(power_levels);
         mainline
     }

@@ -20,8 +20,13 @@ pub(super) fn resolve<G: Graph>(
     conflicted: &ConflictedState,
 ) -> Resolution {
     graph.read_ahead(&conflicted.values().flatten().copied().collect::<Vec<_>>());
-    let mut passes =
-        Passes { version, graph, conflicting: BTreeMap::new(), resolved: BTreeMap::new(), checks: Vec::new() };
+    let mut passes = Passes {
+        version,
+        graph,
+        conflicting: BTreeMap::new(),
+        resolved: BTreeMap::new(),
+        checks: Vec::new(),
+    };
     for (key, events) in conflicted {
         let ordered = ordered(graph, events);
         match ordered.as_slice() {

@@ -1,0 +1,122 @@
+//! Moving a room's current state to another root: `room_keys` and `memberships` follow, by what differs.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::{
+    graph_events::GraphEvents,
+    room::Room,
+    state::{self, Change},
+    users,
+};
+
+const SET_KEYS: &str = "
+    update room_keys k
+    set current_event_nid = c.event_nid
+    from unnest($2, $3) as c (key_idx, event_nid)
+    where k.room_nid = $1 and k.key_idx = c.key_idx
+    returning case when k.type = 'm.room.member' then k.state_key end, k.key_idx";
+
+/// Whose member event went out of the state is as if they had left, so that syncs notice.
+const SET_MEMBERSHIPS: &str = "
+    with changed as (
+        select *
+        from unnest($2, $3, $4, $5, $6, $7) as c (user_nid, event_nid, sender, membership, display_name, avatar_url)
+    ), before as (
+        select m.user_nid, m.membership
+        from changed c
+        cross join lateral (select * from memberships where room_nid = $1 and user_nid = c.user_nid offset 0) m
+    ), written as (
+        insert into memberships (room_nid, user_nid, event_nid, sender_nid, membership, display_name, avatar_url)
+        select $1, c.user_nid, c.event_nid, s.user_nid, c.membership, c.display_name, c.avatar_url
+        from changed c
+        cross join lateral (select user_nid from users where user_id = c.sender offset 0) s
+        on conflict (room_nid, user_nid) do update
+        set event_nid = excluded.event_nid, sender_nid = excluded.sender_nid, xid = excluded.xid,
+            membership = excluded.membership, display_name = excluded.display_name, avatar_url = excluded.avatar_url,
+            forgotten = memberships.forgotten and excluded.membership in ('leave', 'ban')
+    )
+    select
+        (select count(*) from changed where membership = 'join') - (select count(*) from before where membership = 'join'),
+        (select count(*) from changed where membership = 'invite') - (select count(*) from before where membership = 'invite')";
+
+/// How many changes are written by one statement, so that memory stays bounded.
+const CHUNK: usize = 5_000;
+
+/// Rows of `memberships`, by columns.
+#[derive(Default)]
+struct Memberships {
+    user_nids: Vec<i64>,
+    event_nids: Vec<i64>,
+    senders: Vec<String>,
+    memberships: Vec<String>,
+    display_names: Vec<Option<String>>,
+    avatar_urls: Vec<Option<String>>,
+}
+
+impl Room<'_> {
+    /// Makes `room_keys` and `memberships`, which say what the state `from` says, say what the current state does.
+    pub(crate) fn follow_state(&mut self, events: &GraphEvents<'_, '_>, from: i64) {
+        let changes = state::diff(self.db, from, self.header.root);
+        for changes in changes.chunks(CHUNK) {
+            self.follow(events, changes);
+        }
+        self.forget_state();
+    }
+
+    fn follow(&mut self, events: &GraphEvents<'_, '_>, changes: &[Change]) {
+        let old: HashMap<i32, i64> =
+            changes.iter().filter_map(|change| Some((change.key_idx, change.old?))).collect();
+        let keys: Vec<i32> = changes.iter().map(|change| change.key_idx).collect();
+        let nids: Vec<Option<i64>> = changes.iter().map(|change| change.new).collect();
+        let by_key: HashMap<i32, Option<i64>> = keys.iter().copied().zip(nids.iter().copied()).collect();
+        let members: Vec<(String, i32)> = self
+            .db
+            .query(SET_KEYS, &[self.nid.into(), keys.into(), nids.into()])
+            .filter_map(|row| Some((row.opt(1)?, row.get(2))))
+            .collect();
+        if members.is_empty() {
+            return;
+        }
+        events.load(members.iter().filter_map(|(_, key)| by_key[key].or_else(|| old.get(key).copied())));
+        let user_ids: Vec<&str> = members.iter().map(|(user_id, _)| user_id.as_str()).collect();
+        let user_nids = users::intern(self.db, &user_ids);
+        let mut rows = Memberships::default();
+        for (user_id, key) in &members {
+            let Some(nid) = by_key[key].or_else(|| old.get(key).copied()) else { continue };
+            let event = &events.get(nid).event;
+            let text = |field: &str| {
+                let text = event.content().get(field).and_then(Value::as_str);
+                text.filter(|text| !text.contains('\0')).map(str::to_owned)
+            };
+            let membership = by_key[key]
+                .and_then(|_| text("membership"))
+                .filter(|name| matches!(name.as_str(), "join" | "invite" | "knock" | "leave" | "ban"));
+            let user_nid = user_nids[user_id];
+            rows.user_nids.push(user_nid);
+            rows.event_nids.push(nid);
+            rows.senders.push(event.sender().to_owned());
+            rows.memberships.push(membership.unwrap_or_else(|| "leave".to_owned()));
+            rows.display_names.push(text("displayname"));
+            rows.avatar_urls.push(text("avatar_url"));
+            if self.signer.is_ours(user_id) {
+                self.wake_users.push(user_nid);
+            }
+        }
+        let counts = self.db.query_one(
+            SET_MEMBERSHIPS,
+            &[
+                self.nid.into(),
+                rows.user_nids.into(),
+                rows.event_nids.into(),
+                rows.senders.into(),
+                rows.memberships.into(),
+                rows.display_names.into(),
+                rows.avatar_urls.into(),
+            ],
+        );
+        self.header.joined_change += counts.get::<i64>(1) as i32;
+        self.header.invited_change += counts.get::<i64>(2) as i32;
+    }
+}

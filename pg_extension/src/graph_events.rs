@@ -1,0 +1,180 @@
+//! Events as the rules look at them, read once in a call: parsed, with their auth events and their place in the trie.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use matriarch_rules::Event;
+
+use crate::{
+    room::parse_stored,
+    spi::{Db, Row},
+};
+
+/// `events.status`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Accepted,
+    SoftFailed,
+    Rejected,
+    /// Accepted by its auth events, not yet judged by the state before it.
+    Outlier,
+}
+
+impl Status {
+    /// As `events.status` has it.
+    pub fn code(self) -> i16 {
+        match self {
+            Self::Accepted => 0,
+            Self::SoftFailed => 1,
+            Self::Rejected => 2,
+            Self::Outlier => 3,
+        }
+    }
+
+    /// # Panics
+    ///
+    /// On a code that the table's check does not allow.
+    pub fn of_code(code: i16) -> Self {
+        match code {
+            0 => Self::Accepted,
+            1 => Self::SoftFailed,
+            2 => Self::Rejected,
+            3 => Self::Outlier,
+            _ => panic!("{code} is not the status of an event"),
+        }
+    }
+}
+
+/// An event of a room's graph.
+#[derive(Debug)]
+pub struct GraphEvent {
+    pub nid: i64,
+    pub room_nid: i64,
+    pub event: Rc<Event>,
+    pub status: Status,
+    /// Present for state events, unless rejected.
+    pub key_idx: Option<i32>,
+    /// As cited: without the create event in room versions whose room id stands for it.
+    pub auth_nids: Vec<i64>,
+    /// Those in the graph.
+    pub prev_nids: Vec<i64>,
+    /// Absent when unknown.
+    pub state_before: Option<i64>,
+    /// Whether an accepted event cites this one, which was not accepted, directly or through others like it.
+    pub superseded: bool,
+}
+
+impl GraphEvent {
+    /// Whether it is in the graph: an outlier is only known.
+    pub fn is_in_graph(&self) -> bool {
+        self.status != Status::Outlier
+    }
+}
+
+const COLUMNS_BY_NID: &str = "
+    select e.event_nid, e.room_nid, e.event_id, e.json, e.status, e.key_idx, e.auth_nids, e.prev_nids, e.state_before,
+        e.superseded
+    from unnest($1) as wanted (event_nid)
+    cross join lateral (select * from events where event_nid = wanted.event_nid offset 0) e";
+
+const COLUMNS_BY_ID: &str = "
+    select e.event_nid, e.room_nid, e.event_id, e.json, e.status, e.key_idx, e.auth_nids, e.prev_nids, e.state_before,
+        e.superseded
+    from unnest($1) as wanted (event_id)
+    cross join lateral (select * from events where event_id = wanted.event_id offset 0) e";
+
+/// The events that a call has read or made.
+pub struct GraphEvents<'d, 'c> {
+    db: &'d Db<'c>,
+    by_nid: RefCell<HashMap<i64, Rc<GraphEvent>>>,
+    by_id: RefCell<HashMap<String, i64>>,
+}
+
+impl<'d, 'c> GraphEvents<'d, 'c> {
+    pub fn new(db: &'d Db<'c>) -> Self {
+        Self { db, by_nid: RefCell::default(), by_id: RefCell::default() }
+    }
+
+    /// Takes in an event, in the place of what was known under its nid.
+    pub fn keep(&self, event: GraphEvent) -> Rc<GraphEvent> {
+        let event = Rc::new(event);
+        self.by_id.borrow_mut().insert(event.event.event_id().to_owned(), event.nid);
+        self.by_nid.borrow_mut().insert(event.nid, Rc::clone(&event));
+        event
+    }
+
+    fn read(&self, row: &Row<'_>) {
+        let event_id: String = row.get(3);
+        let status = Status::of_code(row.get(5));
+        let event = Event::new(event_id, parse_stored(row.get(4)));
+        self.keep(GraphEvent {
+            nid: row.get(1),
+            room_nid: row.get(2),
+            event: Rc::new(event.with_rejected(status == Status::Rejected)),
+            status,
+            key_idx: row.opt(6),
+            auth_nids: row.get(7),
+            prev_nids: row.get(8),
+            state_before: row.opt(9),
+            superseded: row.get(10),
+        });
+    }
+
+    /// Forgets what was read of events whose rows were changed.
+    pub fn forget(&self, nid: i64) {
+        if let Some(event) = self.by_nid.borrow_mut().remove(&nid) {
+            self.by_id.borrow_mut().remove(event.event.event_id());
+        }
+    }
+
+    /// Reads those that were not read yet, in one query.
+    pub fn load(&self, nids: impl IntoIterator<Item = i64>) {
+        let mut missing: Vec<i64> = {
+            let known = self.by_nid.borrow();
+            nids.into_iter().filter(|nid| !known.contains_key(nid)).collect()
+        };
+        if missing.is_empty() {
+            return;
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        for row in self.db.query(COLUMNS_BY_NID, &[missing.into()]) {
+            self.read(&row);
+        }
+    }
+
+    /// Reads events by their ids, in one query. What does not exist stays unknown.
+    pub fn load_ids<'i>(&self, ids: impl IntoIterator<Item = &'i str>) {
+        let mut missing: Vec<&str> = {
+            let known = self.by_id.borrow();
+            // `text` cannot hold U+0000, so that no event has such an id.
+            ids.into_iter().filter(|id| !known.contains_key(*id) && !id.contains('\0')).collect()
+        };
+        if missing.is_empty() {
+            return;
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        for row in self.db.query(COLUMNS_BY_ID, &[missing.into()]) {
+            self.read(&row);
+        }
+    }
+
+    /// An event by its nid, from memory or the database.
+    ///
+    /// # Panics
+    ///
+    /// If there is none: states and edges name stored events only.
+    pub fn get(&self, nid: i64) -> Rc<GraphEvent> {
+        let known = || self.by_nid.borrow().get(&nid).cloned();
+        known().unwrap_or_else(|| {
+            self.load([nid]);
+            known().unwrap_or_else(|| panic!("no event {nid}"))
+        })
+    }
+
+    /// An event by its id, if it was read or made.
+    pub fn by_id(&self, event_id: &str) -> Option<Rc<GraphEvent>> {
+        let nid = self.by_id.borrow().get(event_id).copied()?;
+        Some(self.get(nid))
+    }
+}

@@ -1,0 +1,237 @@
+//! Intake: events made elsewhere are checked, judged and given their place in the room's graph.
+//!
+//! Spec: [Checks performed on receipt of a
+//! PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu). Nothing is fetched:
+//! what is not here is asked for in the answer, and the caller comes back with it.
+
+mod judge;
+mod order;
+mod redaction;
+mod report;
+mod store;
+mod verify;
+mod writer;
+
+use std::collections::{BTreeSet, HashMap};
+
+use matriarch_rules::{Event, RoomVersion, auth_types_for_event, json::parse_object, room_version};
+use pgrx::{Array, pg_extern};
+use serde_json::{Value, json};
+
+use self::{
+    judge::Intake,
+    report::Verdict,
+    verify::{Keys, Pdu, Unfit},
+};
+use crate::{
+    graph_events::GraphEvents,
+    response::{MatrixError, Response, ResponseRows, Result, respond},
+    room::Room,
+    signing::Signer,
+    spi::{Db, Mode},
+    state_keys::StateKeys,
+    users,
+};
+
+/// What the events of a batch are to the room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// New ones, at the end of the timeline.
+    Live,
+    /// Old ones, before the beginning of the timeline.
+    Backfilled,
+    /// Known for themselves only: auth events, and the events of a given state.
+    Outlier,
+}
+
+/// Takes in a batch of PDUs of one room, in any order.
+///
+/// - `room_version`: makes the room if it is not known; otherwise it may be NULL.
+/// - `kind`: `live`, `backfilled` or `outlier`.
+/// - `states`: a JSON object from event ids to the ids of the events of the state before them, for events whose
+///   `prev_events` cannot be obtained.
+/// - `given_up`: event ids and server names (for their keys) that the caller cannot obtain.
+///
+/// The answer is `{"pdus": [{"event_id", "verdict", "reason", "needs"}]}`, one for each PDU in their order.
+///
+/// # Errors
+///
+/// 400 `M_INVALID_PARAM` for another kind or malformed `states`, 404 `M_NOT_FOUND` for an unknown room without
+/// version, 400 `M_UNSUPPORTED_ROOM_VERSION`.
+#[pg_extern]
+fn receive_pdus(
+    room_id: &str,
+    room_version: Option<&str>,
+    kind: &str,
+    pdus: Array<'_, &str>,
+    states: Option<&str>,
+    given_up: Array<'_, &str>,
+) -> ResponseRows {
+    let pdus: Vec<&str> = pdus.iter().map(Option::unwrap_or_default).collect();
+    let given_up: BTreeSet<String> = given_up.iter().flatten().map(str::to_owned).collect();
+    respond(Mode::Write, |db| {
+        let kind = match kind {
+            "live" => Kind::Live,
+            "backfilled" => Kind::Backfilled,
+            "outlier" => Kind::Outlier,
+            _ => return Err(MatrixError::invalid_param("`kind` is live, backfilled or outlier.")),
+        };
+        let states = parse_states(states)?;
+        let version = version_of(db, room_id, room_version)?;
+        let batch = Batch::verify(db, version, room_id, &pdus, &given_up);
+        let take = |room: &mut Room<'_>| batch.take(room, kind, &states, &given_up);
+        let created = || {
+            let signer = Signer::current(db);
+            Room::create(db, signer, room_id, version, false, take)
+        };
+        // Whoever created it in between has committed: it can be locked now.
+        let (answer, wake_rooms, wake_users) = Room::with(db, room_id, take)
+            .or_else(created)
+            .or_else(|| Room::with(db, room_id, take))
+            .ok_or_else(|| MatrixError::not_found("The room is not known."))?;
+        Ok(Response { body: answer.to_string(), wake_rooms, wake_users })
+    })
+}
+
+const VERSION: &str = "select room_version from rooms where room_id = $1";
+
+fn version_of(db: &Db<'_>, room_id: &str, given: Option<&str>) -> Result<&'static RoomVersion> {
+    let known: Option<String> = db.query_opt(VERSION, &[room_id.into()]).map(|row| row.get(1));
+    let id = known.as_deref().or(given).ok_or_else(|| MatrixError::not_found("The room is not known."))?;
+    room_version(id).ok_or_else(|| {
+        MatrixError::new(400, "M_UNSUPPORTED_ROOM_VERSION", "The room version is not supported.")
+    })
+}
+
+/// State events by the event that they are the state before.
+type States = HashMap<String, Vec<String>>;
+
+fn parse_states(states: Option<&str>) -> Result<States> {
+    let Some(states) = states else { return Ok(States::new()) };
+    let malformed =
+        || MatrixError::invalid_param("`states` is an object from event ids to arrays of event ids.");
+    let of_event = |(event_id, ids): (String, Value)| {
+        let Value::Array(ids) = ids else { return None };
+        let ids: Option<Vec<String>> = ids.iter().map(|id| id.as_str().map(str::to_owned)).collect();
+        Some((event_id, ids?))
+    };
+    let object = parse_object(states).map_err(|_| malformed())?;
+    object.into_iter().map(of_event).collect::<Option<States>>().ok_or_else(malformed)
+}
+
+/// PDUs that were looked at one by one.
+struct Batch {
+    /// The event id, if one could be found, and what is known already, for each PDU.
+    reports: Vec<(Option<String>, Option<Verdict>)>,
+    pdus: Vec<Pdu>,
+}
+
+impl Batch {
+    /// Parses and verifies PDUs. No lock is held for this, since it takes the most time.
+    fn verify(
+        db: &Db<'_>,
+        version: &RoomVersion,
+        room_id: &str,
+        pdus: &[&str],
+        given_up: &BTreeSet<String>,
+    ) -> Self {
+        let parsed: Vec<std::result::Result<Event, String>> =
+            pdus.iter().map(|pdu| verify::parse(version, room_id, pdu)).collect();
+        let keys = Keys::load(db, version, parsed.iter().flatten(), given_up.clone());
+        let mut batch =
+            Self { reports: Vec::with_capacity(pdus.len()), pdus: Vec::with_capacity(pdus.len()) };
+        for parsed in parsed {
+            let event = match parsed {
+                Ok(event) => event,
+                Err(reason) => {
+                    batch.reports.push((None, Some(Verdict::Refused(reason))));
+                    continue;
+                }
+            };
+            let event_id = Some(event.event_id().to_owned());
+            match keys.verify(version, event) {
+                Ok(pdu) => {
+                    batch.pdus.push(pdu);
+                    batch.reports.push((event_id, None));
+                }
+                Err(Unfit::Refused(reason)) => batch.reports.push((event_id, Some(Verdict::Refused(reason)))),
+                Err(Unfit::Needs(needs)) => batch.reports.push((event_id, Some(Verdict::Needs(needs)))),
+            }
+        }
+        // Of two forms of one event, the whole one counts, not the one that must be redacted.
+        batch.pdus.sort_by_key(|pdu| !pdu.verified.content_hash);
+        batch
+    }
+
+    /// Judges and stores the events; the answer, and the rooms and users to be woken.
+    fn take(
+        &self,
+        room: &mut Room<'_>,
+        kind: Kind,
+        states: &States,
+        given_up: &BTreeSet<String>,
+    ) -> (Value, Vec<i64>, Vec<i64>) {
+        let events = GraphEvents::new(room.db);
+        let keys = StateKeys::new(room.db, room.nid);
+        self.read_ahead(room, &events, &keys);
+        let users = self.users(room);
+        let refs: Vec<&Event> = self.pdus.iter().map(|pdu| &pdu.event).collect();
+        let mut intake = Intake::new(room, &events, &keys, &users, kind, states, given_up, &self.pdus);
+        let mut verdicts: HashMap<&str, Verdict> = HashMap::new();
+        for place in order::topological(&refs) {
+            let pdu = &self.pdus[place];
+            verdicts.insert(pdu.event.event_id(), intake.take(pdu));
+        }
+        let woken = intake.finish();
+        let circular = Verdict::Refused("the event is among its own ancestors".to_owned());
+        let reports: Vec<Value> = self
+            .reports
+            .iter()
+            .map(|(event_id, verdict)| {
+                let judged = || event_id.as_deref().and_then(|id| verdicts.get(id)).unwrap_or(&circular);
+                report::to_json(event_id.as_deref(), verdict.as_ref().unwrap_or_else(judged))
+            })
+            .collect();
+        let wake_rooms = woken.then_some(room.nid).into_iter().collect();
+        (json!({ "pdus": reports }), wake_rooms, std::mem::take(&mut room.wake_users))
+    }
+
+    /// Reads what judging the batch asks for, in a few queries.
+    fn read_ahead(&self, room: &Room<'_>, events: &GraphEvents<'_, '_>, keys: &StateKeys<'_, '_>) {
+        let create_id = create_event_id(room);
+        let cited = self.pdus.iter().flat_map(|pdu| {
+            let event = &pdu.event;
+            [event.event_id()].into_iter().chain(event.auth_events()).chain(event.prev_events())
+        });
+        events.load_ids(cited.chain(create_id.as_deref()));
+        let create = ("m.room.create".to_owned(), String::new());
+        let levels = ("m.room.power_levels".to_owned(), String::new());
+        keys.load(self.pdus.iter().flat_map(|pdu| keys_of(room.version, &pdu.event)).chain([create, levels]));
+    }
+
+    /// The users that storing the events mentions: senders and members. All at once, so that users are always added in
+    /// the same order.
+    fn users(&self, room: &Room<'_>) -> HashMap<String, i64> {
+        let of_event = |pdu: &'_ Pdu| {
+            let member = pdu.event.state_key().filter(|_| pdu.event.event_type() == "m.room.member");
+            [Some(pdu.event.sender().to_owned()), member.map(str::to_owned)]
+        };
+        let ids: BTreeSet<String> = self.pdus.iter().flat_map(of_event).flatten().collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !id.contains('\0')).collect();
+        users::intern(room.db, &ids)
+    }
+}
+
+/// The keys of the state that an event is judged by, and its own.
+fn keys_of(version: &RoomVersion, event: &Event) -> Vec<(String, String)> {
+    let mut keys =
+        auth_types_for_event(version, event.event_type(), event.sender(), event.state_key(), event.content());
+    keys.extend(event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned())));
+    keys
+}
+
+/// The event that the room's id stands for, in room versions where it does.
+fn create_event_id(room: &Room<'_>) -> Option<String> {
+    let hash = room.id.strip_prefix('!').filter(|_| room.version.room_id_is_create_event_id)?;
+    Some(format!("${hash}"))
+}

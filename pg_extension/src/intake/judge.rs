@@ -1,0 +1,231 @@
+//! The checks that need the room: by the auth events, by the state before the event, by the current state.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+};
+
+use matriarch_rules::{
+    Event, Rejection, auth::check_join_authorised_signature, check_state_dependent, check_state_independent,
+};
+
+use super::{
+    Kind, States, create_event_id, keys_of,
+    report::{Needs, Verdict},
+    verify::Pdu,
+    writer::Writer,
+};
+use crate::{
+    graph_events::{GraphEvent, GraphEvents, Status},
+    resolve::RoomGraph,
+    room::Room,
+    state,
+    state_keys::StateKeys,
+};
+
+/// A batch being taken into a room.
+pub struct Intake<'r, 'a> {
+    pub(super) room: &'r mut Room<'a>,
+    pub(super) events: &'r GraphEvents<'a, 'a>,
+    pub(super) keys: &'r StateKeys<'a, 'a>,
+    pub(super) users: &'r HashMap<String, i64>,
+    pub(super) kind: Kind,
+    pub(super) writer: Writer,
+    states: &'r States,
+    given_up: &'r BTreeSet<String>,
+    states_after: HashMap<i64, i64>,
+}
+
+/// The state before an event, or why it cannot be told.
+type StateBefore = Result<i64, Verdict>;
+
+const STATE_EVENTS: &str = "
+    select wanted.event_id, e.event_nid, e.key_idx, e.status
+    from unnest($2) as wanted (event_id)
+    left join lateral (
+        select event_nid, key_idx, status from events where event_id = wanted.event_id and room_nid = $1 offset 0
+    ) e on true";
+
+impl<'r, 'a> Intake<'r, 'a> {
+    #[expect(clippy::too_many_arguments, reason = "the batch's parts, handed over once")]
+    pub fn new(
+        room: &'r mut Room<'a>,
+        events: &'r GraphEvents<'a, 'a>,
+        keys: &'r StateKeys<'a, 'a>,
+        users: &'r HashMap<String, i64>,
+        kind: Kind,
+        states: &'r States,
+        given_up: &'r BTreeSet<String>,
+        pdus: &[Pdu],
+    ) -> Self {
+        let writer = Writer::new(room, kind, pdus);
+        Self { room, events, keys, users, kind, writer, states, given_up, states_after: HashMap::new() }
+    }
+
+    /// Judges an event and stores it. Those of the batch that it cites were taken before.
+    pub fn take(&mut self, pdu: &Pdu) -> Verdict {
+        let event = &pdu.event;
+        if let Some(known) = self.events.by_id(event.event_id()) {
+            if known.room_nid != self.room.nid {
+                return Verdict::Refused("another room has an event of this id".to_owned());
+            }
+            if known.is_in_graph() || self.kind == Kind::Outlier {
+                return self.verdict_of(&known);
+            }
+        }
+        let missing = self.missing_auth_events(event);
+        if !missing.is_empty() {
+            return Verdict::Needs(Needs { events: missing, ..Needs::default() });
+        }
+        let allowed =
+            self.check_by_auth_events(pdu).map_err(|rejection| format!("by its auth events: {rejection}"));
+        if self.kind == Kind::Outlier {
+            return match allowed {
+                Ok(()) => self.store(pdu, Status::Outlier, None, None),
+                Err(reason) => self.store(pdu, Status::Rejected, Some(reason), None),
+            };
+        }
+        let root = match self.state_before(event) {
+            Ok(root) => root,
+            Err(verdict) => return verdict,
+        };
+        let allowed = allowed.and_then(|()| {
+            self.check_by_state(event, root)
+                .map_err(|rejection| format!("by the state before it: {rejection}"))
+        });
+        if let Err(reason) = allowed {
+            return self.store(pdu, Status::Rejected, Some(reason), Some(root));
+        }
+        let current = self.room.header.root;
+        if self.kind == Kind::Live
+            && root != current
+            && !self.room.header.extremities.is_empty()
+            && let Err(rejection) = self.check_by_state(event, current)
+        {
+            let reason = format!("by the current state: {rejection}");
+            return self.store(pdu, Status::SoftFailed, Some(reason), Some(root));
+        }
+        self.store(pdu, Status::Accepted, None, Some(root))
+    }
+
+    fn missing_auth_events(&self, event: &Event) -> Vec<String> {
+        let create = create_event_id(self.room).filter(|_| event.event_type() != "m.room.create");
+        let unknown = |id: &&str| self.events.by_id(id).is_none() && !self.given_up.contains(*id);
+        event.auth_events().chain(create.as_deref()).filter(unknown).map(str::to_owned).collect()
+    }
+
+    /// Checks 4: the rules on the auth events themselves, and the event by the state that they make.
+    fn check_by_auth_events(&self, pdu: &Pdu) -> Result<(), Rejection> {
+        let (event, version) = (&pdu.event, self.room.version);
+        let fetch = |id: &str| self.events.by_id(id).map(|known| Rc::clone(&known.event));
+        check_state_independent(version, event, fetch)?;
+        check_join_authorised_signature(version, pdu.verified)?;
+        let create = create_event_id(self.room);
+        let auth_events: Vec<Rc<Event>> =
+            event.auth_events().chain(create.as_deref()).filter_map(fetch).collect();
+        check_state_dependent(version, event, |event_type, state_key| {
+            auth_events.iter().find(|auth_event| auth_event.is(event_type, state_key)).cloned()
+        })
+    }
+
+    /// Checks 5 and 6: the event by a state of the room.
+    fn check_by_state(&self, event: &Event, root: i64) -> Result<(), Rejection> {
+        let mut keys = keys_of(self.room.version, event);
+        keys.push(("m.room.create".to_owned(), String::new()));
+        let places: Vec<Option<i32>> =
+            keys.iter().map(|(event_type, state_key)| self.keys.get(event_type, state_key)).collect();
+        let known: Vec<i32> = places.iter().flatten().copied().collect();
+        let nids = state::get_many(self.room.db, root, &known);
+        self.events.load(nids.iter().flatten().copied());
+        let at: HashMap<i32, i64> =
+            known.into_iter().zip(nids).filter_map(|(place, nid)| Some((place, nid?))).collect();
+        check_state_dependent(self.room.version, event, |event_type, state_key| {
+            let nid = at.get(&self.keys.get(event_type, state_key)?)?;
+            Some(Rc::clone(&self.events.get(*nid).event))
+        })
+    }
+
+    /// The state before an event: what the states after its `prev_events` resolve to, or the state that was given for
+    /// it.
+    fn state_before(&mut self, event: &Event) -> StateBefore {
+        if let Some(given) = self.states.get(event.event_id()) {
+            return self.given_state(given);
+        }
+        let mut roots = BTreeSet::new();
+        let (mut missing, mut lost) = (Vec::new(), false);
+        for id in event.prev_events() {
+            match self.events.by_id(id).filter(|prev| prev.is_in_graph() && prev.room_nid == self.room.nid) {
+                Some(prev) => roots.extend(self.state_after(&prev)),
+                None if self.given_up.contains(id) => lost = true,
+                None => missing.push(id.to_owned()),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(Verdict::Needs(Needs { prev_events: missing, ..Needs::default() }));
+        }
+        if lost {
+            return Err(Verdict::Needs(Needs { state: true, ..Needs::default() }));
+        }
+        Ok(self.resolved(&roots))
+    }
+
+    pub(super) fn resolved(&mut self, roots: &BTreeSet<i64>) -> i64 {
+        if roots.len() > 1 {
+            self.flush();
+        }
+        self.graph().resolved(roots)
+    }
+
+    fn graph(&self) -> RoomGraph<'_, 'a, 'a> {
+        let create = create_event_id(self.room).and_then(|id| self.events.by_id(&id));
+        RoomGraph {
+            db: self.room.db,
+            room_nid: self.room.nid,
+            version: self.room.version,
+            create_nid: create.map(|create| create.nid),
+            events: self.events,
+            keys: self.keys,
+        }
+    }
+
+    /// The state after an event of the graph.
+    pub(super) fn state_after(&mut self, event: &GraphEvent) -> Option<i64> {
+        let before = event.state_before?;
+        let Some(key_idx) = event.key_idx.filter(|_| event.status != Status::Rejected) else {
+            return Some(before);
+        };
+        if let Some(known) = self.states_after.get(&event.nid) {
+            return Some(*known);
+        }
+        let change = BTreeMap::from([(key_idx, Some(event.nid))]);
+        let after = state::set_many(self.room.db, self.room.nid, before, &change);
+        self.states_after.insert(event.nid, after);
+        Some(after)
+    }
+
+    /// A state made of these events; rejected ones have no place in it.
+    fn given_state(&mut self, event_ids: &[String]) -> StateBefore {
+        self.flush();
+        let ids: Vec<&str> = event_ids.iter().map(String::as_str).filter(|id| !id.contains('\0')).collect();
+        let mut entries = BTreeMap::new();
+        let mut missing = Vec::new();
+        for row in self.room.db.query(STATE_EVENTS, &[self.room.nid.into(), ids.into()]) {
+            let Some(nid) = row.opt::<i64>(2) else {
+                missing.push(row.get::<String>(1));
+                continue;
+            };
+            let Some(key_idx) = row.opt::<i32>(3) else { continue };
+            if Status::of_code(row.get(4)) == Status::Rejected {
+                continue;
+            }
+            if entries.insert(key_idx, Some(nid)).is_some_and(|other| other != Some(nid)) {
+                return Err(Verdict::Refused("the given state has two events for one key".to_owned()));
+            }
+        }
+        missing.retain(|id| !self.given_up.contains(id));
+        if !missing.is_empty() {
+            return Err(Verdict::Needs(Needs { events: missing, ..Needs::default() }));
+        }
+        Ok(state::set_many(self.room.db, self.room.nid, state::EMPTY, &entries))
+    }
+}

@@ -1,0 +1,97 @@
+//! Redactions made elsewhere: applied when both the redaction and its target are here, whichever comes first.
+
+use std::rc::Rc;
+
+use matriarch_rules::{Event, power_levels::PowerLevels, redaction::applies};
+
+use super::judge::Intake;
+use crate::{
+    append::{
+        annotations::{Annotations, may_mention_room, thread_root},
+        redaction::Target,
+    },
+    graph_events::GraphEvent,
+    state,
+};
+
+const MISSED: &str = "
+    insert into missing_redacted_events (room_nid, event_id, redaction_nid) values ($1, $2, $3)
+    on conflict do nothing";
+
+const FOUND: &str = "
+    delete from missing_redacted_events where room_nid = $1 and event_id = $2 returning redaction_nid";
+
+impl Intake<'_, '_> {
+    /// Applies an accepted redaction to its target, now or once that comes.
+    pub(super) fn apply_redaction(&mut self, redaction: &GraphEvent) {
+        let event = Rc::clone(&redaction.event);
+        let Some(target_id) = event.redacts(self.room.version) else { return };
+        self.flush();
+        match Target::find(self.room, target_id) {
+            Some(target) => self.redact(redaction, &target),
+            None => {
+                let args = [self.room.nid.into(), target_id.into(), redaction.nid.into()];
+                self.room.db.execute(MISSED, &args);
+                self.writer.missed_targets.insert(target_id.to_owned());
+            }
+        }
+    }
+
+    /// Applies the redactions that came before this event.
+    pub(super) fn apply_missed_redactions(&mut self, event: &GraphEvent) {
+        let event_id = event.event.event_id();
+        if !self.writer.missed_targets.remove(event_id) {
+            return;
+        }
+        self.flush();
+        let args = [self.room.nid.into(), event_id.into()];
+        let mut redactions: Vec<i64> = self.room.db.query(FOUND, &args).map(|row| row.get(1)).collect();
+        redactions.sort_unstable();
+        for nid in redactions {
+            if let Some(target) = Target::find(self.room, event_id) {
+                let redaction = self.events.get(nid);
+                self.redact(&redaction, &target);
+            }
+        }
+    }
+
+    fn redact(&mut self, redaction: &GraphEvent, target: &Target) {
+        let version = self.room.version;
+        let allowed = redaction
+            .state_before
+            .and_then(|root| {
+                self.levels_at(root, |levels| applies(version, &redaction.event, target.event(), levels))
+            })
+            .unwrap_or(false);
+        if allowed {
+            self.room.redact(target, redaction.nid);
+            self.events.forget(target.nid());
+        }
+    }
+
+    /// What an accepted event of the timeline says to its readers.
+    pub(super) fn annotations(&self, event: &GraphEvent) -> Annotations {
+        let may_mention_room = || {
+            let sender = event.event.sender();
+            let allowed = event
+                .state_before
+                .and_then(|root| self.levels_at(root, |levels| may_mention_room(levels, sender)));
+            allowed.unwrap_or(false)
+        };
+        let annotations = Annotations::of(&event.event, may_mention_room);
+        // A thread that may not be is none.
+        let thread_root_nid = thread_root(self.room.db, self.room.nid, &event.event).ok().flatten();
+        Annotations { thread_root_nid, ..annotations }
+    }
+
+    /// The power levels of a state; `None` without create event.
+    fn levels_at<R>(&self, root: i64, ask: impl FnOnce(&PowerLevels<'_>) -> R) -> Option<R> {
+        let at = |event_type: &str| -> Option<Rc<Event>> {
+            let nid = state::get(self.room.db, root, self.keys.get(event_type, "")?)?;
+            Some(Rc::clone(&self.events.get(nid).event))
+        };
+        let create = at("m.room.create")?;
+        let current = at("m.room.power_levels");
+        Some(ask(&PowerLevels::new(self.room.version, &create, current.as_deref())))
+    }
+}

@@ -1,0 +1,253 @@
+//! Storing events that were judged: their rows, their places in the graph, and the room's current state.
+
+use std::{collections::BTreeSet, rc::Rc};
+
+use super::{
+    Kind,
+    judge::Intake,
+    report::Verdict,
+    verify::Pdu,
+    writer::{NewRow, promote},
+};
+use crate::{
+    append::annotations::Annotations,
+    graph_events::{GraphEvent, Status},
+    room::{Extremity, POS_STEP, reference},
+};
+
+const CITE: &str = "
+    insert into missing_prev_events (room_nid, prev_event_id, event_nid)
+    select $1, prev_event_id, $3 from unnest($2) as prev_event_id
+    on conflict do nothing";
+
+/// Those who cite the event have it among their `prev_nids` now.
+const FOUND: &str = "
+    with citing as (
+        delete from missing_prev_events where room_nid = $1 and prev_event_id = $2 returning event_nid
+    )
+    update events e
+    set prev_nids = e.prev_nids || $3
+    from citing
+    where e.event_nid = citing.event_nid
+    returning e.event_nid";
+
+const SUPERSEDE: &str = "update events set superseded = true where event_nid = any($1)";
+
+const SET_ROOM_ROOT: &str = "update events set room_root = $2 where event_nid = $1";
+
+impl Intake<'_, '_> {
+    /// Stores an event with what was found of it; its verdict.
+    pub(super) fn store(
+        &mut self,
+        pdu: &Pdu,
+        status: Status,
+        reason: Option<String>,
+        root: Option<i64>,
+    ) -> Verdict {
+        let verdict = verdict(status, reason.clone());
+        let outlier = self.events.by_id(pdu.event.event_id());
+        let promoted = outlier.is_some();
+        let event = self.events.keep(self.graph_event(pdu, status, root, outlier.as_deref()));
+        let accepted = status == Status::Accepted;
+        let annotations = if accepted { self.annotations(&event) } else { Annotations::default() };
+        let pos = accepted.then(|| self.place_in_timeline(&event, &annotations));
+        let row = NewRow {
+            event: Rc::clone(&event),
+            pos,
+            sender_nid: self.users[event.event.sender()],
+            reason,
+            annotations,
+            notify_seq: if self.kind == Kind::Live { self.room.header.notify_seq } else { 0 },
+            json: pdu.json.clone(),
+        };
+        if promoted {
+            promote(self.room.db, row);
+        } else {
+            self.writer.rows.push(row);
+        }
+        self.room.header.changed = true;
+        if event.is_in_graph() {
+            self.place_in_graph(&event);
+        }
+        if accepted {
+            self.apply_redaction(&event);
+        }
+        self.apply_missed_redactions(&event);
+        verdict
+    }
+
+    /// The event as it will be stored.
+    fn graph_event(
+        &mut self,
+        pdu: &Pdu,
+        status: Status,
+        root: Option<i64>,
+        outlier: Option<&GraphEvent>,
+    ) -> GraphEvent {
+        let event = &pdu.event;
+        let key_idx = match (outlier, event.state_key()) {
+            (Some(outlier), _) => outlier.key_idx,
+            (None, Some(state_key)) if status != Status::Rejected => {
+                Some(self.key_idx(event.event_type(), state_key))
+            }
+            _ => None,
+        };
+        let nids_of = |ids: &mut dyn Iterator<Item = &str>, wanted: fn(&GraphEvent) -> bool| -> Vec<i64> {
+            let known = ids.filter_map(|id| self.events.by_id(id));
+            let nids: BTreeSet<i64> = known.filter(|known| wanted(known)).map(|known| known.nid).collect();
+            nids.into_iter().collect()
+        };
+        let in_graph = status != Status::Outlier;
+        GraphEvent {
+            nid: outlier.map_or_else(|| self.writer.next_nid(), |outlier| outlier.nid),
+            room_nid: self.room.nid,
+            auth_nids: nids_of(&mut event.auth_events(), |_| true),
+            prev_nids: match in_graph {
+                true => nids_of(&mut event.prev_events(), GraphEvent::is_in_graph),
+                false => Vec::new(),
+            },
+            event: Rc::new(event.clone().with_rejected(status == Status::Rejected)),
+            status,
+            key_idx,
+            state_before: root,
+            superseded: false,
+        }
+    }
+
+    /// The key's place in the trie: a new one if the room never had the key.
+    fn key_idx(&mut self, event_type: &str, state_key: &str) -> i32 {
+        self.keys.get(event_type, state_key).unwrap_or_else(|| {
+            let key_idx = self.room.header.next_key_idx;
+            self.room.header.next_key_idx += 1;
+            self.keys.add(event_type, state_key, key_idx);
+            key_idx
+        })
+    }
+
+    /// The `pos` of an accepted event; the room's header follows if it is a new one.
+    fn place_in_timeline(&mut self, event: &GraphEvent, annotations: &Annotations) -> i64 {
+        let pos = self.writer.next_pos;
+        self.writer.next_pos += POS_STEP;
+        self.writer.shown = true;
+        if self.kind == Kind::Live {
+            let header = &mut self.room.header;
+            header.last_pos = pos;
+            header.depth = header.depth.max(event.event.depth());
+            // Threads are counted apart, by their root.
+            if annotations.notifies && annotations.thread_root_nid.is_none() {
+                header.notify_seq += 1;
+            }
+        }
+        pos
+    }
+
+    /// Ties the event to those before and after it, and brings the forward extremities and the current state up to
+    /// date.
+    fn place_in_graph(&mut self, event: &Rc<GraphEvent>) {
+        let unknown = |id: &&str| !self.events.by_id(id).is_some_and(|prev| prev.is_in_graph());
+        let missing: Vec<&str> = event.event.prev_events().filter(unknown).collect();
+        if !missing.is_empty() {
+            self.room.db.execute(CITE, &[self.room.nid.into(), missing.into(), event.nid.into()]);
+        }
+        let superseded =
+            self.writer.missed_prevs.contains(event.event.event_id()) && self.is_superseded(event);
+        if superseded && event.status != Status::Accepted {
+            self.flush();
+            self.room.db.execute(SUPERSEDE, &[vec![event.nid].into()]);
+        }
+        if self.kind == Kind::Backfilled || !(superseded || event.status == Status::Accepted) {
+            return;
+        }
+        let replaced = self.supersede(&event.prev_nids);
+        let extremities = &mut self.room.header.extremities;
+        extremities.retain(|extremity| !replaced.contains(&extremity.nid));
+        if !superseded {
+            let reference = reference(self.room.version, &event.event);
+            extremities.push(Extremity { nid: event.nid, reference });
+            extremities.sort_unstable_by_key(|extremity| extremity.nid);
+        }
+        self.set_current_state(event);
+    }
+
+    /// Whether an accepted event that is here already comes after this one, without an accepted one between.
+    fn is_superseded(&mut self, event: &GraphEvent) -> bool {
+        self.flush();
+        let args = [self.room.nid.into(), event.event.event_id().into(), event.nid.into()];
+        let citing: Vec<i64> = self.room.db.query(FOUND, &args).map(|row| row.get(1)).collect();
+        citing.iter().for_each(|nid| self.events.forget(*nid));
+        citing
+            .into_iter()
+            .map(|nid| self.events.get(nid))
+            .any(|citing| citing.status == Status::Accepted || citing.superseded)
+    }
+
+    /// The events that one with these `prev_nids` replaces as forward extremity: those it cites, and through those that
+    /// were not accepted those that they cite.
+    fn supersede(&mut self, prev_nids: &[i64]) -> BTreeSet<i64> {
+        let mut replaced = BTreeSet::new();
+        let mut unaccepted = Vec::new();
+        let mut open: Vec<i64> = prev_nids.to_vec();
+        while let Some(nid) = open.pop() {
+            if !replaced.insert(nid) {
+                continue;
+            }
+            let prev = self.events.get(nid);
+            if prev.status != Status::Accepted && !prev.superseded {
+                unaccepted.push(nid);
+                open.extend(&prev.prev_nids);
+            }
+        }
+        if !unaccepted.is_empty() {
+            self.flush();
+            self.room.db.execute(SUPERSEDE, &[unaccepted.clone().into()]);
+            unaccepted.iter().for_each(|nid| self.events.forget(*nid));
+        }
+        replaced
+    }
+
+    /// The current state is what the states after the forward extremities resolve to.
+    fn set_current_state(&mut self, newest: &GraphEvent) {
+        let extremities: Vec<i64> =
+            self.room.header.extremities.iter().map(|extremity| extremity.nid).collect();
+        self.events.load(extremities.iter().copied());
+        let roots: BTreeSet<i64> =
+            extremities.into_iter().filter_map(|nid| self.state_after(&self.events.get(nid))).collect();
+        let root = self.resolved(&roots);
+        self.room.header.root = root;
+        if newest.status == Status::Accepted && self.state_after(newest) != Some(root) {
+            self.flush();
+            self.room.db.execute(SET_ROOM_ROOT, &[newest.nid.into(), root.into()]);
+        }
+    }
+
+    /// Writes what is pending, since a query will look at it.
+    pub(super) fn flush(&mut self) {
+        self.keys.flush();
+        self.writer.flush(self.room);
+    }
+
+    /// What an event that was stored before was found to be.
+    pub(super) fn verdict_of(&self, event: &GraphEvent) -> Verdict {
+        verdict(event.status, self.writer.reason(self.room.db, event.nid))
+    }
+
+    /// Ends the batch; whether there is something new in the timeline.
+    pub fn finish(mut self) -> bool {
+        self.flush();
+        self.writer.finish(self.room);
+        if self.writer.followed != self.room.header.root {
+            self.room.follow_state(self.events, self.writer.followed);
+        }
+        self.writer.shown
+    }
+}
+
+fn verdict(status: Status, reason: Option<String>) -> Verdict {
+    let reason = reason.unwrap_or_default();
+    match status {
+        Status::Accepted => Verdict::Accepted,
+        Status::SoftFailed => Verdict::SoftFailed(reason),
+        Status::Rejected => Verdict::Rejected(reason),
+        Status::Outlier => Verdict::Outlier,
+    }
+}

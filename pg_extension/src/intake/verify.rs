@@ -1,0 +1,162 @@
+//! What can be said of a PDU alone: is it an event of this room, and did its servers sign it?
+
+use std::collections::{BTreeSet, HashMap};
+
+use matriarch_rules::{
+    Event, RoomVersion,
+    canonical_json::object_to_canonical_lenient,
+    json::parse_object,
+    redaction::redact,
+    signature::{PublicKey, SignatureError, Verified, signing_servers, verify_event},
+};
+
+use super::report::Needs;
+use crate::{signing::Signer, spi::Db};
+
+/// An event that was signed as it must be.
+pub struct Pdu {
+    pub event: Event,
+    /// What is stored: canonical JSON, without `unsigned`, redacted if the content hash was wrong.
+    pub json: String,
+    pub verified: Verified,
+}
+
+/// What becomes of a PDU that is not a [`Pdu`].
+pub enum Unfit {
+    /// Dropped: the reason.
+    Refused(String),
+    Needs(Needs),
+}
+
+/// Reads the format of a PDU and finds its event id.
+pub fn parse(version: &RoomVersion, room_id: &str, pdu: &str) -> Result<Event, String> {
+    let mut json = parse_object(pdu).map_err(|error| error.to_string())?;
+    json.remove("unsigned");
+    let event = Event::from_pdu(version, json).map_err(|error| error.to_string())?;
+    if event.room_id() != Some(room_id) {
+        return Err("the event is of another room".to_owned());
+    }
+    let has_nul = |text: &str| text.contains('\0');
+    if has_nul(event.event_type())
+        || event.state_key().is_some_and(has_nul)
+        || has_nul(event.event_id())
+        || event.redacts(version).is_some_and(has_nul)
+        || event.prev_events().any(has_nul)
+    {
+        return Err("an identifier, the type or the state key has U+0000".to_owned());
+    }
+    Ok(event)
+}
+
+/// A key as it was published.
+struct ServerKey {
+    key: PublicKey,
+    valid_until_ts: i64,
+    expired: bool,
+}
+
+/// The keys of the servers that signed some events.
+pub struct Keys {
+    by_id: HashMap<(String, String), ServerKey>,
+    /// Servers whose keys the caller cannot obtain, or not any newer.
+    given_up: BTreeSet<String>,
+    own_server: String,
+}
+
+const OF_SERVERS: &str = "
+    select k.server_name, k.key_id, k.public_key, k.valid_until_ts, k.expired
+    from unnest($1) as wanted (server_name)
+    cross join lateral (select * from server_keys where server_name = wanted.server_name offset 0) k";
+
+const OWN: &str = "
+    select key_id, seed, (extract(epoch from expired_at) * 1000)::bigint from signing_keys";
+
+impl Keys {
+    /// Reads the keys for these events in one query, and our own.
+    pub fn load<'e>(
+        db: &Db<'_>,
+        version: &RoomVersion,
+        events: impl Iterator<Item = &'e Event>,
+        given_up: BTreeSet<String>,
+    ) -> Self {
+        let own = Signer::current(db);
+        let servers: BTreeSet<&str> = events
+            .flat_map(|event| signing_servers(version, event.json()))
+            .filter(|server| !server.contains('\0'))
+            .collect();
+        let mut by_id = HashMap::new();
+        if servers.contains(own.server_name.as_str()) {
+            for row in db.query(OWN, &[]) {
+                let key_id: String = row.get(1);
+                let key = Signer::key_of_seed(&key_id, &row.get::<Vec<u8>>(2)).public_key();
+                let expired_ts: Option<i64> = row.opt(3);
+                let valid_until_ts = expired_ts.unwrap_or(i64::MAX);
+                let key = ServerKey { key, valid_until_ts, expired: expired_ts.is_some() };
+                by_id.insert((own.server_name.clone(), key_id), key);
+            }
+        }
+        let servers: Vec<&str> = servers.into_iter().filter(|server| *server != own.server_name).collect();
+        if !servers.is_empty() {
+            for row in db.query(OF_SERVERS, &[servers.into()]) {
+                if let Ok(key) = PublicKey::from_base64(row.get(3)) {
+                    let key = ServerKey { key, valid_until_ts: row.get(4), expired: row.get(5) };
+                    by_id.insert((row.get(1), row.get(2)), key);
+                }
+            }
+        }
+        Self { by_id, given_up, own_server: own.server_name.clone() }
+    }
+
+    /// Checks the signatures and the content hash of an event.
+    pub fn verify(&self, version: &RoomVersion, event: Event) -> Result<Pdu, Unfit> {
+        let sent_at = event.origin_server_ts();
+        let find = |server: &str, key_id: &str| {
+            let key = self.by_id.get(&(server.to_owned(), key_id.to_owned()))?;
+            (!version.enforce_key_validity || sent_at <= key.valid_until_ts).then(|| key.key.clone())
+        };
+        let needed = self.needed(version, &event);
+        if !needed.is_empty() {
+            return Err(Unfit::Needs(Needs { keys: needed, ..Needs::default() }));
+        }
+        let verified = verify_event(version, event.json(), find)
+            .map_err(|error: SignatureError| Unfit::Refused(error.to_string()))?;
+        if verified.content_hash {
+            let json = object_to_canonical_lenient(event.json());
+            return Ok(Pdu { event, json, verified });
+        }
+        let event_id = event.event_id().to_owned();
+        let redacted = redact(version, event.into_json());
+        let json = object_to_canonical_lenient(&redacted);
+        Ok(Pdu { event: Event::new(event_id, redacted), json, verified })
+    }
+
+    /// The keys that could still be obtained, of servers of which no usable key signed.
+    fn needed(&self, version: &RoomVersion, event: &Event) -> Vec<(String, String)> {
+        let mut needed = Vec::new();
+        for server in signing_servers(version, event.json()) {
+            if self.given_up.contains(server) || server == self.own_server {
+                continue;
+            }
+            let signatures = event.json().get("signatures").and_then(|all| all.get(server)?.as_object());
+            let key_ids: Vec<&String> =
+                signatures.into_iter().flat_map(|of_server| of_server.keys()).collect();
+            let usable = |key_id: &&&String| {
+                self.by_id.get(&(server.to_owned(), (**key_id).clone())).is_some_and(|key| {
+                    // An expired key will not become valid for longer.
+                    !version.enforce_key_validity
+                        || key.expired
+                        || event.origin_server_ts() <= key.valid_until_ts
+                })
+            };
+            if key_ids.iter().filter(usable).count() == 0 {
+                needed.extend(
+                    key_ids
+                        .into_iter()
+                        .filter(|key_id| key_id.starts_with("ed25519:"))
+                        .map(|key_id| (server.to_owned(), key_id.clone())),
+                );
+            }
+        }
+        needed
+    }
+}

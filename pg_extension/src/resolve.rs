@@ -1,0 +1,170 @@
+//! State resolution over the trie: what [`matriarch_rules::state_resolution`] asks, answered by SQL, and its result
+//! written back as a state.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use matriarch_rules::{
+    Event, RoomVersion,
+    state_resolution::{ConflictedState, EventNid, Graph, Resolution, StateSets, resolve},
+};
+
+use crate::{graph_events::GraphEvents, spi::Db, state, state_keys::StateKeys};
+
+/// What is needed of a room to resolve its states. `events` and `keys` may know what is not stored yet, but edges upward
+/// are read from the database.
+#[derive(Clone, Copy)]
+pub struct RoomGraph<'g, 'd, 'c> {
+    pub db: &'d Db<'c>,
+    pub room_nid: i64,
+    pub version: &'static RoomVersion,
+    /// The create event, which the room's id stands for in some room versions.
+    pub create_nid: Option<i64>,
+    pub events: &'g GraphEvents<'d, 'c>,
+    pub keys: &'g StateKeys<'d, 'c>,
+}
+
+const MEMO: &str = "select root from state_resolutions where room_nid = $1 and roots = $2";
+
+const REMEMBER: &str = "
+    insert into state_resolutions (room_nid, roots, root) values ($1, $2, $3) on conflict (room_nid, roots) do nothing";
+
+const CITING: &str = "
+    select event_nid
+    from event_auth_edges
+    where auth_nid = $1 and event_nid < $2
+    order by event_nid desc
+    limit 64";
+
+const KEYS: &str = "
+    select k.key_idx, k.type, k.state_key
+    from unnest($2) as wanted (key_idx)
+    cross join lateral (select * from room_keys where room_nid = $1 and key_idx = wanted.key_idx offset 0) k";
+
+/// States that differ, and where.
+pub struct StateSetsOfRoom<'g, 'd, 'c> {
+    graph: RoomGraph<'g, 'd, 'c>,
+    roots: Vec<i64>,
+    /// Keys at which they differ, and the events there.
+    conflicts: BTreeMap<i32, BTreeSet<i64>>,
+}
+
+impl<'g, 'd, 'c> StateSetsOfRoom<'g, 'd, 'c> {
+    /// Compares states, each given once.
+    pub fn new(graph: RoomGraph<'g, 'd, 'c>, roots: Vec<i64>) -> Self {
+        let db = graph.db;
+        let mut differing: BTreeSet<i32> = BTreeSet::new();
+        if let Some((first, others)) = roots.split_first() {
+            for other in others {
+                differing.extend(state::diff(db, *first, *other).into_iter().map(|change| change.key_idx));
+            }
+        }
+        let keys: Vec<i32> = differing.into_iter().collect();
+        let mut conflicts: BTreeMap<i32, BTreeSet<i64>> =
+            keys.iter().map(|key| (*key, BTreeSet::new())).collect();
+        for root in &roots {
+            for (key, nid) in keys.iter().zip(state::get_many(db, *root, &keys)) {
+                conflicts.entry(*key).or_default().extend(nid);
+            }
+        }
+        Self { graph, roots, conflicts }
+    }
+
+    /// The keys at which the states differ, by type and state key.
+    fn conflicted_state(&self) -> ConflictedState {
+        let keys: Vec<i32> = self.conflicts.keys().copied().collect();
+        let rows = self.graph.db.query(KEYS, &[self.graph.room_nid.into(), keys.into()]);
+        rows.map(|row| {
+            let nids = &self.conflicts[&row.get::<i32>(1)];
+            ((row.get(2), row.get(3)), nids.iter().copied().collect())
+        })
+        .collect()
+    }
+
+    /// Resolves the states, step by step.
+    pub fn resolve(&self) -> Resolution {
+        let nids: Vec<i64> = self.conflicts.values().flatten().copied().collect();
+        self.graph.events.load(nids);
+        resolve(self.graph.version, self, self.roots.len(), &self.conflicted_state())
+    }
+
+    /// The changes from the first of the states to the resolved one.
+    fn changes(&self, resolution: &Resolution) -> BTreeMap<i32, Option<i64>> {
+        let mut changes: BTreeMap<i32, Option<i64>> = self.conflicts.keys().map(|key| (*key, None)).collect();
+        for ((event_type, state_key), nid) in &resolution.state {
+            // Every event that can be in a state has its key in the index.
+            changes.extend(self.graph.keys.get(event_type, state_key).map(|key_idx| (key_idx, Some(*nid))));
+        }
+        changes
+    }
+}
+
+impl Graph for StateSetsOfRoom<'_, '_, '_> {
+    type Event = Rc<Event>;
+
+    fn event(&self, nid: EventNid) -> Rc<Event> {
+        Rc::clone(&self.graph.events.get(nid).event)
+    }
+
+    fn auth_events(&self, nid: EventNid) -> Vec<EventNid> {
+        let event = self.graph.events.get(nid);
+        let implied = self
+            .graph
+            .create_nid
+            .filter(|create| self.graph.version.room_id_is_create_event_id && *create != nid);
+        event.auth_nids.iter().copied().chain(implied).collect()
+    }
+
+    fn citing(&self, nid: EventNid, before: Option<EventNid>) -> Vec<EventNid> {
+        let args = [nid.into(), before.unwrap_or(i64::MAX).into()];
+        self.graph.db.query(CITING, &args).map(|row| row.get(1)).collect()
+    }
+
+    fn sets_with(&self, nid: EventNid) -> StateSets {
+        let Some(key_idx) = self.graph.events.get(nid).key_idx else { return StateSets::default() };
+        let db = self.graph.db;
+        let at = |root: &i64| state::get(db, *root, key_idx);
+        if !self.conflicts.contains_key(&key_idx) {
+            // All have the same event there.
+            let everywhere = self.roots.first().and_then(at) == Some(nid);
+            return (0..self.roots.len()).filter(|_| everywhere).collect();
+        }
+        self.roots.iter().enumerate().filter(|(_, root)| at(root) == Some(nid)).map(|(set, _)| set).collect()
+    }
+
+    fn unconflicted(&self, event_type: &str, state_key: &str) -> Option<EventNid> {
+        let key_idx = self.graph.keys.get(event_type, state_key)?;
+        if self.conflicts.contains_key(&key_idx) {
+            return None;
+        }
+        state::get(self.graph.db, *self.roots.first()?, key_idx)
+    }
+
+    fn read_ahead(&self, nids: &[EventNid]) {
+        self.graph.events.load(nids.iter().copied());
+    }
+}
+
+impl RoomGraph<'_, '_, '_> {
+    /// The state that resolves these, remembered for the next time. Everything must be stored; the caller holds the
+    /// room's lock.
+    pub fn resolved(&self, roots: &BTreeSet<i64>) -> i64 {
+        match roots.len() {
+            0 => return state::EMPTY,
+            1 => return roots.iter().next().copied().unwrap_or(state::EMPTY),
+            _ => {}
+        }
+        let roots: Vec<i64> = roots.iter().copied().collect();
+        let args = [self.room_nid.into(), roots.clone().into()];
+        if let Some(row) = self.db.query_opt(MEMO, &args) {
+            return row.get(1);
+        }
+        let sets = StateSetsOfRoom::new(*self, roots.clone());
+        let changes = sets.changes(&sets.resolve());
+        let root = state::set_many(self.db, self.room_nid, roots[0], &changes);
+        self.db.execute(REMEMBER, &[self.room_nid.into(), roots.into(), root.into()]);
+        root
+    }
+}
