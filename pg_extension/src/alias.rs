@@ -1,12 +1,11 @@
 //! Room aliases of this server. Client-Server API, "Room aliases".
 
-use matriarch_rules::Map;
+use matriarch_rules::{Map, identifiers::is_room_alias};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
 use crate::{
     append::LocalEvent,
-    content::is_room_alias,
     directory::Description,
     lookup,
     response::{MatrixError, Response, ResponseRows, Result, respond, single},

@@ -1,9 +1,6 @@
 //! What a client may set as state, beyond what the authorization rules ask.
 
-use matriarch_rules::{
-    Map,
-    identifiers::{MAX_ID_BYTES, is_server_name},
-};
+use matriarch_rules::{Map, identifiers::is_room_alias};
 use serde_json::Value;
 
 use crate::{
@@ -79,20 +76,6 @@ fn named_aliases(content: &Map) -> Result<Vec<&str>> {
         Some(_) => return Err(malformed("alt_aliases")),
     }
     Ok(aliases)
-}
-
-/// Whether this is a room alias: `#localpart:server`, at most 255 bytes.
-pub fn is_room_alias(alias: &str) -> bool {
-    alias.len() <= MAX_ID_BYTES
-        && alias
-            .strip_prefix('#')
-            .and_then(|rest| rest.split_once(':'))
-            .is_some_and(|(localpart, server)| is_alias_localpart(localpart) && is_server_name(server))
-}
-
-/// Whether this can be the localpart of a room alias: anything without `:` and U+0000 (Appendices, "Room aliases").
-pub fn is_alias_localpart(localpart: &str) -> bool {
-    !localpart.is_empty() && !localpart.contains([':', '\0'])
 }
 
 /// Client-Server API, "m.room.server_acl".

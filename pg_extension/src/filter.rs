@@ -1,5 +1,6 @@
 //! Filters: what of a sync, a page of messages or a context the client wants. Client-Server API, "Filtering".
 
+use matriarch_rules::{glob::matches_star, property_path};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error},
@@ -111,7 +112,7 @@ impl Filter {
         let Ok(Value::Object(event)) = serde_json::from_str(event) else { return None };
         let mut kept = Map::new();
         for field in fields {
-            copy_path(&event, &split_path(field), &mut kept);
+            copy_path(&event, &property_path::split(field), &mut kept);
         }
         Some(Value::Object(kept).to_string())
     }
@@ -168,8 +169,9 @@ impl EventFilter {
     }
 
     pub fn admits(&self, event: Subject<'_>) -> bool {
-        admits(self.types.as_deref(), self.not_types.as_deref(), |pattern| matches(pattern, event.event_type))
-            && admits(self.senders.as_deref(), self.not_senders.as_deref(), |id| event.sender == Some(id))
+        admits(self.types.as_deref(), self.not_types.as_deref(), |pattern| {
+            matches_star(pattern, event.event_type)
+        }) && admits(self.senders.as_deref(), self.not_senders.as_deref(), |id| event.sender == Some(id))
             && self.contains_url.is_none_or(|wanted| wanted == has_url(event.content))
     }
 
@@ -213,40 +215,9 @@ fn admits(list: Option<&[String]>, not_list: Option<&[String]>, is: impl Fn(&str
     list.is_none_or(listed) && !not_list.is_some_and(listed)
 }
 
-/// Whether the text is as the pattern, in which `*` stands for any characters.
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut pieces: Vec<&str> = pieces.collect();
-    let Some(last) = pieces.pop() else { return rest.is_empty() };
-    for piece in pieces {
-        let Some(at) = rest.find(piece) else { return false };
-        rest = &rest[at + piece.len()..];
-    }
-    rest.ends_with(last)
-}
-
 fn has_url(content: &str) -> bool {
     serde_json::from_str::<Map<String, Value>>(content)
         .is_ok_and(|content| content.get("url").is_some_and(Value::is_string))
-}
-
-/// The keys of a dot-separated property path; a backslash keeps a dot or backslash as it is (Appendices,
-/// "Dot-separated property paths").
-fn split_path(path: &str) -> Vec<String> {
-    let mut keys = Vec::new();
-    let mut key = String::new();
-    let mut chars = path.chars().peekable();
-    while let Some(char) = chars.next() {
-        match char {
-            '.' => keys.push(std::mem::take(&mut key)),
-            '\\' => key.push(chars.next_if(|next| matches!(next, '.' | '\\')).unwrap_or('\\')),
-            other => key.push(other),
-        }
-    }
-    keys.push(key);
-    keys
 }
 
 /// Copies what is at the path, if anything, to the same place in `to`.

@@ -5,13 +5,15 @@ mod third_party;
 
 pub use third_party::refuse_invite as refuse_third_party_invite;
 
-use matriarch_rules::{Map, identifiers::is_user_id};
+use matriarch_rules::{
+    Map,
+    identifiers::{is_room_alias, is_user_id},
+};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
 use crate::{
     append::{Appended, LocalEvent},
-    content::is_room_alias,
     request::Body,
     response::{MatrixError, Response, ResponseRows, Result, respond, single},
     room::Room,

@@ -1,6 +1,9 @@
 //! Profiles. Client-Server API, "Profiles".
 
-use matriarch_rules::{Map, identifiers::is_user_id};
+use matriarch_rules::{
+    Map,
+    identifiers::{MAX_ID_BYTES, is_common_namespaced_identifier, is_user_id},
+};
 use pgrx::{PgSqlErrorCode, ereport, pg_extern};
 use serde_json::{Value, json};
 
@@ -14,7 +17,6 @@ use crate::{
     users::User,
 };
 
-const MAX_KEY_BYTES: usize = 255;
 /// As JSON, keys included.
 const MAX_PROFILE_BYTES: usize = 65_536;
 /// What is shown in every room is kept far below the size of an event.
@@ -28,11 +30,10 @@ fn is_shown_in_rooms(key: &str) -> bool {
 
 /// Appendices, "Common Namespaced Identifier Grammar", which the predefined keys obey too.
 fn check_key(key: &str) -> Result<()> {
-    if key.len() > MAX_KEY_BYTES {
+    if key.len() > MAX_ID_BYTES {
         return Err(MatrixError::new(400, "M_KEY_TOO_LARGE", "The key is longer than 255 bytes."));
     }
-    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
-    if key.starts_with(|first: char| first.is_ascii_lowercase()) && key.bytes().all(is_allowed) {
+    if is_common_namespaced_identifier(key) {
         Ok(())
     } else {
         Err(MatrixError::invalid_param("Invalid profile key."))

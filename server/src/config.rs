@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
+use matriarch_rules::identifiers::is_server_name;
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -295,26 +296,12 @@ fn describe(errors: figment::Error) -> String {
     errors.into_iter().map(describe_one).collect::<Vec<_>>().join("; ")
 }
 
-/// Checks a server name by the grammar of the appendices: a DNS name or an IP literal, with an optional port.
+/// Checks a server name by the grammar of the appendices, and its length.
 fn check_server_name(name: &str) -> Result<(), String> {
-    let (host, port) = match name.strip_prefix('[') {
-        Some(rest) => {
-            let (address, after) = rest.split_once(']').ok_or("has `[` without `]`")?;
-            address
-                .parse::<std::net::Ipv6Addr>()
-                .map_err(|_| "has brackets around what is no IPv6 address")?;
-            ("", after)
-        }
-        None => name.split_once(':').map_or((name, ""), |(host, _)| (host, &name[host.len()..])),
-    };
-    let dns = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    if !name.starts_with('[') && (host.is_empty() || !host.chars().all(dns)) {
-        return Err("must be a DNS name or an IP address, with an optional port".to_owned());
-    }
-    match port.strip_prefix(':') {
-        None if port.is_empty() => {}
-        Some(digits) if (1..=5).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) => {}
-        _ => return Err("has a port that is not 1 to 5 digits".to_owned()),
+    if !is_server_name(name) {
+        return Err(
+            "must be a DNS name or an IP address (IPv6 in brackets), with an optional port".to_owned()
+        );
     }
     // A user id has at most 255 bytes, and needs room for a localpart.
     if name.len() > 230 {

@@ -5,6 +5,8 @@
 
 use std::net::Ipv6Addr;
 
+pub mod localpart;
+
 /// The greatest length of a user id, room id, room alias, event id, event type and state key, in bytes.
 pub const MAX_ID_BYTES: usize = 255;
 
@@ -26,6 +28,39 @@ pub fn is_user_id(id: &str) -> bool {
             .strip_prefix('@')
             .and_then(|rest| rest.split_once(':'))
             .is_some_and(|(localpart, server)| !localpart.contains('\0') && is_server_name(server))
+}
+
+/// Whether this is a room alias: `#`, a localpart, `:` and a server name; at most 255 bytes.
+pub fn is_room_alias(alias: &str) -> bool {
+    alias.len() <= MAX_ID_BYTES
+        && alias
+            .strip_prefix('#')
+            .and_then(|rest| rest.split_once(':'))
+            .is_some_and(|(localpart, server)| is_alias_localpart(localpart) && is_server_name(server))
+}
+
+/// Whether this can be the localpart of a room alias: anything without `:` and U+0000. An empty one, which the
+/// specification does not speak of, is none.
+pub fn is_alias_localpart(localpart: &str) -> bool {
+    !localpart.is_empty() && !localpart.contains([':', '\0'])
+}
+
+/// Whether this obeys the
+/// [common namespaced identifier grammar](https://spec.matrix.org/v1.19/appendices/#common-namespaced-identifier-grammar):
+/// 1 to 255 of `a-z`, `0-9`, `-`, `_` and `.`, the first a letter. It says nothing of namespaces: those that
+/// start with `m.` are the specification's.
+pub fn is_common_namespaced_identifier(id: &str) -> bool {
+    id.len() <= MAX_ID_BYTES
+        && id.starts_with(|first: char| first.is_ascii_lowercase())
+        && id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
+}
+
+/// Whether this obeys the
+/// [opaque identifier grammar](https://spec.matrix.org/v1.19/appendices/#opaque-identifiers): 1 to 255 of
+/// `A-Z`, `a-z`, `0-9`, `-`, `.`, `_` and `~`.
+pub fn is_opaque_identifier(id: &str) -> bool {
+    (1..=MAX_ID_BYTES).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
 }
 
 /// Whether this is `hostname [ ":" port ]`, the host name being a DNS name, an IPv4 address, or an IPv6

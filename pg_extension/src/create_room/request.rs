@@ -2,13 +2,12 @@
 
 use matriarch_rules::{
     Map, RoomVersion,
-    identifiers::{MAX_ID_BYTES, is_user_id},
+    identifiers::{MAX_ID_BYTES, is_alias_localpart, is_user_id},
     room_version,
 };
 use serde_json::Value;
 
 use crate::{
-    content::is_alias_localpart,
     request::Body,
     response::{MatrixError, Result},
     signing::Signer,

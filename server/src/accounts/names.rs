@@ -4,12 +4,10 @@
 mod tests;
 
 use axum::http::StatusCode;
+use matriarch_rules::identifiers::{MAX_ID_BYTES, localpart::is_localpart};
 use rand::Rng;
 
 use crate::error::ApiError;
-
-/// The longest user id, in bytes.
-const MAX_LENGTH: usize = 255;
 
 /// The full id of a localpart.
 pub fn user_id(localpart: &str, server_name: &str) -> String {
@@ -26,11 +24,10 @@ pub fn new_localpart(username: &str, server_name: &str) -> Result<String, ApiErr
     if localpart.is_empty() {
         return Err(invalid("The user name is empty"));
     }
-    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-.=_/+".contains(&c);
-    if !localpart.bytes().all(allowed) {
+    if !is_localpart(&localpart) {
         return Err(invalid("A user name consists of the characters a-z, 0-9, and ._=-/+"));
     }
-    if user_id(&localpart, server_name).len() > MAX_LENGTH {
+    if user_id(&localpart, server_name).len() > MAX_ID_BYTES {
         return Err(invalid("The user name is too long: a user id has at most 255 bytes"));
     }
     Ok(localpart)
@@ -54,7 +51,7 @@ pub fn login_candidates(user: &str, server_name: &str) -> Option<[String; 2]> {
         }
         None => user,
     };
-    if localpart.contains(['\0', ':']) || localpart.len() > MAX_LENGTH {
+    if localpart.contains(['\0', ':']) || localpart.len() > MAX_ID_BYTES {
         return None;
     }
     Some([user_id(localpart, server_name), user_id(&localpart.to_ascii_lowercase(), server_name)])

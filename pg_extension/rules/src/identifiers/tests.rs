@@ -1,4 +1,7 @@
-use super::{is_server_name, is_user_id, same_server, server_name};
+use super::{
+    is_common_namespaced_identifier, is_opaque_identifier, is_room_alias, is_server_name, is_user_id,
+    same_server, server_name,
+};
 
 #[test]
 fn server_names_follow_the_first_colon() {
@@ -31,5 +34,35 @@ fn user_ids_that_are_none() {
     }
     for id in ["@a:b", "@A b\u{1}ü!:b", "@:b", "@a:[::1]:1", "@@:b"] {
         assert!(is_user_id(id), "{id:?}");
+    }
+}
+
+#[test]
+fn room_aliases() {
+    for alias in ["#a:b", "#A b\u{1}ü!:b", "#a:[::1]:1", "##:b"] {
+        assert!(is_room_alias(alias), "{alias:?}");
+    }
+    for alias in ["", "#", "#a", "a:b", "#a:", "#:b", "#a:b c", "@a:b", "#a\0:b", "#a:b\0"] {
+        assert!(!is_room_alias(alias), "{alias:?}");
+    }
+}
+
+#[test]
+fn common_namespaced_identifiers() {
+    for id in ["a", "m.tz", "com.example.a-b_9", "a..", &"a".repeat(255)] {
+        assert!(is_common_namespaced_identifier(id), "{id:?}");
+    }
+    for id in ["", "A", "9a", ".a", "_a", "-a", "a b", "a/b", "é", "aA", &"a".repeat(256)] {
+        assert!(!is_common_namespaced_identifier(id), "{id:?}");
+    }
+}
+
+#[test]
+fn opaque_identifiers() {
+    for id in ["a", "0", "~._-", "AZaz09", &"a".repeat(255)] {
+        assert!(is_opaque_identifier(id), "{id:?}");
+    }
+    for id in ["", " ", "a+b", "a/b", "a=", "é", "a\0", &"a".repeat(256)] {
+        assert!(!is_opaque_identifier(id), "{id:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! The stages of user-interactive authentication. Client-Server API, "Authentication types".
 
+use matriarch_rules::identifiers::is_opaque_identifier;
 use serde_json::{Map, Value};
 
 use super::Failure;
@@ -86,8 +87,8 @@ async fn check_password(
 
 /// Whether a registration token is good now.
 pub async fn is_registration_token(app: &AppState, token: &str) -> Result<bool, ApiError> {
-    // No token holds U+0000, nor could the database be asked for it.
-    if token.contains('\0') {
+    // None is otherwise, and the database could not be asked for U+0000.
+    if !is_opaque_identifier(token) {
         return Ok(false);
     }
     let row = app.db.query_opt(include_str!("../../accounts/registration_token.sql"), &[&token]).await?;
