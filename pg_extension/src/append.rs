@@ -3,6 +3,7 @@
 //! A refused event leaves nothing behind: everything is checked before the first write.
 
 pub(crate) mod annotations;
+mod merge;
 pub(crate) mod redaction;
 mod store;
 
@@ -15,7 +16,7 @@ use matriarch_rules::{
     Event, EventBuilder, Map, RoomVersion, auth_types_for_event,
     build::{BuildError, BuiltEvent},
     check_state_dependent, check_state_independent,
-    event::FormatError,
+    event::{FormatError, format::MAX_PREV_EVENTS},
 };
 use rand::{Rng, distributions::Alphanumeric};
 
@@ -65,6 +66,19 @@ impl Room<'_> {
     pub fn append(&mut self, local: LocalEvent<'_>) -> Result<Appended> {
         check_storable(&local)?;
         self.load_for(&local);
+        if self.header.extremities.len() <= MAX_PREV_EVENTS {
+            return Ok(Appended { event_id: self.append_next(local)?.0 });
+        }
+        // What servers will judge it by is the state after the events that it can cite, and the current state.
+        self.authorize(&self.make(local.clone())?.0.event)?;
+        let merge = self.begin_merge(self.keys_of(&local));
+        let appended = self.append_next(local);
+        self.end_merge(merge, appended.as_ref().ok().and_then(|(_, event_nid)| *event_nid));
+        Ok(Appended { event_id: appended?.0 })
+    }
+
+    /// The event's id, and its nid if it is a new one.
+    fn append_next(&mut self, local: LocalEvent<'_>) -> Result<(String, Option<i64>)> {
         let redacted = local.redacts.map(|target| self.redaction_target(local.sender, target)).transpose()?;
         let (sender, state_key, transaction) = (local.sender, local.state_key, local.transaction);
         let (built, auth_nids) = self.make(local)?;
@@ -76,8 +90,7 @@ impl Room<'_> {
             && current.event.sender() == event.sender()
             && current.event.content() == event.content()
         {
-            let event_id = current.event.event_id().to_owned();
-            return Ok(Appended { event_id });
+            return Ok((current.event.event_id().to_owned(), None));
         }
         let annotations = self.annotate(&event)?;
         let event = Rc::new(event);
@@ -92,7 +105,7 @@ impl Room<'_> {
         if let Some(target) = redacted {
             self.redact(&target, event_nid);
         }
-        Ok(Appended { event_id: event.event_id().to_owned() })
+        Ok((event.event_id().to_owned(), Some(event_nid)))
     }
 
     /// Appends a create event that was made before its room, by [`make_create_event`].

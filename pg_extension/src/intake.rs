@@ -198,7 +198,7 @@ impl Batch {
 
     /// Reads what judging the batch asks for, in a few queries.
     fn read_ahead(&self, room: &Room<'_>, events: &GraphEvents<'_, '_>, keys: &StateKeys<'_, '_>) {
-        let create_id = create_event_id(room);
+        let create_id = room.create_event_id();
         let cited = self.pdus.iter().flat_map(|pdu| {
             let event = &pdu.event;
             [event.event_id()].into_iter().chain(event.auth_events()).chain(event.prev_events())
@@ -228,10 +228,4 @@ fn keys_of(version: &RoomVersion, event: &Event) -> Vec<(String, String)> {
         auth_types_for_event(version, event.event_type(), event.sender(), event.state_key(), event.content());
     keys.extend(event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned())));
     keys
-}
-
-/// The event that the room's id stands for, in room versions where it does.
-fn create_event_id(room: &Room<'_>) -> Option<String> {
-    let hash = room.id.strip_prefix('!').filter(|_| room.version.room_id_is_create_event_id)?;
-    Some(format!("${hash}"))
 }

@@ -11,7 +11,13 @@ use matriarch_rules::{
     state_resolution::{ConflictedState, EventNid, Graph, Resolution, StateSets, resolve},
 };
 
-use crate::{graph_events::GraphEvents, spi::Db, state, state_keys::StateKeys};
+use crate::{
+    graph_events::{GraphEvent, GraphEvents, Status},
+    room::Room,
+    spi::Db,
+    state,
+    state_keys::StateKeys,
+};
 
 /// What is needed of a room to resolve its states. `events` and `keys` may know what is not stored yet, but edges upward
 /// are read from the database.
@@ -147,7 +153,25 @@ impl Graph for StateSetsOfRoom<'_, '_, '_> {
     }
 }
 
-impl RoomGraph<'_, '_, '_> {
+impl<'g, 'd> RoomGraph<'g, 'd, 'd> {
+    pub fn new(room: &Room<'d>, events: &'g GraphEvents<'d, 'd>, keys: &'g StateKeys<'d, 'd>) -> Self {
+        let create_id = room.create_event_id();
+        events.load_ids(create_id.as_deref());
+        let create = create_id.and_then(|id| events.by_id(&id));
+        let (db, room_nid, version) = (room.db, room.nid, room.version);
+        Self { db, room_nid, version, create_nid: create.map(|create| create.nid), events, keys }
+    }
+
+    /// The state after an event; `None` if that before it is not known.
+    pub fn state_after(&self, event: &GraphEvent) -> Option<i64> {
+        let before = event.state_before?;
+        let Some(key_idx) = event.key_idx.filter(|_| event.status != Status::Rejected) else {
+            return Some(before);
+        };
+        let change = BTreeMap::from([(key_idx, Some(event.nid))]);
+        Some(state::set_many(self.db, self.room_nid, before, &change))
+    }
+
     /// The state that resolves these, remembered for the next time. Everything must be stored; the caller holds the
     /// room's lock.
     pub fn resolved(&self, roots: &BTreeSet<i64>) -> i64 {

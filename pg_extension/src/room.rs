@@ -57,6 +57,8 @@ pub struct Room<'a> {
     /// Users whose membership changed.
     pub wake_users: Vec<i64>,
     pub(crate) header: Header,
+    /// Whether the state that was read is that of some branches, not the current one.
+    pub(crate) merging: bool,
     slots: HashMap<StateKey, Slot>,
 }
 
@@ -165,6 +167,7 @@ impl<'a> Room<'a> {
                 notify_seq: row.get(8),
                 ..Header::default()
             },
+            merging: false,
             slots: HashMap::new(),
         }
     }
@@ -187,11 +190,18 @@ impl<'a> Room<'a> {
             signer,
             wake_users: Vec::new(),
             header: Header::default(),
+            merging: false,
             slots: HashMap::new(),
         };
         let result = work(&mut room);
         room.store();
         Some(result)
+    }
+
+    /// The event that the room's id stands for, in room versions where it does.
+    pub(crate) fn create_event_id(&self) -> Option<String> {
+        let hash = self.id.strip_prefix('!').filter(|_| self.version.room_id_is_create_event_id)?;
+        Some(format!("${hash}"))
     }
 
     fn store(&self) {
@@ -272,6 +282,11 @@ impl<'a> Room<'a> {
     pub fn slot(&mut self, event_type: &str, state_key: &str) -> Slot {
         self.load([(event_type, state_key)]);
         self.loaded(event_type, state_key).cloned().unwrap_or_default()
+    }
+
+    /// Puts another state in the place of what was read of the current one, as far as these keys go.
+    pub(crate) fn pretend_state(&mut self, slots: impl IntoIterator<Item = (StateKey, Slot)>) {
+        self.slots = slots.into_iter().collect();
     }
 
     /// An event of the current state, read if need be.

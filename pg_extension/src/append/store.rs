@@ -34,6 +34,14 @@ const SET_KEY: &str = "
     insert into room_keys (room_nid, key_idx, type, state_key, current_event_nid) values ($1, $2, $3, $4, $5)
     on conflict (room_nid, key_idx) do update set current_event_nid = excluded.current_event_nid";
 
+/// [`SET_KEY`] without saying that the current state has the event.
+const ADD_KEY: &str = "
+    with cited as (
+        insert into event_auth_edges (auth_nid, event_nid) select auth_nid, $5 from unnest($6) as auth_nid
+    )
+    insert into room_keys (room_nid, key_idx, type, state_key) values ($1, $2, $3, $4)
+    on conflict do nothing";
+
 const SET_MEMBERSHIP: &str = "
     insert into memberships (room_nid, user_nid, event_nid, sender_nid, membership, display_name, avatar_url)
     values ($1, $2, $3, $4, $5, $6, $7)
@@ -88,7 +96,7 @@ impl Room<'_> {
         if let (Some(key), Some(key_idx)) = (key, key_idx) {
             let (event_type, state_key) = (key.0.as_str(), key.1.as_str());
             self.db.execute(
-                SET_KEY,
+                if self.merging { ADD_KEY } else { SET_KEY },
                 &[
                     self.nid.into(),
                     key_idx.into(),
@@ -98,7 +106,7 @@ impl Room<'_> {
                     auth_nids.into(),
                 ],
             );
-            if event_type == "m.room.member" {
+            if event_type == "m.room.member" && !self.merging {
                 self.set_membership(event, state_key, sender, nid);
             }
             self.set_state(key, key_idx, StateEvent { nid, event: Rc::clone(event) });

@@ -10,7 +10,7 @@ use matriarch_rules::{
 };
 
 use super::{
-    Kind, States, create_event_id, keys_of,
+    Kind, States, keys_of,
     report::{Needs, Verdict},
     verify::Pdu,
     writer::Writer,
@@ -96,11 +96,8 @@ impl<'r, 'a> Intake<'r, 'a> {
         if let Err(reason) = allowed {
             return self.store(pdu, Status::Rejected, Some(reason), Some(root));
         }
-        let current = self.room.header.root;
         if self.kind == Kind::Live
-            && root != current
-            && !self.room.header.extremities.is_empty()
-            && let Err(rejection) = self.check_by_state(event, current)
+            && let Err(rejection) = self.check_by_current_state(event, root)
         {
             let reason = format!("by the current state: {rejection}");
             return self.store(pdu, Status::SoftFailed, Some(reason), Some(root));
@@ -109,7 +106,7 @@ impl<'r, 'a> Intake<'r, 'a> {
     }
 
     fn missing_auth_events(&self, event: &Event) -> Vec<String> {
-        let create = create_event_id(self.room).filter(|_| event.event_type() != "m.room.create");
+        let create = self.room.create_event_id().filter(|_| event.event_type() != "m.room.create");
         let unknown = |id: &&str| self.events.by_id(id).is_none() && !self.given_up.contains(*id);
         event.auth_events().chain(create.as_deref()).filter(unknown).map(str::to_owned).collect()
     }
@@ -120,12 +117,32 @@ impl<'r, 'a> Intake<'r, 'a> {
         let fetch = |id: &str| self.events.by_id(id).map(|known| Rc::clone(&known.event));
         check_state_independent(version, event, fetch)?;
         check_join_authorised_signature(version, pdu.verified)?;
-        let create = create_event_id(self.room);
+        let create = self.room.create_event_id();
         let auth_events: Vec<Rc<Event>> =
             event.auth_events().chain(create.as_deref()).filter_map(fetch).collect();
         check_state_dependent(version, event, |event_type, state_key| {
             auth_events.iter().find(|auth_event| auth_event.is(event_type, state_key)).cloned()
         })
+    }
+
+    /// Check 6: the event by the current state, which the state before it has its say in too: what the room missed of a
+    /// branch must not make its events fail.
+    fn check_by_current_state(&mut self, event: &Event, before: i64) -> Result<(), Rejection> {
+        if before == self.room.header.root || self.room.header.extremities.is_empty() {
+            return Ok(());
+        }
+        let mut roots = self.roots_of_extremities();
+        roots.insert(before);
+        let current = self.resolved(&roots);
+        if current == before { Ok(()) } else { self.check_by_state(event, current) }
+    }
+
+    /// The states after the forward extremities.
+    pub(super) fn roots_of_extremities(&mut self) -> BTreeSet<i64> {
+        let extremities: Vec<i64> =
+            self.room.header.extremities.iter().map(|extremity| extremity.nid).collect();
+        self.events.load(extremities.iter().copied());
+        extremities.into_iter().filter_map(|nid| self.state_after(&self.events.get(nid))).collect()
     }
 
     /// Checks 5 and 6: the event by a state of the room.
@@ -177,28 +194,15 @@ impl<'r, 'a> Intake<'r, 'a> {
     }
 
     fn graph(&self) -> RoomGraph<'_, 'a, 'a> {
-        let create = create_event_id(self.room).and_then(|id| self.events.by_id(&id));
-        RoomGraph {
-            db: self.room.db,
-            room_nid: self.room.nid,
-            version: self.room.version,
-            create_nid: create.map(|create| create.nid),
-            events: self.events,
-            keys: self.keys,
-        }
+        RoomGraph::new(self.room, self.events, self.keys)
     }
 
     /// The state after an event of the graph.
     pub(super) fn state_after(&mut self, event: &GraphEvent) -> Option<i64> {
-        let before = event.state_before?;
-        let Some(key_idx) = event.key_idx.filter(|_| event.status != Status::Rejected) else {
-            return Some(before);
-        };
         if let Some(known) = self.states_after.get(&event.nid) {
             return Some(*known);
         }
-        let change = BTreeMap::from([(key_idx, Some(event.nid))]);
-        let after = state::set_many(self.room.db, self.room.nid, before, &change);
+        let after = self.graph().state_after(event)?;
         self.states_after.insert(event.nid, after);
         Some(after)
     }

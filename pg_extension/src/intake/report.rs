@@ -15,8 +15,7 @@ pub struct Needs {
     pub state: bool,
 }
 
-impl Needs {
-}
+impl Needs {}
 
 /// What became of a PDU.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -207,11 +207,7 @@ impl Intake<'_, '_> {
 
     /// The current state is what the states after the forward extremities resolve to.
     fn set_current_state(&mut self, newest: &GraphEvent) {
-        let extremities: Vec<i64> =
-            self.room.header.extremities.iter().map(|extremity| extremity.nid).collect();
-        self.events.load(extremities.iter().copied());
-        let roots: BTreeSet<i64> =
-            extremities.into_iter().filter_map(|nid| self.state_after(&self.events.get(nid))).collect();
+        let roots = self.roots_of_extremities();
         let root = self.resolved(&roots);
         self.room.header.root = root;
         if newest.status == Status::Accepted && self.state_after(newest) != Some(root) {

@@ -1,0 +1,121 @@
+//! Appending where the room has more forward extremities than an event can cite: the event follows some of them, and
+//! their number falls.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+};
+
+use matriarch_rules::event::format::MAX_PREV_EVENTS;
+
+use crate::{
+    graph_events::GraphEvents,
+    resolve::RoomGraph,
+    room::{Room, Slot, StateEvent, StateKey},
+    state,
+    state_keys::StateKeys,
+};
+
+/// A room as the events that are cited see it.
+pub(super) struct Merge<'a> {
+    events: GraphEvents<'a, 'a>,
+    keys: StateKeys<'a, 'a>,
+    /// The current state that `room_keys` says.
+    current: i64,
+    /// The states after the forward extremities that are not cited.
+    others: BTreeSet<i64>,
+}
+
+const SET_ROOM_ROOT: &str = "update events set room_root = $2 where event_nid = $1";
+
+impl<'a> Room<'a> {
+    /// Puts the state after the cited extremities in the place of the current one, with these keys read.
+    pub(super) fn begin_merge(&mut self, keys: Vec<StateKey>) -> Merge<'a> {
+        let mut merge = Merge {
+            events: GraphEvents::new(self.db),
+            keys: StateKeys::new(self.db, self.nid),
+            current: self.header.root,
+            others: BTreeSet::new(),
+        };
+        let graph = RoomGraph::new(self, &merge.events, &merge.keys);
+        merge.events.load(self.header.extremities.iter().map(|extremity| extremity.nid));
+        let after: HashMap<i64, i64> = self
+            .header
+            .extremities
+            .iter()
+            .filter_map(|extremity| {
+                Some((extremity.nid, graph.state_after(&merge.events.get(extremity.nid))?))
+            })
+            .collect();
+        let chosen = self.choose(&keys, &after);
+        let (mut roots, mut others) = (BTreeSet::new(), BTreeSet::new());
+        for (nid, root) in &after {
+            if chosen.contains(nid) { &mut roots } else { &mut others }.insert(*root);
+        }
+        let root = graph.resolved(&roots);
+        merge.others = others;
+        self.header.root = root;
+        self.merging = true;
+
+        merge.keys.load(keys.iter().cloned());
+        let places: HashMap<StateKey, Option<i32>> = keys
+            .into_iter()
+            .map(|key| {
+                let key_idx = merge.keys.get(&key.0, &key.1);
+                (key, key_idx)
+            })
+            .collect();
+        let wanted: Vec<i32> = places.values().flatten().copied().collect();
+        let nids: BTreeMap<i32, Option<i64>> =
+            wanted.iter().copied().zip(state::get_many(self.db, root, &wanted)).collect();
+        merge.events.load(nids.values().flatten().copied());
+        self.pretend_state(places.into_iter().map(|(key, key_idx)| {
+            let nid = key_idx.and_then(|key_idx| nids[&key_idx]);
+            let current = nid.map(|nid| StateEvent { nid, event: Rc::clone(&merge.events.get(nid).event) });
+            (key, Slot { key_idx, current })
+        }));
+        merge
+    }
+
+    /// Chooses the extremities to cite: those that bring the events that allow the sender to act, as the current state has
+    /// them at these keys, then the newest. They become the last ones, which are cited.
+    fn choose(&mut self, keys: &[StateKey], after: &HashMap<i64, i64>) -> BTreeSet<i64> {
+        let newest_first: Vec<i64> =
+            self.header.extremities.iter().rev().map(|extremity| extremity.nid).collect();
+        let mut chosen = BTreeSet::new();
+        for (event_type, state_key) in keys {
+            let Some(slot) = self.loaded(event_type, state_key) else { continue };
+            let (Some(key_idx), Some(current)) = (slot.key_idx, &slot.current) else { continue };
+            let has = |nid: &&i64| {
+                after.get(nid).and_then(|root| state::get(self.db, *root, key_idx)) == Some(current.nid)
+            };
+            let of_chosen = chosen.iter().find(has).copied();
+            chosen.extend(of_chosen.or_else(|| newest_first.iter().find(has).copied()));
+        }
+        for nid in newest_first {
+            if chosen.len() < MAX_PREV_EVENTS {
+                chosen.insert(nid);
+            }
+        }
+        self.header.extremities.sort_by_key(|extremity| (chosen.contains(&extremity.nid), extremity.nid));
+        chosen
+    }
+
+    /// Goes back to the current state: without the event, if it was refused, or as it is with it.
+    pub(super) fn end_merge(&mut self, merge: Merge<'_>, appended: Option<i64>) {
+        self.forget_state();
+        self.merging = false;
+        let after = std::mem::replace(&mut self.header.root, merge.current);
+        let Some(event_nid) = appended else { return };
+        let events = GraphEvents::new(self.db);
+        let keys = StateKeys::new(self.db, self.nid);
+        let mut roots = merge.others;
+        roots.insert(after);
+        let root = RoomGraph::new(self, &events, &keys).resolved(&roots);
+        if root != after {
+            self.db.execute(SET_ROOM_ROOT, &[event_nid.into(), root.into()]);
+        }
+        self.header.root = root;
+        self.follow_state(&events, merge.current);
+    }
+}
