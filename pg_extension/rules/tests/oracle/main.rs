@@ -5,7 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod auth;
+mod chance;
+mod forks;
 mod formats;
+mod naive;
 mod pdu;
 mod random;
+mod resolution;
 mod rooms;
+mod walks;

@@ -1,5 +1,7 @@
 //! Our events as `ruma-state-res` wants them.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use matriarch_rules::Event;
 use ruma_common::{MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use ruma_events::TimelineEventType;
@@ -11,22 +13,25 @@ pub struct Pdu {
     event_id: OwnedEventId,
     room_id: Option<OwnedRoomId>,
     pub sender: OwnedUserId,
+    origin_server_ts: MilliSecondsSinceUnixEpoch,
     pub event_type: TimelineEventType,
     state_key: Option<String>,
     pub content: Box<RawValue>,
     prev_events: Vec<OwnedEventId>,
     auth_events: Vec<OwnedEventId>,
-    rejected: bool,
+    pub rejected: bool,
 }
 
 impl Pdu {
     pub fn new(event: &Event) -> Self {
         let ids =
             |ids: &mut dyn Iterator<Item = &str>| ids.map(|id| OwnedEventId::try_from(id).unwrap()).collect();
+        let since_epoch = Duration::from_millis(event.origin_server_ts().try_into().unwrap());
         Self {
             event_id: event.event_id().try_into().unwrap(),
             room_id: event.json().get("room_id").map(|room_id| room_id.as_str().unwrap().try_into().unwrap()),
             sender: event.sender().try_into().unwrap(),
+            origin_server_ts: MilliSecondsSinceUnixEpoch::from_system_time(UNIX_EPOCH + since_epoch).unwrap(),
             event_type: event.event_type().into(),
             state_key: event.state_key().map(str::to_owned),
             content: to_raw_value(event.content()).unwrap(),
@@ -34,6 +39,10 @@ impl Pdu {
             auth_events: ids(&mut event.auth_events()),
             rejected: event.rejected(),
         }
+    }
+
+    pub fn id(&self) -> OwnedEventId {
+        self.event_id.clone()
     }
 }
 
@@ -53,7 +62,7 @@ impl ruma_state_res::Event for Pdu {
     }
 
     fn origin_server_ts(&self) -> MilliSecondsSinceUnixEpoch {
-        MilliSecondsSinceUnixEpoch::now()
+        self.origin_server_ts
     }
 
     fn event_type(&self) -> &TimelineEventType {
