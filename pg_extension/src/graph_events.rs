@@ -119,11 +119,9 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
         });
     }
 
-    /// Forgets what was read of events whose rows were changed.
+    /// Forgets what was read of an event whose row was changed, but for its id.
     pub fn forget(&self, nid: i64) {
-        if let Some(event) = self.by_nid.borrow_mut().remove(&nid) {
-            self.by_id.borrow_mut().remove(event.event.event_id());
-        }
+        self.by_nid.borrow_mut().remove(&nid);
     }
 
     /// Reads those that were not read yet, in one query.
