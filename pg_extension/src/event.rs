@@ -16,7 +16,7 @@ use crate::{
 
 const FIND: &str = "
     select e.event_nid, e.pos, e.origin_server_ts, e.state_before, e.redacted_by, e.device_nid, e.xid,
-        e.key_idx, e.event_id, e.type, e.txn_id, e.json, r.room_id
+        e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, r.room_id
     from events e
     join rooms r on r.room_nid = e.room_nid
     where e.event_id = $1 and ($2::text is null or r.room_id = $2) and e.pos is not null";
@@ -33,7 +33,7 @@ pub fn find(
     let unknown = || MatrixError::not_found("There is no such event, or you may not see it.");
     let row = db.query_opt(FIND, &[event_id.into(), room_id.into()]).ok_or_else(unknown)?;
     let event = events.keep(StoredEvent::read(&row));
-    let room_id: String = row.get(13);
+    let room_id: String = row.get(14);
     let room = ReadableRoom::find(db, events, session, &room_id).ok_or_else(unknown)?;
     visibility::prepare(db, events, &[(&room.reader, std::slice::from_ref(&event))]);
     match room.reader.sees(db, events, &event) {

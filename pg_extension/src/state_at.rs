@@ -24,8 +24,12 @@ impl StateAt {
         event.state_before.map(Self::root)
     }
 
-    /// The state after an event, if known.
+    /// The room's state once an event of its timeline was in, if known: the state after it, or what that and other
+    /// branches resolved to.
     pub fn after(event: &StoredEvent) -> Option<Self> {
+        if let Some(root) = event.room_root {
+            return Some(Self::root(root));
+        }
         let with = event.key_idx.map(|key_idx| (key_idx, event.event_nid));
         event.state_before.map(|root| Self { root, with })
     }

@@ -20,6 +20,8 @@ pub struct StoredEvent {
     pub origin_server_ts: i64,
     /// A root of the state trie; absent when unknown.
     pub state_before: Option<i64>,
+    /// The room's state once the event was in, where other branches make it differ from the state after the event.
+    pub room_root: Option<i64>,
     pub redacted_by: Option<i64>,
     pub device_nid: Option<i64>,
     pub xid: Xid,
@@ -54,7 +56,7 @@ struct Fields<'j> {
 
 impl StoredEvent {
     /// Reads the columns `event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid, key_idx,
-    /// event_id, type, txn_id, json`.
+    /// event_id, type, txn_id, json, room_root`.
     ///
     /// # Panics
     ///
@@ -71,6 +73,7 @@ impl StoredEvent {
             pos: row.opt(2),
             origin_server_ts: row.get(3),
             state_before: row.opt(4),
+            room_root: row.opt(13),
             redacted_by: row.opt(5),
             device_nid: row.opt(6),
             xid: row.get(7),
@@ -111,7 +114,7 @@ impl StoredEvent {
 
 const LOAD: &str = "
     select event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid, key_idx,
-        event_id, type, txn_id, json
+        event_id, type, txn_id, json, room_root
     from events
     where event_nid = any($1)";
 

@@ -35,7 +35,7 @@ pub struct Window {
 
 const NEWEST: &str = "
     select e.event_nid, e.pos, e.origin_server_ts, e.state_before, e.redacted_by, e.device_nid, e.xid,
-        e.key_idx, e.event_id, e.type, e.txn_id, e.json, w.number
+        e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, w.number
     from unnest($1::bigint[], $2::bigint[], $3::integer[]) with ordinality w (room_nid, upto, count, number)
     cross join lateral (
         select *
@@ -73,7 +73,7 @@ impl Windows {
         }
         let mut found: Vec<Vec<Rc<StoredEvent>>> = places.iter().map(|_| Vec::new()).collect();
         for row in db.query(NEWEST, &[rooms.into(), uptos.into(), counts.into()]) {
-            let number: i64 = row.get(13);
+            let number: i64 = row.get(14);
             found[number as usize - 1].push(events.keep(StoredEvent::read(&row)));
         }
         for ((place, missing), found) in places.into_iter().zip(found) {
@@ -86,7 +86,7 @@ impl Windows {
 
 const BACKWARD: &str = "
     select event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid, key_idx,
-        event_id, type, txn_id, json
+        event_id, type, txn_id, json, room_root
     from events
     where room_nid = $1 and pos <= $2 and pos > $3
     order by pos desc
@@ -94,7 +94,7 @@ const BACKWARD: &str = "
 
 const FORWARD: &str = "
     select event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid, key_idx,
-        event_id, type, txn_id, json
+        event_id, type, txn_id, json, room_root
     from events
     where room_nid = $1 and pos > $2 and pos <= $3
     order by pos
@@ -124,7 +124,7 @@ fn keep(events: &Events<'_, '_>, rows: Rows<'_>) -> Vec<Rc<StoredEvent>> {
 /// Appends to a room are serialized, so what a token sees is all that is older than some place.
 const NEWEST_SEEN: &str = "
     select e.event_nid, e.pos, e.origin_server_ts, e.state_before, e.redacted_by, e.device_nid, e.xid,
-        e.key_idx, e.event_id, e.type, e.txn_id, e.json, w.number
+        e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, w.number
     from (
         select room_nid, token::pg_snapshot as token, number
         from unnest($1::bigint[], $2::text[]) with ordinality p (room_nid, token, number)
@@ -151,7 +151,7 @@ pub fn newest_seen(
     let rooms: Vec<i64> = wanted.iter().map(|(room_nid, _)| *room_nid).collect();
     let tokens: Vec<String> = wanted.iter().map(|(_, token)| token.snapshot()).collect();
     for row in db.query(NEWEST_SEEN, &[rooms.into(), tokens.into()]) {
-        let number: i64 = row.get(13);
+        let number: i64 = row.get(14);
         found[number as usize - 1] = Some(events.keep(StoredEvent::read(&row)));
     }
     found

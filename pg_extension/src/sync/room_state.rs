@@ -67,6 +67,7 @@ pub fn state_of_all(
         }
         if !section.asker.use_state_after {
             state.extend(undelivered(db, section));
+            state.extend(resolved(db, section, wanted));
         }
         found.push(state);
     }
@@ -207,6 +208,25 @@ fn undelivered(db: &Db<'_>, section: &Section<'_>) -> Vec<(i32, i64)> {
         .iter()
         .filter_map(|event| Some((event.key_idx?, event.event_nid)))
         .filter(|(key, nid)| end.get(db, *key) == Some(*nid))
+        .collect()
+}
+
+/// State that no event of the timeline brings: branches met, and state resolution chose.
+fn resolved(db: &Db<'_>, section: &Section<'_>, wanted: &Wanted) -> Vec<(i32, i64)> {
+    if section.cut.window().all(|event| event.room_root.is_none()) {
+        return Vec::new();
+    }
+    let start = match wanted {
+        Wanted::Nothing => section.cut.known.as_ref().and_then(|known| StateAt::after(known)),
+        _ => start_of(section),
+    };
+    let (Some(start), Some(end)) = (start, section.end()) else { return Vec::new() };
+    let brought: HashSet<i32> = section.cut.delivered.iter().filter_map(|event| event.key_idx).collect();
+    start
+        .changes_to(db, end)
+        .into_iter()
+        .filter(|(key, _)| !brought.contains(key))
+        .filter_map(|(key, nid)| Some((key, nid?)))
         .collect()
 }
 
