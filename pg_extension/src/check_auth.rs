@@ -2,34 +2,34 @@
 
 use std::rc::Rc;
 
-use matriarch_rules::{
-    Event, Map, Rejection, auth_types_for_event, check_state_dependent, check_state_independent,
-    json::parse_object,
-};
+use matriarch_rules::{Event, Rejection, check_state_independent, json::parse_object};
 use pgrx::{iter::TableIterator, name, pg_extern};
 
 use crate::{
-    room::{Room, parse_stored},
+    checks::auth_keys,
+    graph_events::GraphEvents,
+    resolve::RoomGraph,
+    room::Room,
     spi::{Db, Mode, connect},
+    state_at::StateAt,
+    state_keys::StateKeys,
 };
 
-/// What the rules say, and by which events of the room's current state.
+/// What the rules say, and by which events of the room's state.
 #[derive(Default)]
 struct Verdict {
     rejection: Option<Rejection>,
     auth_events: Vec<String>,
 }
 
-const EVENTS: &str =
-    "select event_id, json, status = 2 from events where room_nid = $1 and event_id = any($2)";
-
 /// Judges an event, as servers exchange them or as far as it is there, at its room's current state. Its `auth_events` are
 /// judged too if it has any. `rule` is the number in the text of the authorization rules of the room's version; without
-/// it, `reason` says what was wrong before any rule.
+/// it, `reason` says what was wrong before any rule. With `at`, the state is that before this event of the room.
 #[pg_extern(stable)]
 #[expect(clippy::type_complexity, reason = "the macro reads the columns from here")]
 fn check_auth(
     event: &str,
+    at: Option<&str>,
 ) -> TableIterator<
     'static,
     (
@@ -39,7 +39,7 @@ fn check_auth(
         name!(auth_events, Vec<String>),
     ),
 > {
-    TableIterator::once(match connect(Mode::Read, |db| judge(db, event)) {
+    TableIterator::once(match connect(Mode::Read, |db| judge(db, event, at)) {
         Ok(Verdict { rejection: None, auth_events }) => (true, None, None, auth_events),
         Ok(Verdict { rejection: Some(rejection), auth_events }) => {
             (false, Some(rejection.rule.to_owned()), Some(rejection.reason), auth_events)
@@ -48,51 +48,40 @@ fn check_auth(
     })
 }
 
-fn judge(db: &Db<'_>, event: &str) -> Result<Verdict, String> {
+fn judge(db: &Db<'_>, event: &str, at: Option<&str>) -> Result<Verdict, String> {
     let json = parse_object(event).map_err(|error| error.to_string())?;
     // The id only matters to the rules where the event carries it.
     let event_id = json.get("event_id").and_then(|event_id| event_id.as_str()).unwrap_or("$").to_owned();
     let event = Event::new(event_id, json);
     let room_id = event.json().get("room_id").and_then(|room_id| room_id.as_str());
     let room_id = room_id.filter(|room_id| !room_id.contains('\0')).ok_or("the event names no room")?;
-    let mut room = Room::read(db, room_id).ok_or("this server does not know the room")?;
-
-    let keys = auth_types_for_event(
-        room.version,
-        event.event_type(),
-        event.sender(),
-        event.state_key(),
-        event.content(),
-    );
-    let keys = || keys.iter().map(|(event_type, state_key)| (event_type.as_str(), state_key.as_str()));
-    room.load(keys().chain([("m.room.create", "")]));
-    let current = |event_type: &str, state_key: &str| {
-        room.loaded(event_type, state_key)?.current.as_ref().map(|current| Rc::clone(&current.event))
+    let room = Room::read(db, room_id).ok_or("this server does not know the room")?;
+    let events = GraphEvents::new(db);
+    let keys = StateKeys::new(db, room.nid);
+    let graph = RoomGraph::new(&room, &events, &keys);
+    let state = match at {
+        None => StateAt::root(room.header.root),
+        Some(at) => {
+            events.load_ids([at]);
+            let at = events.by_id(at).filter(|at| at.room_nid == room.nid);
+            let at = at.ok_or("the event to judge it at is not in the room")?;
+            StateAt::root(at.state_before.ok_or("the state before that event is not known")?)
+        }
     };
-    let auth_events = keys()
-        .filter_map(|(event_type, state_key)| Some(current(event_type, state_key)?.event_id().to_owned()));
+    let used = graph.auth_state(&event, state);
+    let auth_events = auth_keys(room.version, &event).into_iter().filter_map(|(event_type, state_key)| {
+        let nid = used.get(&keys.get(&event_type, &state_key)?)?;
+        Some(events.get(*nid).event.event_id().to_owned())
+    });
     let auth_events: Vec<String> = auth_events.collect();
-    let cited = cited_events(&room, &event);
+    events.load_ids(event.auth_events());
     let independent = if event.json().contains_key("auth_events") || event.event_type() == "m.room.create" {
         check_state_independent(room.version, &event, |event_id| {
-            cited.iter().find(|cited| cited.event_id() == event_id)
+            events.by_id(event_id).map(|cited| Rc::clone(&cited.event))
         })
     } else {
         Ok(())
     };
-    let rejection = independent.and_then(|()| check_state_dependent(room.version, &event, current)).err();
+    let rejection = independent.and_then(|()| graph.check_by_state(&event, state)).err();
     Ok(Verdict { rejection, auth_events })
-}
-
-/// The events that the event names as its `auth_events`, and the create event where the room's id names it.
-fn cited_events(room: &Room<'_>, event: &Event) -> Vec<Event> {
-    let create = room.id.replacen('!', "$", 1);
-    let event_ids: Vec<&str> =
-        event.auth_events().chain([create.as_str()]).filter(|event_id| !event_id.contains('\0')).collect();
-    let rows = room.db.query(EVENTS, &[room.nid.into(), event_ids.into()]);
-    rows.map(|row| {
-        let json: Map = parse_stored(&row.get::<String>(2));
-        Event::new(row.get::<String>(1), json).with_rejected(row.get(3))
-    })
-    .collect()
 }

@@ -14,16 +14,18 @@ mod writer;
 
 use std::collections::{BTreeSet, HashMap};
 
-use matriarch_rules::{Event, RoomVersion, auth_types_for_event, json::parse_object, room_version};
+use matriarch_rules::{Event, RoomVersion, json::parse_object, room_version};
 use pgrx::{Array, pg_extern};
 use serde_json::{Value, json};
 
+pub use self::verify::Keys;
 use self::{
     judge::Intake,
     report::Verdict,
-    verify::{Keys, Pdu, Unfit},
+    verify::{Pdu, Unfit},
 };
 use crate::{
+    checks::keys_of,
     graph_events::GraphEvents,
     response::{MatrixError, Response, ResponseRows, Result, respond},
     room::Room,
@@ -220,12 +222,4 @@ impl Batch {
         let ids: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !id.contains('\0')).collect();
         users::intern(room.db, &ids)
     }
-}
-
-/// The keys of the state that an event is judged by, and its own.
-fn keys_of(version: &RoomVersion, event: &Event) -> Vec<(String, String)> {
-    let mut keys =
-        auth_types_for_event(version, event.event_type(), event.sender(), event.state_key(), event.content());
-    keys.extend(event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned())));
-    keys
 }

@@ -16,6 +16,7 @@ use crate::{
     room::Room,
     spi::Db,
     state,
+    state_at::StateAt,
     state_keys::StateKeys,
 };
 
@@ -52,34 +53,34 @@ const KEYS: &str = "
 /// States that differ, and where.
 pub struct StateSetsOfRoom<'g, 'd, 'c> {
     graph: RoomGraph<'g, 'd, 'c>,
-    roots: Vec<i64>,
+    states: Vec<StateAt>,
     /// Keys at which they differ, and the events there.
     conflicts: BTreeMap<i32, BTreeSet<i64>>,
 }
 
 impl<'g, 'd, 'c> StateSetsOfRoom<'g, 'd, 'c> {
     /// Compares states, each given once.
-    pub fn new(graph: RoomGraph<'g, 'd, 'c>, roots: Vec<i64>) -> Self {
+    pub fn new(graph: RoomGraph<'g, 'd, 'c>, states: Vec<StateAt>) -> Self {
         let db = graph.db;
         let mut differing: BTreeSet<i32> = BTreeSet::new();
-        if let Some((first, others)) = roots.split_first() {
+        if let Some((first, others)) = states.split_first() {
             for other in others {
-                differing.extend(state::diff(db, *first, *other).into_iter().map(|change| change.key_idx));
+                differing.extend(first.changes_to(db, *other).into_keys());
             }
         }
         let keys: Vec<i32> = differing.into_iter().collect();
         let mut conflicts: BTreeMap<i32, BTreeSet<i64>> =
             keys.iter().map(|key| (*key, BTreeSet::new())).collect();
-        for root in &roots {
-            for (key, nid) in keys.iter().zip(state::get_many(db, *root, &keys)) {
+        for state in &states {
+            for (key, nid) in keys.iter().zip(state.get_many(db, &keys)) {
                 conflicts.entry(*key).or_default().extend(nid);
             }
         }
-        Self { graph, roots, conflicts }
+        Self { graph, states, conflicts }
     }
 
     /// The keys at which the states differ, by type and state key.
-    fn conflicted_state(&self) -> ConflictedState {
+    pub fn conflicted_state(&self) -> ConflictedState {
         let keys: Vec<i32> = self.conflicts.keys().copied().collect();
         let rows = self.graph.db.query(KEYS, &[self.graph.room_nid.into(), keys.into()]);
         rows.map(|row| {
@@ -93,11 +94,11 @@ impl<'g, 'd, 'c> StateSetsOfRoom<'g, 'd, 'c> {
     pub fn resolve(&self) -> Resolution {
         let nids: Vec<i64> = self.conflicts.values().flatten().copied().collect();
         self.graph.events.load(nids);
-        resolve(self.graph.version, self, self.roots.len(), &self.conflicted_state())
+        resolve(self.graph.version, self, self.states.len(), &self.conflicted_state())
     }
 
     /// The changes from the first of the states to the resolved one.
-    fn changes(&self, resolution: &Resolution) -> BTreeMap<i32, Option<i64>> {
+    pub fn changes(&self, resolution: &Resolution) -> BTreeMap<i32, Option<i64>> {
         let mut changes: BTreeMap<i32, Option<i64>> = self.conflicts.keys().map(|key| (*key, None)).collect();
         for ((event_type, state_key), nid) in &resolution.state {
             // Every event that can be in a state has its key in the index.
@@ -131,13 +132,18 @@ impl Graph for StateSetsOfRoom<'_, '_, '_> {
     fn sets_with(&self, nid: EventNid) -> StateSets {
         let Some(key_idx) = self.graph.events.get(nid).key_idx else { return StateSets::default() };
         let db = self.graph.db;
-        let at = |root: &i64| state::get(db, *root, key_idx);
+        let at = |state: &StateAt| state.get(db, key_idx);
         if !self.conflicts.contains_key(&key_idx) {
             // All have the same event there.
-            let everywhere = self.roots.first().and_then(at) == Some(nid);
-            return (0..self.roots.len()).filter(|_| everywhere).collect();
+            let everywhere = self.states.first().and_then(at) == Some(nid);
+            return (0..self.states.len()).filter(|_| everywhere).collect();
         }
-        self.roots.iter().enumerate().filter(|(_, root)| at(root) == Some(nid)).map(|(set, _)| set).collect()
+        self.states
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| at(state) == Some(nid))
+            .map(|(set, _)| set)
+            .collect()
     }
 
     fn unconflicted(&self, event_type: &str, state_key: &str) -> Option<EventNid> {
@@ -145,7 +151,7 @@ impl Graph for StateSetsOfRoom<'_, '_, '_> {
         if self.conflicts.contains_key(&key_idx) {
             return None;
         }
-        state::get(self.graph.db, *self.roots.first()?, key_idx)
+        self.states.first()?.get(self.graph.db, key_idx)
     }
 
     fn read_ahead(&self, nids: &[EventNid]) {
@@ -185,7 +191,8 @@ impl<'g, 'd> RoomGraph<'g, 'd, 'd> {
         if let Some(row) = self.db.query_opt(MEMO, &args) {
             return row.get(1);
         }
-        let sets = StateSetsOfRoom::new(*self, roots.clone());
+        let states = roots.iter().copied().map(StateAt::root).collect();
+        let sets = StateSetsOfRoom::new(*self, states);
         let changes = sets.changes(&sets.resolve());
         let root = state::set_many(self.db, self.room_nid, roots[0], &changes);
         self.db.execute(REMEMBER, &[self.room_nid.into(), roots.into(), root.into()]);

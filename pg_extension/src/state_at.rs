@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::{spi::Db, state, stored_event::StoredEvent};
+use crate::{
+    graph_events::{GraphEvent, Status},
+    spi::Db,
+    state,
+    stored_event::StoredEvent,
+};
 
 /// A state: that of a root, with one key set anew. The state after an event has a root of its own only once another
 /// event follows.
@@ -32,6 +37,12 @@ impl StateAt {
         }
         let with = event.key_idx.map(|key_idx| (key_idx, event.event_nid));
         event.state_before.map(|root| Self { root, with })
+    }
+
+    /// The state after an event of the graph, by its own branch alone, if known.
+    pub fn after_in_graph(event: &GraphEvent) -> Option<Self> {
+        let with = event.key_idx.filter(|_| event.status != Status::Rejected);
+        event.state_before.map(|root| Self { root, with: with.map(|key_idx| (key_idx, event.nid)) })
     }
 
     /// The event of a key.

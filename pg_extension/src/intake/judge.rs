@@ -1,16 +1,11 @@
 //! The checks that need the room: by the auth events, by the state before the event, by the current state.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    rc::Rc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use matriarch_rules::{
-    Event, Rejection, auth::check_join_authorised_signature, check_state_dependent, check_state_independent,
-};
+use matriarch_rules::{Event, Rejection};
 
 use super::{
-    Kind, States, keys_of,
+    Kind, States,
     report::{Needs, Verdict},
     verify::Pdu,
     writer::Writer,
@@ -20,6 +15,7 @@ use crate::{
     resolve::RoomGraph,
     room::Room,
     state,
+    state_at::StateAt,
     state_keys::StateKeys,
 };
 
@@ -77,8 +73,10 @@ impl<'r, 'a> Intake<'r, 'a> {
         if !missing.is_empty() {
             return Verdict::Needs(Needs { events: missing, ..Needs::default() });
         }
-        let allowed =
-            self.check_by_auth_events(pdu).map_err(|rejection| format!("by its auth events: {rejection}"));
+        let allowed = self
+            .graph()
+            .check_by_auth_events(event, pdu.verified)
+            .map_err(|rejection| format!("by its auth events: {rejection}"));
         if self.kind == Kind::Outlier {
             return match allowed {
                 Ok(()) => self.store(pdu, Status::Outlier, None, None),
@@ -90,7 +88,8 @@ impl<'r, 'a> Intake<'r, 'a> {
             Err(verdict) => return verdict,
         };
         let allowed = allowed.and_then(|()| {
-            self.check_by_state(event, root)
+            self.graph()
+                .check_by_state(event, StateAt::root(root))
                 .map_err(|rejection| format!("by the state before it: {rejection}"))
         });
         if let Err(reason) = allowed {
@@ -111,20 +110,6 @@ impl<'r, 'a> Intake<'r, 'a> {
         event.auth_events().chain(create.as_deref()).filter(unknown).map(str::to_owned).collect()
     }
 
-    /// Checks 4: the rules on the auth events themselves, and the event by the state that they make.
-    fn check_by_auth_events(&self, pdu: &Pdu) -> Result<(), Rejection> {
-        let (event, version) = (&pdu.event, self.room.version);
-        let fetch = |id: &str| self.events.by_id(id).map(|known| Rc::clone(&known.event));
-        check_state_independent(version, event, fetch)?;
-        check_join_authorised_signature(version, pdu.verified)?;
-        let create = self.room.create_event_id();
-        let auth_events: Vec<Rc<Event>> =
-            event.auth_events().chain(create.as_deref()).filter_map(fetch).collect();
-        check_state_dependent(version, event, |event_type, state_key| {
-            auth_events.iter().find(|auth_event| auth_event.is(event_type, state_key)).cloned()
-        })
-    }
-
     /// Check 6: the event by the current state, which the state before it has its say in too: what the room missed of a
     /// branch must not make its events fail.
     fn check_by_current_state(&mut self, event: &Event, before: i64) -> Result<(), Rejection> {
@@ -134,7 +119,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         let mut roots = self.roots_of_extremities();
         roots.insert(before);
         let current = self.resolved(&roots);
-        if current == before { Ok(()) } else { self.check_by_state(event, current) }
+        if current == before { Ok(()) } else { self.graph().check_by_state(event, StateAt::root(current)) }
     }
 
     /// The states after the forward extremities.
@@ -143,23 +128,6 @@ impl<'r, 'a> Intake<'r, 'a> {
             self.room.header.extremities.iter().map(|extremity| extremity.nid).collect();
         self.events.load(extremities.iter().copied());
         extremities.into_iter().filter_map(|nid| self.state_after(&self.events.get(nid))).collect()
-    }
-
-    /// Checks 5 and 6: the event by a state of the room.
-    fn check_by_state(&self, event: &Event, root: i64) -> Result<(), Rejection> {
-        let mut keys = keys_of(self.room.version, event);
-        keys.push(("m.room.create".to_owned(), String::new()));
-        let places: Vec<Option<i32>> =
-            keys.iter().map(|(event_type, state_key)| self.keys.get(event_type, state_key)).collect();
-        let known: Vec<i32> = places.iter().flatten().copied().collect();
-        let nids = state::get_many(self.room.db, root, &known);
-        self.events.load(nids.iter().flatten().copied());
-        let at: HashMap<i32, i64> =
-            known.into_iter().zip(nids).filter_map(|(place, nid)| Some((place, nid?))).collect();
-        check_state_dependent(self.room.version, event, |event_type, state_key| {
-            let nid = at.get(&self.keys.get(event_type, state_key)?)?;
-            Some(Rc::clone(&self.events.get(*nid).event))
-        })
     }
 
     /// The state before an event: what the states after its `prev_events` resolve to, or the state that was given for

@@ -7,7 +7,7 @@ use matriarch_rules::{
     canonical_json::object_to_canonical_lenient,
     json::parse_object,
     redaction::redact,
-    signature::{PublicKey, SignatureError, Verified, signing_servers, verify_event},
+    signature::{PublicKey, Verified, signing_servers, verify_event},
 };
 
 use super::report::Needs;
@@ -107,19 +107,28 @@ impl Keys {
         Self { by_id, given_up, own_server: own.server_name.clone() }
     }
 
-    /// Checks the signatures and the content hash of an event.
-    pub fn verify(&self, version: &RoomVersion, event: Event) -> Result<Pdu, Unfit> {
+    /// Checks the signatures and the content hash of an event by the keys that are known.
+    pub fn check(&self, version: &RoomVersion, event: &Event) -> Result<Verified, String> {
         let sent_at = event.origin_server_ts();
         let find = |server: &str, key_id: &str| {
             let key = self.by_id.get(&(server.to_owned(), key_id.to_owned()))?;
             (!version.enforce_key_validity || sent_at <= key.valid_until_ts).then(|| key.key.clone())
         };
+        verify_event(version, event.json(), find).map_err(|error| error.to_string())
+    }
+
+    /// Whether a key of every server that must sign is known.
+    pub fn knows(&self, version: &RoomVersion, event: &Event) -> bool {
+        self.needed(version, event).is_empty()
+    }
+
+    /// The event, if its signatures are right, in the form that counts by its content hash.
+    pub fn verify(&self, version: &RoomVersion, event: Event) -> Result<Pdu, Unfit> {
         let needed = self.needed(version, &event);
         if !needed.is_empty() {
             return Err(Unfit::Needs(Needs { keys: needed, ..Needs::default() }));
         }
-        let verified = verify_event(version, event.json(), find)
-            .map_err(|error: SignatureError| Unfit::Refused(error.to_string()))?;
+        let verified = self.check(version, &event).map_err(Unfit::Refused)?;
         if verified.content_hash {
             let json = object_to_canonical_lenient(event.json());
             return Ok(Pdu { event, json, verified });
