@@ -13,4 +13,5 @@ mod pdu;
 mod random;
 mod resolution;
 mod rooms;
+mod scenarios;
 mod walks;
