@@ -117,3 +117,6 @@ pub fn resolve<G: Graph>(
         StateResolution::V2_1 => v2::resolve(version, graph, sets, conflicted, v2::V2_1),
     }
 }
+
+#[cfg(test)]
+mod tests;

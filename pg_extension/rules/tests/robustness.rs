@@ -15,6 +15,7 @@ use matriarch_rules::{
     redaction,
     room_version::{self, ALL},
     signature::{self, PublicKey},
+    state_resolution::memory::{MemoryRoom, StateMap},
 };
 use proptest::{collection, prelude::*, sample::select};
 use serde_json::Value;
@@ -195,5 +196,27 @@ proptest! {
         };
         _ = builder.build(version, &key);
         _ = signature::sign_json(&mut object, "a", &key);
+    }
+    #[test]
+    fn any_resolution(
+        version in random::version(),
+        events in collection::vec((familiar_event(), select(&STRINGS[..]), any::<bool>()), 1..12),
+        auth_events in collection::vec(collection::vec(0..12i64, 0..5), 12),
+        sets in collection::vec(collection::vec(0..12usize, 0..6), 0..5),
+    ) {
+        let mut room = MemoryRoom::new(version);
+        for (index, ((mut json, state_key, rejected), auth_events)) in events.into_iter().zip(auth_events).enumerate() {
+            json.insert("state_key".to_owned(), state_key.into());
+            room.push_with(Event::new(format!("${index}"), json).with_rejected(rejected), auth_events);
+        }
+        let state = |set: &Vec<usize>| -> StateMap {
+            let nids = set.iter().map(|index| (index % room.len()) as i64);
+            nids.map(|nid| (room.key(nid).unwrap(), nid)).collect()
+        };
+        let sets: Vec<_> = sets.iter().map(state).collect();
+        let (resolved, _) = room.resolve(&sets);
+        // Equal sets count once.
+        let twice = [&sets[..], &sets[..]].concat();
+        prop_assert_eq!(resolved, room.resolve(&twice).0);
     }
 }

@@ -32,6 +32,9 @@ pub(super) fn resolve<G: Graph>(
     conflicted: &ConflictedState,
     switches: Switches,
 ) -> Resolution {
+    if conflicted.is_empty() {
+        return Resolution::default();
+    }
     let conflicted: BTreeSet<EventNid> = conflicted.values().flatten().copied().collect();
     let auth_difference = auth_difference(graph, sets, &conflicted);
     let conflicted_subgraph =

@@ -163,6 +163,27 @@ impl Comparison {
     }
 }
 
+/// The order of the sets and the order in which the events came do not matter.
+fn assert_same_elsewhere(here: &mut ForkingRoom, sets: &[StateMap], state: &StateMap) {
+    let mut there = MemoryRoom::new(here.version);
+    let mut waiting: Vec<EventNid> = (0..here.room.len() as EventNid).collect();
+    // Here's numbers to there's.
+    let mut numbers = vec![None; here.room.len()];
+    while !waiting.is_empty() {
+        let index = here.chance.below(waiting.len());
+        let nid = waiting[index];
+        if here.room.auth_events(nid).iter().all(|nid| numbers[*nid as usize].is_some()) {
+            numbers[nid as usize] = Some(there.push((**here.room.event(nid)).clone()));
+            waiting.swap_remove(index);
+        }
+    }
+    let renumber = |state: &StateMap| -> StateMap {
+        state.iter().map(|(key, nid)| (key.clone(), numbers[*nid as usize].unwrap())).collect()
+    };
+    let sets: Vec<_> = sets.iter().rev().map(renumber).collect();
+    assert_eq!(there.resolve(&sets).0, renumber(state));
+}
+
 fn compare_room(version: &'static RoomVersion, seed: u64, tally: &mut Tally) {
     let mut room = ForkingRoom::new(version, seed);
     let mut comparison = Comparison { pdus: Vec::new(), tally: std::mem::take(tally) };
@@ -172,7 +193,8 @@ fn compare_room(version: &'static RoomVersion, seed: u64, tally: &mut Tally) {
     }
     for _ in 0..4 {
         let sets = room.made_up_states();
-        comparison.resolve(&mut room, &sets);
+        let state = comparison.resolve(&mut room, &sets);
+        assert_same_elsewhere(&mut room, &sets, &state);
     }
     *tally = comparison.tally;
 }
