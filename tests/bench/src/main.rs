@@ -4,8 +4,13 @@
 
 mod client;
 mod database;
+mod fork;
 mod latency;
 mod limit;
+#[path = "../../../pg_extension/rules/tests/oracle/pdu.rs"]
+#[allow(clippy::unwrap_used, reason = "for tests")]
+mod pdu;
+mod remote;
 mod rooms;
 mod send;
 mod size;
@@ -75,6 +80,7 @@ async fn main() -> Result<()> {
     scenario!("messages", rooms::messages);
     scenario!("join", rooms::join);
     scenario!("size", size::storage);
+    scenario!("fork", fork::forks);
     Ok(())
 }
 
