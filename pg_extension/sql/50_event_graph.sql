@@ -30,3 +30,9 @@ create function explain_event(
 language c stable strict parallel restricted security definer set search_path = matriarch, pg_temp
 as 'MODULE_PATHNAME', 'explain_event_wrapper';
 comment on function explain_event is 'The checks that an event went through on receipt, taken again, and what became of it.';
+
+create function event_fields(json text, out state_key text, out prev_events text[], out auth_events text[])
+returns setof record
+language c immutable strict parallel safe rows 1
+as 'MODULE_PATHNAME', 'event_fields_wrapper';
+comment on function event_fields is 'What is only in an event''s JSON, whatever else that holds: the state key also of rejected events, and all events that it cites, known or not. U+0000 shows as U+FFFD.';

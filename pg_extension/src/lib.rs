@@ -14,6 +14,7 @@ mod create_room;
 mod current_state;
 mod directory;
 mod event;
+mod event_fields;
 mod events;
 mod explain;
 mod filter;

@@ -28,6 +28,21 @@ pub enum Command {
     /// Manage accounts.
     #[command(subcommand)]
     User(UserCommand),
+    /// Draw the newest events of a room: branches, state changes, rejected and soft-failed events.
+    Graph(GraphArguments),
+}
+
+/// What to draw, and where to.
+#[derive(Debug, Args)]
+pub struct GraphArguments {
+    /// The room's id, or an alias of this server.
+    pub room: String,
+    /// Draw an SVG, to this file or else to standard output.
+    #[arg(long, required = true, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    pub svg: PathBuf,
+    /// How many events at most.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
 }
 
 /// What to do with the configuration.

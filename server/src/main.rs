@@ -12,6 +12,7 @@ mod db;
 mod embedded;
 mod error;
 mod failure;
+mod graph_command;
 mod http;
 mod hub;
 mod listen;
@@ -59,6 +60,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::User(command) => {
             logs::start(&config.log)?;
             block_on(with_db(&config, async |db| user_command::run(command, &config, db).await))
+        }
+        Command::Graph(arguments) => {
+            logs::start(&config.log)?;
+            block_on(with_db(&config, async |db| graph_command::run(arguments, db).await))
         }
     }
 }

@@ -1,0 +1,85 @@
+//! A writer of SVG, as far as a picture of a graph needs it.
+
+use std::fmt::Display;
+
+/// A document that is being written. Attributes and texts are escaped; names of elements and attributes are the caller's.
+#[derive(Default)]
+pub struct Svg {
+    text: String,
+    open: Vec<&'static str>,
+}
+
+/// Names and values.
+pub type Attributes<'a> = &'a [(&'a str, &'a dyn Display)];
+
+impl Svg {
+    /// Begins an element, ended by [`Svg::close`].
+    pub fn open(&mut self, name: &'static str, attributes: Attributes<'_>) {
+        self.tag(name, attributes, ">");
+        self.open.push(name);
+    }
+
+    /// Ends the element that was begun last.
+    pub fn close(&mut self) {
+        if let Some(name) = self.open.pop() {
+            self.text += &format!("</{name}>\n");
+        }
+    }
+
+    /// Writes an element without content.
+    pub fn empty(&mut self, name: &'static str, attributes: Attributes<'_>) {
+        self.tag(name, attributes, "/>\n");
+    }
+
+    /// Writes an element of text alone.
+    pub fn leaf(&mut self, name: &'static str, attributes: Attributes<'_>, text: &str) {
+        self.tag(name, attributes, ">");
+        self.text += &escaped(text);
+        self.text += &format!("</{name}>\n");
+    }
+
+    /// Ends all elements; the document.
+    pub fn finish(mut self) -> String {
+        while !self.open.is_empty() {
+            self.close();
+        }
+        self.text
+    }
+
+    fn tag(&mut self, name: &str, attributes: Attributes<'_>, end: &str) {
+        self.text += &format!("<{name}");
+        for (name, value) in attributes {
+            self.text += &format!(" {name}=\"{}\"", escaped(&value.to_string()));
+        }
+        self.text += end;
+    }
+}
+
+/// The text as XML: markup is escaped; what XML cannot hold, and what turns the direction of text around it, shows as
+/// U+FFFD.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            '\n' => escaped.push('\n'),
+            '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{fffe}'
+            | '\u{ffff}' => {
+                escaped.push('\u{fffd}');
+            }
+            control if control.is_control() => escaped.push('\u{fffd}'),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests;
