@@ -3,6 +3,7 @@
 //! A refused event leaves nothing behind: everything is checked before the first write.
 
 pub(crate) mod annotations;
+pub(crate) mod insert;
 mod merge;
 pub(crate) mod redaction;
 mod store;
@@ -123,20 +124,14 @@ impl Room<'_> {
         Ok(())
     }
 
-    /// Reads the state that appending these events asks for, in one query. [`Room::append`] does this for its own event;
-    /// before several appends it saves queries.
-    pub fn load_for_all<'e>(&mut self, events: impl IntoIterator<Item = &'e LocalEvent<'e>>) {
-        let keys: Vec<_> = events.into_iter().flat_map(|event| self.keys_of(event)).collect();
-        self.load(keys.iter().map(|(event_type, state_key)| (event_type.as_str(), state_key.as_str())));
-    }
-
     fn load_for(&mut self, event: &LocalEvent<'_>) {
         let keys = self.keys_of(event);
         self.load(keys.iter().map(|(event_type, state_key)| (event_type.as_str(), state_key.as_str())));
     }
 
-    /// The state that authorizes the event and the state that it replaces.
-    fn keys_of(&self, event: &LocalEvent<'_>) -> Vec<(String, String)> {
+    /// The state that authorizes the event and the state that it replaces. [`Room::append`] reads it for its own event;
+    /// reading it before, for several events, saves queries.
+    pub fn keys_of(&self, event: &LocalEvent<'_>) -> Vec<(String, String)> {
         let LocalEvent { sender, event_type, state_key, content, .. } = event;
         let mut keys = auth_types_for_event(self.version, event_type, &sender.id, *state_key, content);
         // Where the room's id stands for the create event, no event cites it, but the rules ask for it.

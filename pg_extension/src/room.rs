@@ -3,6 +3,9 @@
 //! Whoever writes to a room gets it from [`Room::with`] (or [`Room::create`]), which takes the row lock before anything
 //! else and stores the header afterwards. [`append`](crate::append) adds events to it.
 
+mod load;
+mod remembered;
+
 use std::{
     collections::{BTreeMap, HashMap},
     rc::Rc,
@@ -13,9 +16,11 @@ use matriarch_rules::{
     hash::reference_hash, power_levels::PowerLevels, room_version,
 };
 
+use self::remembered::StateVersion;
 use crate::{
+    append::insert::{self, EventRow},
     signing::Signer,
-    spi::{Db, Row},
+    spi::{Db, Row, nids_literal},
     state,
 };
 
@@ -59,7 +64,11 @@ pub struct Room<'a> {
     pub(crate) header: Header,
     /// Whether the state that was read is that of some branches, not the current one.
     pub(crate) merging: bool,
+    /// Events that are appended but not yet written.
+    pub(crate) unwritten: Vec<EventRow>,
     slots: HashMap<StateKey, Slot>,
+    /// The root and the rewrites that the room was found with.
+    found: StateVersion,
 }
 
 /// The columns of `rooms` that an append changes.
@@ -73,6 +82,7 @@ pub(crate) struct Header {
     pub next_key_idx: i32,
     pub last_pos: i64,
     pub notify_seq: i64,
+    pub state_rewrites: i64,
     pub joined_change: i32,
     pub invited_change: i32,
     pub changed: bool,
@@ -81,16 +91,19 @@ pub(crate) struct Header {
 const LOCK: &str = "
     select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
         r.notify_seq,
-        (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1)
+        (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1),
+        r.room_id, r.state_rewrites
     from rooms r
-    where r.room_id = $1
+    where r.room_id = any($1)
+    order by r.room_nid
     for update";
 
 /// [`LOCK`] without the lock.
 const READ: &str = "
     select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
         r.notify_seq,
-        (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1)
+        (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1),
+        r.room_id, r.state_rewrites
     from rooms r
     where r.room_id = $1";
 
@@ -98,28 +111,16 @@ const CREATE: &str = "
     insert into rooms (room_id, room_version, published) values ($1, $2, $3) on conflict (room_id) do nothing
     returning room_nid";
 
-/// `offset 0` holds the planner to one look-up a key: a plan made while rooms are small would otherwise read all keys of
-/// the room, and be kept when it has grown.
-const LOAD: &str = "
-    select wanted.type, wanted.state_key, k.key_idx, e.event_nid, e.event_id, e.json
-    from unnest($2, $3) as wanted (type, state_key)
-    cross join lateral (
-        select room_keys.key_idx, room_keys.current_event_nid
-        from room_keys
-        where room_nid = $1 and room_keys.type = wanted.type and room_keys.state_key = wanted.state_key
-        offset 0
-    ) k
-    left join events e on e.event_nid = k.current_event_nid
-    union all
-    select null, null, null, e.event_nid, e.event_id, case when $5 then e.json end
-    from events e
-    where e.event_nid = any($4)";
-
+/// The rooms by their place in the arrays.
 const STORE: &str = "
     update rooms
-    set current_root = $2, forward_extremities = $3, depth = $4, next_key_idx = $5, last_pos = $6, notify_seq = $7,
-        joined_members = joined_members + $8, invited_members = invited_members + $9, xid = pg_current_xact_id()
-    where room_nid = $1";
+    set (current_root, forward_extremities, depth, next_key_idx, last_pos, notify_seq, state_rewrites, joined_members,
+        invited_members, xid) = (
+            select ($2)[i], ($3)[i]::bigint[], ($4)[i], ($5)[i], ($6)[i], ($7)[i], ($8)[i], joined_members + ($9)[i],
+                invited_members + ($10)[i], pg_current_xact_id()
+            from array_position($1, room_nid) as i
+        )
+    where room_nid = any($1)";
 
 impl Header {
     /// The extremities that the next event cites: the newest, as many as an event may.
@@ -138,23 +139,29 @@ impl<'a> Room<'a> {
     /// Locks a room, works on it, and stores what it became: all that was appended, also when `work` fails after it.
     /// `None` if the room is not known.
     pub fn with<R>(db: &'a Db<'a>, room_id: &str, work: impl FnOnce(&mut Self) -> R) -> Option<R> {
-        let mut room = Self::of_row(db, room_id, &db.query_opt(LOCK, &[room_id.into()])?);
-        let result = work(&mut room);
-        room.store();
-        Some(result)
+        Self::with_all(db, &[room_id], |rooms| rooms.first_mut().map(work))
+    }
+
+    /// The same for several rooms, in the order of their nids; those that are not known are left out.
+    pub fn with_all<R>(db: &'a Db<'a>, room_ids: &[&str], work: impl FnOnce(&mut [Self]) -> R) -> R {
+        let rows = db.query(LOCK, &[room_ids.to_vec().into()]);
+        let mut rooms: Vec<Self> = rows.map(|row| Self::of_row(db, &row)).collect();
+        let result = work(&mut rooms);
+        Self::store_all(db, &rooms);
+        result
     }
 
     /// A room to look at, without its lock. `None` if it is not known.
     pub fn read(db: &'a Db<'a>, room_id: &str) -> Option<Self> {
-        Some(Self::of_row(db, room_id, &db.query_opt(READ, &[room_id.into()])?))
+        Some(Self::of_row(db, &db.query_opt(READ, &[room_id.into()])?))
     }
 
-    fn of_row(db: &'a Db<'a>, room_id: &str, row: &Row<'_>) -> Self {
+    fn of_row(db: &'a Db<'a>, row: &Row<'_>) -> Self {
         let version: String = row.get(2);
         Self {
             db,
             nid: row.get(1),
-            id: room_id.to_owned(),
+            id: row.get(10),
             version: room_version(&version).unwrap_or_else(|| panic!("unknown room version {version}")),
             signer: Signer::of_key(db, row.opt(9)),
             wake_users: Vec::new(),
@@ -165,10 +172,13 @@ impl<'a> Room<'a> {
                 next_key_idx: row.get(6),
                 last_pos: row.get(7),
                 notify_seq: row.get(8),
+                state_rewrites: row.get(11),
                 ..Header::default()
             },
             merging: false,
+            unwritten: Vec::new(),
             slots: HashMap::new(),
+            found: StateVersion { root: row.get(3), rewrites: row.get(11) },
         }
     }
 
@@ -191,10 +201,12 @@ impl<'a> Room<'a> {
             wake_users: Vec::new(),
             header: Header::default(),
             merging: false,
+            unwritten: Vec::new(),
             slots: HashMap::new(),
+            found: StateVersion::default(),
         };
         let result = work(&mut room);
-        room.store();
+        Self::store_all(db, std::slice::from_ref(&room));
         Some(result)
     }
 
@@ -204,78 +216,33 @@ impl<'a> Room<'a> {
         Some(format!("${hash}"))
     }
 
-    fn store(&self) {
-        let header = &self.header;
-        if !header.changed {
+    /// Writes what was appended to rooms, and what they became.
+    fn store_all(db: &Db<'_>, rooms: &[Self]) {
+        insert::insert(db, rooms.iter().flat_map(|room| &room.unwritten));
+        let changed: Vec<&Self> = rooms.iter().filter(|room| room.header.changed).collect();
+        if changed.is_empty() {
             return;
         }
-        let extremities: Vec<i64> = header.extremities.iter().map(|extremity| extremity.nid).collect();
-        self.db.execute(
+        macro_rules! column {
+            ($room:ident => $value:expr) => {
+                changed.iter().map(|$room| $value).collect::<Vec<_>>().into()
+            };
+        }
+        db.execute(
             STORE,
             &[
-                self.nid.into(),
-                header.root.into(),
-                extremities.into(),
-                header.depth.into(),
-                header.next_key_idx.into(),
-                header.last_pos.into(),
-                header.notify_seq.into(),
-                header.joined_change.into(),
-                header.invited_change.into(),
+                column!(room => room.nid),
+                column!(room => room.header.root),
+                column!(room => nids_literal(room.header.extremities.iter().map(|extremity| extremity.nid))),
+                column!(room => room.header.depth),
+                column!(room => room.header.next_key_idx),
+                column!(room => room.header.last_pos),
+                column!(room => room.header.notify_seq),
+                column!(room => room.header.state_rewrites),
+                column!(room => room.header.joined_change),
+                column!(room => room.header.invited_change),
             ],
         );
-    }
-
-    /// Reads what is not yet known of these keys, and of the forward extremities, in one query.
-    pub fn load<'k>(&mut self, keys: impl IntoIterator<Item = (&'k str, &'k str)>) {
-        let mut missing: Vec<StateKey> = Vec::new();
-        for (event_type, state_key) in keys {
-            let key = (event_type.to_owned(), state_key.to_owned());
-            // `text` cannot hold U+0000, so that no state has such a key.
-            let storable = !event_type.contains('\0') && !state_key.contains('\0');
-            if storable && !self.slots.contains_key(&key) && !missing.contains(&key) {
-                missing.push(key);
-            }
-        }
-        let extremity_nids = std::mem::take(&mut self.header.extremity_nids);
-        if missing.is_empty() && extremity_nids.is_empty() {
-            return;
-        }
-        let (types, state_keys): (Vec<&str>, Vec<&str>) =
-            missing.iter().map(|(event_type, state_key)| (event_type.as_str(), state_key.as_str())).unzip();
-        let rows = self.db.query(
-            LOAD,
-            &[
-                self.nid.into(),
-                types.into(),
-                state_keys.into(),
-                extremity_nids.into(),
-                self.version.event_id_in_event().into(),
-            ],
-        );
-        for row in rows {
-            let nid: Option<i64> = row.opt(4);
-            let event = |json: &str| Event::new(row.get::<String>(5), parse_stored(json));
-            match row.opt::<String>(1) {
-                Some(event_type) => {
-                    let current =
-                        nid.map(|nid| StateEvent { nid, event: Rc::new(event(&row.get::<String>(6))) });
-                    let key = (event_type, row.get::<String>(2));
-                    self.slots.insert(key, Slot { key_idx: row.opt(3), current });
-                }
-                None => {
-                    let reference = match row.opt::<String>(6) {
-                        Some(json) => reference(self.version, &event(&json)),
-                        None => EventReference::from(row.get::<String>(5)),
-                    };
-                    self.header.extremities.push(Extremity { nid: row.get(4), reference });
-                }
-            }
-        }
-        self.header.extremities.sort_unstable_by_key(|extremity| extremity.nid);
-        for key in missing {
-            self.slots.entry(key).or_default();
-        }
     }
 
     /// A key of the current state, read if need be.
@@ -337,8 +304,9 @@ impl<'a> Room<'a> {
         self.slots.clear();
     }
 
-    /// Forgets what was read of a key, since its event was rewritten.
-    pub(crate) fn forget(&mut self, event_nid: i64) {
+    /// Forgets what was read of a key, here and in other sessions, since its event was rewritten.
+    pub(crate) fn rewritten(&mut self, event_nid: i64) {
+        self.header.state_rewrites += 1;
         self.slots.retain(|_, slot| slot.current.as_ref().is_none_or(|current| current.nid != event_nid));
     }
 }

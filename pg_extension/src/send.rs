@@ -77,9 +77,10 @@ struct Draft<'r> {
     content: Map,
 }
 
-/// What makes a transaction id one: the device and the endpoint's path (Client-Server API, "Transaction identifiers").
+/// What makes a transaction id one: the room, the device and the endpoint's path (Client-Server API, "Transaction identifiers").
 #[derive(PartialEq, Eq, Hash)]
 struct Transaction {
+    room_nid: i64,
     device_nid: i64,
     txn_id: String,
     event_type: String,
@@ -88,18 +89,15 @@ struct Transaction {
 
 /// `offset 0` keeps the planner from the other way, through all events of the room.
 const SENT: &str = "
-    select e.device_nid, e.txn_id, e.type, e.event_id, case when e.type = 'm.room.redaction' then e.json end
-    from unnest($2, $3) as wanted (device_nid, txn_id)
+    select e.room_nid, e.device_nid, e.txn_id, e.type, e.event_id, case when e.type = 'm.room.redaction' then e.json end
+    from unnest($1, $2, $3) as wanted (room_nid, device_nid, txn_id)
     cross join lateral (
-        select device_nid, txn_id, type, event_id, json, room_nid
+        select room_nid, device_nid, txn_id, type, event_id, json
         from events
         where device_nid = wanted.device_nid and txn_id = wanted.txn_id
         offset 0
     ) e
-    where e.room_nid = $1";
-
-/// Rooms are locked in the order of their nids, whoever locks several.
-const LOCK_ORDER: &str = "select room_id from rooms where room_id = any($1) order by room_nid";
+    where e.room_nid = wanted.room_nid";
 
 /// The requests of each room, by their place among all.
 type ByRoom<'r> = BTreeMap<&'r str, Vec<(usize, Draft<'r>)>>;
@@ -110,35 +108,21 @@ fn serve(db: &Db<'_>, requests: &[Request<'_>]) -> Vec<Result<Response>> {
     // Whether a room exists is not for those to know who are not in it.
     let no_such_room = || Err(MatrixError::forbidden("You are not in this room."));
     let mut answers: Vec<Result<Response>> = Vec::with_capacity(requests.len());
-    let mut rooms = ByRoom::new();
+    let mut drafts = ByRoom::new();
     for (place, (request, session)) in requests.iter().zip(sessions).enumerate() {
         match session.and_then(|session| draft(session, request)) {
             Ok(draft) => {
-                rooms.entry(request.room_id).or_default().push((place, draft));
+                drafts.entry(request.room_id).or_default().push((place, draft));
                 answers.push(no_such_room());
             }
             Err(refusal) => answers.push(Err(refusal)),
         }
     }
-    for room_id in lock_order(db, &rooms) {
-        let Some(drafts) = rooms.remove(room_id.as_str()) else { continue };
-        let (places, drafts): (Vec<usize>, Vec<Draft<'_>>) = drafts.into_iter().unzip();
-        if let Some(sent) = Room::with(db, &room_id, |room| send_all(room, drafts)) {
-            for (place, answer) in places.into_iter().zip(sent) {
-                answers[place] = answer;
-            }
-        }
+    let room_ids: Vec<&str> = drafts.keys().copied().collect();
+    if !room_ids.is_empty() {
+        Room::with_all(db, &room_ids, |rooms| send_all(db, rooms, drafts, &mut answers));
     }
     answers
-}
-
-fn lock_order(db: &Db<'_>, rooms: &ByRoom<'_>) -> Vec<String> {
-    let room_ids: Vec<&str> = rooms.keys().copied().collect();
-    match room_ids[..] {
-        [] => Vec::new(),
-        [only] => vec![only.to_owned()],
-        _ => db.query(LOCK_ORDER, &[room_ids.into()]).map(|row| row.get(1)).collect(),
-    }
 }
 
 fn draft<'r>(session: Session, request: &'r Request<'r>) -> Result<Draft<'r>> {
@@ -162,45 +146,71 @@ fn draft<'r>(session: Session, request: &'r Request<'r>) -> Result<Draft<'r>> {
     Ok(Draft { user: session.user(), device_nid: session.device_nid, request, redacts, content })
 }
 
-fn send_all(room: &mut Room<'_>, drafts: Vec<Draft<'_>>) -> Vec<Result<Response>> {
-    let mut sent = find_sent(room, drafts.iter());
-    let events: Vec<LocalEvent<'_>> = drafts.iter().map(|draft| draft.event(Map::new())).collect();
-    room.load_for_all(&events);
-    drop(events);
-    drafts
-        .into_iter()
-        .map(|mut draft| {
-            let transaction = draft.transaction();
-            if let Some(event_id) = transaction.as_ref().and_then(|transaction| sent.get(transaction)) {
-                return Ok(Response::new(event_id_body(event_id)));
-            }
-            let event_id = draft.send(room)?;
-            let body = event_id_body(&event_id);
-            sent.extend(transaction.map(|transaction| (transaction, event_id)));
-            let wake_users = std::mem::take(&mut room.wake_users);
-            Ok(Response { wake_users, ..Response::new(body).wake_room(room.nid) })
-        })
-        .collect()
+fn send_all(db: &Db<'_>, rooms: &mut [Room<'_>], mut drafts: ByRoom<'_>, answers: &mut [Result<Response>]) {
+    let drafts: Vec<Vec<(usize, Draft<'_>)>> =
+        rooms.iter().map(|room| drafts.remove(room.id.as_str()).unwrap_or_default()).collect();
+    let mut sent = find_sent(db, rooms, &drafts);
+    let keys = rooms.iter().zip(&drafts).map(|(room, drafts)| {
+        drafts.iter().flat_map(|(_, draft)| room.keys_of(&draft.event(Map::new()))).collect()
+    });
+    let keys = keys.collect();
+    Room::load_all(rooms, keys);
+    for (room, drafts) in rooms.iter_mut().zip(drafts) {
+        for (place, draft) in drafts {
+            answers[place] = send_one(room, draft, &mut sent);
+        }
+    }
+}
+
+fn send_one(
+    room: &mut Room<'_>,
+    mut draft: Draft<'_>,
+    sent: &mut HashMap<Transaction, String>,
+) -> Result<Response> {
+    let transaction = draft.transaction(room);
+    if let Some(event_id) = transaction.as_ref().and_then(|transaction| sent.get(transaction)) {
+        return Ok(Response::new(event_id_body(event_id)));
+    }
+    let event_id = draft.send(room)?;
+    let body = event_id_body(&event_id);
+    sent.extend(transaction.map(|transaction| (transaction, event_id)));
+    let wake_users = std::mem::take(&mut room.wake_users);
+    Ok(Response { wake_users, ..Response::new(body).wake_room(room.nid) })
 }
 
 /// The events that were sent with these transaction ids before.
-fn find_sent<'d, 'r: 'd>(
-    room: &Room<'_>,
-    drafts: impl Iterator<Item = &'d Draft<'r>>,
+fn find_sent(
+    db: &Db<'_>,
+    rooms: &[Room<'_>],
+    drafts: &[Vec<(usize, Draft<'_>)>],
 ) -> HashMap<Transaction, String> {
-    let (device_nids, txn_ids): (Vec<i64>, Vec<&str>) =
-        drafts.filter_map(|draft| Some((draft.device_nid, draft.request.txn_id?))).unzip();
+    let (mut room_nids, mut device_nids, mut txn_ids) = (Vec::new(), Vec::new(), Vec::new());
+    for (room, drafts) in rooms.iter().zip(drafts) {
+        for (_, draft) in drafts {
+            if let Some(txn_id) = draft.request.txn_id {
+                room_nids.push(room.nid);
+                device_nids.push(draft.device_nid);
+                txn_ids.push(txn_id);
+            }
+        }
+    }
     if txn_ids.is_empty() {
         return HashMap::new();
     }
-    room.db
-        .query(SENT, &[room.nid.into(), device_nids.into(), txn_ids.into()])
+    db.query(SENT, &[room_nids.into(), device_nids.into(), txn_ids.into()])
         .map(|row| {
-            let redaction: Option<String> = row.opt(5);
-            let redacts = redaction.and_then(|json| room.redaction_of(&json));
-            let transaction =
-                Transaction { device_nid: row.get(1), txn_id: row.get(2), event_type: row.get(3), redacts };
-            (transaction, row.get(4))
+            let room_nid = row.get(1);
+            let redacts = row
+                .opt::<String>(6)
+                .and_then(|json| rooms.iter().find(|room| room.nid == room_nid)?.redaction_of(&json));
+            let transaction = Transaction {
+                room_nid,
+                device_nid: row.get(2),
+                txn_id: row.get(3),
+                event_type: row.get(4),
+                redacts,
+            };
+            (transaction, row.get(5))
         })
         .collect()
 }
@@ -217,8 +227,9 @@ impl Draft<'_> {
         }
     }
 
-    fn transaction(&self) -> Option<Transaction> {
+    fn transaction(&self, room: &Room<'_>) -> Option<Transaction> {
         Some(Transaction {
+            room_nid: room.nid,
             device_nid: self.device_nid,
             txn_id: self.request.txn_id?.to_owned(),
             event_type: self.request.event_type.to_owned(),

@@ -107,3 +107,16 @@ impl Row<'_> {
         self.opt(column).unwrap_or_else(|| panic!("column {column} of {} is null", self.sql))
     }
 }
+
+/// PostgreSQL's text form of `bigint[]`: an array of arrays cannot be a parameter, an array of these can.
+pub fn nids_literal(nids: impl IntoIterator<Item = i64>) -> String {
+    let nids: Vec<String> = nids.into_iter().map(|nid| nid.to_string()).collect();
+    format!("{{{}}}", nids.join(","))
+}
+
+/// The same of `text[]`.
+pub fn texts_literal(texts: &[String]) -> String {
+    let quoted = |text: &String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let texts: Vec<String> = texts.iter().map(quoted).collect();
+    format!("{{{}}}", texts.join(","))
+}

@@ -27,6 +27,9 @@ impl Room<'_> {
     ///
     /// As [`thread_root`].
     pub(super) fn annotate(&mut self, event: &Event) -> Result<Annotations> {
+        if relation(event.content(), "m.thread").is_some() {
+            self.write_events();
+        }
         let thread_root_nid = thread_root(self.db, self.nid, event)?;
         let annotations = Annotations::of(event, || self.may_mention_room(event.sender()));
         Ok(Annotations { thread_root_nid, ..annotations })

@@ -31,6 +31,7 @@ const SET_ROOM_ROOT: &str = "update events set room_root = $2 where event_nid = 
 impl<'a> Room<'a> {
     /// Puts the state after the cited extremities in the place of the current one, with these keys read.
     pub(super) fn begin_merge(&mut self, keys: Vec<StateKey>) -> Merge<'a> {
+        self.write_events();
         let mut merge = Merge {
             events: GraphEvents::new(self.db),
             keys: StateKeys::new(self.db, self.nid),
@@ -103,6 +104,7 @@ impl<'a> Room<'a> {
 
     /// Goes back to the current state: without the event, if it was refused, or as it is with it.
     pub(super) fn end_merge(&mut self, merge: Merge<'_>, appended: Option<i64>) {
+        self.write_events();
         self.forget_state();
         self.merging = false;
         let after = std::mem::replace(&mut self.header.root, merge.current);

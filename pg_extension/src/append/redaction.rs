@@ -58,6 +58,7 @@ impl Room<'_> {
             return Err(MatrixError::forbidden("You are not in this room."));
         }
         let unknown = || MatrixError::not_found("The event to redact is not in this room.");
+        self.write_events();
         let target = Target::find(self, event_id).ok_or_else(unknown)?;
         if target.event.sender() != sender.id
             && !self.power_levels(|levels| levels.may(&sender.id, LevelName::Redact)).unwrap_or(false)
@@ -83,6 +84,8 @@ impl Room<'_> {
         if let ("m.room.member", Some(user_id)) = (event.event_type(), event.state_key()) {
             self.db.execute(REDACT_MEMBERSHIP, &[self.nid.into(), user_id.into(), target.nid.into()]);
         }
-        self.forget(target.nid);
+        if event.is_state() {
+            self.rewritten(target.nid);
+        }
     }
 }

@@ -5,7 +5,10 @@ use std::rc::Rc;
 use matriarch_rules::Event;
 use serde_json::Value;
 
-use super::annotations::Annotations;
+use super::{
+    annotations::Annotations,
+    insert::{self, EventRow},
+};
 use crate::{
     room::{Extremity, POS_STEP, Room, StateEvent, reference},
     users::{self, User},
@@ -20,12 +23,6 @@ pub(super) struct NewEvent<'e> {
     pub annotations: Annotations,
     pub transaction: Option<(i64, &'e str)>,
 }
-
-const INSERT_EVENT: &str = "
-    insert into events (room_nid, pos, depth, origin_server_ts, sender_nid, state_before, device_nid, thread_root_nid,
-        notify_seq, key_idx, notifies, event_id, type, txn_id, prev_nids, auth_nids, mentions, json)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-    returning event_nid";
 
 const SET_KEY: &str = "
     with cited as (
@@ -51,7 +48,8 @@ const SET_MEMBERSHIP: &str = "
         forgotten = memberships.forgotten and excluded.membership in ('leave', 'ban')";
 
 impl Room<'_> {
-    /// Writes the event and what follows from it; returns its nid.
+    /// Stores the event and what follows from it; returns its nid. A message waits in memory for others to be written
+    /// with it, at the latest when the room is stored.
     pub(super) fn store_event(&mut self, new: NewEvent<'_>) -> i64 {
         let NewEvent { event, canonical_json, sender, auth_nids, annotations, transaction } = new;
         let key = event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned()));
@@ -66,34 +64,33 @@ impl Room<'_> {
         if annotations.notifies && annotations.thread_root_nid.is_none() {
             header.notify_seq += 1;
         }
+        let nid = insert::next_event_nid();
         let (device_nid, txn_id) = transaction.unzip();
-        let row = self.db.query_one(
-            INSERT_EVENT,
-            &[
-                self.nid.into(),
-                header.last_pos.into(),
-                event.depth().into(),
-                event.origin_server_ts().into(),
-                sender.nid.into(),
-                header.root.into(),
-                device_nid.into(),
-                annotations.thread_root_nid.into(),
-                header.notify_seq.into(),
-                key_idx.into(),
-                annotations.notifies.into(),
-                event.event_id().into(),
-                event.event_type().into(),
-                txn_id.into(),
-                prev_nids.into(),
-                auth_nids.clone().into(),
-                annotations.mentions.into(),
-                canonical_json.into(),
-            ],
-        );
-        let nid = row.get(1);
+        self.unwritten.push(EventRow {
+            event_nid: nid,
+            room_nid: self.nid,
+            pos: header.last_pos,
+            depth: event.depth(),
+            origin_server_ts: event.origin_server_ts(),
+            sender_nid: sender.nid,
+            state_before: header.root,
+            device_nid,
+            thread_root_nid: annotations.thread_root_nid,
+            notify_seq: header.notify_seq,
+            key_idx,
+            notifies: annotations.notifies,
+            event_id: event.event_id().to_owned(),
+            event_type: event.event_type().to_owned(),
+            txn_id: txn_id.map(str::to_owned),
+            prev_nids,
+            auth_nids: auth_nids.clone(),
+            mentions: annotations.mentions,
+            json: canonical_json,
+        });
         header.advance(Extremity { nid, reference: reference(self.version, event) });
 
         if let (Some(key), Some(key_idx)) = (key, key_idx) {
+            self.write_events();
             let (event_type, state_key) = (key.0.as_str(), key.1.as_str());
             self.db.execute(
                 if self.merging { ADD_KEY } else { SET_KEY },

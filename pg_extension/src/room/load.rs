@@ -1,0 +1,113 @@
+//! Reading what a room's current state says, for several rooms at once.
+
+use std::rc::Rc;
+
+use matriarch_rules::{Event, build::EventReference};
+
+use super::{Extremity, Room, Slot, StateEvent, StateKey, parse_stored, reference};
+use crate::spi::Db;
+
+/// `offset 0` holds the planner to one look-up a key: a plan made while rooms are small would otherwise read all keys of
+/// the room, and be kept when it has grown.
+const LOAD: &str = "
+    select wanted.room_nid, wanted.type, wanted.state_key, k.key_idx, e.event_nid, e.event_id, e.json
+    from unnest($1, $2, $3) as wanted (room_nid, type, state_key)
+    cross join lateral (
+        select room_keys.key_idx, room_keys.current_event_nid
+        from room_keys
+        where room_keys.room_nid = wanted.room_nid and room_keys.type = wanted.type
+            and room_keys.state_key = wanted.state_key
+        offset 0
+    ) k
+    left join events e on e.event_nid = k.current_event_nid";
+
+/// With the JSON of those whose hash is cited with their id.
+const LOAD_EXTREMITIES: &str = "
+    select room_nid, event_nid, event_id, case when event_nid = any($2) then json end
+    from events
+    where event_nid = any($1)";
+
+impl Room<'_> {
+    /// Reads what is not yet known of these keys, and of the forward extremities.
+    pub fn load<'k>(&mut self, keys: impl IntoIterator<Item = (&'k str, &'k str)>) {
+        let keys =
+            keys.into_iter().map(|(event_type, state_key)| (event_type.to_owned(), state_key.to_owned()));
+        Self::load_all(std::slice::from_mut(self), vec![keys.collect()]);
+    }
+
+    /// The same for several rooms, in the order of their nids, with some keys for each: one query for all keys and one
+    /// for all extremities.
+    pub fn load_all(rooms: &mut [Self], keys: Vec<Vec<StateKey>>) {
+        let Some(db) = rooms.first().map(|room| room.db) else { return };
+        let mut missing: Vec<(i64, StateKey)> = Vec::new();
+        for (room, keys) in rooms.iter_mut().zip(keys) {
+            for key in keys {
+                // `text` cannot hold U+0000, so that no state has such a key.
+                let storable = !key.0.contains('\0') && !key.1.contains('\0');
+                if storable && !room.slots.contains_key(&key) && !room.recall(&key) {
+                    missing.push((room.nid, key));
+                }
+            }
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() {
+            Self::load_keys(db, rooms, missing);
+        }
+        if rooms.iter().any(|room| !room.header.extremity_nids.is_empty()) {
+            Self::load_extremities(db, rooms);
+        }
+    }
+
+    fn load_keys(db: &Db<'_>, rooms: &mut [Self], missing: Vec<(i64, StateKey)>) {
+        let nids: Vec<i64> = missing.iter().map(|(nid, _)| *nid).collect();
+        let (types, state_keys): (Vec<&str>, Vec<&str>) = missing
+            .iter()
+            .map(|(_, (event_type, state_key))| (event_type.as_str(), state_key.as_str()))
+            .unzip();
+        for row in db.query(LOAD, &[nids.into(), types.into(), state_keys.into()]) {
+            let json: Option<String> = row.opt(7);
+            let bytes = json.as_ref().map_or(0, String::len);
+            let current = json.map(|json| {
+                let event = Event::new(row.get::<String>(6), parse_stored(&json));
+                StateEvent { nid: row.get(5), event: Rc::new(event) }
+            });
+            let (room, key) = (room_of(rooms, row.get(1)), (row.get(2), row.get(3)));
+            let slot = Slot { key_idx: row.opt(4), current };
+            room.remember(&key, &slot, bytes);
+            room.slots.insert(key, slot);
+        }
+        for (nid, key) in missing {
+            room_of(rooms, nid).slots.entry(key).or_default();
+        }
+    }
+
+    fn load_extremities(db: &Db<'_>, rooms: &mut [Self]) {
+        let (mut nids, mut hashed) = (Vec::new(), Vec::new());
+        for room in rooms.iter_mut() {
+            let of_room = std::mem::take(&mut room.header.extremity_nids);
+            if room.version.event_id_in_event() {
+                hashed.extend_from_slice(&of_room);
+            }
+            nids.extend(of_room);
+        }
+        for row in db.query(LOAD_EXTREMITIES, &[nids.into(), hashed.into()]) {
+            let room = room_of(rooms, row.get(1));
+            let event_id: String = row.get(3);
+            let reference = match row.opt::<String>(4) {
+                Some(json) => reference(room.version, &Event::new(event_id, parse_stored(&json))),
+                None => EventReference::from(event_id),
+            };
+            room.header.extremities.push(Extremity { nid: row.get(2), reference });
+        }
+        for room in rooms {
+            room.header.extremities.sort_unstable_by_key(|extremity| extremity.nid);
+        }
+    }
+}
+
+/// The room with this nid, which is one of these; they are in the order of their nids.
+fn room_of<'r, 'a>(rooms: &'r mut [Room<'a>], nid: i64) -> &'r mut Room<'a> {
+    let place = rooms.binary_search_by_key(&nid, |room| room.nid);
+    &mut rooms[place.unwrap_or_else(|_| panic!("room {nid} was not asked for"))]
+}

@@ -1,0 +1,66 @@
+//! What this backend remembers of the current states of rooms: parsed events, by the root of the state.
+//!
+//! The state under a root never changes, but the JSON of its events does when they are redacted: `rooms.state_rewrites`
+//! counts these. Only what was committed is remembered, and only keys that the state has.
+
+use std::{cell::RefCell, collections::HashMap};
+
+use super::{Room, Slot, StateKey};
+
+/// Guessed: events of this much JSON take some 10 MB when parsed.
+const CAPACITY_BYTES: usize = 1 << 20;
+
+/// A state, and how often events of its room were rewritten.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct StateVersion {
+    pub root: i64,
+    pub rewrites: i64,
+}
+
+#[derive(Default)]
+struct Remembered {
+    states: HashMap<i64, (i64, HashMap<StateKey, Slot>)>,
+    bytes: usize,
+}
+
+thread_local! {
+    static REMEMBERED: RefCell<Remembered> = RefCell::default();
+}
+
+impl Room<'_> {
+    /// Takes a key from memory; whether it was there.
+    pub(super) fn recall(&mut self, key: &StateKey) -> bool {
+        if !self.is_as_found() {
+            return false;
+        }
+        let slot = REMEMBERED.with_borrow(|remembered| {
+            let (rewrites, slots) = remembered.states.get(&self.found.root)?;
+            slots.get(key).filter(|_| *rewrites == self.found.rewrites).cloned()
+        });
+        slot.map(|slot| self.slots.insert(key.clone(), slot)).is_some()
+    }
+
+    /// Keeps what was read of a key. Full memory is emptied: what is in use comes back at once, and no list needs keeping.
+    pub(super) fn remember(&self, key: &StateKey, slot: &Slot, bytes: usize) {
+        if slot.current.is_none() || !self.is_as_found() {
+            return;
+        }
+        REMEMBERED.with_borrow_mut(|remembered| {
+            if remembered.bytes + bytes > CAPACITY_BYTES {
+                *remembered = Remembered::default();
+            }
+            remembered.bytes += bytes;
+            let (rewrites, slots) = remembered.states.entry(self.found.root).or_default();
+            if *rewrites != self.found.rewrites {
+                *rewrites = self.found.rewrites;
+                slots.clear();
+            }
+            slots.insert(key.clone(), slot.clone());
+        });
+    }
+
+    /// Whether `room_keys` still say the state that the room was found with.
+    fn is_as_found(&self) -> bool {
+        !self.header.changed && !self.merging && self.header.root == self.found.root
+    }
+}
