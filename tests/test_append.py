@@ -202,6 +202,29 @@ def test_a_refused_request_leaves_the_batch_alone(rooms):
 # What is refused
 
 
+def test_a_batch_for_several_rooms(rooms):
+    """Each room gets its own in order, whatever they are: messages wait in memory for each other, state does not."""
+    alice = User(rooms, "alice")
+    ids = [alice.create_room() for _ in range(3)]
+    old = [alice.send(room) for room in ids]
+    requests = []
+    for number in range(4):
+        for room, target in zip(ids, old):
+            request = Request(alice, "m.room.message", {"body": str(number)}, txn_id=f"{room}{number}")
+            if number == 1:
+                request = Request(alice, "m.room.topic", {"topic": room}, state_key="")
+            elif number == 2:
+                request = Request(alice, "m.room.redaction", {}, txn_id=f"{room}{number}", redacts=target)
+            requests.append((room, request))
+    answers = [answer["event_id"] for answer in try_send(alice.connection, [room for room, _ in requests], [r for _, r in requests])]
+    for place, room in enumerate(ids):
+        events = events_of(rooms, room)
+        assert [event["event_id"] for event in events[-4:]] == answers[place::3]
+        assert [event["prev_nids"] for event in events[1:]] == [[event["event_nid"]] for event in events[:-1]]
+        assert next(event for event in events if event["event_id"] == old[place])["redacted_by"] == events[-2]["event_nid"]
+        assert state_content(rooms, room, "m.room.topic") == {"topic": room}
+
+
 def test_unknown_token_and_unknown_room(rooms):
     alice = User(rooms, "alice")
     refused(403, "M_FORBIDDEN", alice.send, "!nowhere:test.example")
@@ -274,6 +297,18 @@ def test_the_same_state_again_is_the_same_event(rooms):
     first = alice.send_state(room, "m.room.topic", {"topic": "x", "more": [1, {"a": None}]})
     assert alice.send_state(room, "m.room.topic", {"more": [1, {"a": None}], "topic": "x"}) == first
     assert alice.send_state(room, "m.room.topic", {"topic": "y"}) != first
+
+
+def test_sessions_do_not_remember_what_was_redacted(rooms):
+    alice = User(rooms, "alice")
+    elsewhere = alice.on(rooms.connect("matriarch_api"))
+    room = alice.create_room()
+    first = alice.send_state(room, "org.example", {"a": 1})
+    for session in (alice, elsewhere):
+        session.send(room)
+        assert session.send_state(room, "org.example", {"a": 1}) == first
+    alice.redact(room, first)
+    assert elsewhere.send_state(room, "org.example", {"a": 1}) != first
 
 
 def test_aliases_in_canonical_alias_must_point_here(rooms):

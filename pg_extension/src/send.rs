@@ -77,7 +77,7 @@ struct Draft<'r> {
     content: Map,
 }
 
-/// What makes a transaction id one: the room, the device and the endpoint's path (Client-Server API, "Transaction identifiers").
+/// What makes a transaction id one: the device and the endpoint's path (Client-Server API, "Transaction identifiers").
 #[derive(PartialEq, Eq, Hash)]
 struct Transaction {
     room_nid: i64,

@@ -127,14 +127,15 @@ class Request:
         self.arguments = (user.token_hash, type, state_key, txn_id, text, redacts)
 
 
-def try_send(connection, room: str, requests: list[Request]) -> list[Answer | Refused]:
-    """Sends several requests to one room in one call."""
+def try_send(connection, room: str | list[str], requests: list[Request]) -> list[Answer | Refused]:
+    """Sends several requests in one call, to one room or to one each."""
+    rooms = [room] * len(requests) if isinstance(room, str) else room
     columns = [list(column) for column in zip(*(request.arguments for request in requests))]
     statement = """
         select status, body, wake_rooms, wake_users
         from matriarch.send(%s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"""
     answers = []
-    for row in connection.execute(statement, [[room] * len(requests), *columns]).fetchall():
+    for row in connection.execute(statement, [rooms, *columns]).fetchall():
         try:
             answers.append(answer_of(row))
         except Refused as refused:
