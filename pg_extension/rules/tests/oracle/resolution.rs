@@ -210,7 +210,7 @@ fn compare(version: &str) {
     let id = version;
     let version = room_version(id).unwrap();
     let mut first = Chance::new(version.id.parse().unwrap());
-    let random = (0..rooms(400)).map(|_| first.next());
+    let random = (0..rooms(300)).map(|_| first.next());
     let mut tally = Tally::default();
     for seed in replayed.chain(random) {
         let compared =
