@@ -116,12 +116,11 @@ impl Graph for StateSetsOfRoom<'_, '_, '_> {
     }
 
     fn auth_events(&self, nid: EventNid) -> Vec<EventNid> {
-        let event = self.graph.events.get(nid);
-        let implied = self
-            .graph
-            .create_nid
-            .filter(|create| self.graph.version.room_id_is_create_event_id && *create != nid);
-        event.auth_nids.iter().copied().chain(implied).collect()
+        self.graph.events.get(nid).auth_nids.clone()
+    }
+
+    fn implied_create(&self) -> Option<EventNid> {
+        self.graph.create_nid.filter(|_| self.graph.version.room_id_is_create_event_id)
     }
 
     fn citing(&self, nid: EventNid, before: Option<EventNid>) -> Vec<EventNid> {

@@ -50,12 +50,14 @@ pub trait Graph {
     /// An event. Its [`Event::rejected`] is right.
     fn event(&self, nid: EventNid) -> Self::Event;
 
-    /// The auth events of an event, in no order. In room versions whose room id is the create event's id, the create
-    /// event is among them although the event does not cite it.
+    /// The auth events that an event cites, in no order.
     fn auth_events(&self, nid: EventNid) -> Vec<EventNid>;
 
-    /// Some of the state events that have this one among their [`auth_events`](Self::auth_events) and were not
-    /// rejected, newest first: the newest of those that are older than `before`. Empty when there are no more.
+    /// The create event that the room's id stands for; no event cites it. `None` in room versions without such ids.
+    fn implied_create(&self) -> Option<EventNid>;
+
+    /// Some of the state events that cite this one as auth event and were not rejected, newest first: the newest of
+    /// those that are older than `before`. Empty when there are no more.
     ///
     /// A rejected event may be left out, unless it is in the unconflicted state.
     fn citing(&self, nid: EventNid, before: Option<EventNid>) -> Vec<EventNid>;

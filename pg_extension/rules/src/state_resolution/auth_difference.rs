@@ -20,10 +20,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    vec,
+    iter, vec,
 };
 
 use super::{EventNid, Graph, StateSets};
+
+/// How many candidates are read together. A guess: most conflicts have fewer.
+const READ_AHEAD: usize = 64;
 
 /// The events that are in the auth chains of some of the state sets and not in those of others.
 ///
@@ -47,11 +50,18 @@ pub fn auth_difference<G: Graph>(
 
     let mut search = Search { graph, sets, found: BTreeMap::new() };
     let mut difference = BTreeSet::new();
+    let mut read = BTreeSet::new();
     // The newest first: what has come down to a candidate when it is its turn is all that ever will.
     while let Some((nid, from_above)) = candidates.pop_last() {
         let chains = search.chains_with(nid, from_above);
         // If all chains have it, then they have what is below it too.
         if chains.count() < sets {
+            if !read.contains(&nid) {
+                let next: Vec<_> =
+                    iter::once(nid).chain(candidates.keys().rev().copied().take(READ_AHEAD)).collect();
+                graph.read_ahead(&next);
+                read.extend(next);
+            }
             for auth_event in graph.auth_events(nid) {
                 candidates.entry(auth_event).or_default().extend(&chains);
             }

@@ -2,13 +2,19 @@
 
 use super::{EventNid, Graph};
 
-/// The auth event with this type and state key. An event that was not rejected has one at most.
+/// The event with this type and state key that authorizes an event: an auth event, or the create event that the room's
+/// id stands for. An event that was not rejected has one at most.
 pub(super) fn auth_event<G: Graph>(
     graph: &G,
     nid: EventNid,
     event_type: &str,
     state_key: &str,
 ) -> Option<EventNid> {
+    if event_type == "m.room.create"
+        && let Some(create) = graph.implied_create()
+    {
+        return Some(create);
+    }
     graph.auth_events(nid).into_iter().find(|auth_event| graph.event(*auth_event).is(event_type, state_key))
 }
 

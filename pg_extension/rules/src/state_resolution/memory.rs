@@ -18,6 +18,7 @@ const BATCH: usize = 3;
 #[derive(Clone, Debug)]
 pub struct MemoryRoom {
     version: RoomVersion,
+    create: Option<EventNid>,
     events: Vec<Arc<Event>>,
     auth_events: Vec<Vec<EventNid>>,
     /// Oldest first.
@@ -30,6 +31,7 @@ impl MemoryRoom {
     pub fn new(version: &RoomVersion) -> Self {
         Self {
             version: version.clone(),
+            create: None,
             events: Vec::new(),
             auth_events: Vec::new(),
             citing: Vec::new(),
@@ -41,10 +43,6 @@ impl MemoryRoom {
     pub fn push(&mut self, event: Event) -> EventNid {
         let mut auth_events: Vec<_> =
             event.auth_events().filter_map(|event_id| self.nids.get(event_id).copied()).collect();
-        if self.version.room_id_is_create_event_id {
-            let create = event.room_id().and_then(|room_id| room_id.strip_prefix('!'));
-            auth_events.extend(create.and_then(|hash| self.nids.get(&format!("${hash}"))));
-        }
         auth_events.sort_unstable();
         auth_events.dedup();
         self.push_with(event, auth_events)
@@ -54,6 +52,9 @@ impl MemoryRoom {
     pub fn push_with(&mut self, event: Event, mut auth_events: Vec<EventNid>) -> EventNid {
         let nid = self.events.len() as EventNid;
         auth_events.retain(|auth_event| (0..nid).contains(auth_event));
+        if event.is("m.room.create", "") {
+            self.create.get_or_insert(nid);
+        }
         if event.is_state() && !event.rejected() {
             for auth_event in &auth_events {
                 self.citing[*auth_event as usize].push(nid);
@@ -156,6 +157,10 @@ impl Graph for MemoryGraph<'_> {
 
     fn auth_events(&self, nid: EventNid) -> Vec<EventNid> {
         self.room.auth_events(nid).to_vec()
+    }
+
+    fn implied_create(&self) -> Option<EventNid> {
+        self.room.create.filter(|_| self.room.version.room_id_is_create_event_id)
     }
 
     fn citing(&self, nid: EventNid, before: Option<EventNid>) -> Vec<EventNid> {

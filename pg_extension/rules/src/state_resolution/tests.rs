@@ -204,6 +204,10 @@ impl Graph for Counting<'_> {
         self.graph.auth_events(nid)
     }
 
+    fn implied_create(&self) -> Option<EventNid> {
+        self.graph.implied_create()
+    }
+
     fn citing(&self, nid: EventNid, before: Option<EventNid>) -> Vec<EventNid> {
         self.count();
         self.graph.citing(nid, before)

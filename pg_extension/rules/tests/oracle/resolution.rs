@@ -77,6 +77,10 @@ impl Graph for Rejecting<'_> {
         self.graph.auth_events(nid)
     }
 
+    fn implied_create(&self) -> Option<EventNid> {
+        self.graph.implied_create()
+    }
+
     fn citing(&self, nid: EventNid, before: Option<EventNid>) -> Vec<EventNid> {
         self.graph.citing(nid, before)
     }

@@ -100,6 +100,10 @@ impl Graph for Bare {
         self.auth_events[nid as usize].clone()
     }
 
+    fn implied_create(&self) -> Option<EventNid> {
+        None
+    }
+
     fn citing(&self, nid: EventNid, before: Option<EventNid>) -> Vec<EventNid> {
         let end = before.map_or(self.keys.len(), |before| before as usize);
         let citing = (0..end).rev().filter(|citing| self.auth_events[*citing].contains(&nid));
