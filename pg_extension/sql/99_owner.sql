@@ -18,6 +18,7 @@ begin
 end
 $$;
 alter type response owner to matriarch_owner;
+alter type disagreement owner to matriarch_owner;
 
 -- For the owner only.
-revoke execute on function state_set_many from matriarch_api;
+revoke execute on function state_set_many, verify_room, repair_room from matriarch_api;

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use matriarch_rules::Event;
+use matriarch_rules::{Event, Map};
 
 use crate::{
     room::parse_stored,
@@ -42,6 +42,16 @@ impl Status {
             _ => panic!("{code} is not the status of an event"),
         }
     }
+
+    /// As `matrix.events.status` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::SoftFailed => "soft-failed",
+            Self::Rejected => "rejected",
+            Self::Outlier => "outlier",
+        }
+    }
 }
 
 /// An event of a room's graph.
@@ -64,9 +74,13 @@ pub struct GraphEvent {
 }
 
 impl GraphEvent {
-    /// Whether it is in the graph: an outlier is only known.
+    /// Whether it is in the graph: an outlier is only known, and so is an event that was rejected as one.
     pub fn is_in_graph(&self) -> bool {
-        self.status != Status::Outlier
+        match self.status {
+            Status::Accepted | Status::SoftFailed => true,
+            Status::Rejected => self.state_before.is_some(),
+            Status::Outlier => false,
+        }
     }
 }
 
@@ -87,11 +101,18 @@ pub struct GraphEvents<'d, 'c> {
     db: &'d Db<'c>,
     by_nid: RefCell<HashMap<i64, Rc<GraphEvent>>>,
     by_id: RefCell<HashMap<String, i64>>,
+    /// Whether events that are not there or damaged are taken for empty ones.
+    tolerant: bool,
 }
 
 impl<'d, 'c> GraphEvents<'d, 'c> {
     pub fn new(db: &'d Db<'c>) -> Self {
-        Self { db, by_nid: RefCell::default(), by_id: RefCell::default() }
+        Self { db, by_nid: RefCell::default(), by_id: RefCell::default(), tolerant: false }
+    }
+
+    /// Events that may be damaged, or not there although others name them: those are empty, and rejected.
+    pub fn tolerant(db: &'d Db<'c>) -> Self {
+        Self { tolerant: true, ..Self::new(db) }
     }
 
     /// Takes in an event, in the place of what was known under its nid.
@@ -105,7 +126,12 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
     fn read(&self, row: &Row<'_>) {
         let event_id: String = row.get(3);
         let status = Status::of_code(row.get(5));
-        let event = Event::new(event_id, parse_stored(row.get(4)));
+        let json: String = row.get(4);
+        let json = match self.tolerant {
+            true => serde_json::from_str(&json).unwrap_or_default(),
+            false => parse_stored(&json),
+        };
+        let event = Event::new(event_id, json);
         self.keep(GraphEvent {
             nid: row.get(1),
             room_nid: row.get(2),
@@ -166,7 +192,10 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
         let known = || self.by_nid.borrow().get(&nid).cloned();
         known().unwrap_or_else(|| {
             self.load([nid]);
-            known().unwrap_or_else(|| panic!("no event {nid}"))
+            known().unwrap_or_else(|| match self.tolerant {
+                true => self.keep(absent(nid)),
+                false => panic!("no event {nid}"),
+            })
         })
     }
 
@@ -174,5 +203,20 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
     pub fn by_id(&self, event_id: &str) -> Option<Rc<GraphEvent>> {
         let nid = self.by_id.borrow().get(event_id).copied()?;
         Some(self.get(nid))
+    }
+}
+
+/// What stands for an event that is not there.
+fn absent(nid: i64) -> GraphEvent {
+    GraphEvent {
+        nid,
+        room_nid: 0,
+        event: Rc::new(Event::new(format!("event_nid {nid}"), Map::new()).with_rejected(true)),
+        status: Status::Rejected,
+        key_idx: None,
+        auth_nids: Vec::new(),
+        prev_nids: Vec::new(),
+        state_before: None,
+        superseded: false,
     }
 }

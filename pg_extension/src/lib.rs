@@ -34,6 +34,7 @@ mod push_rules;
 mod readable_room;
 mod receipt;
 mod render;
+mod repair;
 mod request;
 mod resolve;
 mod response;
@@ -54,6 +55,7 @@ mod timeline;
 mod token;
 mod typing;
 mod users;
+mod verify;
 mod visibility;
 
 pgrx::pg_module_magic!();

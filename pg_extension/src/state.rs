@@ -6,6 +6,7 @@
 //! order they were reached in. Root [`EMPTY`] is the empty state. Nodes are immutable, so each backend caches them.
 
 mod cache;
+mod check;
 mod diff;
 mod sql;
 mod update;
@@ -13,6 +14,7 @@ mod update;
 use std::{collections::HashMap, rc::Rc};
 
 pub use self::{
+    check::{NodeCheck, check_roots, delete_nodes},
     diff::{Change, diff},
     update::set_many,
 };

@@ -7,7 +7,7 @@ use matriarch_rules::{
     canonical_json::object_to_canonical_lenient,
     json::parse_object,
     redaction::redact,
-    signature::{PublicKey, Verified, signing_servers, verify_event},
+    signature::{PublicKey, SignatureError, Verified, signing_servers, verify_event},
 };
 
 use super::report::Needs;
@@ -115,6 +115,18 @@ impl Keys {
             (!version.enforce_key_validity || sent_at <= key.valid_until_ts).then(|| key.key.clone())
         };
         verify_event(version, event.json(), find).map_err(|error| error.to_string())
+    }
+
+    /// The same by all keys that are known, whether or not they were valid when the event was made: a server may have
+    /// published that they expired after its events were taken in.
+    pub fn check_at_any_time(
+        &self,
+        version: &RoomVersion,
+        event: &Event,
+    ) -> Result<Verified, SignatureError> {
+        verify_event(version, event.json(), |server, key_id| {
+            self.by_id.get(&(server.to_owned(), key_id.to_owned())).map(|key| key.key.clone())
+        })
     }
 
     /// Whether a key of every server that must sign is known.

@@ -145,7 +145,7 @@ fn insert(db: &Db<'_>, room_nid: i64, level: u32, nodes: &Kids) -> HashMap<i32, 
 }
 
 /// 16 bytes of SHA-256 over the level and the children; 0 stands for an absent child, as no id is 0.
-fn hash(level: u32, kids: &[Option<i64>]) -> Vec<u8> {
+pub(super) fn hash(level: u32, kids: &[Option<i64>]) -> Vec<u8> {
     let mut hasher = Sha256::new();
     hasher.update(level.to_be_bytes());
     for kid in kids {

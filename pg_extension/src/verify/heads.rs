@@ -1,0 +1,124 @@
+//! The forward extremities, and the events that accepted ones leave behind although they were not accepted.
+//!
+//! Backfilled events, whose `pos` is below 0, never become forward extremities. Whether an event that only they cite is
+//! one depends on what came first, so that both are right; the next event of this server cites it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Verifier, View, references::ids, report::Finding};
+
+/// Events that were not accepted, and that an accepted event comes after, directly or through others like them; whether
+/// one of the latter is live.
+const SUPERSEDED: &str = "
+    with recursive superseded (event_nid, live) as (
+        select p.event_nid, e.pos > 0
+        from events e
+        cross join lateral unnest(e.prev_nids) as cited (event_nid)
+        cross join lateral (
+            select event_nid from events where event_nid = cited.event_nid and status <> 0 offset 0
+        ) p
+        where e.room_nid = $1 and e.pos is not null
+        union
+        select p.event_nid, s.live
+        from superseded s
+        cross join lateral (select prev_nids from events where event_nid = s.event_nid offset 0) e
+        cross join lateral unnest(e.prev_nids) as cited (event_nid)
+        cross join lateral (
+            select event_nid from events where event_nid = cited.event_nid and status <> 0 offset 0
+        ) p
+    )
+    select event_nid, bool_or(live) from superseded group by event_nid";
+
+const FLAGGED: &str = "
+    select event_nid from events where room_nid = $1 and pos is null and superseded
+    union all
+    select event_nid from events where room_nid = $1 and pos is not null and superseded";
+
+const SET_SUPERSEDED: &str = "update events set superseded = $2 where event_nid = $1";
+
+const HEADS: &str = "
+    select event_nid from events where room_nid = $1 and pos > 0
+    except
+    (
+        select unnest(prev_nids) from events where room_nid = $1 and pos is not null
+        union all
+        select unnest(e.prev_nids)
+        from unnest($2) as s (event_nid)
+        cross join lateral (select prev_nids from events where event_nid = s.event_nid offset 0) e
+    )";
+
+/// Those of the extremities in `$3` that are live events, and not cited.
+const RIGHT: &str = "
+    select e.event_nid
+    from unnest($3) as wanted (event_nid)
+    cross join lateral (
+        select event_nid from events where event_nid = wanted.event_nid and room_nid = $1 and pos > 0 offset 0
+    ) e
+    except
+    (
+        select cited.event_nid
+        from events e
+        cross join lateral unnest(e.prev_nids) as cited (event_nid)
+        where e.room_nid = $1 and e.pos > 0 and cited.event_nid = any($3)
+        union all
+        select unnest(e.prev_nids)
+        from unnest($2) as s (event_nid)
+        cross join lateral (select prev_nids from events where event_nid = s.event_nid offset 0) e
+    )";
+
+const STORED: &str = "select forward_extremities from rooms where room_nid = $1";
+
+const SET_EXTREMITIES: &str = "update rooms set forward_extremities = $2 where room_nid = $1";
+
+impl Verifier {
+    /// Checks which events no accepted event comes after.
+    pub fn check_heads(&mut self, view: &View<'_, '_>) {
+        let db = view.room.db;
+        let room_nid = view.room.nid;
+        let superseded: HashMap<i64, bool> =
+            db.query(SUPERSEDED, &[room_nid.into()]).map(|row| (row.get(1), row.get(2))).collect();
+        self.check_superseded(view, &superseded);
+
+        let all: Vec<i64> = superseded.keys().copied().collect();
+        let live: Vec<i64> = superseded.iter().filter(|(_, live)| **live).map(|(nid, _)| *nid).collect();
+        let stored: Vec<i64> = db.query_one(STORED, &[room_nid.into()]).get(1);
+        let heads = db.query(HEADS, &[room_nid.into(), all.into()]).map(|row| row.get(1));
+        let mut right: BTreeSet<i64> = heads.collect();
+        let args = [room_nid.into(), live.into(), stored.clone().into()];
+        right.extend(db.query(RIGHT, &args).map(|row| row.get::<i64>(1)));
+        let stored: BTreeSet<i64> = stored.into_iter().collect();
+        if stored == right {
+            return;
+        }
+        let mut repair = false;
+        let sides = [
+            (right.difference(&stored), "not a forward extremity", "a forward extremity", "added"),
+            (stored.difference(&right), "a forward extremity", "not a forward extremity", "removed"),
+        ];
+        for (nids, found, expected, action) in sides {
+            for nid in nids {
+                let finding = Finding::new("forward extremities").event(&ids(view, [nid]));
+                repair |= self.report.add(finding.found(found).expected(expected).action(action));
+            }
+        }
+        if repair {
+            let right: Vec<i64> = right.into_iter().collect();
+            db.execute(SET_EXTREMITIES, &[room_nid.into(), right.into()]);
+        }
+    }
+
+    fn check_superseded(&mut self, view: &View<'_, '_>, superseded: &HashMap<i64, bool>) {
+        let flagged = view.room.db.query(FLAGGED, &[view.room.nid.into()]).map(|row| row.get(1));
+        let flagged: BTreeSet<i64> = flagged.collect();
+        let live = superseded.iter().filter(|(nid, live)| **live && !flagged.contains(nid));
+        let lacking: BTreeSet<i64> = live.map(|(nid, _)| *nid).collect();
+        let surplus = flagged.iter().filter(|nid| !superseded.contains_key(nid));
+        let wrong = lacking.iter().map(|nid| (nid, true)).chain(surplus.map(|nid| (nid, false)));
+        for (nid, expected) in wrong {
+            let finding = Finding::new("superseded").event(&ids(view, [nid]));
+            if self.report.add(finding.found(!expected).expected(expected).action("set")) {
+                view.room.db.execute(SET_SUPERSEDED, &[(*nid).into(), expected.into()]);
+            }
+        }
+    }
+}
