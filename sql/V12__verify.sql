@@ -1,7 +1,7 @@
 -- Checking rooms against their events. docs/sql.md describes it with examples.
 
-create index events_outside_timeline on events (room_nid, event_nid) where pos is null;
-comment on index events_outside_timeline is 'With events_timeline, all events of a room.';
+create index events_unplaced on events (room_nid, event_nid) where pos is null and status in (0, 3);
+comment on index events_unplaced is 'Outliers. With events_timeline and events_not_shown, all events of a room.';
 
 create function matrix.verify_room(room_id text)
 returns table ("check" text, event_id text, subject text, found text, expected text)

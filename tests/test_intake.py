@@ -7,6 +7,7 @@ import pytest
 from harness import functions
 from harness.functions import User
 from harness.peer import Peer, public_room, receive, verdicts
+from harness.verify import verify
 
 VERSIONS = ["11", "12"]
 
@@ -176,6 +177,39 @@ def test_rejections(rooms, peers):
     bad = room.make(alice, "m.room.topic", {"topic": "x"}, "", auth=[*room.pdus[:3], by_auth])
     (report,) = receive(rooms, room, [bad])
     assert report["verdict"] == "rejected" and "auth event" in report["reason"]
+
+
+def test_an_outlier_that_was_rejected_is_not_in_the_graph(rooms, peers):
+    alice, bob = peers[0].user("alice"), peers[1].user("bob")
+    room = public_room(alice, peers)
+    joined = room.join(bob)
+    bad = room.make(bob, "m.room.topic", {"topic": "mine"}, "", prev=[joined])
+    after = room.make(alice, "m.room.message", {"body": "hm"}, prev=[bad], state=joined.state)
+    receive(rooms, room, room.pdus[:5])
+    assert verdicts(receive(rooms, room, [bad], kind="outlier")) == ["rejected"]
+    # The state after it is not known yet.
+    (report,) = receive(rooms, room, [after])
+    assert report["needs"] == {"prev_events": [bad.event_id]}
+    assert verdicts(receive(rooms, room, [bad, after])) == ["rejected", "accepted"]
+    assert extremities(rooms, room) == {after.event_id}
+    assert current_state(rooms, room) == ids(joined.state)
+    assert verify(rooms, room.room_id) == []
+
+
+def test_events_of_other_rooms_are_not_before_it(rooms, peers):
+    alice = peers[0].user("alice")
+    room, other = public_room(alice, peers), public_room(alice, peers)
+    for each in (room, other):
+        receive(rooms, each, each.pdus)
+    stray = room.make(alice, "m.room.message", {"body": "hm"}, prev=[other.head[0]], state=room.head[0].state)
+    (report,) = receive(rooms, room, [stray])
+    assert report["needs"] == {"prev_events": [other.head[0].event_id]}
+    options = {
+        "given_up": [other.head[0].event_id],
+        "states": {stray.event_id: [pdu.event_id for pdu in stray.state_before.values()]},
+    }
+    assert verdicts(receive(rooms, room, [stray], **options)) == ["accepted"]
+    assert verify(rooms, room.room_id) == []
 
 
 def test_an_event_with_the_wrong_content_hash_is_redacted(rooms, peers):

@@ -13,6 +13,10 @@ const LOCK: &str = "select room_nid from rooms where room_nid = $1 for update";
 
 const FORGET_RESOLUTIONS: &str = "delete from state_resolutions where room_nid = $1";
 
+/// What sessions remember of the room may be wrong, and clients have news.
+const REWRITTEN: &str = "
+    update rooms set state_rewrites = state_rewrites + 1, xid = pg_current_xact_id() where room_nid = $1";
+
 const CITED: &str = "
     select e.event_nid, e.prev_nids || e.auth_nids
     from unnest($1) as wanted (event_nid)
@@ -59,6 +63,9 @@ fn repair(verifier: &mut Verifier) {
     in_batches(verifier, "judged", &nids, Verifier::check_states);
     verifier.look(Verifier::check_heads);
     verifier.check_current_state();
+    if verifier.report.repaired {
+        verifier.look(|_, view| view.room.db.execute(REWRITTEN, &[view.room.nid.into()]));
+    }
 }
 
 fn all_events(verifier: &mut Verifier) -> Vec<i64> {

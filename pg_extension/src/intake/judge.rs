@@ -73,10 +73,14 @@ impl<'r, 'a> Intake<'r, 'a> {
         if !missing.is_empty() {
             return Verdict::Needs(Needs { events: missing, ..Needs::default() });
         }
-        let allowed = self
-            .graph()
-            .check_by_auth_events(event, pdu.verified)
-            .map_err(|rejection| format!("by its auth events: {rejection}"));
+        let by_auth_events = || self.graph().check_by_auth_events(event, pdu.verified);
+        let allowed = match self.events.by_id(event.event_id()) {
+            // Auth events that came since have greater numbers: it would not be after all that it cites.
+            Some(known) if known.status == Status::Rejected => {
+                Err(self.writer.reason(self.room.db, known.nid).unwrap_or_default())
+            }
+            _ => by_auth_events().map_err(|rejection| format!("by its auth events: {rejection}")),
+        };
         if self.kind == Kind::Outlier {
             return match allowed {
                 Ok(()) => self.store(pdu, Status::Outlier, None, None),

@@ -94,10 +94,12 @@ impl Intake<'_, '_> {
         };
         let nids_of = |ids: &mut dyn Iterator<Item = &str>, wanted: fn(&GraphEvent) -> bool| -> Vec<i64> {
             let known = ids.filter_map(|id| self.events.by_id(id));
-            let nids: BTreeSet<i64> = known.filter(|known| wanted(known)).map(|known| known.nid).collect();
+            // An event of another room was stored without our room's lock: what is known of it is not in order.
+            let known = known.filter(|known| known.room_nid == self.room.nid && wanted(known));
+            let nids: BTreeSet<i64> = known.map(|known| known.nid).collect();
             nids.into_iter().collect()
         };
-        let in_graph = status != Status::Outlier;
+        let in_graph = root.is_some();
         GraphEvent {
             nid: outlier.map_or_else(|| self.writer.next_nid(), |outlier| outlier.nid),
             room_nid: self.room.nid,
@@ -144,7 +146,8 @@ impl Intake<'_, '_> {
     /// Ties the event to those before and after it, and brings the forward extremities and the current state up to
     /// date.
     fn place_in_graph(&mut self, event: &Rc<GraphEvent>) {
-        let unknown = |id: &&str| !self.events.by_id(id).is_some_and(|prev| prev.is_in_graph());
+        let is_prev = |prev: Rc<GraphEvent>| prev.is_in_graph() && prev.room_nid == self.room.nid;
+        let unknown = |id: &&str| !self.events.by_id(id).is_some_and(is_prev);
         let missing: Vec<&str> = event.event.prev_events().filter(unknown).collect();
         if !missing.is_empty() {
             self.room.db.execute(CITE, &[self.room.nid.into(), missing.into(), event.nid.into()]);

@@ -30,7 +30,9 @@ const SUPERSEDED: &str = "
     select event_nid, bool_or(live) from superseded group by event_nid";
 
 const FLAGGED: &str = "
-    select event_nid from events where room_nid = $1 and pos is null and superseded
+    select event_nid from events where room_nid = $1 and status in (1, 2) and superseded
+    union all
+    select event_nid from events where room_nid = $1 and pos is null and status in (0, 3) and superseded
     union all
     select event_nid from events where room_nid = $1 and pos is not null and superseded";
 

@@ -72,7 +72,8 @@ impl Verifier {
     /// Auth events that were stored later are not known to it: numbers grow along auth edges.
     fn check_auth_nids(&mut self, view: &View<'_, '_>, event: &GraphEvent) {
         let known = event.event.auth_events().filter_map(|id| view.graph.events.by_id(id));
-        let expected: BTreeSet<i64> = known.map(|known| known.nid).filter(|nid| *nid < event.nid).collect();
+        let known = known.filter(|known| known.room_nid == view.room.nid && known.nid < event.nid);
+        let expected: BTreeSet<i64> = known.map(|known| known.nid).collect();
         let found: BTreeSet<i64> = event.auth_nids.iter().copied().collect();
         if found == expected {
             return;

@@ -49,18 +49,21 @@ impl Finding {
 /// Findings, in the order in which they were made.
 pub(crate) struct Report {
     repairing: bool,
+    /// Whether anything was repaired.
+    pub repaired: bool,
     findings: Vec<Finding>,
     left_out: usize,
 }
 
 impl Report {
     pub fn new(repairing: bool) -> Self {
-        Self { repairing, findings: Vec::new(), left_out: 0 }
+        Self { repairing, repaired: false, findings: Vec::new(), left_out: 0 }
     }
 
     /// Adds a finding; whether the caller is to repair it.
     pub fn add(&mut self, finding: Finding) -> bool {
         let repair = self.repairing && finding.action.is_some();
+        self.repaired |= repair;
         if self.findings.len() < MAX_FINDINGS {
             self.findings.push(finding);
         } else {
