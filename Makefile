@@ -1,7 +1,7 @@
 # Each target is a script in scripts/; the scripts say what they install, and why, before they do.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint bench clean
+.PHONY: help run build test lint bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ lint: ## formatting and clippy only
 
 bench: ## measure speed and memory (takes minutes)
 	@scripts/bench
+
+fuzz: ## feed the rules with inputs that nobody thought of, FUZZ_SECONDS (60) for each target
+	@scripts/fuzz
 
 clean: ## remove what was built in the checkout; data and caches outside it stay
 	@scripts/clean

@@ -1,0 +1,71 @@
+//! Intake of a PDU: from bytes to a verified event. The first byte chooses the room version.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use matriarch_rules::{
+    Event, KeyPair, RoomVersion, canonical_json,
+    event::check_pdu_format,
+    hash, json, redaction,
+    room_version::ALL,
+    signature::{self, Verified},
+};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((version, bytes)) = bytes.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let version = &ALL[usize::from(*version) % ALL.len()];
+    if let Ok(pdu) = json::parse_object(text) {
+        take_in(version, pdu);
+    }
+});
+
+fn take_in(version: &RoomVersion, pdu: matriarch_rules::Map) {
+    let Ok(key) = KeyPair::from_seed("ed25519:fuzz", &[7; 32]) else { return };
+    let format = check_pdu_format(version, &pdu);
+    let canonical = canonical_json::object_to_canonical_lenient(&pdu);
+    if let Ok(measured) = &format {
+        assert_eq!(measured, &canonical);
+    }
+    let again = json::parse_object(&canonical);
+    assert_eq!(again.as_ref().map(canonical_json::object_to_canonical_lenient), Ok(canonical));
+
+    let redacted = redaction::redact(version, pdu.clone());
+    assert_eq!(redaction::redact(version, redacted.clone()), redacted, "redacting twice");
+    assert_eq!(hash::reference_hash(version, &redacted), hash::reference_hash(version, &pdu));
+    assert_eq!(hash::event_id(version, &redacted), hash::event_id(version, &pdu));
+
+    let verified = signature::verify_event(version, &pdu, |_, _| Some(key.public_key()));
+    _ = signature::signing_servers(version, &pdu);
+    let Ok(event) = Event::from_pdu(version, pdu.clone()) else {
+        // In the first room versions the id is the event's own.
+        assert!(format.is_err() || hash::event_id(version, &pdu).is_none());
+        return;
+    };
+    assert!(format.is_ok());
+    assert_eq!(Some(event.event_id().to_owned()), hash::event_id(version, event.json()));
+    let cited = event.prev_events().count() + event.auth_events().count();
+    assert!(cited <= 30 && event.depth() >= 0 && event.sender().contains(':'));
+    if verified.is_ok() {
+        return;
+    }
+
+    // What its servers hash and sign is accepted.
+    let mut signed = pdu;
+    let servers: Vec<String> =
+        signature::signing_servers(version, &signed).into_iter().map(str::to_owned).collect();
+    for server in &servers {
+        // The signatures of others cannot be right for this key.
+        signed.insert("signatures".to_owned(), serde_json::json!({}));
+        if signature::hash_and_sign_event(version, &mut signed, server, &key).is_err() {
+            return;
+        }
+    }
+    for server in &servers {
+        signature::sign_event(version, &mut signed, server, &key);
+    }
+    if !servers.is_empty() {
+        let verified = signature::verify_event(version, &signed, |_, _| Some(key.public_key()));
+        assert_eq!(verified, Ok(Verified { content_hash: true, join_authorised: true }));
+    }
+}
