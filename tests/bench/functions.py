@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness import functions
 from harness.cluster import Cluster, Database
-from harness.functions import Request, User, send
+from harness.functions import Request, User, send, try_send
 
 ROUNDS = 5
 CONTENT = {"msgtype": "m.text", "body": "x" * 100}
@@ -93,6 +93,9 @@ def measure_all(database: Database):
     for size in (10, 50):
         batch = lambda: send(connection, rooms[0], [message() for _ in range(size)])
         meter.measure(f"send, {size} events a call, for each", batch, calls=400 // size, events=size)
+    for size in (8, 16, 48):
+        batch = lambda: try_send(connection, [rooms[next(counter) % 100] for _ in range(size)], [message() for _ in range(size)])
+        meter.measure(f"send to {size} rooms a call, for each", batch, calls=400 // size, events=size)
     meter.measure("state put, a key that is there", topic, calls=200)
     meter.measure("state put, a new key", new_key, calls=200)
     meter.measure("createRoom", alice.create_room, calls=50)

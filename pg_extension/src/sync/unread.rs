@@ -39,15 +39,20 @@ impl Unread {
     }
 }
 
-/// Read is what is up to the newest of the user's receipts and own events.
+/// Read is what is up to the newest of the user's receipts and own events. `offset 0` holds the planner to `events_mentions`:
+/// while a table has no statistics it would read all of `events_sender`, which does not begin with the room.
 const MAIN: &str = "
     select w.number,
         (select e.notify_seq from events e where e.room_nid = w.room_nid and e.pos = read.pos),
         (
             select array[count(*), count(*) filter (where not e.notifies)]
-            from events e
-            where e.room_nid = w.room_nid and e.pos > read.pos and e.mentions is not null
-                and e.thread_root_nid is null and e.sender_nid <> w.user_nid
+            from (
+                select notifies, thread_root_nid, sender_nid, mentions
+                from events
+                where room_nid = w.room_nid and pos > read.pos and mentions is not null
+                offset 0
+            ) e
+            where e.thread_root_nid is null and e.sender_nid <> w.user_nid
                 and e.mentions && array[w.user_id, '@room'] collate \"C\"
         )
     from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality w (room_nid, user_nid, user_id, number)
