@@ -240,6 +240,20 @@ def test_redactions(rooms, peers, redaction_first):
     assert rooms.query(content, [kept.event_id]) == [({"body": "stays"},)]
 
 
+def test_an_outlier_that_was_redacted_stays_so(rooms, peers):
+    alice, bob = peers[0].user("alice"), peers[1].user("bob")
+    room = public_room(alice, peers)
+    receive(rooms, room, room.pdus)
+    join = room.make(bob, "m.room.member", {"membership": "join", "displayname": "Bob"}, bob)
+    redaction = room.make(alice, "m.room.redaction", {"redacts": join.event_id})
+    assert verdicts(receive(rooms, room, [join], kind="outlier")) == ["outlier"]
+    assert verdicts(receive(rooms, room, [redaction])) == ["accepted"]
+    assert verdicts(receive(rooms, room, [join])) == ["accepted"]
+    members = rooms.query("select membership, display_name from matrix.members where user_id = %s", [bob])
+    assert members == [("join", None)]
+    assert verify(rooms, room.room_id) == []
+
+
 def test_a_local_user_in_a_room_with_branches(rooms, peers):
     alice, bob = User(rooms, "alice"), peers[0].user("bob")
     room = public_room(bob, peers)

@@ -174,7 +174,7 @@ def test_a_flipped_byte(rooms, forked):
         rooms.query(damage, [flipped, forked.left.event_id])
         found = verify(rooms, forked.room_id)
         assert found and {row[1] for row in found} == {forked.left.event_id}, (position, flipped, found)
-        assert {row[0] for row in found} <= {"json", "event id", "content hash", "signatures", "room"}, found
+        assert {row[0] for row in found} <= {"json", "event id", "content hash", "signatures", "room id"}, found
         told = repair(rooms, forked.room_id, False)
         assert [row[:5] for row in told] == found
         assert all(row[5] is None for row in told)
@@ -355,6 +355,27 @@ def test_an_event_that_is_gone(rooms, forked):
     repair(rooms, forked.room_id, False)
     again = repair(rooms, forked.room_id, False)
     assert all(row[5] is None for row in again), again
+
+
+def test_redactions(rooms, forked):
+    original = "select json from matriarch.events where event_id = %s"
+    redacted = rooms.query(original, [forked.right.event_id])
+    assert redacted != [(forked.right.text,)]
+    whole = json.dumps(forked.right.json, sort_keys=True, separators=(",", ":"))
+    assignments = ("json = %s", "json = %s, redacted_by = null")
+    for assignment in assignments:
+        rooms.query(f"update matriarch.events set {assignment} where event_id = %s", [whole, forked.right.event_id])
+        assert columns(verify(rooms, forked.room_id)) == [("redaction", forked.right.event_id)]
+        heal(rooms, forked, "redaction")
+        assert rooms.query(original, [forked.right.event_id]) == redacted
+    statement = "insert into matriarch.missing_redacted_events select room_nid, %s, 1 from matriarch.rooms"
+    rooms.query(statement, [forked.left.event_id])
+    heal(rooms, forked, "redaction")
+    early = forked.make(forked.alice, "m.room.redaction", {"redacts": "$unknown"}, prev=[forked.last])
+    assert verdicts(receive(rooms, forked, [early])) == ["accepted"]
+    assert verify(rooms, forked.room_id) == []
+    rooms.query("delete from matriarch.missing_redacted_events")
+    heal(rooms, forked, "redaction")
 
 
 def test_who_may(rooms, forked):

@@ -61,6 +61,7 @@ fn repair(verifier: &mut Verifier) {
     verifier.look(Verifier::check_missing_prevs);
     let nids = oldest_first(verifier, nids);
     in_batches(verifier, "judged", &nids, Verifier::check_states);
+    verifier.look(Verifier::check_waiting_redactions);
     verifier.look(Verifier::check_heads);
     verifier.check_current_state();
     if verifier.report.repaired {

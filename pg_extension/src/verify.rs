@@ -7,7 +7,9 @@
 mod current_state;
 mod events;
 mod heads;
+mod members;
 mod nodes;
+mod redactions;
 mod references;
 pub(crate) mod report;
 mod states;
@@ -125,6 +127,7 @@ impl Verifier {
             self.tell_progress("verified", done, batch);
         }
         self.look(Self::check_missing_prevs);
+        self.look(Self::check_waiting_redactions);
         self.look(Self::check_heads);
         self.check_current_state();
     }

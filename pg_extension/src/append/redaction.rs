@@ -38,7 +38,7 @@ const TARGET: &str = "
     select event_nid, event_id, json, redacted_by is not null from events where event_id = $1 and room_nid = $2";
 
 /// What clients derive of the content goes with it. `xid` stays: the event is not new in the timeline.
-const REDACT: &str = "
+pub(crate) const REDACT: &str = "
     update events
     set json = $2, redacted_by = $3, notifies = false, mentions = null, thread_root_nid = null
     where event_nid = $1";

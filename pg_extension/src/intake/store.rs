@@ -100,15 +100,20 @@ impl Intake<'_, '_> {
             nids.into_iter().collect()
         };
         let in_graph = root.is_some();
+        // What was stored stays: it may have been redacted since, and other auth events have come.
+        let stored = outlier.map_or(event, |outlier| &outlier.event);
         GraphEvent {
             nid: outlier.map_or_else(|| self.writer.next_nid(), |outlier| outlier.nid),
             room_nid: self.room.nid,
-            auth_nids: nids_of(&mut event.auth_events(), |_| true),
+            auth_nids: match outlier {
+                Some(outlier) => outlier.auth_nids.clone(),
+                None => nids_of(&mut event.auth_events(), |_| true),
+            },
             prev_nids: match in_graph {
                 true => nids_of(&mut event.prev_events(), GraphEvent::is_in_graph),
                 false => Vec::new(),
             },
-            event: Rc::new(event.clone().with_rejected(status == Status::Rejected)),
+            event: Rc::new(stored.clone().with_rejected(status == Status::Rejected)),
             status,
             key_idx,
             state_before: root,

@@ -103,7 +103,7 @@ impl Verifier {
         let damage = if found != event_id {
             damaged("event id", found, &event_id)
         } else if event.room_id() != Some(&view.room.id) {
-            damaged("room", event.room_id().unwrap_or_default().to_owned(), &view.room.id)
+            damaged("room id", event.room_id().unwrap_or_default().to_owned(), &view.room.id)
         } else if !hash_matches && redacted != *event.json() {
             damaged("content hash", hash::content_hash(event.json()), "the hash that the event names")
         } else {

@@ -30,7 +30,7 @@ pub struct Difference {
 }
 
 impl Verifier {
-    /// Checks the states before events, and with them the events' verdicts.
+    /// Checks the states before events, and with them the events' verdicts and what redactions did.
     pub fn check_states(&mut self, view: &View<'_, '_>, nids: &[i64]) {
         let events = view.graph.events;
         events.load(nids.iter().copied());
@@ -48,6 +48,7 @@ impl Verifier {
             let trusted = self.check_state_before(view, &event, &wrong);
             if trusted {
                 self.check_verdict(view, &events.get(event.nid));
+                self.check_redaction(view, &events.get(event.nid));
             }
         }
     }
