@@ -5,6 +5,11 @@ alter table events add column superseded boolean not null default false;
 comment on column events.room_root is 'The room''s current state once the event was in, as a root in state_nodes, where other branches make it differ from the state after the event. Absent where it is that state, and outside the timeline.';
 comment on column events.superseded is 'Of soft-failed and rejected events: an accepted event cites it, directly or through others that were not accepted.';
 
+-- Edges are written with their events, under the room's lock: the checks cost more than the edges.
+alter table event_auth_edges
+    drop constraint event_auth_edges_auth_nid_fkey,
+    drop constraint event_auth_edges_event_nid_fkey;
+
 create table missing_prev_events (
     room_nid      bigint not null references rooms on delete cascade,
     prev_event_id text collate "C" not null,

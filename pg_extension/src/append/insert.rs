@@ -3,6 +3,7 @@
 use pgrx::{IntoDatum, direct_function_call, pg_sys};
 
 use crate::{
+    graph_events::Status,
     room::Room,
     spi::{Db, nids_literal, texts_literal},
 };
@@ -12,15 +13,19 @@ use crate::{
 pub struct EventRow {
     pub event_nid: i64,
     pub room_nid: i64,
-    pub pos: i64,
+    /// Present for accepted events of the timeline.
+    pub pos: Option<i64>,
     pub depth: i64,
     pub origin_server_ts: i64,
     pub sender_nid: i64,
-    pub state_before: i64,
+    /// Absent when unknown.
+    pub state_before: Option<i64>,
     pub device_nid: Option<i64>,
     pub thread_root_nid: Option<i64>,
     pub notify_seq: i64,
     pub key_idx: Option<i32>,
+    pub status: Status,
+    pub status_reason: Option<String>,
     pub notifies: bool,
     pub event_id: String,
     pub event_type: String,
@@ -33,9 +38,10 @@ pub struct EventRow {
 
 const INSERT: &str = "
     insert into events (event_nid, room_nid, pos, depth, origin_server_ts, sender_nid, state_before, device_nid,
-        thread_root_nid, notify_seq, key_idx, notifies, event_id, type, txn_id, prev_nids, auth_nids, mentions, json)
+        thread_root_nid, notify_seq, key_idx, status, status_reason, notifies, event_id, type, txn_id, prev_nids, auth_nids,
+        mentions, json)
     select ($1)[i], ($2)[i], ($3)[i], ($4)[i], ($5)[i], ($6)[i], ($7)[i], ($8)[i], ($9)[i], ($10)[i], ($11)[i], ($12)[i],
-        ($13)[i], ($14)[i], ($15)[i], ($16)[i]::bigint[], ($17)[i]::bigint[], ($18)[i]::text[], ($19)[i]
+        ($13)[i], ($14)[i], ($15)[i], ($16)[i], ($17)[i], ($18)[i]::bigint[], ($19)[i]::bigint[], ($20)[i]::text[], ($21)[i]
     from generate_series(1, cardinality($1)) as i";
 
 /// Writes events.
@@ -63,6 +69,8 @@ pub fn insert<'r>(db: &Db<'_>, rows: impl IntoIterator<Item = &'r EventRow>) {
             column!(row => row.thread_root_nid),
             column!(row => row.notify_seq),
             column!(row => row.key_idx),
+            column!(row => row.status.code()),
+            column!(row => row.status_reason.as_deref()),
             column!(row => row.notifies),
             column!(row => row.event_id.as_str()),
             column!(row => row.event_type.as_str()),

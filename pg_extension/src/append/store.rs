@@ -10,6 +10,7 @@ use super::{
     insert::{self, EventRow},
 };
 use crate::{
+    graph_events::Status,
     room::{Extremity, POS_STEP, Room, StateEvent, reference},
     users::{self, User},
 };
@@ -69,15 +70,17 @@ impl Room<'_> {
         self.unwritten.push(EventRow {
             event_nid: nid,
             room_nid: self.nid,
-            pos: header.last_pos,
+            pos: Some(header.last_pos),
             depth: event.depth(),
             origin_server_ts: event.origin_server_ts(),
             sender_nid: sender.nid,
-            state_before: header.root,
+            state_before: Some(header.root),
             device_nid,
             thread_root_nid: annotations.thread_root_nid,
             notify_seq: header.notify_seq,
             key_idx,
+            status: Status::Accepted,
+            status_reason: None,
             notifies: annotations.notifies,
             event_id: event.event_id().to_owned(),
             event_type: event.event_type().to_owned(),

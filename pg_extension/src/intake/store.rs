@@ -2,15 +2,12 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use super::{
-    Kind,
-    judge::Intake,
-    report::Verdict,
-    verify::Pdu,
-    writer::{NewRow, promote},
-};
+use super::{Kind, judge::Intake, report::Verdict, verify::Pdu, writer::promote};
 use crate::{
-    append::annotations::Annotations,
+    append::{
+        annotations::Annotations,
+        insert::{EventRow, next_event_nid},
+    },
     graph_events::{GraphEvent, Status},
     room::{Extremity, POS_STEP, reference},
 };
@@ -51,13 +48,27 @@ impl Intake<'_, '_> {
         let accepted = status == Status::Accepted;
         let annotations = if accepted { self.annotations(&event) } else { Annotations::default() };
         let pos = accepted.then(|| self.place_in_timeline(&event, &annotations));
-        let row = NewRow {
-            event: Rc::clone(&event),
+        let row = EventRow {
+            event_nid: event.nid,
+            room_nid: self.room.nid,
             pos,
+            depth: event.event.depth(),
+            origin_server_ts: event.event.origin_server_ts(),
             sender_nid: self.users[event.event.sender()],
-            reason,
-            annotations,
+            state_before: root,
+            device_nid: None,
+            thread_root_nid: annotations.thread_root_nid,
             notify_seq: if self.kind == Kind::Live { self.room.header.notify_seq } else { 0 },
+            key_idx: event.key_idx,
+            status,
+            status_reason: reason,
+            notifies: annotations.notifies,
+            event_id: event.event.event_id().to_owned(),
+            event_type: event.event.event_type().to_owned(),
+            txn_id: None,
+            prev_nids: event.prev_nids.clone(),
+            auth_nids: event.auth_nids.clone(),
+            mentions: annotations.mentions,
             json: pdu.json.clone(),
         };
         if promoted {
@@ -103,7 +114,7 @@ impl Intake<'_, '_> {
         // What was stored stays: it may have been redacted since, and other auth events have come.
         let stored = outlier.map_or(event, |outlier| &outlier.event);
         GraphEvent {
-            nid: outlier.map_or_else(|| self.writer.next_nid(), |outlier| outlier.nid),
+            nid: outlier.map_or_else(next_event_nid, |outlier| outlier.nid),
             room_nid: self.room.nid,
             auth_nids: match outlier {
                 Some(outlier) => outlier.auth_nids.clone(),

@@ -1,21 +1,18 @@
 //! Rows of `events`, written many at a time.
 
-use std::{collections::HashSet, rc::Rc};
-
-use serde_json::Value;
+use std::collections::HashSet;
 
 use super::{Kind, verify::Pdu};
 use crate::{
-    append::annotations::Annotations,
-    graph_events::{GraphEvent, Status},
+    append::insert::{EventRow, insert},
+    graph_events::Status,
     room::{POS_STEP, Room},
     spi::Db,
 };
 
 /// What of a batch is not written yet, and what the database said of it before.
 pub struct Writer {
-    pub rows: Vec<NewRow>,
-    nids: std::vec::IntoIter<i64>,
+    pub rows: Vec<EventRow>,
     /// The state that `room_keys` and `memberships` say.
     pub followed: i64,
     /// Where the next event goes in the timeline.
@@ -29,20 +26,6 @@ pub struct Writer {
     /// Targets of redactions that came before them.
     pub missed_targets: HashSet<String>,
 }
-
-/// An event to be written.
-pub struct NewRow {
-    pub event: Rc<GraphEvent>,
-    /// Present for accepted events.
-    pub pos: Option<i64>,
-    pub sender_nid: i64,
-    pub reason: Option<String>,
-    pub annotations: Annotations,
-    pub notify_seq: i64,
-    pub json: String,
-}
-
-const NIDS: &str = "select nextval('event_nids') from generate_series(1, $1)";
 
 const FIRST_POS: &str = "select first_pos from rooms where room_nid = $1";
 
@@ -60,18 +43,6 @@ const MISSED: &str = "
     cross join lateral (
         select event_id from missing_redacted_events where room_nid = $1 and event_id = wanted.event_id offset 0
     ) m";
-
-/// Arrays of arrays cannot be parameters: they come as text, PostgreSQL's or JSON's.
-const INSERT: &str = "
-    insert into events (event_nid, room_nid, pos, depth, origin_server_ts, sender_nid, state_before, thread_root_nid,
-        notify_seq, key_idx, status, notifies, event_id, type, status_reason, prev_nids, auth_nids, mentions, json)
-    select e.event_nid, $1, e.pos, e.depth, e.origin_server_ts, e.sender_nid, e.state_before, e.thread_root_nid,
-        e.notify_seq, e.key_idx, e.status, e.notifies, e.event_id, e.type, e.status_reason,
-        e.prev_nids::bigint[], e.auth_nids::bigint[],
-        case when e.mentions is not null then array(select json_array_elements_text(e.mentions::json)) end, e.json
-    from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) as e
-        (event_nid, pos, depth, origin_server_ts, sender_nid, state_before, thread_root_nid, notify_seq, key_idx,
-        status, notifies, event_id, type, status_reason, prev_nids, auth_nids, mentions, json)";
 
 /// State events that were not rejected; see the comment of the table.
 const CITE: &str = "
@@ -91,15 +62,12 @@ impl Writer {
     pub fn new(room: &mut Room<'_>, kind: Kind, pdus: &[Pdu]) -> Self {
         // The forward extremities.
         room.load([]);
-        let nids = room.db.query(NIDS, &[(pdus.len() as i32).into()]).map(|row| row.get(1));
-        let nids: Vec<i64> = nids.collect();
         let first_pos = (kind == Kind::Backfilled).then(|| {
             let first_pos: i64 = room.db.query_one(FIRST_POS, &[room.nid.into()]).get(1);
             first_pos - pdus.len() as i64 * POS_STEP
         });
         let mut writer = Self {
             rows: Vec::with_capacity(pdus.len()),
-            nids: nids.into_iter(),
             followed: room.header.root,
             next_pos: first_pos.unwrap_or(room.header.last_pos + POS_STEP),
             first_pos,
@@ -118,54 +86,15 @@ impl Writer {
         writer
     }
 
-    /// A new event's nid: greater than those of all events stored before.
-    ///
-    /// # Panics
-    ///
-    /// If more events are stored than the batch has.
-    pub fn next_nid(&mut self) -> i64 {
-        self.nids.next().unwrap_or_else(|| panic!("more events than the batch has"))
-    }
-
     /// Writes the rows, and their edges.
     pub fn flush(&mut self, room: &Room<'_>) {
         let rows = std::mem::take(&mut self.rows);
         if rows.is_empty() {
             return;
         }
-        macro_rules! column {
-            (|$row:ident| $value:expr) => {
-                rows.iter().map(|$row| $value).collect::<Vec<_>>().into()
-            };
-        }
-        room.db.execute(
-            INSERT,
-            &[
-                room.nid.into(),
-                column!(|row| row.event.nid),
-                column!(|row| row.pos),
-                column!(|row| row.event.event.depth()),
-                column!(|row| row.event.event.origin_server_ts()),
-                column!(|row| row.sender_nid),
-                column!(|row| row.event.state_before),
-                column!(|row| row.annotations.thread_root_nid),
-                column!(|row| row.notify_seq),
-                column!(|row| row.event.key_idx),
-                column!(|row| row.event.status.code()),
-                column!(|row| row.annotations.notifies),
-                column!(|row| row.event.event.event_id()),
-                column!(|row| row.event.event.event_type()),
-                column!(|row| row.reason.as_deref()),
-                column!(|row| array_literal(&row.event.prev_nids)),
-                column!(|row| array_literal(&row.event.auth_nids)),
-                column!(|row| row.annotations.mentions.clone().map(|ids| Value::from(ids).to_string())),
-                column!(|row| row.json.as_str()),
-            ],
-        );
-        let citing =
-            rows.iter().filter(|row| row.event.key_idx.is_some() && row.event.status != Status::Rejected);
-        let edges =
-            citing.flat_map(|row| row.event.auth_nids.iter().map(|auth_nid| (*auth_nid, row.event.nid)));
+        insert(room.db, &rows);
+        let citing = rows.iter().filter(|row| row.key_idx.is_some() && row.status != Status::Rejected);
+        let edges = citing.flat_map(|row| row.auth_nids.iter().map(|auth_nid| (*auth_nid, row.event_nid)));
         let (auth_nids, event_nids): (Vec<i64>, Vec<i64>) = edges.unzip();
         if !auth_nids.is_empty() {
             room.db.execute(CITE, &[auth_nids.into(), event_nids.into()]);
@@ -174,8 +103,8 @@ impl Writer {
 
     /// Why a stored event was not accepted.
     pub fn reason(&self, db: &Db<'_>, nid: i64) -> Option<String> {
-        match self.rows.iter().find(|row| row.event.nid == nid) {
-            Some(row) => row.reason.clone(),
+        match self.rows.iter().find(|row| row.event_nid == nid) {
+            Some(row) => row.status_reason.clone(),
             None => db.query_opt(REASON, &[nid.into()])?.opt(1),
         }
     }
@@ -189,27 +118,20 @@ impl Writer {
 }
 
 /// Writes what an outlier has become.
-pub fn promote(db: &Db<'_>, row: NewRow) {
-    let NewRow { event, pos, reason, annotations, notify_seq, .. } = row;
+pub fn promote(db: &Db<'_>, row: EventRow) {
     db.execute(
         PROMOTE,
         &[
-            event.nid.into(),
-            pos.into(),
-            event.state_before.into(),
-            annotations.thread_root_nid.into(),
-            notify_seq.into(),
-            event.status.code().into(),
-            annotations.notifies.into(),
-            reason.into(),
-            event.prev_nids.clone().into(),
-            annotations.mentions.into(),
+            row.event_nid.into(),
+            row.pos.into(),
+            row.state_before.into(),
+            row.thread_root_nid.into(),
+            row.notify_seq.into(),
+            row.status.code().into(),
+            row.notifies.into(),
+            row.status_reason.into(),
+            row.prev_nids.into(),
+            row.mentions.into(),
         ],
     );
-}
-
-/// PostgreSQL's text form of `bigint[]`.
-fn array_literal(nids: &[i64]) -> String {
-    let nids: Vec<String> = nids.iter().map(i64::to_string).collect();
-    format!("{{{}}}", nids.join(","))
 }
