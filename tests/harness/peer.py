@@ -10,7 +10,8 @@ from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 
 KEY_ID = "ed25519:peer"
-TIMES = itertools.count(1_700_000_000_000, 1000)
+# Rooms begin at different times, so that their ids differ.
+BEGINNINGS = itertools.count(1_600_000_000_000, 10_000_000)
 
 
 def unpadded(data: bytes, url_safe: bool = False) -> str:
@@ -123,11 +124,12 @@ def auth_types(type, sender, state_key, content, version):
 class RemoteRoom:
     """A room as other servers see it, of version 11 or 12."""
 
-    def __init__(self, creator: str, peers: list[Peer], version: str = "12", **content):
+    def __init__(self, creator: str, peers: list[Peer], version: str = "12", begins: int | None = None, **content):
         self.version = version
+        self.times = itertools.count(begins or next(BEGINNINGS), 1000)
         self.peers = {peer.name: peer for peer in peers}
         self.pdus: list[Pdu] = []
-        self.room_id = None if version == "12" else f"!{hashlib.sha256(str(next(TIMES)).encode()).hexdigest()[:18]}:{peers[0].name}"
+        self.room_id = None if version == "12" else f"!{hashlib.sha256(str(next(self.times)).encode()).hexdigest()[:18]}:{peers[0].name}"
         self.create = self.make(creator, "m.room.create", {"room_version": version, **content}, "", prev=[])
         self.room_id = self.room_id or "!" + self.create.event_id[1:]
         self.head = [self.create]
@@ -154,7 +156,7 @@ class RemoteRoom:
             "prev_events": [event.event_id for event in prev],
             "auth_events": [event.event_id for event in auth],
             "depth": depth or 1 + max((event.json["depth"] for event in prev), default=0),
-            "origin_server_ts": ts or next(TIMES),
+            "origin_server_ts": ts or next(self.times),
         }
         if self.room_id:
             event["room_id"] = self.room_id
@@ -178,9 +180,9 @@ class RemoteRoom:
         return self.send(sender, "m.room.message", {"msgtype": "m.text", "body": body}, **options)
 
 
-def public_room(creator: str, peers: list[Peer], version="12", users=None) -> RemoteRoom:
+def public_room(creator: str, peers: list[Peer], version="12", users=None, begins=None) -> RemoteRoom:
     """A room that anybody may join, with its creator in it."""
-    room = RemoteRoom(creator, peers, version)
+    room = RemoteRoom(creator, peers, version, begins)
     room.join(creator)
     levels = dict(users or {})
     if version != "12":
