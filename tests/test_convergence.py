@@ -147,3 +147,39 @@ def test_any_order_makes_the_same_room(cluster, seed, version):
     statuses = [status for _, status in pictures[0]["events"]]
     assert len(statuses) == len(room.pdus)
     assert pictures[0]["heads"] == [(room.pdus[-1].event_id,)]
+
+
+def test_resolution_starts_from_the_definitions(database):
+    """Conflicts found in the trie are those of whole states, and the auth difference is that of whole auth chains."""
+    functions.initialize(database)
+    room, peers = random_room(11, "11")
+    for peer in peers:
+        peer.publish(database)
+    receive(database, room, room.pdus)
+    merges = 0
+    with database.connect() as connection:
+
+        def rows(statement, *arguments):
+            return connection.execute(statement, arguments).fetchall()
+
+        for pdu in room.pdus:
+            prev_events = pdu.json["prev_events"]
+            states = [
+                {(type, key): event for type, key, event in rows(
+                    "select type, state_key, event_id from matrix.resolve_state(%s)", [prev])}
+                for prev in prev_events
+            ]  # fmt: skip
+            keys = set().union(*states) if states else set()
+            conflicts = {
+                state[key] for key in keys if len({s.get(key) for s in states}) > 1 for state in states if key in state
+            }
+            steps = rows("select phase, event_id from matrix.explain_resolution(%s)", pdu.event_id)
+            assert {event for phase, event in steps if phase == "conflicted state"} == conflicts
+            if not conflicts:
+                continue
+            merges += 1
+            width = max(map(len, states))
+            sets = [[*state.values(), *[None] * (width - len(state))] for state in states]
+            difference = {event for (event,) in rows("select event_id from matrix.auth_difference(%s)", sets)}
+            assert {event for phase, event in steps if phase == "auth difference"} == difference
+    assert merges >= 2

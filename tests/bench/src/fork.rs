@@ -17,6 +17,7 @@ use crate::{
     pdu::Pdu,
     remote::{RemoteRoom, member},
     report,
+    size::memory_mb,
 };
 
 const SIZES: [usize; 4] = [1_000, 30_000, 100_000, 300_000];
@@ -56,6 +57,9 @@ async fn load(room: &RemoteRoom, connection: &Connection, size: usize) -> Result
     let limit = room.events.len() as f64 / started.elapsed().as_secs_f64();
     connection.batch_execute("drop table copied").await?;
     report(&format!("loading a room of {size} members"), rate, "/s", Some((limit, "copy of the same bytes")));
+    let pid: i32 = connection.query_one("select pg_backend_pid()", &[]).await?.get(0);
+    let memory = memory_mb(pid.unsigned_abs(), "RssAnon:")?;
+    report(&format!("memory of the session that loaded {size}"), memory, "MB", None);
     Ok(())
 }
 

@@ -9,8 +9,13 @@ use crate::{Bench, Result, report};
 
 /// Resident memory of a process in MB.
 fn resident_mb(pid: u32) -> Result<f64> {
+    memory_mb(pid, "VmRSS:")
+}
+
+/// A line of a process's status in MB: `VmRSS:` for all that is resident, `RssAnon:` for what is not shared.
+pub fn memory_mb(pid: u32, name: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+    let line = status.lines().find(|line| line.starts_with(name)).ok_or("no such figure")?;
     let kilobytes: f64 = line.split_whitespace().nth(1).ok_or("no figure")?.parse()?;
     Ok(kilobytes / 1024.0)
 }
@@ -74,5 +79,8 @@ pub async fn storage(bench: &Bench) -> Result<()> {
     let event = (bench.database.bytes(EVENT_BYTES).await? - before) / MESSAGES as f64;
     let json = bench.database.bytes(JSON_BYTES).await?;
     report("bytes per message, 10,000 members", event, "B", Some((json, "its JSON")));
+    let (state, events) =
+        (bench.database.bytes(STATE_BYTES).await?, bench.database.bytes(EVENT_BYTES).await?);
+    report("state of all these rooms", state / 1e6, "MB", Some((events / 1e6, "their events")));
     Ok(())
 }
