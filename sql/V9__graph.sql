@@ -16,7 +16,7 @@ select
     e.event_id,
     r.room_id,
     e.type,
-    k.state_key,
+    case when e.status = 2 then matrix.json_or_null(e.json) ->> 'state_key' else k.state_key end as state_key,
     u.user_id as sender,
     matrix.timestamp_or_null(e.origin_server_ts) as sent_at,
     e.depth,
