@@ -1,5 +1,8 @@
 -- Checking rooms against their events. docs/sql.md describes it with examples.
 
+alter table events add column state_given boolean not null default false;
+comment on column events.state_given is 'state_before was given with the event, as its prev_events could not be had. It stays, also once they came, whatever they resolve to.';
+
 create index events_unplaced on events (room_nid, event_nid) where pos is null and status in (0, 3);
 comment on index events_unplaced is 'Outliers. With events_timeline and events_not_shown, all events of a room.';
 

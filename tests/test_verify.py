@@ -348,6 +348,53 @@ def test_a_wrong_acceptance(rooms, forked):
     heal(rooms, forked)
 
 
+def test_a_given_state_stays(rooms, forked):
+    """Also when it is not what the events before it, which came later, resolve to."""
+    before = list(forked.last.state_before.values())
+    lost = forked.make(forked.alice, "m.room.message", {"body": "lost"}, prev=[forked.last])
+    after = forked.make(forked.alice, "m.room.message", {"body": "after"}, prev=[lost])
+    kept = [pdu.event_id for pdu in before if pdu.json["type"] != "m.room.topic"]
+    options = {"given_up": [lost.event_id], "states": {after.event_id: kept}}
+    assert verdicts(receive(rooms, forked, [after], **options)) == ["accepted"]
+    assert verdicts(receive(rooms, forked, [lost], kind="backfilled")) == ["accepted"]
+    assert verify(rooms, forked.room_id) == []
+    assert repair(rooms, forked.room_id, False) == []
+
+
+DAMAGE = [
+    "update matriarch.events set status = 2, pos = null where event_nid = %(one)s",
+    "update matriarch.events set status = 0, pos = event_nid where event_nid = %(one)s and status in (1, 2)",
+    "update matriarch.events set state_before = 0 where event_nid = %(one)s",
+    "update matriarch.events set state_before = null where event_nid = %(one)s and status in (0, 1)",
+    "update matriarch.events set prev_nids = '{}' where event_nid = %(one)s",
+    "update matriarch.events set auth_nids = auth_nids[2:] where event_nid = %(one)s",
+    "update matriarch.events set key_idx = 1 where event_nid = %(one)s and key_idx is not null",
+    "update matriarch.events set superseded = not superseded where event_nid = %(one)s",
+    "update matriarch.events set type = 'x', depth = 7 where event_nid = %(one)s",
+    "delete from matriarch.event_auth_edges where event_nid = %(one)s or auth_nid = %(other)s",
+    "delete from matriarch.memberships where event_nid in (%(one)s, %(other)s)",
+    "update matriarch.rooms set forward_extremities = array[%(one)s]::bigint[]",
+    "update matriarch.rooms set current_root = 0",
+    "update matriarch.room_keys set current_event_nid = %(one)s where key_idx = 3",
+]
+
+
+@pytest.mark.parametrize("seed", range(30, 33))
+def test_damage_of_many_kinds_is_healed(rooms, seed):
+    chance = random.Random(seed)
+    room, peers = random_room(seed, chance.choice(["11", "12"]))
+    for peer in peers:
+        peer.publish(rooms)
+    deliver(rooms, room, chance)
+    nids = [nid for (nid,) in rooms.query("select event_nid from matriarch.events")]
+    for _ in range(6):
+        for statement in chance.sample(DAMAGE, k=chance.randint(1, 4)):
+            rooms.query(statement, {"one": chance.choice(nids), "other": chance.choice(nids)})
+        repair(rooms, room.room_id, False)
+        assert verify(rooms, room.room_id) == []
+        assert repair(rooms, room.room_id, False) == []
+
+
 def test_an_event_that_is_gone(rooms, forked):
     rooms.query("delete from matriarch.events where event_id = %s", [forked.right.event_id])
     found = verify(rooms, forked.room_id)

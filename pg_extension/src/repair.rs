@@ -9,6 +9,10 @@ use crate::{
     verify::{BATCH, Verifier, View, report::Finding, walk::Walk},
 };
 
+/// A state that was given can have events in it that come later in the order of the graph. What they become by one round
+/// is right in the next.
+const MAX_ROUNDS: usize = 4;
+
 const LOCK: &str = "select room_nid from rooms where room_nid = $1 for update";
 
 const FORGET_RESOLUTIONS: &str = "delete from state_resolutions where room_nid = $1";
@@ -40,7 +44,13 @@ fn repair_room(
     ),
 > {
     let mut verifier = Verifier::new(room_id, Mode::Write);
-    repair(&mut verifier);
+    for _ in 0..MAX_ROUNDS {
+        verifier.report.begin_round();
+        repair(&mut verifier);
+        if !verifier.report.repaired {
+            break;
+        }
+    }
     TableIterator::new(verifier.report.finish().map(|finding| {
         let Finding { check, event_id, subject, found, expected, action } = finding;
         (check, event_id, subject, found, expected, action)

@@ -27,7 +27,7 @@ pub struct Intake<'r, 'a> {
     pub(super) users: &'r HashMap<String, i64>,
     pub(super) kind: Kind,
     pub(super) writer: Writer,
-    states: &'r States,
+    pub(super) states: &'r States,
     given_up: &'r BTreeSet<String>,
     states_after: HashMap<i64, i64>,
 }

@@ -30,6 +30,8 @@ const FOUND: &str = "
 
 const SUPERSEDE: &str = "update events set superseded = true where event_nid = any($1)";
 
+const SET_STATE_GIVEN: &str = "update events set state_given = true where event_nid = $1";
+
 const SET_ROOM_ROOT: &str = "update events set room_root = $2 where event_nid = $1";
 
 impl Intake<'_, '_> {
@@ -77,6 +79,10 @@ impl Intake<'_, '_> {
             self.writer.rows.push(row);
         }
         self.room.header.changed = true;
+        if event.is_in_graph() && self.states.contains_key(event.event.event_id()) {
+            self.flush();
+            self.room.db.execute(SET_STATE_GIVEN, &[event.nid.into()]);
+        }
         if event.is_in_graph() {
             self.place_in_graph(&event);
         }
@@ -174,12 +180,16 @@ impl Intake<'_, '_> {
             self.flush();
             self.room.db.execute(SUPERSEDE, &[vec![event.nid].into()]);
         }
-        if self.kind == Kind::Backfilled || !(superseded || event.status == Status::Accepted) {
+        let accepted = event.status == Status::Accepted;
+        if !(superseded || accepted) || (accepted && self.kind == Kind::Backfilled) {
             return;
         }
         let replaced = self.supersede(&event.prev_nids);
         let extremities = &mut self.room.header.extremities;
-        extremities.retain(|extremity| !replaced.contains(&extremity.nid));
+        // What only backfilled events follow may be all that the room has.
+        if !superseded || extremities.iter().any(|extremity| !replaced.contains(&extremity.nid)) {
+            extremities.retain(|extremity| !replaced.contains(&extremity.nid));
+        }
         if !superseded {
             let reference = reference(self.room.version, &event.event);
             extremities.push(Extremity { nid: event.nid, reference });

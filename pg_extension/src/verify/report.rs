@@ -49,7 +49,7 @@ impl Finding {
 /// Findings, in the order in which they were made.
 pub(crate) struct Report {
     repairing: bool,
-    /// Whether anything was repaired.
+    /// Whether anything was repaired in this round.
     pub repaired: bool,
     findings: Vec<Finding>,
     left_out: usize,
@@ -58,6 +58,12 @@ pub(crate) struct Report {
 impl Report {
     pub fn new(repairing: bool) -> Self {
         Self { repairing, repaired: false, findings: Vec::new(), left_out: 0 }
+    }
+
+    /// Begins a round of repair, which will find again what cannot be repaired.
+    pub fn begin_round(&mut self) {
+        self.repaired = false;
+        self.findings.retain(|finding| finding.action.is_some());
     }
 
     /// Adds a finding; whether the caller is to repair it.

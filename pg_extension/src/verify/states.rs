@@ -10,7 +10,15 @@ use matriarch_rules::state_resolution::Resolution;
 use super::{Verifier, View, report::Finding};
 use crate::{graph_events::GraphEvent, resolve::StateSetsOfRoom, state, state_at::StateAt};
 
-const SET_STATE: &str = "update events set state_before = $2 where event_nid = $1";
+const SET_STATE: &str = "
+    update events set state_before = $2, state_given = false where event_nid = $1";
+
+const GIVEN: &str = "
+    select e.event_nid
+    from unnest($1) as wanted (event_nid)
+    cross join lateral (
+        select event_nid from events where event_nid = wanted.event_nid and state_given offset 0
+    ) e";
 
 const SET_ROOM_ROOT: &str = "update events set room_root = null where event_nid = $1";
 
@@ -37,6 +45,7 @@ impl Verifier {
         let batch: Vec<_> = nids.iter().map(|nid| events.get(*nid)).collect();
         events.load(batch.iter().flat_map(|event| event.prev_nids.iter().chain(&event.auth_nids).copied()));
         self.check_room_roots(view, nids);
+        let given = view.room.db.query(GIVEN, &[nids.to_vec().into()]).map(|row| row.get(1)).collect();
         let prev_nids = batch.iter().flat_map(|event| &event.prev_nids);
         let roots = prev_nids.filter_map(|nid| events.get(*nid).state_before);
         let wrong = self
@@ -45,7 +54,7 @@ impl Verifier {
             if self.damaged.contains(&event.nid) {
                 continue;
             }
-            let trusted = self.check_state_before(view, &event, &wrong);
+            let trusted = self.check_state_before(view, &event, &wrong, &given);
             if trusted {
                 self.check_verdict(view, &events.get(event.nid));
                 self.check_redaction(view, &events.get(event.nid));
@@ -59,6 +68,7 @@ impl Verifier {
         view: &View<'_, '_>,
         event: &GraphEvent,
         wrong: &HashMap<i64, &'static str>,
+        given: &BTreeSet<i64>,
     ) -> bool {
         if !event.is_in_graph() {
             return true;
@@ -83,6 +93,9 @@ impl Verifier {
                 self.report.add(finding().found(reason).expected("a state"));
             }
             return unreadable.is_none();
+        }
+        if unreadable.is_none() && given.contains(&event.nid) {
+            return true;
         }
         let states = distinct(view, prev_events.iter().filter_map(|prev| StateAt::after_in_graph(prev)));
         let found = event.state_before.unwrap_or(state::EMPTY);
