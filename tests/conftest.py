@@ -6,8 +6,10 @@ Ordinary tests take `nodes` (two nodes on one database, shared by all, so use fr
 
 import pytest
 
+from harness import functions
 from harness.cluster import Cluster
 from harness.node import TROUBLE, Node
+from harness.peer import Peer
 
 ALL_NODES: list[Node] = []
 
@@ -46,6 +48,22 @@ def database(shared_cluster):
     database = shared_cluster.create_database()
     yield database
     database.drop()
+
+
+@pytest.fixture
+def rooms(database):
+    """The same, with the name of the server: for tests that call functions without a node."""
+    functions.initialize(database)
+    return database
+
+
+@pytest.fixture
+def peers(rooms):
+    """Two other servers, whose keys are known."""
+    peers = [Peer("one.example"), Peer("two.example")]
+    for peer in peers:
+        peer.publish(rooms)
+    return peers
 
 
 @pytest.fixture(scope="session")

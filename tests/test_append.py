@@ -12,12 +12,6 @@ from harness.functions import Refused, Request, User, send, state_content, store
 VERSIONS = [str(version) for version in range(1, 13)]
 
 
-@pytest.fixture
-def rooms(database):
-    functions.initialize(database)
-    return database
-
-
 def events_of(database, room):
     """The timeline's rows as dicts."""
     with database.connect() as connection:

@@ -5,16 +5,9 @@ import threading
 
 import pytest
 
-from harness import functions
 from harness.functions import Refused, User, state_content
 
 ALL = [str(version) for version in range(1, 13)]
-
-
-@pytest.fixture
-def rooms(database):
-    functions.initialize(database)
-    return database
 
 
 def timeline(database, room):

@@ -4,26 +4,10 @@ import json
 import subprocess
 import xml.etree.ElementTree as xml
 
-import pytest
-
-from harness import functions, process
-from harness.peer import Peer, public_room, receive, verdicts
+from harness import process
+from harness.peer import public_room, receive, verdicts
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@pytest.fixture
-def rooms(database):
-    functions.initialize(database)
-    return database
-
-
-@pytest.fixture
-def peers(rooms):
-    peers = [Peer("one.example"), Peer("two.example")]
-    for peer in peers:
-        peer.publish(rooms)
-    return peers
 
 
 def graph(database, room_id, *limit):

@@ -4,26 +4,11 @@ import json
 
 import pytest
 
-from harness import functions
 from harness.functions import User
 from harness.peer import Peer, public_room, receive, verdicts
 from harness.verify import verify
 
 VERSIONS = ["11", "12"]
-
-
-@pytest.fixture
-def rooms(database):
-    functions.initialize(database)
-    return database
-
-
-@pytest.fixture
-def peers(rooms):
-    peers = [Peer("one.example"), Peer("two.example")]
-    for peer in peers:
-        peer.publish(rooms)
-    return peers
 
 
 def current_state(database, room):

@@ -12,12 +12,6 @@ from harness.functions import Refused, User, state_content
 VERSIONS = ["1", "6", "7", "10", "11", "12"]
 
 
-@pytest.fixture
-def rooms(database):
-    functions.initialize(database)
-    return database
-
-
 @pytest.fixture(params=VERSIONS)
 def version(request):
     return request.param

@@ -2,16 +2,9 @@
 
 import pytest
 
-from harness import functions
 from harness.functions import Refused, User, state_content
 
 AUTHORISER = "join_authorised_via_users_server"
-
-
-@pytest.fixture
-def rooms(database):
-    functions.initialize(database)
-    return database
 
 
 def restrict(user, room, *allowed, join_rule="restricted", **more):

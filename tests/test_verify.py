@@ -8,25 +8,11 @@ import pytest
 
 from harness import functions
 from harness.functions import User
-from harness.peer import Peer, public_room, receive, verdicts
+from harness.peer import public_room, receive, verdicts
 from harness.verify import repair, verify, verify_all
 from test_convergence import deliver, random_room
 
 VERSIONS = [str(number) for number in range(1, 13)]
-
-
-@pytest.fixture
-def rooms(database):
-    functions.initialize(database)
-    return database
-
-
-@pytest.fixture
-def peers(rooms):
-    peers = [Peer("one.example"), Peer("two.example")]
-    for peer in peers:
-        peer.publish(rooms)
-    return peers
 
 
 @pytest.mark.parametrize("version", VERSIONS)

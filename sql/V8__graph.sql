@@ -77,19 +77,6 @@ as $$
     order by k.type collate "C", k.state_key collate "C"
 $$;
 
-create or replace function matrix.resolve_state(event_ids text[])
-returns table (type text, state_key text, event_id text, sender text, sent_at timestamptz, content jsonb)
-language sql stable strict parallel restricted rows 100 security definer set search_path = pg_catalog, pg_temp
-as $$
-    select k.type, k.state_key, e.event_id, u.user_id, matrix.timestamp_or_null(e.origin_server_ts),
-        matrix.json_or_null(e.json) -> 'content'
-    from matriarch.resolve_state(resolve_state.event_ids) s
-    join matriarch.room_keys k on k.room_nid = s.room_nid and k.key_idx = s.key_idx
-    join matriarch.events e on e.event_nid = s.event_nid
-    join matriarch.users u on u.user_nid = e.sender_nid
-    order by k.type collate "C", k.state_key collate "C"
-$$;
-
 comment on column matrix.events.sent_at is 'What the sender''s server claims (origin_server_ts); NULL for times beyond any calendar.';
 
 create index events_not_shown on events (room_nid, event_nid) where status in (1, 2);

@@ -83,7 +83,7 @@ returns table (type text, state_key text, event_id text, sender text, sent_at ti
 language sql stable strict parallel restricted rows 100 security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
-    select k.type, k.state_key, e.event_id, u.user_id, to_timestamp(e.origin_server_ts / 1000.0),
+    select k.type, k.state_key, e.event_id, u.user_id, matrix.timestamp_or_null(e.origin_server_ts),
         matrix.json_or_null(e.json) -> 'content'
     from matriarch.resolve_state(resolve_state.event_ids) s
     join matriarch.room_keys k on k.room_nid = s.room_nid and k.key_idx = s.key_idx
