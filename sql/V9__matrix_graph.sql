@@ -4,7 +4,7 @@
 create function matrix.state_diff(old_event_id text, new_event_id text)
 returns table (type text, state_key text, old_event_id text, new_event_id text)
 language sql stable strict parallel restricted rows 100 security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
     select k.type, k.state_key, o.event_id, n.event_id
     from matriarch.events a
@@ -21,7 +21,7 @@ comment on function matrix.state_diff is 'What differs between the states before
 create function matrix.auth_chain(event_ids text[])
 returns table (event_id text, type text, state_key text, sender text, depth bigint)
 language sql stable strict parallel restricted rows 100 security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
     with recursive chain (event_nid) as (
         select auth_nid
@@ -46,7 +46,7 @@ comment on function matrix.auth_chain is 'The auth events of events, theirs, and
 create function matrix.auth_difference(event_ids text[])
 returns table (event_id text, type text, state_key text, sender text, in_chains integer[])
 language sql stable strict parallel restricted rows 100 security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
     with recursive sets (number, event_id) as (
         select i, event_ids[i][j]
@@ -81,7 +81,7 @@ comment on function matrix.auth_difference is 'The events that are in the full a
 create function matrix.resolve_state(event_ids text[])
 returns table (type text, state_key text, event_id text, sender text, sent_at timestamptz, content jsonb)
 language sql stable strict parallel restricted rows 100 security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
     select k.type, k.state_key, e.event_id, u.user_id, matrix.timestamp_or_null(e.origin_server_ts),
         matrix.json_or_null(e.json) -> 'content'
@@ -97,7 +97,7 @@ create function matrix.check_auth(
     event json, at text, out allowed boolean, out rule text, out reason text, out auth_events text[]
 )
 language sql stable strict parallel restricted security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
     select c.allowed, c.rule, c.reason, c.auth_events from matriarch.check_auth(event::text, at) c
 $$;
@@ -106,7 +106,7 @@ comment on function matrix.check_auth(json, text) is 'The same at the state befo
 create function matrix.explain_event(event_id text)
 returns table (step integer, "check" text, passed boolean, rule text, reason text, events text[])
 language sql stable strict parallel restricted rows 10 security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
     select x.step, x.check_name, x.passed, x.rule, x.reason,
         array(
@@ -125,7 +125,7 @@ returns table (
     step integer, phase text, event_id text, type text, state_key text, sender text, allowed boolean, rule text, reason text
 )
 language sql stable strict parallel restricted rows 100 security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
     select x.step, x.phase, e.event_id, e.type, k.state_key, u.user_id, x.allowed, x.rule, x.reason
     from matriarch.explain_resolution(explain_resolution.event_id) x

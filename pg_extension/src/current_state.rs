@@ -42,7 +42,7 @@ const SET_MEMBERSHIPS: &str = "
         (select count(*) from changed where membership = 'invite') - (select count(*) from before where membership = 'invite')";
 
 /// How many changes are written by one statement, so that memory stays bounded.
-const CHUNK: usize = 5_000;
+const CHUNK: usize = 1_000;
 
 /// Rows of `memberships`, by columns.
 #[derive(Default)]
@@ -57,10 +57,11 @@ struct Memberships {
 
 impl Room<'_> {
     /// Makes `room_keys` and `memberships`, which say what the state `from` says, say what the current state does.
-    pub(crate) fn follow_state(&mut self, events: &GraphEvents<'_, '_>, from: i64) {
+    pub(crate) fn follow_state(&mut self, from: i64) {
         let changes = state::diff(self.db, from, self.header.root);
         for changes in changes.chunks(CHUNK) {
-            self.follow(events, changes);
+            // What was read for some of them is not kept for the next: there may be hundreds of thousands.
+            self.follow(&GraphEvents::new(self.db), changes);
         }
         self.forget_state();
     }

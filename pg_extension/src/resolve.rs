@@ -54,26 +54,27 @@ const KEYS: &str = "
 pub struct StateSetsOfRoom<'g, 'd, 'c> {
     graph: RoomGraph<'g, 'd, 'c>,
     states: Vec<StateAt>,
-    /// Keys at which they differ, and the events there.
-    conflicts: BTreeMap<i32, BTreeSet<i64>>,
+    /// Keys at which they differ, the events there, and which states have each.
+    conflicts: BTreeMap<i32, BTreeMap<i64, StateSets>>,
 }
 
 impl<'g, 'd, 'c> StateSetsOfRoom<'g, 'd, 'c> {
-    /// Compares states, each given once.
+    /// Compares states, each given once. Each is compared with the first only: the cost follows what differs, whatever
+    /// their number.
     pub fn new(graph: RoomGraph<'g, 'd, 'c>, states: Vec<StateAt>) -> Self {
         let db = graph.db;
-        let mut differing: BTreeSet<i32> = BTreeSet::new();
-        if let Some((first, others)) = states.split_first() {
-            for other in others {
-                differing.extend(first.changes_to(db, *other).into_keys());
-            }
-        }
-        let keys: Vec<i32> = differing.into_iter().collect();
-        let mut conflicts: BTreeMap<i32, BTreeSet<i64>> =
-            keys.iter().map(|key| (*key, BTreeSet::new())).collect();
-        for state in &states {
-            for (key, nid) in keys.iter().zip(state.get_many(db, &keys)) {
-                conflicts.entry(*key).or_default().extend(nid);
+        let first = states.first().copied().unwrap_or(StateAt::EMPTY);
+        let changes: Vec<BTreeMap<i32, Option<i64>>> =
+            states.iter().map(|state| first.changes_to(db, *state)).collect();
+        let keys: BTreeSet<i32> = changes.iter().flat_map(|changes| changes.keys().copied()).collect();
+        let keys: Vec<i32> = keys.into_iter().collect();
+        let mut conflicts: BTreeMap<i32, BTreeMap<i64, StateSets>> = BTreeMap::new();
+        for (&key, of_first) in keys.iter().zip(first.get_many(db, &keys)) {
+            let holders = conflicts.entry(key).or_default();
+            for (set, changes) in changes.iter().enumerate() {
+                if let Some(nid) = changes.get(&key).copied().unwrap_or(of_first) {
+                    holders.entry(nid).or_default().insert(set);
+                }
             }
         }
         Self { graph, states, conflicts }
@@ -85,14 +86,14 @@ impl<'g, 'd, 'c> StateSetsOfRoom<'g, 'd, 'c> {
         let rows = self.graph.db.query(KEYS, &[self.graph.room_nid.into(), keys.into()]);
         rows.map(|row| {
             let nids = &self.conflicts[&row.get::<i32>(1)];
-            ((row.get(2), row.get(3)), nids.iter().copied().collect())
+            ((row.get(2), row.get(3)), nids.keys().copied().collect())
         })
         .collect()
     }
 
     /// Resolves the states, step by step.
     pub fn resolve(&self) -> Resolution {
-        let nids: Vec<i64> = self.conflicts.values().flatten().copied().collect();
+        let nids: Vec<i64> = self.conflicts.values().flat_map(BTreeMap::keys).copied().collect();
         self.graph.events.load(nids);
         resolve(self.graph.version, self, self.states.len(), &self.conflicted_state())
     }
@@ -130,19 +131,12 @@ impl Graph for StateSetsOfRoom<'_, '_, '_> {
 
     fn sets_with(&self, nid: EventNid) -> StateSets {
         let Some(key_idx) = self.graph.events.get(nid).key_idx else { return StateSets::default() };
-        let db = self.graph.db;
-        let at = |state: &StateAt| state.get(db, key_idx);
-        if !self.conflicts.contains_key(&key_idx) {
-            // All have the same event there.
-            let everywhere = self.states.first().and_then(at) == Some(nid);
-            return (0..self.states.len()).filter(|_| everywhere).collect();
+        if let Some(holders) = self.conflicts.get(&key_idx) {
+            return holders.get(&nid).cloned().unwrap_or_default();
         }
-        self.states
-            .iter()
-            .enumerate()
-            .filter(|(_, state)| at(state) == Some(nid))
-            .map(|(set, _)| set)
-            .collect()
+        // All have the same event there.
+        let everywhere = self.states.first().and_then(|state| state.get(self.graph.db, key_idx)) == Some(nid);
+        (0..self.states.len()).filter(|_| everywhere).collect()
     }
 
     fn unconflicted(&self, event_type: &str, state_key: &str) -> Option<EventNid> {

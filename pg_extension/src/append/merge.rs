@@ -118,6 +118,6 @@ impl<'a> Room<'a> {
             self.db.execute(SET_ROOM_ROOT, &[event_nid.into(), root.into()]);
         }
         self.header.root = root;
-        self.follow_state(&events, merge.current);
+        self.follow_state(merge.current);
     }
 }

@@ -261,7 +261,7 @@ impl Intake<'_, '_> {
         self.flush();
         self.writer.finish(self.room);
         if self.writer.followed != self.room.header.root {
-            self.room.follow_state(self.events, self.writer.followed);
+            self.room.follow_state(self.writer.followed);
         }
         self.writer.shown
     }
