@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     graph_events::GraphEvents,
     room::Room,
+    spi::{Db, Mode, connect},
     state::{self, Change},
     users,
 };
@@ -60,20 +61,20 @@ impl Room<'_> {
     pub(crate) fn follow_state(&mut self, from: i64) {
         let changes = state::diff(self.db, from, self.header.root);
         for changes in changes.chunks(CHUNK) {
-            // What was read for some of them is not kept for the next: there may be hundreds of thousands.
-            self.follow(&GraphEvents::new(self.db), changes);
+            // A connection for each part gives back the memory of its queries: there may be hundreds of thousands.
+            connect(Mode::Write, |db| self.follow(db, changes));
         }
         self.forget_state();
     }
 
-    fn follow(&mut self, events: &GraphEvents<'_, '_>, changes: &[Change]) {
+    fn follow(&mut self, db: &Db<'_>, changes: &[Change]) {
+        let events = GraphEvents::new(db);
         let old: HashMap<i32, i64> =
             changes.iter().filter_map(|change| Some((change.key_idx, change.old?))).collect();
         let keys: Vec<i32> = changes.iter().map(|change| change.key_idx).collect();
         let nids: Vec<Option<i64>> = changes.iter().map(|change| change.new).collect();
         let by_key: HashMap<i32, Option<i64>> = keys.iter().copied().zip(nids.iter().copied()).collect();
-        let members: Vec<(String, i32)> = self
-            .db
+        let members: Vec<(String, i32)> = db
             .query(SET_KEYS, &[self.nid.into(), keys.into(), nids.into()])
             .filter_map(|row| Some((row.opt(1)?, row.get(2))))
             .collect();
@@ -82,7 +83,7 @@ impl Room<'_> {
         }
         events.load(members.iter().filter_map(|(_, key)| by_key[key].or_else(|| old.get(key).copied())));
         let user_ids: Vec<&str> = members.iter().map(|(user_id, _)| user_id.as_str()).collect();
-        let user_nids = users::intern(self.db, &user_ids);
+        let user_nids = users::intern(db, &user_ids);
         let mut rows = Memberships::default();
         for (user_id, key) in &members {
             let Some(nid) = by_key[key].or_else(|| old.get(key).copied()) else { continue };
@@ -105,7 +106,7 @@ impl Room<'_> {
                 self.wake_users.push(user_nid);
             }
         }
-        let counts = self.db.query_one(
+        let counts = db.query_one(
             SET_MEMBERSHIPS,
             &[
                 self.nid.into(),
