@@ -1,0 +1,78 @@
+-- Keys of end-to-end encryption. Read and written by the extension's functions only.
+
+create table device_keys (
+    user_nid   bigint not null references users,
+    device_id  text collate "C" not null,
+    device_nid bigint unique references devices on delete cascade,
+    keys       text not null,
+    primary key (user_nid, device_id)
+);
+comment on table device_keys is 'Identity keys of devices.';
+comment on column device_keys.device_nid is 'Absent for devices of other servers'' users.';
+comment on column device_keys.keys is 'The JSON object as uploaded, with its signatures, without unsigned.';
+
+create sequence one_time_key_uploads as bigint;
+
+create table one_time_keys (
+    device_nid bigint not null references devices on delete cascade,
+    algorithm  text collate "C" not null check (octet_length(algorithm) <= 255),
+    key_id     text collate "C" not null check (octet_length(key_id) <= 255),
+    upload_id  bigint not null,
+    timeline   text collate "C" not null,
+    key        text not null,
+    primary key (device_nid, algorithm, key_id)
+) with (autovacuum_vacuum_scale_factor = 0.02);
+create index one_time_keys_order on one_time_keys (device_nid, algorithm, upload_id);
+comment on table one_time_keys is 'One-time keys not yet handed out: handing one out deletes it.';
+comment on column one_time_keys.upload_id is 'From one_time_key_uploads: keys are handed out in the order of their uploads.';
+comment on column one_time_keys.timeline is 'System identifier and timeline of the cluster that took the key. On another one, after a restore or a failover that may have lost transactions, it may have been handed out already: it never is again.';
+comment on column one_time_keys.key is 'JSON as uploaded.';
+
+create table fallback_keys (
+    device_nid bigint not null references devices on delete cascade,
+    algorithm  text collate "C" not null check (octet_length(algorithm) <= 255),
+    key_id     text collate "C" not null check (octet_length(key_id) <= 255),
+    used       boolean not null default false,
+    key        text not null,
+    primary key (device_nid, algorithm)
+);
+comment on table fallback_keys is 'Handed out when no one-time key is left, again and again until replaced.';
+
+create table cross_signing_keys (
+    user_nid   bigint not null references users,
+    usage      text collate "C" not null check (usage in ('master', 'self_signing', 'user_signing')),
+    public_key text collate "C" not null,
+    keys       text not null,
+    primary key (user_nid, usage)
+);
+comment on table cross_signing_keys is 'The newest of each kind.';
+comment on column cross_signing_keys.public_key is 'ed25519, in unpadded base64.';
+comment on column cross_signing_keys.keys is 'The JSON object as uploaded, with its signatures.';
+
+create table key_signatures (
+    user_nid      bigint not null references users,
+    key_name      text collate "C" not null check (octet_length(key_name) <= 255),
+    signer_nid    bigint not null references users,
+    signer_key_id text collate "C" not null check (octet_length(signer_key_id) <= 255),
+    signature     text not null,
+    primary key (user_nid, key_name, signer_nid, signer_key_id)
+);
+comment on table key_signatures is 'Signatures uploaded for keys that are there already. Deleted with the device or the cross-signing key that they sign.';
+comment on column key_signatures.user_nid is 'Whose key is signed.';
+comment on column key_signatures.key_name is 'The signed device''s id, or the public key of the signed cross-signing key.';
+
+-- What goes with a device, however it is deleted: tokens, keys and messages by their foreign keys, and this.
+create function note_device_deletion() returns trigger
+language plpgsql security definer set search_path = matriarch, pg_temp
+as $$
+begin
+    delete from key_signatures where user_nid = old.user_nid and key_name = old.device_id;
+    if exists (select from device_keys where device_nid = old.device_nid) then
+        insert into device_list_changes (user_nid, device_id) values (old.user_nid, old.device_id);
+    end if;
+    return old;
+end
+$$;
+revoke all on function note_device_deletion from public;
+create trigger device_deleted before delete on devices
+for each row execute function note_device_deletion();
