@@ -16,6 +16,9 @@ comment on column key_backup_versions.etag is 'Grows with each change of the key
 comment on column key_backup_versions.key_count is 'How many keys it holds.';
 comment on column key_backup_versions.auth_data is 'JSON as the client sent it.';
 
+-- Erasing an account deletes its backups.
+grant select (user_nid), delete on key_backup_versions to matriarch_api;
+
 create table key_backup_keys (
     user_nid            bigint not null,
     version             bigint not null,

@@ -5,6 +5,7 @@ import secrets
 import pytest
 
 from harness.client import path
+from harness.endpoints import ROOM_KEY
 
 REQUESTS = [
     ("PUT", "user/{user}/account_data/org.example.a", {}),
@@ -34,6 +35,20 @@ REQUESTS = [
     ("PUT", "rooms/{room}/typing/{user}", {"typing": True}),
     ("POST", "rooms/{room}/receipt/m.read/{event}", {}),
     ("POST", "rooms/{room}/read_markers", {"m.fully_read": "{event}", "m.read.private": "{event}"}),
+    ("POST", "room_keys/version", {"algorithm": "a", "auth_data": {}}),
+    ("GET", "room_keys/version", None),
+    ("GET", "room_keys/version/1", None),
+    ("PUT", "room_keys/version/1", {"algorithm": "a", "auth_data": {}}),
+    ("PUT", "room_keys/keys?version=1", {"rooms": {"!a:b": {"sessions": {"s": ROOM_KEY}}}}),
+    ("PUT", "room_keys/keys/!a:b?version=1", {"sessions": {"t": ROOM_KEY}}),
+    ("PUT", "room_keys/keys/!a:b/u?version=1", ROOM_KEY),
+    ("GET", "room_keys/keys?version=1", None),
+    ("GET", "room_keys/keys/!a:b?version=1", None),
+    ("GET", "room_keys/keys/!a:b/u?version=1", None),
+    ("DELETE", "room_keys/keys/!a:b/u?version=1", None),
+    ("DELETE", "room_keys/keys/!a:b?version=1", None),
+    ("DELETE", "room_keys/keys?version=1", None),
+    ("DELETE", "room_keys/version/1", None),
     ("GET", "pushers", None),
     ("GET", "thirdparty/protocols", None),
     ("GET", "voip/turnServer", None),

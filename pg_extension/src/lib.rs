@@ -24,6 +24,7 @@ mod initial_sync;
 mod initialize;
 mod intake;
 mod json_text;
+mod key_backup;
 mod lookup;
 mod members;
 mod membership;

@@ -1,10 +1,16 @@
 //! JSON bodies of requests, as SQL functions get them.
 
+use std::{fmt, marker::PhantomData};
+
 use matriarch_rules::{
     Map,
     json::{JsonError, parse_object},
 };
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use serde_json::{Value, error::Category};
 
 use crate::response::{MatrixError, Result};
 
@@ -15,6 +21,42 @@ pub fn object(text: &str) -> Result<Map> {
         JsonError::NotJson(_) => MatrixError::new(400, "M_NOT_JSON", format!("The body is {error}.")),
         _ => MatrixError::bad_json(format!("The body cannot be accepted: {error}.")),
     })
+}
+
+/// Reads a body that the API node has found to be a sound JSON object. 400 `M_MISSING_PARAM` if it lacks a key that `T` needs,
+/// `M_BAD_JSON` if one has the wrong type. `T` may borrow from the text, and so keep parts of it as they are.
+pub fn typed<'j, T: Deserialize<'j>>(text: &'j str) -> Result<T> {
+    serde_json::from_str(text).map(|ObjectOf(value)| value).map_err(|error| {
+        let reason = error.to_string();
+        match error.classify() {
+            Category::Data if reason.starts_with("missing field") => MatrixError::missing_param(reason),
+            Category::Data => MatrixError::bad_json(reason),
+            _ => MatrixError::new(400, "M_NOT_JSON", format!("The body is not JSON: {reason}.")),
+        }
+    })
+}
+
+/// A struct that is read from an object alone: serde takes an array of its fields as well.
+pub struct ObjectOf<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOf<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = ObjectOf<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<ObjectOf<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(ObjectOf)
+    }
 }
 
 /// A request's body. A key that is `null` is one that is not there; one of the wrong type is 400 `M_BAD_JSON`.

@@ -10,6 +10,7 @@ mod directory;
 mod event;
 mod filter;
 mod identifier;
+mod key_backup;
 mod login;
 mod logout;
 mod members;
@@ -47,6 +48,7 @@ pub fn routes() -> Router<AppState> {
         .merge(directory::routes())
         .merge(event::routes())
         .merge(filter::routes())
+        .merge(key_backup::routes())
         .merge(login::routes())
         .merge(logout::routes())
         .merge(members::routes())

@@ -38,6 +38,7 @@ def E(method, path, *needs, **options) -> Endpoint:
     return Endpoint(method, path, needs=needs, **options)
 
 
+ROOM_KEY = {"first_message_index": 1, "forwarded_count": 0, "is_verified": True, "session_data": {"ciphertext": "c"}}
 TEXT = {"msgtype": "m.text", "body": "hello"}
 
 ENDPOINTS = [
@@ -126,6 +127,17 @@ ENDPOINTS = [
     E("GET", "/user/{user}/rooms/{room}/tags"),
     E("PUT", "/user/{user}/rooms/{room}/tags/u.work", body={"order": 0.5}),
     E("DELETE", "/user/{user}/rooms/{room}/tags/u.work"),
+    # Key backups
+    E("POST", "/room_keys/version", "algorithm", "auth_data", body={"algorithm": "a", "auth_data": {"public_key": "k"}}),
+    E("GET", "/room_keys/version"),
+    E("GET", "/room_keys/version/1"),
+    E("PUT", "/room_keys/version/1", "algorithm", "auth_data", body={"algorithm": "a", "auth_data": {}, "version": "1"}),
+    E("DELETE", "/room_keys/version/1"),
+    E("PUT", "/room_keys/keys", "rooms", body={"rooms": {"!r:test.example": {"sessions": {"s": ROOM_KEY}}}}, query={"version": "1"}),
+    E("PUT", "/room_keys/keys/!r:test.example", "sessions", body={"sessions": {"s": ROOM_KEY}}, query={"version": "1"}),
+    E("PUT", "/room_keys/keys/!r:test.example/s", *ROOM_KEY, body=ROOM_KEY, query={"version": "1"}),
+    *(E(method, "/room_keys/keys" + scope, query={"version": "1"})
+      for method in ("GET", "DELETE") for scope in ("", "/!r:test.example", "/!r:test.example/s")),
     # What clients ask for as they start
     E("GET", "/account/3pid"),
     E("GET", "/pushers"),

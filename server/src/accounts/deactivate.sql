@@ -27,5 +27,10 @@ filters as (
     delete from matriarch.filters f
     using account a
     where $2 and f.user_nid = a.user_nid
+),
+key_backups as (
+    delete from matriarch.key_backup_versions v
+    using account a
+    where $2 and v.user_nid = a.user_nid
 )
 select user_nid from account
