@@ -19,13 +19,16 @@ create table one_time_keys (
     key_id     text collate "C" not null check (octet_length(key_id) <= 255),
     upload_id  bigint not null,
     timeline   text collate "C" not null,
+    claimed_at timestamptz,
     key        text not null,
     primary key (device_nid, algorithm, key_id)
-) with (autovacuum_vacuum_scale_factor = 0.02);
-create index one_time_keys_order on one_time_keys (device_nid, algorithm, upload_id);
-comment on table one_time_keys is 'One-time keys not yet handed out: handing one out deletes it.';
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+create index one_time_keys_unclaimed on one_time_keys (device_nid, algorithm, upload_id) where claimed_at is null;
+create index one_time_keys_claimed on one_time_keys (claimed_at) where claimed_at is not null;
+comment on table one_time_keys is 'One-time keys. Those that were handed out stay for 30 days, so that an upload that is repeated cannot bring one back; a node''s periodic task deletes them.';
 comment on column one_time_keys.upload_id is 'From one_time_key_uploads: keys are handed out in the order of their uploads.';
 comment on column one_time_keys.timeline is 'System identifier and timeline of the cluster that took the key. On another one, after a restore or a failover that may have lost transactions, it may have been handed out already: it never is again.';
+comment on column one_time_keys.claimed_at is 'When it was handed out; absent: not yet.';
 comment on column one_time_keys.key is 'JSON as uploaded.';
 
 create table fallback_keys (

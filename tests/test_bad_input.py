@@ -88,6 +88,7 @@ class World:
         room = self.client.create_room()
         self.names = {
             "user": self.client.user_id,
+            "device": self.client.device_id,
             "friend": self.friend.user_id,
             "room": room,
             "event": self.client.send(room),

@@ -85,7 +85,7 @@ fn of_all(db: &Db<'_>, session: Session, from: Option<&str>) -> Result<Answer> {
         state_key: "state",
     };
     let events = Events::new(db);
-    let news = sync::new_events(db, &events, &asker);
+    let news = sync::new_events(db, &events, &asker, &now);
     let body = object_text(|body| {
         body.value("start", start).value("end", now.to_string()).array("chunk", &news);
     });

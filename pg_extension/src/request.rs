@@ -96,6 +96,11 @@ impl Body {
         self.get(key, "a boolean", Value::as_bool)
     }
 
+    /// A number that is whole and not negative.
+    pub fn unsigned(&self, key: &str) -> Result<Option<u64>> {
+        self.get(key, "a whole number that is not negative", Value::as_u64)
+    }
+
     pub fn object(&self, key: &str) -> Result<Option<&Map>> {
         self.get(key, "an object", Value::as_object)
     }

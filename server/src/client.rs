@@ -7,6 +7,7 @@ mod account_data;
 mod capabilities;
 mod context;
 mod directory;
+mod end_to_end_encryption;
 mod event;
 mod filter;
 mod identifier;
@@ -46,6 +47,7 @@ pub fn routes() -> Router<AppState> {
         .merge(capabilities::routes())
         .merge(context::routes())
         .merge(directory::routes())
+        .merge(end_to_end_encryption::routes())
         .merge(event::routes())
         .merge(filter::routes())
         .merge(key_backup::routes())

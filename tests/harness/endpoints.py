@@ -138,6 +138,14 @@ ENDPOINTS = [
     E("PUT", "/room_keys/keys/!r:test.example/s", *ROOM_KEY, body=ROOM_KEY, query={"version": "1"}),
     *(E(method, "/room_keys/keys" + scope, query={"version": "1"})
       for method in ("GET", "DELETE") for scope in ("", "/!r:test.example", "/!r:test.example/s")),
+    # End-to-end encryption
+    E("POST", "/keys/upload", body={"device_keys": {"user_id": "{user}", "device_id": "{device}", "algorithms": [], "keys": {}, "signatures": {}},
+                                    "one_time_keys": {"curve25519:A": "k"}, "fallback_keys": {"curve25519:B": "k"}}),
+    E("POST", "/keys/query", "device_keys", body={"device_keys": {"@user:test.example": ["D"]}, "timeout": 1000}),
+    E("POST", "/keys/claim", "one_time_keys", body={"one_time_keys": {"@user:test.example": {"D": "curve25519"}}, "timeout": 1000}),
+    E("GET", "/keys/changes", query={"from": "{token}", "to": "{token}"}),
+    E("POST", "/keys/device_signing/upload", "master_key", body={"master_key": {"user_id": "{user}", "usage": ["master"], "keys": {}}}),
+    E("POST", "/keys/signatures/upload", body={"@user:test.example": {"D": {}}}),
     # What clients ask for as they start
     E("GET", "/account/3pid"),
     E("GET", "/pushers"),

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::{
+    device_keys::{self, Counts},
     filter::EventFilter,
     json_text::{Object, object_text},
     push_rules,
@@ -27,7 +28,12 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
         return Vec::new();
     }
     let columns = Columns::of(askers);
-    let news = gather::news(db, askers, &columns);
+    let news = gather::news(db, askers, &columns, now);
+    let devices: Vec<i64> = askers.iter().map(|asker| asker.session.device_nid).collect();
+    let keys = Keys {
+        counts: Counts::of_all(db, devices.clone()),
+        unused_fallback_types: device_keys::unused_fallback_types(db, devices),
+    };
     let filled = gather::sections(db, events, askers, &news);
     let stripped = Stripped::read(db, events, &news.parts);
     let renderer = Renderer::new(db, events, None);
@@ -37,7 +43,14 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
         .collect();
     renderer.prepare(&jobs);
 
-    let writer = Writer { events, news: &news, filled: &filled, stripped: &stripped, renderer: &renderer };
+    let writer = Writer {
+        events,
+        news: &news,
+        filled: &filled,
+        stripped: &stripped,
+        renderer: &renderer,
+        keys: &keys,
+    };
     let mut answers: Vec<Answer> =
         askers.iter().enumerate().map(|(index, asker)| writer.answer(index, asker, now)).collect();
     let waiting: Vec<usize> = (0..answers.len()).filter(|&index| !answers[index].changed).collect();
@@ -51,10 +64,10 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
 }
 
 /// The events that are new to an asker, with their room ids, as the deprecated event stream has them.
-pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker) -> Vec<String> {
+pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker, now: &SyncToken) -> Vec<String> {
     let askers = [asker];
     let columns = Columns::of(&askers);
-    let news = gather::news(db, &askers, &columns);
+    let news = gather::news(db, &askers, &columns, now);
     let style = Style { device_nid: asker.session.device_nid, filter: None };
     let mut texts = Vec::new();
     for filled in gather::sections(db, events, &askers, &news) {
@@ -85,6 +98,13 @@ struct Writer<'w, 'a, 'd, 'c> {
     filled: &'w [Filled<'a>],
     stripped: &'w Stripped,
     renderer: &'w Renderer<'w, 'd, 'c>,
+    keys: &'w Keys,
+}
+
+/// What devices have published, in the order of the askers.
+struct Keys {
+    counts: Vec<Counts>,
+    unused_fallback_types: Vec<Vec<String>>,
 }
 
 impl Writer<'_, '_, '_, '_> {
@@ -102,11 +122,15 @@ impl Writer<'_, '_, '_, '_> {
             body.object("rooms", |rooms| changed |= self.rooms(rooms, index, asker));
             body.events::<&str>("presence", []);
             body.events::<&str>("to_device", []);
-            body.object("device_lists", |lists| {
-                lists.array::<&str>("changed", []).array::<&str>("left", []);
-            });
-            body.object("device_one_time_keys_count", |_| {});
-            body.array::<&str>("device_unused_fallback_key_types", []);
+            if asker.since.is_some() {
+                let lists = &self.news.device_lists[index];
+                changed |= !lists.is_empty();
+                body.object("device_lists", |body| {
+                    body.value("changed", &lists.changed).value("left", &lists.left);
+                });
+            }
+            body.value("device_one_time_keys_count", self.keys.counts[index].to_json());
+            body.value("device_unused_fallback_key_types", &self.keys.unused_fallback_types[index]);
         });
         Answer { body, changed, user_nid: asker.session.user_nid, room_nids: Vec::new() }
     }

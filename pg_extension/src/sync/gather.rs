@@ -1,11 +1,12 @@
 //! Collects what goes into the answers, step by step, each for all askers at once.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     rc::Rc,
 };
 
 use crate::{
+    device_lists::{self, DeviceLists, Interval},
     spi::Db,
     stored_event::{Events, StoredEvent},
     sync::{
@@ -19,6 +20,7 @@ use crate::{
         summary,
         unread::{self, Unread},
     },
+    token::SyncToken,
 };
 
 /// What there is to tell, before the sections are made of it.
@@ -28,11 +30,14 @@ pub struct News {
     /// By asker and room.
     data: BTreeMap<(usize, i64), Vec<Datum>>,
     ignored: Ignored,
+    /// By asker; empty for those who ask for everything.
+    pub device_lists: Vec<DeviceLists>,
 }
 
 /// Finds out which rooms have news for whom.
-pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> News {
+pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) -> News {
     let mut parts = parts::changed(db, columns);
+    let device_lists = device_lists(db, askers, &parts, now);
     let ephemeral = ephemeral::changed(db, columns);
     let data = account_data::changed(db, columns);
     let places = ephemeral.receipts.keys().chain(&ephemeral.typing).chain(data.keys());
@@ -46,7 +51,27 @@ pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> News {
             part.membership == "invite" && ignored.is_some_and(|users| users.contains(&part.member_sender));
         asker.filter.room.admits_room(&part.room.room_id) && !by_ignored
     });
-    News { parts, ephemeral, data, ignored }
+    News { parts, ephemeral, data, ignored, device_lists }
+}
+
+fn device_lists(db: &Db<'_>, askers: &[&Asker], parts: &Parts, now: &SyncToken) -> Vec<DeviceLists> {
+    let mut lists = vec![DeviceLists::default(); askers.len()];
+    let (owners, intervals): (Vec<usize>, Vec<Interval<'_>>) = askers
+        .iter()
+        .enumerate()
+        .filter_map(|(index, asker)| {
+            let from = asker.since.as_ref()?;
+            Some((index, Interval { user_nid: asker.session.user_nid, from, to: now }))
+        })
+        .unzip();
+    let with_news = parts.iter().filter(|(_, part)| part.room_new && part.is_joined());
+    let news: BTreeSet<(usize, i64)> = with_news
+        .filter_map(|((asker, room_nid), _)| Some((owners.binary_search(asker).ok()?, *room_nid)))
+        .collect();
+    for (owner, found) in owners.iter().zip(device_lists::between(db, &intervals, &news)) {
+        lists[*owner] = found;
+    }
+    lists
 }
 
 impl News {

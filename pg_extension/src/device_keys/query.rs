@@ -1,0 +1,175 @@
+//! `POST /keys/query`
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use matriarch_rules::{Map, identifiers::same_server, json::parse_object};
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+use crate::{
+    device_keys::failures,
+    request::Body,
+    response::{MatrixError, Response, ResponseRows, Result, respond},
+    session::Session,
+    spi::{Db, Mode, Row},
+};
+
+/// Devices that are asked for; `None` for all.
+type Devices<'a> = Option<BTreeSet<&'a str>>;
+
+/// Who is asked for.
+struct Wanted<'a> {
+    user_ids: Vec<&'a str>,
+    /// Of each of them.
+    devices: Vec<Devices<'a>>,
+}
+
+const USERS: &str = "
+    select w.number, u.user_nid
+    from unnest($1::text[]) with ordinality w (user_id, number)
+    cross join lateral (select user_nid from users where user_id = w.user_id offset 0) u";
+
+const DEVICES: &str = "
+    select k.user_nid, k.device_id, k.keys, d.display_name
+    from unnest($1::bigint[]) as w (user_nid)
+    cross join lateral (select * from device_keys where user_nid = w.user_nid offset 0) k
+    left join lateral (select display_name from devices where device_nid = k.device_nid offset 0) d on true";
+
+const CROSS_SIGNING: &str = "
+    select k.user_nid, k.usage, k.public_key, k.keys
+    from unnest($1::bigint[]) as w (user_nid)
+    cross join lateral (select * from cross_signing_keys where user_nid = w.user_nid offset 0) k
+    where k.usage <> 'user_signing' or k.user_nid = $2";
+
+/// What the asker may see: signatures by the owner of the key, and the asker's own.
+const SIGNATURES: &str = "
+    select s.user_nid, s.key_name, u.user_id, s.signer_key_id, s.signature
+    from unnest($1::bigint[]) as w (user_nid)
+    cross join lateral (
+        select * from key_signatures where user_nid = w.user_nid and signer_nid in (w.user_nid, $2) offset 0
+    ) s
+    cross join lateral (select user_id from users where user_nid = s.signer_nid offset 0) u";
+
+/// Signatures by the name of the key that they sign: who signed, with which key.
+type Signatures = HashMap<(i64, String), Vec<(String, String, String)>>;
+
+fn signatures(db: &Db<'_>, user_nids: &[i64], asker_nid: i64) -> Signatures {
+    let mut signatures = Signatures::new();
+    for row in db.query(SIGNATURES, &[user_nids.to_vec().into(), asker_nid.into()]) {
+        let signed = signatures.entry((row.get(1), row.get(2))).or_default();
+        signed.push((row.get(3), row.get(4), row.get(5)));
+    }
+    signatures
+}
+
+/// A stored key, with the signatures that were uploaded for it later.
+fn with_signatures(keys: &str, later: Option<&Vec<(String, String, String)>>) -> Option<Map> {
+    let mut keys = parse_object(keys).ok()?;
+    if let Some(later) = later {
+        let signatures = keys.entry("signatures").or_insert_with(|| json!({})).as_object_mut()?;
+        for (user_id, key_id, signature) in later {
+            let of_user = signatures.entry(user_id.as_str()).or_insert_with(|| json!({})).as_object_mut()?;
+            of_user.insert(key_id.clone(), signature.as_str().into());
+        }
+    }
+    Some(keys)
+}
+
+/// Reads `device_keys` of a request: lists of devices by user; an empty list is all devices.
+fn read(keys: &Map) -> Result<Vec<(&str, Devices<'_>)>> {
+    let refuse = || MatrixError::bad_json("`device_keys` must be lists of device ids by user.");
+    let mut wanted = Vec::new();
+    for (user_id, devices) in keys {
+        let devices: BTreeSet<&str> = match devices {
+            Value::Array(devices) => devices.iter().map(Value::as_str).collect::<Option<_>>(),
+            _ => None,
+        }
+        .ok_or_else(refuse)?;
+        if !user_id.contains('\0') {
+            wanted.push((user_id.as_str(), Some(devices).filter(|devices| !devices.is_empty())));
+        }
+    }
+    Ok(wanted)
+}
+
+/// The answer's parts, by user.
+#[derive(Default)]
+struct Found {
+    device_keys: BTreeMap<String, Map>,
+    cross_signing: BTreeMap<&'static str, Map>,
+}
+
+impl Wanted<'_> {
+    fn find(&self, db: &Db<'_>, asker: &Session) -> Found {
+        let mut found = Found::default();
+        // A user without devices is in the answer: clients would ask again and again.
+        for user_id in &self.user_ids {
+            found.device_keys.insert((*user_id).to_owned(), Map::new());
+        }
+        let indices: BTreeMap<i64, usize> = db
+            .query(USERS, &[self.user_ids.clone().into()])
+            .map(|row| (row.get(2), row.get::<i64>(1) as usize - 1))
+            .collect();
+        let user_nids: Vec<i64> = indices.keys().copied().collect();
+        let signatures = signatures(db, &user_nids, asker.user_nid);
+
+        for row in db.query(DEVICES, &[user_nids.clone().into()]) {
+            let index = indices[&row.get::<i64>(1)];
+            let device_id: String = row.get(2);
+            let wanted = self.devices[index].as_ref().is_none_or(|devices| devices.contains(&*device_id));
+            if let Some(device) = wanted.then(|| device(&row, &device_id, &signatures)).flatten() {
+                let devices = found.device_keys.entry(self.user_ids[index].to_owned()).or_default();
+                devices.insert(device_id, Value::Object(device));
+            }
+        }
+        for row in db.query(CROSS_SIGNING, &[user_nids.into(), asker.user_nid.into()]) {
+            let section = match &*row.get::<String>(2) {
+                "master" => "master_keys",
+                "self_signing" => "self_signing_keys",
+                _ => "user_signing_keys",
+            };
+            let user_nid: i64 = row.get(1);
+            let later = signatures.get(&(user_nid, row.get(3)));
+            if let Some(keys) = with_signatures(&row.get::<String>(4), later) {
+                let section = found.cross_signing.entry(section).or_default();
+                section.insert(self.user_ids[indices[&user_nid]].to_owned(), Value::Object(keys));
+            }
+        }
+        found
+    }
+}
+
+fn device(row: &Row<'_>, device_id: &str, signatures: &Signatures) -> Option<Map> {
+    let later = signatures.get(&(row.get(1), device_id.to_owned()));
+    let mut keys = with_signatures(&row.get::<String>(3), later)?;
+    let unsigned = match row.opt::<String>(4) {
+        Some(name) => json!({ "device_display_name": name }),
+        None => json!({}),
+    };
+    keys.insert("unsigned".to_owned(), unsigned);
+    Some(keys)
+}
+
+/// `POST /keys/query`
+#[pg_extern(stable)]
+fn query_keys(token_hash: &[u8], body: &str) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let body = Body::parse(body)?;
+        // How long other servers may take, of which none is asked.
+        body.unsigned("timeout")?;
+        let keys = body
+            .object("device_keys")?
+            .ok_or_else(|| MatrixError::missing_param("`device_keys` is missing."))?;
+        let (ours, elsewhere): (Vec<_>, Vec<_>) =
+            read(keys)?.into_iter().partition(|(user_id, _)| same_server(user_id, &session.user_id));
+        let (user_ids, devices) = ours.into_iter().unzip();
+        let found = Wanted { user_ids, devices }.find(db, &session);
+        let elsewhere = elsewhere.into_iter().map(|(user_id, _)| user_id).collect();
+        let mut answer = json!({ "device_keys": found.device_keys, "failures": failures(elsewhere) });
+        for (section, keys) in found.cross_signing {
+            answer[section] = Value::Object(keys);
+        }
+        Ok(Response::json(&answer))
+    })
+}
