@@ -79,3 +79,19 @@ $$;
 revoke all on function note_device_deletion from public;
 create trigger device_deleted before delete on devices
 for each row execute function note_device_deletion();
+
+create function device_list_rooms(device_nids bigint[]) returns bigint[]
+language sql stable security definer set search_path = matriarch, pg_temp
+as $$
+    select array_agg(distinct m.room_nid)
+    from devices d
+    join device_keys k on k.device_nid = d.device_nid
+    join memberships m on m.user_nid = d.user_nid
+    where d.device_nid = any(device_nids) and m.membership = 'join'
+$$;
+comment on function device_list_rooms is 'The rooms to wake when these devices are deleted or change: all that their users are in, if the devices have keys. In the statement that deletes them it sees them still.';
+revoke all on function device_list_rooms from public;
+grant execute on function device_list_rooms to matriarch_api;
+
+-- No device may be named as one of its user's keys.
+grant select (user_nid, public_key) on cross_signing_keys to matriarch_api;

@@ -19,3 +19,19 @@ create table to_device_transactions (
 );
 create index to_device_transactions_age on to_device_transactions (created_at);
 comment on table to_device_transactions is 'Requests to send to devices that were done, so that a repeated one does nothing. Deleted by a node''s periodic task after a week.';
+
+-- For a node's periodic task.
+grant select, delete on to_device_transactions to matriarch_api;
+
+create or replace procedure forget_positions()
+language sql security definer set search_path = matriarch, pg_temp
+as $$
+    update rooms set xid = '0';
+    update events set xid = '0';
+    update memberships set xid = '0';
+    update account_data set xid = '0';
+    update receipts set xid = '0';
+    update device_list_changes set xid = '0';
+    update membership_changes set xid = '0';
+    update to_device_messages set xid = '0';
+$$;

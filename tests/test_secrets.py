@@ -19,6 +19,8 @@ SECRET_TABLES = {
     "registration_nonces",
     "registration_tokens",
     "signing_keys",
+    "to_device_messages",
+    "to_device_transactions",
     "uia_sessions",
 }
 

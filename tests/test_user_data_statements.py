@@ -49,6 +49,10 @@ REQUESTS = [
     ("DELETE", "room_keys/keys/!a:b?version=1", None),
     ("DELETE", "room_keys/keys?version=1", None),
     ("DELETE", "room_keys/version/1", None),
+    ("GET", "devices", None),
+    ("GET", "devices/{device}", None),
+    ("PUT", "devices/{device}", {"display_name": "New"}),
+    ("PUT", "sendToDevice/org.example.kind/1", {"messages": {"@nobody:test.example": {"*": {}}}}),
     ("GET", "pushers", None),
     ("GET", "thirdparty/protocols", None),
     ("GET", "voip/turnServer", None),
@@ -61,6 +65,7 @@ def test_one_statement_each(node, version):
     room = alice.create_room()
     names = {
         "user": alice.user_id,
+        "device": alice.device_id,
         "room": room,
         "event": alice.send(room),
         "alias": f"#{secrets.token_hex(6)}:test.example",

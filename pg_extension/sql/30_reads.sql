@@ -2,12 +2,12 @@
 -- the size of the tables and the age of the statistics: they begin with the ids in their parameters.
 
 create function sync(token_hashes bytea[], requests text[])
-returns table (status smallint, body text, changed boolean, user_nid bigint, room_nids bigint[])
+returns table (status smallint, body text, changed boolean, user_nid bigint, room_nids bigint[], acknowledged_by bigint)
 language c stable strict parallel restricted security definer
 set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'sync_wrapper';
-comment on function sync is 'GET /sync, for several requests at once: a row for each, in order. A request is a JSON object of the query parameters since, filter, full_state, use_state_after and unstable_use_state_after. Where changed is false there is nothing new, and room_nids are the rooms to wait for.';
+comment on function sync is 'GET /sync, for several requests at once: a row for each, in order. A request is a JSON object of the query parameters since, filter, full_state, use_state_after and unstable_use_state_after. Where changed is false there is nothing new, and room_nids are the rooms to wait for. acknowledged_by is the device whose token acknowledges messages that are still stored: acknowledge_to_device deletes them.';
 
 create function messages(token_hash bytea, room_id text, "from" text, "to" text, dir text, "limit" bigint, filter text) returns setof response
 language c stable parallel restricted security definer
@@ -79,7 +79,7 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off s
 as 'MODULE_PATHNAME', 'initial_sync_wrapper';
 comment on function initial_sync is 'GET /initialSync. limit may be NULL.';
 
-create function events(token_hash bytea, "from" text, room_id text) returns table (status smallint, body text, changed boolean, user_nid bigint, room_nids bigint[])
+create function events(token_hash bytea, "from" text, room_id text) returns table (status smallint, body text, changed boolean, user_nid bigint, room_nids bigint[], acknowledged_by bigint)
 language c stable parallel restricted security definer
 set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off

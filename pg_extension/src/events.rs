@@ -1,7 +1,7 @@
 //! `GET /events`: the deprecated event stream, and for one room its use in previews. Client-Server API, "Room
 //! Previews".
 
-use pgrx::{iter::TableIterator, name, pg_extern};
+use pgrx::{iter::TableIterator, pg_extern};
 
 use crate::{
     filter::{EventFilter, Filter, MAX_LIMIT},
@@ -13,28 +13,16 @@ use crate::{
     session::Session,
     spi::{Db, Mode, connect},
     stored_event::Events,
-    sync::{self, Answer, Asker},
+    sync::{self, Answer, Asker, SyncRows},
     timeline::Direction,
     token::{SyncToken, Token, place, sync_token},
 };
-
-/// As `sync` returns them.
-type EventsRows = TableIterator<
-    'static,
-    (
-        name!(status, i16),
-        name!(body, String),
-        name!(changed, bool),
-        name!(user_nid, Option<i64>),
-        name!(room_nids, Option<Vec<i64>>),
-    ),
->;
 
 /// `GET /events`, of all rooms the user is in, or of one room that they may read.
 ///
 /// Without `from` the stream begins now.
 #[pg_extern(stable)]
-fn events(token_hash: &[u8], from: Option<&str>, room_id: Option<&str>) -> EventsRows {
+fn events(token_hash: &[u8], from: Option<&str>, room_id: Option<&str>) -> SyncRows {
     let answer = connect(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         match room_id {
@@ -68,11 +56,13 @@ fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) ->
         body.array("chunk", page.events.iter().map(|event| renderer.event(event, &room.reader, style)));
     });
     let changed = !page.events.is_empty();
-    Ok(Answer { body, changed, user_nid: session.user_nid, room_nids: vec![room.room_nid] })
+    let room_nids = vec![room.room_nid];
+    Ok(Answer { body, changed, user_nid: session.user_nid, room_nids, acknowledged_by: None })
 }
 
 fn of_all(db: &Db<'_>, session: Session, from: Option<&str>) -> Result<Answer> {
-    let now = SyncToken::current(db);
+    // Messages to devices are not among the events.
+    let now = SyncToken::current(db).acknowledging(Some(0));
     let since = from.map_or_else(|| Ok(now.clone()), |from| sync_token("from", from, &now))?;
     let start = since.to_string();
     let filter = Filter::with_timeline_limit(MAX_LIMIT).into();
@@ -91,5 +81,5 @@ fn of_all(db: &Db<'_>, session: Session, from: Option<&str>) -> Result<Answer> {
     });
     let user_nid = asker.session.user_nid;
     let room_nids = sync::joined_rooms(db, user_nid);
-    Ok(Answer { body, changed: !news.is_empty(), user_nid, room_nids })
+    Ok(Answer { body, changed: !news.is_empty(), user_nid, room_nids, acknowledged_by: None })
 }

@@ -62,7 +62,8 @@ fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool) -> Respon
         }
         let data = account_data::of_rooms(db, &[(session.user_nid, GLOBAL)]).concat();
         Ok(Response::new(object_text(|body| {
-            body.value("end", SyncToken::current(db).to_string());
+            // Messages to devices are not told here.
+            body.value("end", SyncToken::current(db).acknowledging(Some(0)).to_string());
             body.array::<&str>("presence", []).array("rooms", rooms);
             body.array("account_data", data.iter().map(account_data::event));
         })))

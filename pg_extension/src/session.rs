@@ -55,12 +55,17 @@ impl Session {
     }
 
     fn of_row(row: Option<&Row<'_>>) -> Result<Self> {
-        let unknown = |error| MatrixError::new(401, "M_UNKNOWN_TOKEN", error);
-        let row = row.ok_or_else(|| unknown("The access token is not known."))?;
+        let row = row.ok_or_else(Self::unknown)?;
         if row.get::<bool>(5) {
-            return Err(unknown("The access token has expired.").with("soft_logout", true));
+            let expired = MatrixError::new(401, "M_UNKNOWN_TOKEN", "The access token has expired.");
+            return Err(expired.with("soft_logout", true));
         }
         Ok(Self { user_nid: row.get(1), user_id: row.get(2), device_nid: row.get(3), device_id: row.get(4) })
+    }
+
+    /// 401 `M_UNKNOWN_TOKEN`: there is no such token, or no longer.
+    pub fn unknown() -> MatrixError {
+        MatrixError::new(401, "M_UNKNOWN_TOKEN", "The access token is not known.")
     }
 
     /// 403 `M_FORBIDDEN` unless the user named in the request's path is the one who asks.

@@ -6,7 +6,8 @@
 //! 2. which of their rooms have news, and what kind of ([`parts`], [`ephemeral`], [`account_data`]);
 //! 3. the new stretches of those rooms' timelines, as far as the asker sees them ([`cut`]);
 //! 4. the state that goes with them ([`room_state`]), summaries ([`summary`]) and unread counts ([`unread`]);
-//! 5. the answers ([`body`]).
+//! 5. messages to their devices ([`to_device`]);
+//! 6. the answers ([`body`]).
 
 pub mod account_data;
 mod asker;
@@ -19,6 +20,7 @@ mod room_state;
 mod section;
 mod stripped;
 mod summary;
+mod to_device;
 mod unread;
 
 use pgrx::{Array, iter::TableIterator, name, pg_extern};
@@ -33,17 +35,19 @@ use crate::{
 pub use asker::Asker;
 pub use body::new_events;
 
-/// Each answer: HTTP status, body, whether there is news, and what to wait for if not.
-type SyncRows = TableIterator<
-    'static,
-    (
-        name!(status, i16),
-        name!(body, String),
-        name!(changed, bool),
-        name!(user_nid, Option<i64>),
-        name!(room_nids, Option<Vec<i64>>),
-    ),
->;
+/// Each answer: HTTP status, body, whether there is news, what to wait for if not, and the device that acknowledged
+/// messages which are still stored.
+pub type SyncRow = (
+    name!(status, i16),
+    name!(body, String),
+    name!(changed, bool),
+    name!(user_nid, Option<i64>),
+    name!(room_nids, Option<Vec<i64>>),
+    name!(acknowledged_by, Option<i64>),
+);
+
+/// Of `sync` and `events`.
+pub type SyncRows = TableIterator<'static, SyncRow>;
 
 /// What a sync found.
 pub struct Answer {
@@ -53,6 +57,8 @@ pub struct Answer {
     pub user_nid: i64,
     /// The rooms the user is in, where `changed` is false: what to wait for.
     pub room_nids: Vec<i64>,
+    /// The device whose token acknowledged messages that are still stored.
+    pub acknowledged_by: Option<i64>,
 }
 
 /// `GET /sync`, for several requests at once.
@@ -64,13 +70,13 @@ fn sync(token_hashes: Array<'_, &[u8]>, requests: Vec<String>) -> SyncRows {
 }
 
 /// Encodes an answer.
-pub fn row(answer: Result<Answer>) -> (i16, String, bool, Option<i64>, Option<Vec<i64>>) {
+pub fn row(answer: Result<Answer>) -> SyncRow {
     match answer {
         Ok(answer) => {
             let rooms = (!answer.changed).then_some(answer.room_nids);
-            (200, answer.body, answer.changed, Some(answer.user_nid), rooms)
+            (200, answer.body, answer.changed, Some(answer.user_nid), rooms, answer.acknowledged_by)
         }
-        Err(error) => (error.status, error.body(), true, None, None),
+        Err(error) => (error.status, error.body(), true, None, None, None),
     }
 }
 

@@ -33,13 +33,16 @@ impl IntoDatum for Xid {
     }
 }
 
-/// A sync token. Written `s<xmin>_<xmax - xmin>[_<offset from xmin of each transaction in progress>…]`.
+/// A sync token. Written
+/// `s<xmin>_<xmax - xmin>[_<offset from xmin of each transaction in progress>…][~<message_id>]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncToken {
     xmin: u64,
     xmax: u64,
     /// Ascending, from `xmin` up to below `xmax`.
     in_progress: Vec<u64>,
+    /// Of the send-to-device messages that it sees, it acknowledges those up to this `message_id`; all if absent.
+    pub message_id: Option<i64>,
 }
 
 impl SyncToken {
@@ -57,7 +60,7 @@ impl SyncToken {
         let xmax = parts.next()?.parse().ok()?;
         let list = parts.next()?;
         let in_progress = list.split(',').filter(|xid| !xid.is_empty()).map(|xid| xid.parse().ok());
-        Some(Self { xmin, xmax, in_progress: in_progress.collect::<Option<_>>()? })
+        Some(Self { xmin, xmax, in_progress: in_progress.collect::<Option<_>>()?, message_id: None })
     }
 
     /// PostgreSQL's form, for parameters that the statement casts to `pg_snapshot`.
@@ -69,6 +72,10 @@ impl SyncToken {
     /// Reads a token. `now` is the present: a token from after it belongs to another database, or to a future that
     /// a restore undid. `None` for anything that this cluster cannot have given out.
     fn parse(text: &str, now: &Self) -> Option<Self> {
+        let (text, message_id) = match text.split_once('~') {
+            Some((text, id)) => (text, Some(i64::try_from(number(id)?).ok()?)),
+            None => (text, None),
+        };
         let mut numbers = text.strip_prefix('s')?.split('_').map(number);
         let xmin = numbers.next()??;
         let xmax = xmin.checked_add(numbers.next()??)?;
@@ -86,7 +93,12 @@ impl SyncToken {
                 return None;
             }
         }
-        Some(Self { xmin, xmax, in_progress })
+        Some(Self { xmin, xmax, in_progress, message_id })
+    }
+
+    /// The same place, which acknowledges send-to-device messages up to `message_id`: 0 for none, absent for all.
+    pub fn acknowledging(&self, message_id: Option<i64>) -> Self {
+        Self { message_id, ..self.clone() }
     }
 
     /// Whether a row that this transaction wrote was visible when the token was made.
@@ -98,7 +110,8 @@ impl SyncToken {
 impl std::fmt::Display for SyncToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "s{}_{}", self.xmin, self.xmax - self.xmin)?;
-        self.in_progress.iter().try_for_each(|xid| write!(f, "_{}", xid - self.xmin))
+        self.in_progress.iter().try_for_each(|xid| write!(f, "_{}", xid - self.xmin))?;
+        self.message_id.iter().try_for_each(|id| write!(f, "~{id}"))
     }
 }
 

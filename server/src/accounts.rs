@@ -11,8 +11,11 @@ pub mod prune;
 pub mod session;
 pub mod tokens;
 
+use tokio_postgres::Row;
+
 use crate::db::Db;
 use crate::error::ApiError;
+use crate::hub::Hub;
 use crate::password;
 
 pub use deactivate::deactivate;
@@ -43,11 +46,17 @@ pub fn check_device(device_id: Option<&str>, display_name: Option<&str>) -> Resu
     Ok(())
 }
 
+/// The rooms that have news because devices were deleted: `room_nids` of the rows of a statement.
+pub fn room_nids(rows: &[Row]) -> Vec<i64> {
+    rows.iter().filter_map(|row| row.get::<_, Option<Vec<i64>>>("room_nids")).flatten().collect()
+}
+
 /// Gives an account a new password, and logs out its devices other than `keep` if `logout_devices` is set.
 ///
 /// False when there is no such account, or it is deactivated; 400 for a password that cannot be taken.
 pub async fn set_password(
     db: &Db,
+    hub: &Hub,
     user_nid: i64,
     new_password: &str,
     logout_devices: bool,
@@ -55,12 +64,17 @@ pub async fn set_password(
 ) -> Result<bool, ApiError> {
     let hash = password::hash(new_password).await?;
     let sql = include_str!("accounts/set_password.sql");
-    if db.query_opt(sql, &[&user_nid, &hash, &logout_devices, &keep]).await?.is_none() {
+    let rows = db.query(sql, &[&user_nid, &hash, &logout_devices, &keep]).await?;
+    if rows.is_empty() {
         return Ok(false);
     }
+    let mut rooms = room_nids(&rows);
     if logout_devices {
         // A login by the old password may have committed while that statement waited for it, unseen by it.
-        db.query(include_str!("accounts/delete_devices.sql"), &[&user_nid, &keep]).await?;
+        let sql = include_str!("accounts/delete_devices.sql");
+        rooms.extend(room_nids(&db.query(sql, &[&user_nid, &keep]).await?));
     }
+    // Waiting syncs ask again, and those of the devices that are gone learn it.
+    hub.wake(&rooms, &[user_nid]);
     Ok(true)
 }

@@ -6,6 +6,7 @@ mod account;
 mod account_data;
 mod capabilities;
 mod context;
+mod device_management;
 mod directory;
 mod end_to_end_encryption;
 mod event;
@@ -27,6 +28,7 @@ mod room_creation;
 mod room_membership;
 mod room_state;
 pub mod send;
+pub mod send_to_device;
 mod server_discovery;
 pub mod sync;
 mod tags;
@@ -46,6 +48,7 @@ pub fn routes() -> Router<AppState> {
         .merge(account_data::routes())
         .merge(capabilities::routes())
         .merge(context::routes())
+        .merge(device_management::routes())
         .merge(directory::routes())
         .merge(end_to_end_encryption::routes())
         .merge(event::routes())
@@ -66,6 +69,7 @@ pub fn routes() -> Router<AppState> {
         .merge(room_membership::routes())
         .merge(room_state::routes())
         .merge(send::routes())
+        .merge(send_to_device::routes())
         .merge(server_discovery::routes())
         .merge(sync::routes())
         .merge(tags::routes())

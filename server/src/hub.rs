@@ -20,7 +20,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::http::client_gone;
-pub use announce::announce;
+pub use announce::{announce, announce_once};
 use board::Board;
 pub use board::Mark;
 pub use poll::poll;

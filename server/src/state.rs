@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_postgres::types::ToSql;
 
 use crate::client::send::{self, Sends};
+use crate::client::send_to_device::Acknowledgements;
 use crate::client::sync::{self, Syncs};
 use crate::config::Config;
 use crate::db::{Db, MatrixResponse};
@@ -21,6 +22,8 @@ pub struct AppState {
     pub sends: Sends,
     /// Syncs on their way to the database.
     pub syncs: Syncs,
+    /// Send-to-device messages that devices have got.
+    pub acknowledgements: Acknowledgements,
 }
 
 impl AppState {
@@ -28,7 +31,8 @@ impl AppState {
     pub fn new(config: Config, db: Db, hub: Hub) -> Self {
         let sends = send::batcher(db.clone(), hub.clone());
         let syncs = sync::batcher(db.clone());
-        Self { config: Arc::new(config), db, hub, sends, syncs }
+        let acknowledgements = Acknowledgements::new(db.clone());
+        Self { config: Arc::new(config), db, hub, sends, syncs, acknowledgements }
     }
 
     /// Serves a request by one statement of the form

@@ -12,7 +12,7 @@ use crate::db::Db;
 use crate::error::ApiError;
 use crate::failure::Failure;
 use crate::http::AccessToken;
-use crate::hub::Hub;
+use crate::hub::{Hub, announce_once};
 use crate::password;
 
 /// Runs one command against the database of the configured server.
@@ -47,7 +47,9 @@ async fn create_user(user: &str, admin: bool, config: &Config, db: &Db) -> Resul
 async fn change_password(user: &str, config: &Config, db: &Db) -> Result<(), Failure> {
     let (user_nid, user_id) = find(user, config, db).await?;
     let password = read_password(&user_id)?;
-    set_password(db, user_nid, &password, true, None).await.map_err(failure)?;
+    let hub = Hub::new();
+    set_password(db, &hub, user_nid, &password, true, None).await.map_err(failure)?;
+    announce_once(&hub, db).await;
     println!("{user_id} has a new password, and is logged out everywhere.");
     Ok(())
 }
@@ -59,8 +61,9 @@ async fn deactivate_user(user: &str, erase: bool, config: &Config, db: &Db) -> R
     db.query(include_str!("accounts/act_as.sql"), &[&user_nid, &device_id, &token.hash()])
         .await
         .map_err(failure)?;
-    // Nobody waits at this hub; the nodes find the news by themselves.
-    deactivate(db, &Hub::new(), user_nid, &token, erase).await.map_err(failure)?;
+    let hub = Hub::new();
+    deactivate(db, &hub, user_nid, &token, erase).await.map_err(failure)?;
+    announce_once(&hub, db).await;
     println!("{user_id} is deactivated.");
     Ok(())
 }

@@ -138,6 +138,12 @@ ENDPOINTS = [
     E("PUT", "/room_keys/keys/!r:test.example/s", *ROOM_KEY, body=ROOM_KEY, query={"version": "1"}),
     *(E(method, "/room_keys/keys" + scope, query={"version": "1"})
       for method in ("GET", "DELETE") for scope in ("", "/!r:test.example", "/!r:test.example/s")),
+    # Devices
+    E("GET", "/devices"),
+    E("GET", "/devices/{device}"),
+    E("PUT", "/devices/{device}", body={"display_name": "n"}),
+    E("DELETE", "/devices/{device}", body={"auth": {"type": "m.login.password"}}),
+    E("POST", "/delete_devices", "devices", body={"devices": ["{device}"], "auth": {"type": "m.login.password"}}),
     # End-to-end encryption
     E("POST", "/keys/upload", body={"device_keys": {"user_id": "{user}", "device_id": "{device}", "algorithms": [], "keys": {}, "signatures": {}},
                                     "one_time_keys": {"curve25519:A": "k"}, "fallback_keys": {"curve25519:B": "k"}}),
@@ -146,6 +152,7 @@ ENDPOINTS = [
     E("GET", "/keys/changes", query={"from": "{token}", "to": "{token}"}),
     E("POST", "/keys/device_signing/upload", "master_key", body={"master_key": {"user_id": "{user}", "usage": ["master"], "keys": {}}}),
     E("POST", "/keys/signatures/upload", body={"@user:test.example": {"D": {}}}),
+    E("PUT", "/sendToDevice/org.example.kind/{txn}", "messages", body={"messages": {"@nobody:test.example": {"*": {"a": 1}}}}),
     # What clients ask for as they start
     E("GET", "/account/3pid"),
     E("GET", "/pushers"),

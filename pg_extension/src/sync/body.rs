@@ -18,6 +18,7 @@ use crate::{
         parts::{self, Columns, Part},
         stripped::Stripped,
         summary,
+        to_device::{self, Batch},
     },
     token::{SyncToken, place},
 };
@@ -29,12 +30,12 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
     }
     let columns = Columns::of(askers);
     let news = gather::news(db, askers, &columns, now);
-    let devices: Vec<i64> = askers.iter().map(|asker| asker.session.device_nid).collect();
     let keys = Keys {
-        counts: Counts::of_all(db, devices.clone()),
-        unused_fallback_types: device_keys::unused_fallback_types(db, devices),
+        counts: Counts::of_all(db, columns.devices.clone()),
+        unused_fallback_types: device_keys::unused_fallback_types(db, columns.devices.clone()),
     };
     let filled = gather::sections(db, events, askers, &news);
+    let to_device = to_device::queued(db, &columns);
     let stripped = Stripped::read(db, events, &news.parts);
     let renderer = Renderer::new(db, events, None);
     let jobs: Vec<_> = filled
@@ -47,6 +48,7 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
         events,
         news: &news,
         filled: &filled,
+        to_device: &to_device,
         stripped: &stripped,
         renderer: &renderer,
         keys: &keys,
@@ -96,6 +98,7 @@ struct Writer<'w, 'a, 'd, 'c> {
     events: &'w Events<'d, 'c>,
     news: &'w News,
     filled: &'w [Filled<'a>],
+    to_device: &'w [Batch],
     stripped: &'w Stripped,
     renderer: &'w Renderer<'w, 'd, 'c>,
     keys: &'w Keys,
@@ -109,10 +112,11 @@ struct Keys {
 
 impl Writer<'_, '_, '_, '_> {
     fn answer(&self, index: usize, asker: &Asker, now: &SyncToken) -> Answer {
+        let batch = &self.to_device[index];
         // Whoever has no token, or asks for full state, is answered at once.
-        let mut changed = asker.since.is_none() || asker.full_state;
+        let mut changed = asker.since.is_none() || asker.full_state || !batch.messages.is_empty();
         let body = object_text(|body| {
-            body.value("next_batch", now.to_string());
+            body.value("next_batch", now.acknowledging(batch.upto).to_string());
             let mut data = wanted_data(self.news.global_data(index), &asker.filter.account_data);
             if asker.since.is_none() && asker.filter.account_data.admits_type(push_rules::ACCOUNT_DATA_TYPE) {
                 data.push(push_rules(asker));
@@ -121,7 +125,7 @@ impl Writer<'_, '_, '_, '_> {
             body.events("account_data", data);
             body.object("rooms", |rooms| changed |= self.rooms(rooms, index, asker));
             body.events::<&str>("presence", []);
-            body.events::<&str>("to_device", []);
+            body.events("to_device", &batch.messages);
             if asker.since.is_some() {
                 let lists = &self.news.device_lists[index];
                 changed |= !lists.is_empty();
@@ -132,7 +136,8 @@ impl Writer<'_, '_, '_, '_> {
             body.value("device_one_time_keys_count", self.keys.counts[index].to_json());
             body.value("device_unused_fallback_key_types", &self.keys.unused_fallback_types[index]);
         });
-        Answer { body, changed, user_nid: asker.session.user_nid, room_nids: Vec::new() }
+        let acknowledged_by = batch.acknowledged.then_some(asker.session.device_nid);
+        Answer { body, changed, user_nid: asker.session.user_nid, room_nids: Vec::new(), acknowledged_by }
     }
 
     /// Writes the sections of rooms; tells whether there are any.

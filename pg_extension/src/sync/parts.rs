@@ -51,11 +51,14 @@ impl Part {
 /// Rooms by the index of their asker and by `room_nid`.
 pub type Parts = BTreeMap<(usize, i64), Part>;
 
-/// What SQL needs to know of the askers: their users, tokens, and kinds of question, as arrays of one length.
+/// What SQL needs to know of the askers: their users, devices, tokens, and kinds of question, as arrays of one length.
 pub struct Columns {
     pub users: Vec<i64>,
     /// Snapshots; NULL for those who ask for everything.
     pub tokens: Vec<Option<String>>,
+    pub devices: Vec<i64>,
+    /// `message_id` of the tokens.
+    pub message_ids: Vec<Option<i64>>,
     /// Whether rooms without news are wanted as well.
     full: Vec<bool>,
     /// Whether rooms that were left before the token are wanted as well.
@@ -67,6 +70,8 @@ impl Columns {
         Self {
             users: askers.iter().map(|asker| asker.session.user_nid).collect(),
             tokens: askers.iter().map(|asker| asker.since.as_ref().map(|since| since.snapshot())).collect(),
+            devices: askers.iter().map(|asker| asker.session.device_nid).collect(),
+            message_ids: askers.iter().map(|asker| asker.since.as_ref()?.message_id).collect(),
             full: askers.iter().map(|asker| asker.since.is_none() || asker.full_state).collect(),
             left: askers
                 .iter()

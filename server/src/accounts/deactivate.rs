@@ -1,5 +1,6 @@
 //! The end of an account.
 
+use super::room_nids;
 use crate::db::Db;
 use crate::error::ApiError;
 use crate::http::AccessToken;
@@ -28,9 +29,10 @@ pub async fn deactivate(
             tracing::warn!(room_id, status = response.status.as_u16(), "a deactivated user stays in a room");
         }
     }
-    db.query(include_str!("deactivate.sql"), &[&user_nid, &erase]).await?;
+    let mut rooms = room_nids(&db.query(include_str!("deactivate.sql"), &[&user_nid, &erase]).await?);
     // A login may have committed while that statement waited for it, unseen by it.
-    db.query(include_str!("delete_devices.sql"), &[&user_nid, &None::<i64>]).await?;
-    hub.wake(&[], &[user_nid]);
+    let sql = include_str!("delete_devices.sql");
+    rooms.extend(room_nids(&db.query(sql, &[&user_nid, &None::<i64>]).await?));
+    hub.wake(&rooms, &[user_nid]);
     Ok(())
 }

@@ -1,4 +1,5 @@
 -- $1 user_nid, $2 whether the user asked to be erased
+-- Gives the rooms to wake.
 -- The password hash stays without erasure, so that the owner alone learns that the account is deactivated.
 with account as (
     update matriarch.accounts
@@ -12,6 +13,7 @@ devices as (
     delete from matriarch.devices d
     using account a
     where d.user_nid = a.user_nid
+    returning d.device_nid
 ),
 profile as (
     delete from matriarch.profiles p
@@ -33,4 +35,4 @@ key_backups as (
     using account a
     where $2 and v.user_nid = a.user_nid
 )
-select user_nid from account
+select matriarch.device_list_rooms(array_agg(device_nid)) as room_nids from devices

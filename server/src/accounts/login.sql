@@ -2,7 +2,8 @@
 -- $1 user_nid, $2 the password hash that was checked, $3 device id, $4 display name for a new device or null,
 -- $5 access token hash, $6 seconds that the access token lives or null, $7 refresh token hash or null
 -- Of two logins on one device at the same moment, both may keep their tokens.
--- Gives no row when the password was changed or the account deactivated meanwhile.
+-- Gives no row when the password was changed or the account deactivated meanwhile, and no device_nid when the device id
+-- is one of the user's cross-signing keys.
 with account as (
     select user_nid
     from matriarch.accounts
@@ -13,6 +14,7 @@ device as (
     insert into matriarch.devices (user_nid, device_id, display_name)
     select user_nid, $3, $4
     from account
+    where not exists (select from matriarch.cross_signing_keys where user_nid = $1 and public_key = $3)
     on conflict (user_nid, device_id) do update set device_id = excluded.device_id
     returning user_nid, device_nid
 ),
@@ -37,4 +39,6 @@ refresh_token as (
     from device
     where $7::bytea is not null
 )
-select device_nid from device
+select d.device_nid
+from account
+left join device d using (user_nid)

@@ -1,5 +1,8 @@
 -- Deletes what has expired.
 with uia_sessions as (
     delete from matriarch.uia_sessions where expires_at < now()
+),
+to_device_transactions as (
+    delete from matriarch.to_device_transactions where created_at < now() - interval '7 days'
 )
 delete from matriarch.registration_nonces where expires_at < now()

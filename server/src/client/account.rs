@@ -51,11 +51,9 @@ async fn password(
     let body: PasswordBody = from_object(passed.body)?;
     let logout_devices = body.logout_devices != Some(false);
     let keep = Some(session.device_nid);
-    if !set_password(&app.db, session.user_nid, &body.new_password, logout_devices, keep).await? {
+    if !set_password(&app.db, &app.hub, session.user_nid, &body.new_password, logout_devices, keep).await? {
         return Err(ApiError::forbidden("This account has been deactivated").into());
     }
-    // Waiting syncs ask again, and those of the devices that are gone learn it.
-    app.hub.wake(&[], &[session.user_nid]);
     Ok(json_response(StatusCode::OK, "{}".to_owned()))
 }
 

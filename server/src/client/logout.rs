@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
 
+use crate::accounts::room_nids;
 use crate::accounts::session::{expired_token, unknown_token};
 use crate::error::ApiError;
 use crate::http::{AccessToken, ClientRoutes, json_response};
@@ -27,12 +28,13 @@ async fn logout_all(State(app): State<AppState>, token: AccessToken) -> Result<R
 }
 
 async fn run(app: &AppState, sql: &'static str, token: &AccessToken) -> Result<Response, ApiError> {
-    match app.db.query_opt(sql, &[&token.hash()]).await? {
+    let rows = app.db.query(sql, &[&token.hash()]).await?;
+    match rows.first() {
         None => Err(unknown_token()),
         Some(row) if row.get("expired") => Err(expired_token()),
         Some(row) => {
             // Waiting syncs ask again, and those of the devices that are gone learn it.
-            app.hub.wake(&[], &[row.get("user_nid")]);
+            app.hub.wake(&room_nids(&rows), &[row.get("user_nid")]);
             Ok(json_response(StatusCode::OK, "{}".to_owned()))
         }
     }

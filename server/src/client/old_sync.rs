@@ -23,7 +23,8 @@ pub fn routes() -> Router<AppState> {
         .client_v3("/rooms/{room_id}/initialSync", get(room_initial_sync))
 }
 
-const EVENTS: &str = "select status, body, changed, user_nid, room_nids from matriarch.events($1, $2, $3)";
+const EVENTS: &str =
+    "select status, body, changed, user_nid, room_nids, acknowledged_by from matriarch.events($1, $2, $3)";
 const INITIAL_SYNC: &str =
     "select status, body, wake_rooms, wake_users from matriarch.initial_sync($1, $2, $3)";
 const ROOM_INITIAL_SYNC: &str =

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 use tracing::error;
 
+use super::send_to_device::Acknowledgement;
 use crate::batcher::Batcher;
 use crate::config::Config;
 use crate::db::Db;
@@ -38,7 +39,8 @@ const MAX_BATCH: usize = 250;
 /// answers are long, so that nobody else waits for them.
 const SHARDS: u8 = 4;
 
-const SYNC: &str = "select status, body, changed, user_nid, room_nids from matriarch.sync($1, $2)";
+const SYNC: &str =
+    "select status, body, changed, user_nid, room_nids, acknowledged_by from matriarch.sync($1, $2)";
 
 /// The query parameters. Presence (`set_presence`) is taken and has no effect.
 #[derive(Deserialize)]
@@ -83,10 +85,12 @@ pub struct Answer {
     /// Whom it is for, and which rooms may have news, where nothing changed.
     pub user_nid: i64,
     pub room_nids: Vec<i64>,
+    /// The device whose token acknowledged send-to-device messages that are still stored.
+    pub acknowledged_by: Option<i64>,
 }
 
 impl Answer {
-    /// Reads a row of `status, body, changed, user_nid, room_nids`.
+    /// Reads a row of `status, body, changed, user_nid, room_nids, acknowledged_by`.
     pub fn from_row(row: &Row) -> Result<Self, ApiError> {
         let read = || -> Result<Self, tokio_postgres::Error> {
             let status = u16::try_from(row.try_get::<_, i16>("status")?).unwrap_or_default();
@@ -96,6 +100,7 @@ impl Answer {
                 changed: row.try_get("changed")?,
                 user_nid: row.try_get::<_, Option<i64>>("user_nid")?.unwrap_or_default(),
                 room_nids: row.try_get::<_, Option<Vec<i64>>>("room_nids")?.unwrap_or_default(),
+                acknowledged_by: row.try_get("acknowledged_by")?,
             })
         };
         read().map_err(|cause| {
@@ -167,11 +172,15 @@ async fn sync(
         let sync = Sync { token, request: serde_json::to_string(&request).unwrap_or_default() };
         let shard = shard(&token, request.since.as_deref());
         let answer = app.syncs.submit(shard, sync).await??;
+        if let (Some(device_nid), Some(since)) = (answer.acknowledged_by, &request.since) {
+            app.acknowledgements.submit(Acknowledgement { device_nid, since: since.clone() });
+        }
         if answer.changed || Instant::now() >= deadline {
             return Ok(json_response(answer.status, answer.body));
         }
         match app.hub.wait(mark, answer.user_nid, &answer.room_nids, deadline).await {
-            // What the answer left out, the client did not want: the next question begins after it.
+            // What the answer left out, the client did not want: the next question begins after it. Its token
+            // acknowledges no message that the client's own does not: one would have been news.
             Woken::News => request.since = answer.token("next_batch").or(request.since),
             Woken::Timeout | Woken::Shutdown => return Ok(json_response(answer.status, answer.body)),
         }

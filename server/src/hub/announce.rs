@@ -8,9 +8,11 @@ use tokio_postgres::{AsyncMessage, Client, NoTls};
 use tracing::{debug, info, warn};
 
 use super::{Hub, Source, lock, payload};
+use crate::db::Db;
 
 /// The least time between two announcements. The first after a pause goes at once.
 const PACE: Duration = Duration::from_millis(5);
+const NOTIFY: &str = "select pg_notify('matriarch', $1)";
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,15 @@ pub async fn announce(hub: Hub, target: tokio_postgres::Config) {
             Err(cause) => debug!(cause = crate::db::describe(&cause), "still no wake-up connection"),
         }
         sleep(RECONNECT).await;
+    }
+}
+
+/// Announces the wake-ups of a command, which nobody waits for at its own hub. A failure was logged by [`Db`]: those who wait
+/// then learn the news when they ask again.
+pub async fn announce_once(hub: &Hub, db: &Db) {
+    let topics = std::mem::take(&mut *lock(&hub.shared.outbox));
+    for payload in payload::encode("command", topics) {
+        let _logged = db.query(NOTIFY, &[&payload]).await;
     }
 }
 
@@ -71,7 +82,7 @@ async fn session(
 
 /// Sends what fills the outbox, all of it at a time.
 async fn tell(hub: &Hub, client: &Client, node: &str) -> Result<(), tokio_postgres::Error> {
-    let notify = client.prepare("select pg_notify('matriarch', $1)").await?;
+    let notify = client.prepare(NOTIFY).await?;
     loop {
         hub.shared.outbox_filled.notified().await;
         let next = Instant::now() + PACE;

@@ -1,0 +1,84 @@
+//! Client-Server API, "Device Management".
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{get, post};
+use serde_json::{Map, Value, json};
+
+use super::uia::{self, BY_PASSWORD, Guard, Refusal};
+use crate::accounts::session::Session;
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, JsonBody, JsonBodyOrEmpty, Path, RawJsonBody};
+use crate::state::AppState;
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .client_v3("/devices", get(devices))
+        .client_v3("/devices/{device_id}", get(device).put(rename_device).delete(delete_device))
+        .client_v3("/delete_devices", post(delete_devices))
+}
+
+const DEVICES: &str = "select status, body, wake_rooms, wake_users from matriarch.devices($1)";
+const DEVICE: &str = "select status, body, wake_rooms, wake_users from matriarch.device($1, $2)";
+const RENAME: &str = "select status, body, wake_rooms, wake_users from matriarch.rename_device($1, $2, $3)";
+const DELETE: &str = "select status, body, wake_rooms, wake_users from matriarch.delete_devices($1, $2)";
+
+/// `GET /_matrix/client/v3/devices`
+async fn devices(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+    app.call(DEVICES, &[&token.hash()]).await
+}
+
+/// `GET /_matrix/client/v3/devices/{deviceId}`
+async fn device(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(device_id): Path<String>,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(DEVICE, &[&token.hash(), &device_id]).await
+}
+
+/// `PUT /_matrix/client/v3/devices/{deviceId}`
+async fn rename_device(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(device_id): Path<String>,
+    RawJsonBody(request): RawJsonBody,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(RENAME, &[&token.hash(), &device_id, &request]).await
+}
+
+/// `DELETE /_matrix/client/v3/devices/{deviceId}`. Deletes a device as [`delete_devices`] does: so the authentication is bound
+/// to this device, which is not in the body.
+async fn delete_device(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(device_id): Path<String>,
+    JsonBodyOrEmpty(mut request): JsonBodyOrEmpty<Map<String, Value>>,
+) -> Result<MatrixResponse, Refusal> {
+    request.insert("devices".to_owned(), json!([device_id]));
+    delete(&app, &token, "DELETE /devices/{deviceId}", request).await
+}
+
+/// `POST /_matrix/client/v3/delete_devices`
+async fn delete_devices(
+    State(app): State<AppState>,
+    token: AccessToken,
+    JsonBody(request): JsonBody<Map<String, Value>>,
+) -> Result<MatrixResponse, Refusal> {
+    delete(&app, &token, "POST /delete_devices", request).await
+}
+
+async fn delete(
+    app: &AppState,
+    token: &AccessToken,
+    operation: &'static str,
+    request: Map<String, Value>,
+) -> Result<MatrixResponse, Refusal> {
+    let session = Session::of(&app.db, token).await?;
+    let guard = Guard { operation, user: Some(&session), flows: BY_PASSWORD };
+    let passed = uia::authorize(app, &guard, request).await?;
+    let request = Value::Object(passed.body).to_string();
+    Ok(app.call(DELETE, &[&token.hash(), &request]).await?)
+}
