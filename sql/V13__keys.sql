@@ -71,6 +71,7 @@ as $$
 begin
     delete from key_signatures where user_nid = old.user_nid and key_name = old.device_id;
     if exists (select from device_keys where device_nid = old.device_nid) then
+        perform record_generation();
         insert into device_list_changes (user_nid, device_id) values (old.user_nid, old.device_id);
     end if;
     return old;

@@ -270,7 +270,7 @@ fn key_changes(token_hash: &[u8], from: &str, to: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let now = SyncToken::current(db);
-        let (from, to) = (sync_token("from", from, &now)?, sync_token("to", to, &now)?);
+        let (from, to) = (sync_token(db, "from", from, &now)?, sync_token(db, "to", to, &now)?);
         let rooms = db.query(ROOMS_WITH_NEWS, &[session.user_nid.into(), from.snapshot().into()]);
         let news = rooms.map(|row| (0, row.get(1))).collect();
         let interval = Interval { user_nid: session.user_nid, from: &from, to: &to };

@@ -35,7 +35,7 @@ fn events(token_hash: &[u8], from: Option<&str>, room_id: Option<&str>) -> SyncR
 
 fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) -> Result<Answer> {
     let events = Events::new(db);
-    let from = from.map(|from| Token::parse("from", from, &SyncToken::current(db))).transpose()?;
+    let from = from.map(|from| Token::parse(db, "from", from, &SyncToken::current(db))).transpose()?;
     let room = ReadableRoom::open(db, &events, session, room_id)?;
     let start = from.map_or(room.upto(), |token| room.place(db, &events, &token));
     let filter = EventFilter::default();
@@ -63,7 +63,7 @@ fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) ->
 fn of_all(db: &Db<'_>, session: Session, from: Option<&str>) -> Result<Answer> {
     // Messages to devices are not among the events.
     let now = SyncToken::current(db).acknowledging(Some(0));
-    let since = from.map_or_else(|| Ok(now.clone()), |from| sync_token("from", from, &now))?;
+    let since = from.map_or_else(|| Ok(now.clone()), |from| sync_token(db, "from", from, &now))?;
     let start = since.to_string();
     let filter = Filter::with_timeline_limit(MAX_LIMIT).into();
     let asker = Asker {

@@ -38,7 +38,7 @@ fn members(
             }
         }
         let events = Events::new(db);
-        let at = at.map(|at| Token::parse("at", at, &SyncToken::current(db))).transpose()?;
+        let at = at.map(|at| Token::parse(db, "at", at, &SyncToken::current(db))).transpose()?;
         let room = ReadableRoom::open(db, &events, &session, room_id)?;
         let state = match at {
             Some(token) => state_at(db, &events, &room, &token)?,

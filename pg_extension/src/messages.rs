@@ -42,7 +42,7 @@ fn messages(
         let limit = page_limit(limit, &filter)?;
         let now = SyncToken::current(db);
         let parse =
-            |name, token: Option<&str>| token.map(|token| Token::parse(name, token, &now)).transpose();
+            |name, token: Option<&str>| token.map(|token| Token::parse(db, name, token, &now)).transpose();
         let (from_token, to) = (parse("from", from)?, parse("to", to)?);
 
         let events = Events::new(db);

@@ -8,6 +8,8 @@ use pgrx::{
     spi::{OwnedPreparedStatement, Spi, SpiClient, SpiHeapTupleData, SpiTupleTable},
 };
 
+use crate::cluster;
+
 /// Which snapshot the statements of a call see.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -34,7 +36,13 @@ pub struct Db<'c> {
 
 /// Runs `work` with an SPI connection. `'static` results only: SPI's memory goes with the connection.
 pub fn connect<R>(mode: Mode, work: impl FnOnce(&Db<'_>) -> R) -> R {
-    Spi::connect(|client| work(&Db { client, mode }))
+    Spi::connect(|client| {
+        let db = Db { client, mode };
+        if mode == Mode::Write {
+            cluster::record(&db);
+        }
+        work(&db)
+    })
 }
 
 impl<'c> Db<'c> {

@@ -191,7 +191,7 @@ const DELETE: &str = "
 fn acknowledge_to_device(device_nids: Vec<i64>, tokens: Vec<String>) {
     connect(Mode::Write, |db| {
         let now = SyncToken::current(db);
-        let token = |text: &String| sync_token("token", text, &now).ok();
+        let token = |text: &String| sync_token(db, "token", text, &now).ok();
         let mut used: Vec<(i64, SyncToken)> = device_nids
             .iter()
             .zip(&tokens)

@@ -6,6 +6,7 @@
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use crate::{
+    cluster::{self, End},
     response::{MatrixError, Result},
     spi::Db,
 };
@@ -34,9 +35,11 @@ impl IntoDatum for Xid {
 }
 
 /// A sync token. Written
-/// `s<xmin>_<xmax - xmin>[_<offset from xmin of each transaction in progress>…][~<message_id>]`.
+/// `s<generation>_<xmin>_<xmax - xmin>[_<offset from xmin of each transaction in progress>…][~<message_id>]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncToken {
+    /// The mark of the generation whose transaction ids these are.
+    generation: String,
     xmin: u64,
     xmax: u64,
     /// Ascending, from `xmin` up to below `xmax`.
@@ -50,17 +53,19 @@ impl SyncToken {
     pub fn current(db: &Db<'_>) -> Self {
         let row = db.query_one("select pg_current_snapshot()::text", &[]);
         let text: String = row.get(1);
-        Self::from_snapshot(&text).unwrap_or_else(|| panic!("cannot read the snapshot {text}"))
+        Self::from_snapshot(&text, cluster::mark(db))
+            .unwrap_or_else(|| panic!("cannot read the snapshot {text}"))
     }
 
     /// Reads PostgreSQL's form, `xmin:xmax:xip,…`.
-    fn from_snapshot(text: &str) -> Option<Self> {
+    fn from_snapshot(text: &str, generation: String) -> Option<Self> {
         let mut parts = text.split(':');
         let xmin = parts.next()?.parse().ok()?;
         let xmax = parts.next()?.parse().ok()?;
         let list = parts.next()?;
         let in_progress = list.split(',').filter(|xid| !xid.is_empty()).map(|xid| xid.parse().ok());
-        Some(Self { xmin, xmax, in_progress: in_progress.collect::<Option<_>>()?, message_id: None })
+        let in_progress = in_progress.collect::<Option<_>>()?;
+        Some(Self { generation, xmin, xmax, in_progress, message_id: None })
     }
 
     /// PostgreSQL's form, for parameters that the statement casts to `pg_snapshot`.
@@ -69,17 +74,35 @@ impl SyncToken {
         format!("{}:{}:{}", self.xmin, self.xmax, list.join(","))
     }
 
-    /// Reads a token. `now` is the present: a token from after it belongs to another database, or to a future that
-    /// a restore undid. `None` for anything that this cluster cannot have given out.
-    fn parse(text: &str, now: &Self) -> Option<Self> {
+    /// Reads a token. `now` is the present. `None` for anything that this cluster cannot have given out.
+    ///
+    /// A token of an earlier generation has seen what that left behind, and nothing of what came later, whatever the ids.
+    fn parse(db: &Db<'_>, text: &str, now: &Self) -> Option<Self> {
+        let (generation, rest) = text.strip_prefix('s')?.split_once('_')?;
+        let token = Self::parse_snapshot(generation, rest)?;
+        if token.generation == now.generation {
+            return (token.xmax <= now.xmax).then_some(token);
+        }
+        // U+0000 could not be asked for.
+        if !generation.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let end = match cluster::end_of(db, generation)? {
+            End::Before(xid) => xid.0.min(now.xmax),
+            End::Now => now.xmax,
+        };
+        Some(token.ended_at(end))
+    }
+
+    fn parse_snapshot(generation: &str, text: &str) -> Option<Self> {
         let (text, message_id) = match text.split_once('~') {
             Some((text, id)) => (text, Some(i64::try_from(number(id)?).ok()?)),
             None => (text, None),
         };
-        let mut numbers = text.strip_prefix('s')?.split('_').map(number);
+        let mut numbers = text.split('_').map(number);
         let xmin = numbers.next()??;
         let xmax = xmin.checked_add(numbers.next()??)?;
-        if xmin == 0 || xmax > now.xmax {
+        if xmin == 0 {
             return None;
         }
         let mut in_progress = Vec::new();
@@ -93,7 +116,15 @@ impl SyncToken {
                 return None;
             }
         }
-        Some(Self { xmin, xmax, in_progress, message_id })
+        Some(Self { generation: generation.to_owned(), xmin, xmax, in_progress, message_id })
+    }
+
+    /// The same, having seen no transaction from `end` on.
+    fn ended_at(mut self, end: u64) -> Self {
+        self.xmin = self.xmin.min(end);
+        self.xmax = self.xmax.min(end);
+        self.in_progress.retain(|xid| *xid < end);
+        self
     }
 
     /// The same place, which acknowledges send-to-device messages up to `message_id`: 0 for none, absent for all.
@@ -109,7 +140,7 @@ impl SyncToken {
 
 impl std::fmt::Display for SyncToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "s{}_{}", self.xmin, self.xmax - self.xmin)?;
+        write!(f, "s{}_{}_{}", self.generation, self.xmin, self.xmax - self.xmin)?;
         self.in_progress.iter().try_for_each(|xid| write!(f, "_{}", xid - self.xmin))?;
         self.message_id.iter().try_for_each(|id| write!(f, "~{id}"))
     }
@@ -132,7 +163,7 @@ pub enum Token {
 
 impl Token {
     /// Reads a token; 400 `M_INVALID_PARAM` for what is none of ours. `now` as in [`sync_token`].
-    pub fn parse(name: &str, text: &str, now: &SyncToken) -> Result<Self> {
+    pub fn parse(db: &Db<'_>, name: &str, text: &str, now: &SyncToken) -> Result<Self> {
         let place = || -> Option<i64> {
             let digits = text.strip_prefix('t')?;
             number(digits.strip_prefix('-').unwrap_or(digits))?;
@@ -140,7 +171,7 @@ impl Token {
         };
         place()
             .map(Self::Place)
-            .or_else(|| SyncToken::parse(text, now).map(Self::Sync))
+            .or_else(|| SyncToken::parse(db, text, now).map(Self::Sync))
             .ok_or_else(|| refuse(name))
     }
 }
@@ -152,8 +183,8 @@ pub fn place(pos: i64) -> String {
 
 /// Reads the sync token in the parameter `name`; 400 `M_INVALID_PARAM` for one that this cluster did not give out.
 /// `now` is [`SyncToken::current`].
-pub fn sync_token(name: &str, text: &str, now: &SyncToken) -> Result<SyncToken> {
-    SyncToken::parse(text, now).ok_or_else(|| refuse(name))
+pub fn sync_token(db: &Db<'_>, name: &str, text: &str, now: &SyncToken) -> Result<SyncToken> {
+    SyncToken::parse(db, text, now).ok_or_else(|| refuse(name))
 }
 
 fn refuse(name: &str) -> MatrixError {

@@ -61,7 +61,7 @@ fn read(
 ) -> Result<Asker> {
     let request: Request =
         serde_json::from_str(request).map_err(|error| MatrixError::invalid_param(error.to_string()))?;
-    let since = request.since.as_deref().map(|since| sync_token("since", since, now)).transpose()?;
+    let since = request.since.as_deref().map(|since| sync_token(db, "since", since, now)).transpose()?;
     let filter = filters.find(db, session.user_nid, request.filter.as_deref())?;
     let Request { full_state, use_state_after, unstable_use_state_after, .. } = request;
     let state_key = match (use_state_after, unstable_use_state_after) {

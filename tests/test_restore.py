@@ -1,0 +1,147 @@
+"""After a crash or a restore: what was undone is not taken for what came after it. A base backup, restored to the time that
+it was taken at, begins a new timeline, as a failover to a standby that lags does."""
+
+import shutil
+import signal
+import subprocess
+
+import pytest
+from harness.client import Client, new_txn_id, path, timeline
+from harness.cluster import Cluster, Database
+from harness.crypto import Device, claim
+
+FILLER = "select pg_current_xact_id()"
+
+
+def base_backup(cluster: Cluster, name: str):
+    """Takes a base backup, and returns its folder."""
+    folder = cluster.folder.owned(name)
+    command = [cluster.bin / "pg_basebackup", "-h", cluster.socket_folder, "-p", str(cluster.port), "-U", "postgres"]
+    finished = subprocess.run(
+        [str(part) for part in [*command, "-D", folder, "-X", "stream", "-c", "fast"]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **({} if cluster.user is None else {"user": cluster.user.pw_uid, "group": cluster.user.pw_gid, "extra_groups": []}),
+    )
+    assert finished.returncode == 0, finished.stdout
+    return folder
+
+
+def restore(cluster: Cluster, backup, recover: bool = True):
+    """Puts the backup in the place of the data; with `recover` on a new timeline."""
+    cluster.stop()
+    shutil.rmtree(cluster.data)
+    shutil.move(backup, cluster.data)
+    if recover:
+        (cluster.data / "recovery.signal").touch()
+        with (cluster.data / "postgresql.auto.conf").open("a") as settings:
+            settings.write("restore_command = 'false'\nrecovery_target = 'immediate'\nrecovery_target_action = 'promote'\n")
+    cluster.start()
+    with cluster.connect("postgres") as connection:
+        while connection.execute("select pg_is_in_recovery()").fetchone()[0]:
+            pass
+
+
+def send_to(sender: Client, receiver: Client, body: str):
+    messages = {receiver.user_id: {receiver.device_id: {"body": body}}}
+    sender.put(path("sendToDevice", "m.test", new_txn_id()), {"messages": messages})
+
+
+def burn_transaction_ids(database: Database, count: int = 200):
+    with database.connect() as connection:
+        for _ in range(count):
+            connection.execute(FILLER)
+
+
+@pytest.fixture
+def world(own_cluster, start_nodes):
+    """A database of a cluster that may be broken, a node, and two users who share a room."""
+    database = own_cluster.create_database()
+    (node,) = start_nodes(database)
+    alice, bob = node.register("alice"), node.register("bob")
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    return database, alice, bob, room
+
+
+@pytest.mark.allow_errors("the database is away for a while")
+def test_one_time_keys_that_may_have_been_handed_out_never_are_again(own_cluster, world):
+    _, alice, bob, _ = world
+    device = Device(alice)
+    before = device.one_time_keys(6)
+    fallback = {"signed_curve25519:FB": device.signed_key(fallback=True)}
+    alice.post("/keys/upload", {"one_time_keys": before, "fallback_keys": fallback})
+    handed_out = claim(bob, alice)
+    backup = base_backup(own_cluster, "backup")
+    for _ in range(3):
+        handed_out |= claim(bob, alice)
+    assert len(handed_out) == 4
+    restore(own_cluster, backup)
+
+    # Two of the six were never handed out. Nobody can tell which.
+    assert alice.sync()["device_one_time_keys_count"] == {"signed_curve25519": 0}
+    assert claim(bob, alice) == fallback
+    # The client uploads anew, and may repeat what it uploaded before.
+    after = device.one_time_keys(2)
+    counts = alice.post("/keys/upload", {"one_time_keys": {**before, **after}})["one_time_key_counts"]
+    assert counts == {"signed_curve25519": 2}
+    assert claim(bob, alice) | claim(bob, alice) == after
+    assert claim(bob, alice) == fallback
+
+
+@pytest.mark.allow_errors("the database is away for a while")
+@pytest.mark.parametrize("recover", [True, False], ids=["on a new timeline", "as a plain copy"])
+def test_a_token_of_a_lost_future_has_seen_nothing_of_the_present(own_cluster, world, recover):
+    database, alice, bob, room = world
+    early = bob.sync()["next_batch"]
+    backup = base_backup(own_cluster, "backup")
+    alice.send(room, "lost")
+    send_to(alice, bob, "lost")
+    burn_transaction_ids(database)
+    lost = bob.sync()["next_batch"]
+    restore(own_cluster, backup, recover)
+    # Those ids are given out again.
+    event_id = alice.send(room, "after the restore")
+    Device(alice).publish()
+    send_to(alice, bob, "after the restore")
+    burn_transaction_ids(database, 400)
+    for since in (early, lost):
+        answer = bob.sync(since)
+        assert [event["event_id"] for event in timeline(answer, room)] == [event_id]
+        assert answer["device_lists"]["changed"] == [alice.user_id]
+        assert [event["content"]["body"] for event in answer["to_device"]["events"]] == ["after the restore"]
+    # From here on all is as ever.
+    since = answer["next_batch"]
+    assert timeline(bob.sync(since), room) == []
+    event_id = alice.send(room, "and on")
+    assert [event["event_id"] for event in timeline(bob.sync(since), room)] == [event_id]
+
+
+@pytest.mark.allow_errors("the database is away for a while")
+def test_tokens_outlive_restarts_and_crashes(own_cluster, world):
+    database, alice, bob, room = world
+    sent = []
+    # Tokens, with the number of messages that they have seen.
+    tokens = [(bob.sync()["next_batch"], 0)]
+    for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGQUIT, signal.SIGINT):
+        own_cluster.restart(how)
+        tokens.append((bob.sync()["next_batch"], len(sent)))
+        sent.append(alice.send(room, "on"))
+        tokens.append((bob.sync()["next_batch"], len(sent)))
+    for token, seen in tokens:
+        assert [event["event_id"] for event in timeline(bob.sync(token), room)] == sent[seen:]
+    assert database.query("select count(*) from matriarch.generations") == [(5,)]
+
+
+def test_tokens_of_other_clusters_are_refused(node):
+    alice = node.register("alice")
+    token = alice.sync()["next_batch"]
+    assert token[0] == "s"
+    system, rest = token[1:5], token[5:]
+    other = "0000" if system != "0000" else "1111"
+    stranger = Client(alice.url, alice.access_token)
+    for wrong in (f"s{other}{rest}", "s1_5_2", "s_5_2", f"s{system}\u00e9{rest}", "s" + token):
+        stranger.get("/sync", params={"since": wrong}, status=400, errcode="M_INVALID_PARAM")
+    # A generation that is not known may be one that a restore undid.
+    stranger.get("/sync", params={"since": f"s{system}00000000{token[13:]}"})
