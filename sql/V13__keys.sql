@@ -96,3 +96,18 @@ grant execute on function device_list_rooms to matriarch_api;
 
 -- No device may be named as one of its user's keys.
 grant select (user_nid, public_key) on cross_signing_keys to matriarch_api;
+
+create function prune_keys() returns void
+language sql volatile parallel unsafe security definer set search_path = matriarch, pg_temp
+as $$
+    delete from one_time_keys where claimed_at < now() - interval '30 days';
+    delete from device_list_changes c
+    where created_at < now() - interval '90 days'
+        and exists (
+            select from device_list_changes n
+            where n.user_nid = c.user_nid and n.stream_id > c.stream_id and n.audience is not distinct from c.audience
+        );
+$$;
+comment on function prune_keys is 'Deletes one-time keys that were handed out long ago, and old changes of device lists but each user''s newest, so that the oldest sync token still learns that there was one. Nodes call it every few minutes.';
+revoke all on function prune_keys from public;
+grant execute on function prune_keys to matriarch_api;

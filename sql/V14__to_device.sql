@@ -22,16 +22,3 @@ comment on table to_device_transactions is 'Requests to send to devices that wer
 
 -- For a node's periodic task.
 grant select, delete on to_device_transactions to matriarch_api;
-
-create or replace procedure forget_positions()
-language sql security definer set search_path = matriarch, pg_temp
-as $$
-    update rooms set xid = '0';
-    update events set xid = '0';
-    update memberships set xid = '0';
-    update account_data set xid = '0';
-    update receipts set xid = '0';
-    update device_list_changes set xid = '0';
-    update membership_changes set xid = '0';
-    update to_device_messages set xid = '0';
-$$;

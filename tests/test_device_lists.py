@@ -256,3 +256,18 @@ def test_random_lives_against_the_definition(nodes, seed):
             (start, from_token), (end, to_token) = sorted(chance.choices(known, k=2))
             answer = client.get("/keys/changes", params={"from": from_token, "to": to_token})
             assert lists({"device_lists": answer}) == model.expected(client.user_id, start, end)
+
+
+def test_pruning_keeps_each_users_newest_change(node, shared_database, alice, bob, room):
+    alice.next()
+    nid = "(select user_nid from matriarch.users where user_id = %s)"
+    for _ in range(3):
+        Device(bob).publish()
+    with shared_database.connect() as connection:
+        connection.execute(
+            f"update matriarch.device_list_changes set created_at = now() - interval '100 days' where user_nid = {nid}", [bob.user_id]
+        )
+        connection.execute("set role matriarch_api")
+        connection.execute("select matriarch.prune_keys()")
+    assert shared_database.query(f"select count(*) from matriarch.device_list_changes where user_nid = {nid}", [bob.user_id]) == [(1,)]
+    assert lists(alice.next()) == ({bob.user_id}, set())

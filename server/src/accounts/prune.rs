@@ -1,7 +1,6 @@
 //! Housekeeping: deletes what has expired.
 //!
-//! Expired sessions of user-interactive authentication and used nonces are the only rows of accounts that would pile
-//! up. Replaced tokens are deleted by the refresh, the login or the first use that ends them.
+//! Replaced tokens are deleted by the refresh, the login or the first use that ends them.
 
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ pub async fn run(db: Db) {
     tokio::time::sleep(INTERVAL.mul_f64(rand::random::<f64>())).await;
     loop {
         let _logged = db.query(include_str!("prune.sql"), &[]).await;
+        let _logged = db.query("select matriarch.prune_keys()", &[]).await;
         tokio::time::sleep(INTERVAL).await;
     }
 }
