@@ -39,6 +39,7 @@ mod profile;
 mod push_rules;
 mod readable_room;
 mod receipt;
+mod refresh;
 mod render;
 mod repair;
 mod request;

@@ -1,4 +1,5 @@
--- An access token that a refresh gave is used: the tokens that it replaced die. $1 its hash.
+-- An access token that a refresh gave is used: the tokens that it replaced die, and the refresh token is remembered as
+-- revoked. $1 its hash.
 -- Gives whether the token is known.
 with replacement as (
     select r.device_nid, r.token_hash
@@ -6,11 +7,24 @@ with replacement as (
     join matriarch.refresh_tokens r on r.device_nid = t.device_nid and r.access_token_hash = t.token_hash
     where t.token_hash = $1
 ),
+device as (
+    -- Before any token is locked, as logging out does.
+    select d.device_nid, r.token_hash
+    from replacement r
+    join matriarch.refresh_tokens t on t.device_nid = r.device_nid and t.replaced_by = r.token_hash
+    join matriarch.devices d on d.device_nid = r.device_nid
+    for key share of d
+),
 replaced as (
     delete from matriarch.refresh_tokens t
-    using replacement r
-    where t.device_nid = r.device_nid and t.replaced_by = r.token_hash
-    returning t.access_token_hash
+    using device d
+    where t.device_nid = d.device_nid and t.replaced_by = d.token_hash
+    returning t.token_hash, t.device_nid, t.access_token_hash
+),
+revoked as (
+    insert into matriarch.revoked_refresh_tokens (token_hash, device_nid, was_used)
+    select token_hash, device_nid, true
+    from replaced
 ),
 replaced_access_tokens as (
     delete from matriarch.access_tokens

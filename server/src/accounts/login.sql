@@ -28,6 +28,12 @@ old_refresh_tokens as (
     using device d
     where t.device_nid = d.device_nid
 ),
+revoked_refresh_tokens as (
+    -- They were of the session that ends here: to replay one must not end the new session.
+    delete from matriarch.revoked_refresh_tokens t
+    using device d
+    where t.device_nid = d.device_nid
+),
 access_token as (
     insert into matriarch.access_tokens (token_hash, user_nid, device_nid, expires_at)
     select $5, user_nid, device_nid, now() + make_interval(secs => $6)

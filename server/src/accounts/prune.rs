@@ -1,6 +1,6 @@
 //! Housekeeping: deletes what has expired.
 //!
-//! Replaced tokens are deleted by the refresh, the login or the first use that ends them.
+//! Replaced access tokens are deleted by the refresh, the login or the first use that ends them.
 
 use std::time::Duration;
 

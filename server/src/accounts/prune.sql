@@ -4,5 +4,8 @@ with uia_sessions as (
 ),
 to_device_transactions as (
     delete from matriarch.to_device_transactions where created_at < now() - interval '7 days'
+),
+revoked_refresh_tokens as (
+    delete from matriarch.revoked_refresh_tokens where revoked_at < now() - interval '7 days'
 )
 delete from matriarch.registration_nonces where expires_at < now()

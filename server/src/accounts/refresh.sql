@@ -3,6 +3,7 @@
 -- $4 seconds that the new access token lives
 -- The device keeps the token presented, with the access token that came with it, until the new pair is used. What
 -- came before it dies now, for it has been used; and so does a pair that replaced it earlier, for that has not been.
+-- Both are remembered as revoked.
 -- Not `refreshed` though `known`: another refresh with the same token came between, so run it again.
 with device as (
     -- Before any token is locked, as logging out does.
@@ -26,6 +27,12 @@ other_refresh_tokens as (
     delete from matriarch.refresh_tokens t
     using presented p
     where t.device_nid = p.device_nid and t.token_hash <> $1
+    returning t.token_hash, t.device_nid, t.replaced_by
+),
+revoked as (
+    insert into matriarch.revoked_refresh_tokens (token_hash, device_nid, was_used)
+    select token_hash, device_nid, replaced_by is not distinct from $1
+    from other_refresh_tokens
 ),
 other_access_tokens as (
     delete from matriarch.access_tokens t

@@ -3,12 +3,11 @@
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::accounts::session::unknown_token;
 use crate::accounts::tokens::Grant;
 use crate::error::ApiError;
 use crate::http::{ClientRoutes, JsonBody, hash_token, json_response};
@@ -30,9 +29,13 @@ struct RefreshBody {
     refresh_token: String,
 }
 
+/// Says why a token is not good, and ends the session of one that is replayed.
+const REFUSE: &str = "select status, body, wake_rooms, wake_users from matriarch.refuse_refresh($1)";
+
 /// `POST /_matrix/client/v3/refresh`
 ///
 /// The old pair of tokens stays good until the new one is used, so that a client whose answer was lost may ask again.
+/// Whoever comes with it later has a copy of what somebody else used, so that the session ends.
 async fn refresh(
     State(app): State<AppState>,
     JsonBody(body): JsonBody<RefreshBody>,
@@ -59,7 +62,7 @@ async fn refresh(
             return Ok(json_response(StatusCode::OK, Value::Object(answer).to_string()));
         }
         if !row.get::<_, bool>("known") {
-            return Err(unknown_token());
+            return Ok(app.call(REFUSE, &[&presented.as_slice()]).await?.into_response());
         }
     }
     Err(ApiError::unavailable())
