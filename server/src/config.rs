@@ -8,6 +8,7 @@
 mod database;
 mod listener;
 mod registration;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use database::{Database, Embedded};
 pub use listener::{Api, Listener, Tls};
 pub use registration::{Registration, RegistrationMode};
+pub use terms::Policy;
 pub use tokens::Tokens;
 
 /// A text that must not be seen in logs or in `matriarch config show`.

@@ -37,6 +37,7 @@ async fn create_user(user: &str, admin: bool, config: &Config, db: &Db) -> Resul
         password_hash: &password_hash,
         admin,
         registration_token: None,
+        agreed_terms: None,
         device: None,
     };
     create(db, &account).await.map_err(failure)?;

@@ -18,6 +18,8 @@ pub struct NewAccount<'a> {
     pub admin: bool,
     /// Counted when the account is made.
     pub registration_token: Option<&'a str>,
+    /// Versions of the documents that the user agreed to, by the documents' ids.
+    pub agreed_terms: Option<&'a Value>,
     /// Absent: the user is not logged in.
     pub device: Option<NewDevice<'a>>,
 }
@@ -49,6 +51,7 @@ pub async fn create(db: &Db, account: &NewAccount<'_>) -> Result<(), ApiError> {
                 &grant.map(Grant::access_hash),
                 &grant.and_then(Grant::lifetime_seconds),
                 &grant.and_then(Grant::refresh_hash),
+                &account.agreed_terms,
             ],
         )
         .await?

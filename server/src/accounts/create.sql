@@ -1,7 +1,8 @@
 -- Makes an account, logged in or not, as one step.
 -- $1 user id, $2 password hash or null, $3 admin, $4 display name as JSON, $5 registration token or null,
 -- $6 device id or null for no login, $7 device display name or null, $8 access token hash,
--- $9 seconds that the access token lives or null, $10 refresh token hash or null
+-- $9 seconds that the access token lives or null, $10 refresh token hash or null,
+-- $11 versions of the documents agreed to, by their ids, or null
 -- Gives whether the registration token served, and whether the name was free.
 with registration_token as (
     -- The lock makes this check and the count below one step.
@@ -37,6 +38,12 @@ profile as (
     select user_nid, 'displayname', $4
     from account
     on conflict (user_nid, key) do update set value = excluded.value
+),
+agreed_terms as (
+    insert into matriarch.agreed_terms (user_nid, policy_id, version)
+    select a.user_nid, t.key, t.value
+    from account a
+    cross join lateral jsonb_each_text($11) t
 ),
 device as (
     insert into matriarch.devices (user_nid, device_id, display_name)

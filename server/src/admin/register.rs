@@ -77,6 +77,7 @@ async fn register(
         password_hash: &password_hash,
         admin: body.admin,
         registration_token: None,
+        agreed_terms: None,
         device: Some(NewDevice { device_id: &device_id, display_name: None, grant: &grant }),
     };
     create(&app.db, &account).await?;

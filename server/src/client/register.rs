@@ -19,6 +19,9 @@ use crate::state::AppState;
 
 const OPEN: Flows = &[&[Stage::Dummy]];
 const BY_TOKEN: Flows = &[&[Stage::RegistrationToken]];
+/// Where there are documents to agree to.
+const OPEN_WITH_TERMS: Flows = &[&[Stage::Terms]];
+const BY_TOKEN_WITH_TERMS: Flows = &[&[Stage::RegistrationToken, Stage::Terms]];
 
 /// The routes of this module.
 pub fn routes() -> Router<AppState> {
@@ -98,6 +101,7 @@ async fn register(
         password_hash: &password_hash,
         admin: false,
         registration_token: passed.registration_token.as_deref(),
+        agreed_terms: passed.agreed_terms.as_ref(),
         device: login.then_some(NewDevice {
             device_id: &device_id,
             display_name: body.initial_device_display_name.as_deref(),
@@ -118,10 +122,13 @@ async fn register(
 
 /// The stages that the configuration asks for; 403 `M_FORBIDDEN` when nobody registers here.
 fn flows(app: &AppState) -> Result<Flows, ApiError> {
-    match app.config.registration.mode() {
-        RegistrationMode::Open => Ok(OPEN),
-        RegistrationMode::Token => Ok(BY_TOKEN),
-        RegistrationMode::Off | RegistrationMode::SharedSecret => {
+    let registration = &app.config.registration;
+    match (registration.mode(), registration.terms.is_empty()) {
+        (RegistrationMode::Open, true) => Ok(OPEN),
+        (RegistrationMode::Open, false) => Ok(OPEN_WITH_TERMS),
+        (RegistrationMode::Token, true) => Ok(BY_TOKEN),
+        (RegistrationMode::Token, false) => Ok(BY_TOKEN_WITH_TERMS),
+        (RegistrationMode::Off | RegistrationMode::SharedSecret, _) => {
             Err(ApiError::forbidden("Registration is not enabled on this server"))
         }
     }

@@ -13,6 +13,7 @@
 mod fallback;
 mod seal;
 mod stage;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use serde_json::{Map, Value, json};
 
 use crate::accounts::session::Session;
 use crate::accounts::tokens;
+use crate::config::Policy;
 use crate::error::ApiError;
 use crate::http::{hash_token, json_response};
 use crate::state::AppState;
@@ -58,6 +60,8 @@ pub struct Passed {
     pub body: Map<String, Value>,
     /// The registration token of [`Stage::RegistrationToken`], still to be counted.
     pub registration_token: Option<String>,
+    /// The versions of the documents of [`Stage::Terms`], by their ids.
+    pub agreed_terms: Option<Value>,
 }
 
 /// The request does not go on.
@@ -96,6 +100,8 @@ struct UiaSession {
     /// then often nothing need be stored.
     stored: bool,
     body: Map<String, Value>,
+    /// The versions of the documents of [`Stage::Terms`] that the last answer showed.
+    presented: Option<Value>,
     /// What each completed stage proved, by its name.
     completed: Map<String, Value>,
 }
@@ -127,7 +133,7 @@ pub async fn authorize(
     // A stage cannot be completed again; the answer is as if it were.
     if let Some(name) = tried.filter(|name| !session.completed.contains_key(*name)) {
         let proof = match next_stages(guard.flows, &session.completed).find(|stage| stage.name() == name) {
-            Some(stage) => stage.check(app, guard.user, &auth).await?,
+            Some(stage) => stage.check(app, guard.user, session.presented.as_ref(), &auth).await?,
             None => Err(("M_UNRECOGNIZED", "This stage is not one of those that come next")),
         };
         match proof {
@@ -139,6 +145,11 @@ pub async fn authorize(
         return Err(session.challenge(app, guard, None).await);
     }
     session.finish(app, guard).await
+}
+
+/// Whether the documents are part of what is demanded.
+fn has_terms(flows: Flows) -> bool {
+    flows.iter().any(|flow| flow.contains(&Stage::Terms))
 }
 
 /// Whether one of the flows is complete.
@@ -153,7 +164,7 @@ fn next_stages(flows: Flows, completed: &Map<String, Value>) -> impl Iterator<It
 
 impl UiaSession {
     fn new(body: Map<String, Value>) -> Self {
-        Self { id: tokens::random(""), stored: false, body, completed: Map::new() }
+        Self { id: tokens::random(""), stored: false, body, presented: None, completed: Map::new() }
     }
 
     /// The session with this id; `None` for one that is unknown, has ended, or was begun by another user or for
@@ -173,7 +184,8 @@ impl UiaSession {
         else {
             return Err(ApiError::internal());
         };
-        Ok(Some(Self { id: id.to_owned(), stored: true, body, completed }))
+        let presented = row.get("presented_terms");
+        Ok(Some(Self { id: id.to_owned(), stored: true, body, presented, completed }))
     }
 
     /// Checks a later request's body against the first one's. Some clients leave it out when they complete a stage;
@@ -192,12 +204,15 @@ impl UiaSession {
     /// Stores the session, and gives the answer that asks for the next stage.
     async fn challenge(mut self, app: &AppState, guard: &Guard<'_>, failure: Option<Failure>) -> Refusal {
         match self.store(app, guard).await {
-            Ok(true) => Refusal::Challenge(self.describe(guard, failure)),
+            Ok(true) => Refusal::Challenge(self.describe(guard, &app.config.registration.terms, failure)),
             // Another request finished the session, or it expired.
             Ok(false) => {
                 self = Self::new(self.body);
                 match self.store(app, guard).await {
-                    Ok(_) => Refusal::Challenge(self.describe(guard, Some(SESSION_ENDED))),
+                    Ok(_) => {
+                        let policies = &app.config.registration.terms;
+                        Refusal::Challenge(self.describe(guard, policies, Some(SESSION_ENDED)))
+                    }
                     Err(error) => error.into(),
                 }
             }
@@ -215,9 +230,11 @@ impl UiaSession {
         let hash = hash.as_slice();
         let request = seal::seal(&self.id, request.into_bytes()).ok_or_else(ApiError::internal)?;
         let completed = Value::Object(self.completed.clone());
+        self.presented = has_terms(guard.flows).then(|| terms::versions(&app.config.registration.terms));
         if self.stored {
             let sql = include_str!("uia/advance.sql");
-            let Some(row) = app.db.query_opt(sql, &[&hash, &request, &completed]).await? else {
+            let Some(row) = app.db.query_opt(sql, &[&hash, &request, &completed, &self.presented]).await?
+            else {
                 return Ok(false);
             };
             if let Value::Object(completed) = row.get("completed") {
@@ -227,20 +244,28 @@ impl UiaSession {
             let user_nid = guard.user.map(|user| user.user_nid);
             let seconds = LIFETIME.as_secs_f64();
             let sql = include_str!("uia/insert.sql");
-            app.db.query(sql, &[&hash, &guard.operation, &user_nid, &request, &completed, &seconds]).await?;
+            app.db
+                .query(
+                    sql,
+                    &[&hash, &guard.operation, &user_nid, &request, &completed, &seconds, &self.presented],
+                )
+                .await?;
             self.stored = true;
         }
         Ok(true)
     }
 
     /// The body of the 401.
-    fn describe(&self, guard: &Guard<'_>, failure: Option<Failure>) -> Value {
+    fn describe(&self, guard: &Guard<'_>, policies: &[Policy], failure: Option<Failure>) -> Value {
         let flows: Vec<_> = guard
             .flows
             .iter()
             .map(|flow| json!({ "stages": flow.iter().map(|stage| stage.name()).collect::<Vec<_>>() }))
             .collect();
         let mut body = json!({ "flows": flows, "params": {}, "session": self.id });
+        if has_terms(guard.flows) {
+            body["params"][Stage::Terms.name()] = terms::params(policies);
+        }
         if !self.completed.is_empty() {
             body["completed"] = self.completed.keys().cloned().collect();
         }
@@ -263,6 +288,7 @@ impl UiaSession {
             Some(Value::String(token)) => Some(token),
             _ => None,
         };
-        Ok(Passed { body: self.body, registration_token })
+        let agreed_terms = self.completed.remove(Stage::Terms.name());
+        Ok(Passed { body: self.body, registration_token, agreed_terms })
     }
 }

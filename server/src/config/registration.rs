@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Secret};
+use super::{ConfigError, Policy, Secret, terms};
 
 /// Who may make an account.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -12,6 +12,8 @@ pub struct Registration {
     pub mode: Option<RegistrationMode>,
     /// Lets tools register users on `/_synapse/admin/v1/register`, whatever the mode.
     pub shared_secret: Option<Secret>,
+    /// Documents that those who register agree to.
+    pub terms: Vec<Policy>,
 }
 
 /// What `POST /_matrix/client/v3/register` demands.
@@ -35,6 +37,7 @@ impl Registration {
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        terms::check(&self.terms)?;
         let key = "registration.shared_secret";
         match &self.shared_secret {
             None if self.mode == Some(RegistrationMode::SharedSecret) => {

@@ -73,6 +73,42 @@ fn errors_name_the_key_and_the_reason() {
         ("[registration]\nmode = 'maybe'", "registration.mode", "unknown variant"),
         ("[registration]\nmode = 'shared_secret'", "registration.shared_secret", "must be set"),
         ("[registration]\nshared_secret = 'short'", "registration.shared_secret", "at least 8"),
+        (
+            "[[registration.terms]]\nid = 'a b'\nversion = '1'\nlanguages = {}",
+            "registration.terms.0.id",
+            "must be 1 to 255",
+        ),
+        (
+            "[[registration.terms]]\nid = 'a'\nversion = ''\nlanguages = {}",
+            "registration.terms.0.version",
+            "must be 1 to 255",
+        ),
+        (
+            "[[registration.terms]]\nid = 'a'\nversion = '1'\nlanguages = {}",
+            "registration.terms.0.languages",
+            "at least one",
+        ),
+        (
+            "[[registration.terms]]\nid = 'a'\nversion = '1'\nlanguages.version = { name = 'n', url = 'https://a' }",
+            "registration.terms.0.languages",
+            "language codes",
+        ),
+        (
+            "[[registration.terms]]\nid = 'a'\nversion = '1'\nlanguages.en = { name = '', url = 'https://a' }",
+            "registration.terms.0.languages.en.name",
+            "empty",
+        ),
+        (
+            "[[registration.terms]]\nid = 'a'\nversion = '1'\nlanguages.en = { name = 'n', url = 'javascript:x' }",
+            "registration.terms.0.languages.en.url",
+            "https://",
+        ),
+        (
+            "[registration]\nterms = [{ id = 'a', version = '1', languages.en = { name = 'n', url = 'http://a' } }, \
+             { id = 'a', version = '2', languages.en = { name = 'n', url = 'http://a' } }]",
+            "registration.terms.1.id",
+            "another document's",
+        ),
         ("server_name = 'under_score'", "server_name", "DNS name"),
         ("server_name = 'a'\n[database]\nurl = 'nonsense'", "database.url", "invalid"),
         ("[database]\nlisten_url = 'postgres://x'", "database.listen_url", "`database.url`"),

@@ -1,5 +1,7 @@
 //! Client-Server API, "Fallback": a page for clients that do not know a stage.
 
+use std::borrow::Cow;
+
 use axum::Router;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
@@ -10,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::stage::Stage;
+use super::terms;
 use crate::error::ApiError;
 use crate::http::{ClientRoutes, Path, Query, hash_token};
 use crate::state::AppState;
@@ -28,12 +31,17 @@ struct PageQuery {
 struct Answer {
     #[serde(default)]
     token: String,
+    #[serde(default)]
+    agreed: String,
+    #[serde(default)]
+    versions: String,
 }
 
 const DUMMY: &str = "<form method='post'><p>Nothing is asked of you.</p><button>Continue</button></form>";
 const TOKEN: &str = "<form method='post'><p><label>Registration token \
     <input name='token' maxlength='64' autocomplete='off' required autofocus></label></p><button>Continue</button></form>";
 const WRONG_TOKEN: &str = "<p role='alert'>This registration token is not good.</p>";
+const NOT_AGREED: &str = "<p role='alert'>You cannot register without agreeing to these documents.</p>";
 const UNKNOWN: &str = "<p>This session has ended, or never was. Please start again in your client.</p>";
 const NO_PAGE: &str = "<p>There is no page for this kind of authentication.</p>";
 const DONE: &str = "<p>Thank you. You may close this window and go back to your client.</p><script>
@@ -52,12 +60,12 @@ async fn page(
     Path(auth_type): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Result<Response, ApiError> {
-    let Some(form) = Stage::named(&auth_type).and_then(form) else {
+    let Some(form) = Stage::named(&auth_type).and_then(|stage| form(&app, stage)) else {
         return Ok(html(StatusCode::NOT_FOUND, &[NO_PAGE]));
     };
     let hash = hash_token(&query.session);
     let known = app.db.query_opt(include_str!("find.sql"), &[&hash.as_slice()]).await?.is_some();
-    Ok(if known { html(StatusCode::OK, &[form]) } else { html(StatusCode::BAD_REQUEST, &[UNKNOWN]) })
+    Ok(if known { html(StatusCode::OK, &[&form]) } else { html(StatusCode::BAD_REQUEST, &[UNKNOWN]) })
 }
 
 /// `POST /_matrix/client/v3/auth/{authType}/fallback/web`: the page's form.
@@ -67,13 +75,17 @@ async fn submit(
     Query(query): Query<PageQuery>,
     form_body: Result<Form<Answer>, FormRejection>,
 ) -> Result<Response, ApiError> {
-    let Some((stage, form)) = Stage::named(&auth_type).and_then(|stage| Some((stage, form(stage)?))) else {
+    let Some((stage, form)) = Stage::named(&auth_type).and_then(|stage| Some((stage, form(&app, stage)?)))
+    else {
         return Ok(html(StatusCode::NOT_FOUND, &[NO_PAGE]));
     };
     let Form(answer) = form_body.unwrap_or_default();
     let auth = Map::from_iter([("token".to_owned(), Value::from(answer.token.trim()))]);
-    let Ok(proof) = stage.check(&app, None, &auth).await? else {
-        return Ok(html(StatusCode::OK, &[WRONG_TOKEN, form]));
+    // The page says itself which documents it showed; that none has changed since is checked by the stage.
+    let presented = if answer.agreed == "yes" { serde_json::from_str(&answer.versions).ok() } else { None };
+    let Ok(proof) = stage.check(&app, None, presented.as_ref(), &auth).await? else {
+        let reason = if stage == Stage::Terms { NOT_AGREED } else { WRONG_TOKEN };
+        return Ok(html(StatusCode::OK, &[reason, &form]));
     };
     let hash = hash_token(&query.session);
     let sql = include_str!("complete.sql");
@@ -83,15 +95,19 @@ async fn submit(
 }
 
 /// What the page asks, for stages that have one. A password belongs into the client, which knows the user.
-fn form(stage: Stage) -> Option<&'static str> {
+fn form(app: &AppState, stage: Stage) -> Option<Cow<'static, str>> {
     match stage {
-        Stage::Dummy => Some(DUMMY),
-        Stage::RegistrationToken => Some(TOKEN),
+        Stage::Dummy => Some(DUMMY.into()),
+        Stage::RegistrationToken => Some(TOKEN.into()),
+        Stage::Terms => {
+            let policies = &app.config.registration.terms;
+            (!policies.is_empty()).then(|| terms::form(policies).into())
+        }
         Stage::Password => None,
     }
 }
 
-fn html(status: StatusCode, parts: &[&'static str]) -> Response {
+fn html(status: StatusCode, parts: &[&str]) -> Response {
     const HEADERS: [(header::HeaderName, HeaderValue); 3] = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (

@@ -3,7 +3,7 @@
 use matriarch_rules::identifiers::is_opaque_identifier;
 use serde_json::{Map, Value};
 
-use super::Failure;
+use super::{Failure, terms};
 use crate::accounts::names;
 use crate::accounts::session::Session;
 use crate::client::identifier::Identifier;
@@ -20,12 +20,16 @@ pub enum Stage {
     Dummy,
     /// A registration token that is good now. It is counted when the account is made.
     RegistrationToken,
+    /// The documents of the configuration, agreed to in the versions that the client was shown.
+    Terms,
 }
 
 impl Stage {
     /// The stage with this name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Password, Self::Dummy, Self::RegistrationToken].into_iter().find(|stage| stage.name() == name)
+        [Self::Password, Self::Dummy, Self::RegistrationToken, Self::Terms]
+            .into_iter()
+            .find(|stage| stage.name() == name)
     }
 
     /// `m.login.…`
@@ -34,19 +38,30 @@ impl Stage {
             Self::Password => "m.login.password",
             Self::Dummy => "m.login.dummy",
             Self::RegistrationToken => "m.login.registration_token",
+            Self::Terms => "m.login.terms",
         }
     }
 
-    /// Tries the stage with what the client sent: what it proved, or why it failed.
+    /// Tries the stage with what the client sent: what it proved, or why it failed. `presented` are the versions of the
+    /// documents that the client was shown.
     pub async fn check(
         self,
         app: &AppState,
         user: Option<&Session>,
+        presented: Option<&Value>,
         auth: &Map<String, Value>,
     ) -> Result<Result<Value, Failure>, ApiError> {
         match self {
             Self::Password => check_password(app, user, auth).await,
             Self::Dummy => Ok(Ok(Value::Bool(true))),
+            Self::Terms => {
+                let versions = terms::versions(&app.config.registration.terms);
+                Ok(if presented == Some(&versions) {
+                    Ok(versions)
+                } else {
+                    Err(("M_FORBIDDEN", "The documents to agree to were not shown yet, or have changed"))
+                })
+            }
             Self::RegistrationToken => match auth.get("token") {
                 Some(Value::String(token)) if is_registration_token(app, token).await? => {
                     Ok(Ok(Value::from(token.as_str())))

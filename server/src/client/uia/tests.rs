@@ -32,10 +32,10 @@ fn one_whole_flow_is_enough() {
 
 #[test]
 fn stages_are_known_by_their_names() {
-    for stage in [Stage::Password, Stage::Dummy, Stage::RegistrationToken] {
+    for stage in [Stage::Password, Stage::Dummy, Stage::RegistrationToken, Stage::Terms] {
         assert_eq!(Stage::named(stage.name()), Some(stage));
     }
-    assert_eq!(Stage::named("m.login.terms"), None);
+    assert_eq!(Stage::named("m.login.sso"), None);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_challenge_tells_flows_session_and_what_is_complete() {
     let guard = Guard { operation: "POST /x", user: None, flows: FLOWS };
     let mut session = UiaSession::new(Map::new());
     assert_eq!(
-        session.describe(&guard, None),
+        session.describe(&guard, &[], None),
         json!({
             "flows": [{"stages": ["m.login.registration_token", "m.login.dummy"]}, {"stages": ["m.login.password"]}],
             "params": {},
@@ -70,7 +70,7 @@ fn a_challenge_tells_flows_session_and_what_is_complete() {
         })
     );
     session.completed = completed(&[Stage::RegistrationToken]);
-    let body = session.describe(&guard, Some(("M_FORBIDDEN", "no")));
+    let body = session.describe(&guard, &[], Some(("M_FORBIDDEN", "no")));
     assert_eq!(body["completed"], json!(["m.login.registration_token"]));
     assert_eq!((&body["errcode"], &body["error"]), (&json!("M_FORBIDDEN"), &json!("no")));
 }
