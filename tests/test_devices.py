@@ -255,3 +255,68 @@ def test_deleting_and_sending_at_once(nodes, shared_database):
             for future in sending:
                 assert future.result(timeout=20) == {}
     assert device_ids(alice) == [alice.device_id]
+
+
+class TestLastSeen:
+    """A node writes it about once a minute, and when it stops."""
+
+    def seen(self, client: Client) -> tuple[int | None, str | None]:
+        device = client.get(device_path(client))
+        return device.get("last_seen_ts"), device.get("last_seen_ip")
+
+    def test_it_is_written_off_the_path_of_requests(self, database, start_nodes):
+        (node,) = start_nodes(database)
+        alice, bob = node.register("alice"), node.register("bob")
+        again = Client(node.url).login(alice.user_id, alice.password)
+        started = time.time()
+        for client in (alice, bob, again):
+            for _ in range(3):
+                assert client.request("GET", "/account/whoami").headers["x-matriarch-db-statements"] == "1"
+        Client(node.url, "unknown").get("/account/whoami", status=401)
+        bob.post("/logout")
+        assert database.query("select count(*) from matriarch.devices where last_seen_at is not null") == [(0,)]
+        node.stop()
+        assert database.query("select count(*) from matriarch.devices where last_seen_ip = '127.0.0.1'") == [(2,)]
+        node.start()
+        for device in alice.get("/devices")["devices"]:
+            assert started * 1000 - 1 <= device["last_seen_ts"] <= time.time() * 1000
+            assert device["last_seen_ip"] == "127.0.0.1"
+
+    def test_a_device_is_written_every_few_minutes(self, database, start_nodes):
+        (node,) = start_nodes(database)
+        alice = node.register("alice")
+        seen = []
+        for age in (0, 0, 170, 190):
+            database.query("update matriarch.devices set last_seen_at = last_seen_at - make_interval(secs => %s)", [age])
+            [(before,)] = database.query("select last_seen_at from matriarch.devices")
+            alice.get("/account/whoami")
+            node.stop()
+            node.start()
+            [(after,)] = database.query("select last_seen_at from matriarch.devices")
+            seen.append(after != before)
+        assert seen == [True, False, False, True]
+
+    def test_a_locked_device_is_left_for_later(self, database, start_nodes):
+        (node,) = start_nodes(database)
+        alice, bob = node.register("alice"), node.register("bob")
+        with database.connect(autocommit=False) as connection:
+            connection.execute("select from matriarch.devices where device_id = %s for update", [alice.device_id])
+            for client in (alice, bob):
+                client.get("/account/whoami")
+            node.stop()
+            connection.rollback()
+        assert database.query("select device_id from matriarch.devices where last_seen_at is not null") == [(bob.device_id,)]
+
+    @pytest.mark.parametrize("trusted", [False, True])
+    def test_the_word_of_a_proxy_counts_where_there_is_one(self, database, start_nodes, trusted):
+        (node,) = start_nodes(database)
+        node.stop()
+        listeners = node.environment["MATRIARCH_LISTENERS"]
+        node.environment["MATRIARCH_LISTENERS"] = listeners.replace("}]", f", trust_forwarded_for = {str(trusted).lower()}}}]")
+        node.start()
+        alice, bob = node.register("alice"), node.register("bob")
+        alice.request("GET", "/account/whoami", headers={"X-Forwarded-For": "203.0.113.9, 2001:db8::1"})
+        bob.request("GET", "/account/whoami", headers={"X-Forwarded-For": "nonsense"})
+        node.stop()
+        rows = dict(database.query("select device_id, last_seen_ip from matriarch.devices"))
+        assert rows == {alice.device_id: "2001:db8::1" if trusted else "127.0.0.1", bob.device_id: "127.0.0.1"}

@@ -124,7 +124,7 @@ const QUEUE: &str = "
 
 /// `PUT /sendToDevice/{eventType}/{txnId}`
 ///
-/// Users and devices that are not known are passed over. 400 `M_BAD_JSON`, 413 `M_TOO_LARGE`.
+/// Users and devices that are not known are passed over, and so are users of other servers: they have no devices here. 400 `M_BAD_JSON`, 413 `M_TOO_LARGE`.
 #[pg_extern(volatile)]
 fn send_to_device(token_hash: &[u8], event_type: &str, txn_id: &str, request: &str) -> ResponseRows {
     respond(Mode::Write, |db| {

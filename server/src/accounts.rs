@@ -5,6 +5,7 @@
 pub mod create;
 mod deactivate;
 pub mod first_use;
+pub mod last_seen;
 pub mod names;
 pub mod nonce;
 pub mod prune;

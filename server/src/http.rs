@@ -32,6 +32,7 @@ mod body;
 mod context;
 mod cors;
 mod params;
+mod peer;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use access_token::{AccessToken, hash_token};
 pub use body::{JsonBody, JsonBodyOrEmpty, RawJsonBody, RawJsonBodyOrEmpty, from_object};
 pub use context::{client_gone, count_statements, log_user, with_statement_counter};
 pub use params::{Path, Query};
+pub use peer::{Peer, client_address};
 pub use routes::{ClientRoutes, finish};
 
 /// An answer whose body is JSON text already.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -16,10 +17,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::config::{Listener, Tls};
 use crate::failure::Failure;
+use crate::http::Peer;
 
 /// How long a client may take to send the head of a request, or to shake hands.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Bound {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    behind_proxy: bool,
     router: Router,
 }
 
@@ -39,7 +43,7 @@ impl Bound {
             .await
             .map_err(|error| Failure::new(format!("cannot listen on {address}"), error))?;
         let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
-        Ok(Self { listener, tls, router })
+        Ok(Self { listener, tls, behind_proxy: config.trust_forwarded_for, router })
     }
 
     /// The URL of this listener, with the port that was taken.
@@ -59,8 +63,10 @@ impl Bound {
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let serve = serve(stream, self.tls.clone(), self.router.clone(), graceful.watcher());
+                Ok((stream, address)) => {
+                    let peer = Peer { address: address.ip(), is_proxy: self.behind_proxy };
+                    let (tls, router) = (self.tls.clone(), self.router.clone());
+                    let serve = serve(stream, peer, tls, router, graceful.watcher());
                     tokio::spawn(serve);
                 }
                 Err(error) => {
@@ -73,28 +79,32 @@ impl Bound {
     }
 }
 
-async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, watcher: Watcher) {
+async fn serve(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: Router, watcher: Watcher) {
     // Answers are small and written whole.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => serve_stream(stream, router, watcher).await,
+        None => serve_stream(stream, peer, router, watcher).await,
         Some(tls) => match timeout(PATIENCE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serve_stream(stream, router, watcher).await,
+            Ok(Ok(stream)) => serve_stream(stream, peer, router, watcher).await,
             Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
             Err(_) => debug!("a TLS handshake took too long"),
         },
     }
 }
 
-async fn serve_stream<S>(stream: S, router: Router, watcher: Watcher)
+async fn serve_stream<S>(stream: S, peer: Peer, router: Router, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PATIENCE);
+    let service = router.map_request(move |mut request: Request<_>| {
+        request.extensions_mut().insert(peer);
+        request
+    });
     let connection =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
+        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         debug!(error, "a connection ended early");
     }

@@ -63,9 +63,11 @@ async fn run_on(
     background.spawn(hub::announce(app.hub.clone(), listen.clone()));
     background.spawn(hub::poll(app.hub.clone(), db.clone()));
     background.spawn(accounts::prune::run(db.clone()));
+    background.spawn(app.last_seen.clone().run(db.clone()));
     background.spawn(keep_metrics(metrics));
     let served = serve(&app, listeners).await;
     background.shutdown().await;
+    app.last_seen.write(&db).await;
     db.close();
     served
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_postgres::types::ToSql;
 
+use crate::accounts::last_seen::LastSeen;
 use crate::client::send::{self, Sends};
 use crate::client::send_to_device::Acknowledgements;
 use crate::client::sync::{self, Syncs};
@@ -24,6 +25,8 @@ pub struct AppState {
     pub syncs: Syncs,
     /// Send-to-device messages that devices have got.
     pub acknowledgements: Acknowledgements,
+    /// Whose requests were served lately.
+    pub last_seen: LastSeen,
 }
 
 impl AppState {
@@ -32,7 +35,15 @@ impl AppState {
         let sends = send::batcher(db.clone(), hub.clone());
         let syncs = sync::batcher(db.clone());
         let acknowledgements = Acknowledgements::new(db.clone());
-        Self { config: Arc::new(config), db, hub, sends, syncs, acknowledgements }
+        Self {
+            config: Arc::new(config),
+            db,
+            hub,
+            sends,
+            syncs,
+            acknowledgements,
+            last_seen: LastSeen::default(),
+        }
     }
 
     /// Serves a request by one statement of the form

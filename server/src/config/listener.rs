@@ -18,6 +18,10 @@ pub struct Listener {
     /// Certificate and key. Absent: plain HTTP.
     #[serde(default)]
     pub tls: Option<Tls>,
+    /// Whether a proxy is in front of it, whose word on clients' addresses, the last in `X-Forwarded-For`, is taken.
+    /// Default: false.
+    #[serde(default)]
+    pub trust_forwarded_for: bool,
     /// What this listener serves. Default: `client` and `health`.
     #[serde(default = "default_apis")]
     pub apis: Vec<Api>,
@@ -59,7 +63,7 @@ fn default_apis() -> Vec<Api> {
 impl Listener {
     /// A plain listener.
     pub fn new(address: IpAddr, port: u16, apis: Vec<Api>) -> Self {
-        Self { address, port, tls: None, apis }
+        Self { address, port, tls: None, trust_forwarded_for: false, apis }
     }
 
     /// The address to bind.

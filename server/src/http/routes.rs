@@ -6,6 +6,7 @@ use axum::routing::MethodRouter;
 
 use super::{context, cors};
 use crate::accounts::first_use::{self, FirstUse};
+use crate::accounts::last_seen;
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -48,6 +49,7 @@ pub fn finish(router: Router<AppState>, app: AppState) -> Router {
     router
         .fallback(|| async { ApiError::unrecognized() })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(from_fn_with_state(app.last_seen.clone(), last_seen::note))
         .layer(from_fn_with_state(FirstUse::new(app.db.clone()), first_use::record))
         .layer(from_fn_with_state(app.clone(), context::buffer_body))
         .layer(from_fn_with_state(app.clone(), context::observe))

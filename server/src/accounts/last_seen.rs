@@ -1,0 +1,85 @@
+//! When and where devices were last seen: remembered by the node, and written now and then, so that no request writes.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use axum::extract::{OptionalFromRequestParts, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio_postgres::types::ToSql;
+
+use crate::db::Db;
+use crate::http::{AccessToken, client_address};
+
+/// How often a node writes.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// How many tokens a node remembers between two writes. Those beyond are left out.
+const REMEMBERED: usize = 100_000;
+
+/// How many tokens go into one statement.
+const CHUNK: usize = 10_000;
+
+/// The tokens used since the last write. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct LastSeen {
+    seen: Arc<Mutex<HashMap<AccessToken, (SystemTime, IpAddr)>>>,
+}
+
+impl LastSeen {
+    fn note(&self, token: AccessToken, at: SystemTime, address: IpAddr) {
+        let mut seen = self.lock();
+        if seen.len() >= REMEMBERED && !seen.contains_key(&token) {
+            return;
+        }
+        let entry = seen.entry(token).or_insert((at, address));
+        if entry.0 < at {
+            *entry = (at, address);
+        }
+    }
+
+    /// Writes what was seen since the last time. What cannot be written is forgotten: devices are seen again.
+    pub async fn write(&self, db: &Db) {
+        let seen: Vec<_> = std::mem::take(&mut *self.lock()).into_iter().collect();
+        for chunk in seen.chunks(CHUNK) {
+            let tokens: Vec<&[u8]> = chunk.iter().map(|(token, _)| token.hash()).collect();
+            let times: Vec<SystemTime> = chunk.iter().map(|(_, (at, _))| *at).collect();
+            let addresses: Vec<String> = chunk.iter().map(|(_, (_, address))| address.to_string()).collect();
+            let params: [&(dyn ToSql + Sync); 3] = [&tokens, &times, &addresses];
+            let _logged = db.query(include_str!("last_seen.sql"), &params).await;
+        }
+    }
+
+    /// Writes once a minute, for as long as the node runs.
+    pub async fn run(self, db: Db) {
+        // Nodes that start together should not write together.
+        tokio::time::sleep(INTERVAL.mul_f64(0.5 + rand::random::<f64>())).await;
+        loop {
+            self.write(&db).await;
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AccessToken, (SystemTime, IpAddr)>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Remembers who sent the request, unless the token is not known.
+pub async fn note(State(last_seen): State<LastSeen>, request: Request, next: Next) -> Response {
+    let at = SystemTime::now();
+    let (mut parts, body) = request.into_parts();
+    // A request whose token cannot be read is refused by its handler.
+    let token = AccessToken::from_request_parts(&mut parts, &()).await.ok().flatten();
+    let address = client_address(&parts.extensions, &parts.headers);
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if let (Some(token), Some(address)) = (token, address)
+        && response.status() != StatusCode::UNAUTHORIZED
+    {
+        last_seen.note(token, at, address);
+    }
+    response
+}
