@@ -40,4 +40,6 @@ create table dehydrated_devices (
     device_data text not null
 );
 comment on table dehydrated_devices is 'The one device of a user that receives messages while no client holds it (MSC3814). It has a row in devices, and keys, but no token.';
+-- Nobody logs in on it.
+grant select (device_nid) on dehydrated_devices to matriarch_api;
 comment on column dehydrated_devices.device_data is 'JSON as the client sent it.';

@@ -11,6 +11,7 @@ use matriarch_rules::{Map, identifiers::server_name};
 use serde_json::{Value, json};
 
 pub use one_time::{Counts, unused_fallback_types};
+pub use upload::{Upload, store};
 
 /// An object without what is not covered by its signatures.
 pub fn unsigned_form(mut object: Map) -> Map {

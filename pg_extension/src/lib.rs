@@ -14,6 +14,7 @@ mod context;
 mod create_room;
 mod cross_signing;
 mod current_state;
+mod dehydrated_device;
 mod device;
 mod device_keys;
 mod device_lists;

@@ -6,6 +6,7 @@ mod account;
 mod account_data;
 mod capabilities;
 mod context;
+mod dehydrated_devices;
 mod device_management;
 mod directory;
 mod end_to_end_encryption;
@@ -48,6 +49,7 @@ pub fn routes() -> Router<AppState> {
         .merge(account_data::routes())
         .merge(capabilities::routes())
         .merge(context::routes())
+        .merge(dehydrated_devices::routes())
         .merge(device_management::routes())
         .merge(directory::routes())
         .merge(end_to_end_encryption::routes())

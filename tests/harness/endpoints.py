@@ -39,6 +39,7 @@ def E(method, path, *needs, **options) -> Endpoint:
 
 
 ROOM_KEY = {"first_message_index": 1, "forwarded_count": 0, "is_verified": True, "session_data": {"ciphertext": "c"}}
+DEHYDRATED_DEVICE = "/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
 TEXT = {"msgtype": "m.text", "body": "hello"}
 
 ENDPOINTS = [
@@ -153,6 +154,14 @@ ENDPOINTS = [
     E("POST", "/keys/device_signing/upload", "master_key", body={"master_key": {"user_id": "{user}", "usage": ["master"], "keys": {}}}),
     E("POST", "/keys/signatures/upload", body={"@user:test.example": {"D": {}}}),
     E("PUT", "/sendToDevice/org.example.kind/{txn}", "messages", body={"messages": {"@nobody:test.example": {"*": {"a": 1}}}}),
+    # Dehydrated devices
+    E("PUT", DEHYDRATED_DEVICE, "device_id", "device_data", "device_keys", body={
+        "device_id": "DRY", "device_data": {"algorithm": "a"}, "initial_device_display_name": "n",
+        "device_keys": {"user_id": "{user}", "device_id": "DRY", "algorithms": [], "keys": {}, "signatures": {}},
+        "one_time_keys": {"curve25519:A": "k"}, "fallback_keys": {"curve25519:B": "k"}}),
+    E("GET", DEHYDRATED_DEVICE),
+    E("DELETE", DEHYDRATED_DEVICE),
+    E("POST", DEHYDRATED_DEVICE + "/{device}/events", body={"next_batch": "{token}"}),
     # What clients ask for as they start
     E("GET", "/account/3pid"),
     E("GET", "/pushers"),

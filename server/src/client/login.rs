@@ -76,7 +76,9 @@ async fn login(
         .await?;
     let device_nid: Option<i64> = device.ok_or_else(wrong)?.get("device_nid");
     if device_nid.is_none() {
-        return Err(ApiError::invalid_param("device_id is one of the user's cross-signing keys"));
+        return Err(ApiError::invalid_param(
+            "device_id is a cross-signing key's, or the dehydrated device's",
+        ));
     }
     let mut answer = Map::new();
     answer.insert("user_id".to_owned(), account.user_id.into());

@@ -21,6 +21,8 @@ const FEATURES: &[&str] = &[
     // Threaded receipts, and unread counts of threads
     "org.matrix.msc3771",
     "org.matrix.msc3773",
+    // Dehydrated devices
+    "org.matrix.msc3814",
     // `state_after` in sync
     "org.matrix.msc4222",
     // Profile fields of any name

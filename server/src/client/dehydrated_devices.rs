@@ -1,0 +1,57 @@
+//! Dehydrated devices: MSC3814.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{post, put};
+
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody, RawJsonBodyOrEmpty};
+use crate::state::AppState;
+
+/// The endpoints of this file.
+pub fn routes() -> Router<AppState> {
+    let device = put(set_device).get(device).delete(delete_device);
+    Router::new()
+        .client_unstable("/org.matrix.msc3814.v1/dehydrated_device", device)
+        .client_unstable("/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events", post(events))
+}
+
+const SET: &str = "select status, body, wake_rooms, wake_users from matriarch.set_dehydrated_device($1, $2)";
+
+const GET: &str = "select status, body, wake_rooms, wake_users from matriarch.dehydrated_device($1)";
+
+const DELETE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.delete_dehydrated_device($1)";
+
+const EVENTS: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.dehydrated_device_events($1, $2, $3)";
+
+/// `PUT /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device`
+async fn set_device(
+    State(app): State<AppState>,
+    token: AccessToken,
+    RawJsonBody(body): RawJsonBody,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(SET, &[&token.hash(), &body]).await
+}
+
+/// `GET /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device`
+async fn device(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+    app.call(GET, &[&token.hash()]).await
+}
+
+/// `DELETE /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device`
+async fn delete_device(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+    app.call(DELETE, &[&token.hash()]).await
+}
+
+/// `POST /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events`
+async fn events(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(device_id): Path<String>,
+    RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(EVENTS, &[&token.hash(), &device_id, &body]).await
+}
