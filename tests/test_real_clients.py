@@ -1,47 +1,18 @@
 """Real clients hold a conversation, each at a node of its own: matrix-nio, and matrix-js-sdk on Node.js."""
 
 import asyncio
-import fcntl
-import os
 import secrets
-import subprocess
-import sys
-from pathlib import Path
 
 import nio
-import pytest
 
+from harness import javascript
 from harness.client import PASSWORD
 
-JS = Path(__file__).parent / "js"
 EARLIER_MESSAGES = 40
 
 
-@pytest.fixture(scope="session")
-def node_js() -> Path:
-    """The program `node`, with the packages of tests/js installed."""
-    programs = Path(sys.executable).parent
-    installed = JS / "node_modules/.package-lock.json"
-    with (JS / ".installing").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not installed.exists() or installed.stat().st_mtime < (JS / "package-lock.json").stat().st_mtime:
-            environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-            subprocess.run([programs / "npm", "ci", "--no-progress", "--ignore-scripts"], cwd=JS, env=environment, check=True)
-    return programs / "node"
-
-
-def test_matrix_js_sdk(nodes, node_js):
-    finished = subprocess.run(
-        # The client's timers outlive it; without a forced exit they would be waited for.
-        [node_js, "--test", "--test-force-exit", "--test-reporter=spec", "conversation.test.js"],
-        cwd=JS,
-        env={"PATH": os.environ["PATH"], "NODE_URLS": ",".join(node.url for node in nodes)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=150,
-    )
-    assert finished.returncode == 0, finished.stdout
+def test_matrix_js_sdk(nodes):
+    javascript.run("conversation.test.js", nodes)
 
 
 def test_matrix_nio(nodes):

@@ -1,59 +1,19 @@
-// Two people on matrix-js-sdk, each at a node of their own: NODE_URLS names the nodes, separated by a comma.
+// Two people, each at a node of their own.
 
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
 
-import { ClientEvent, EventType, MsgType, RoomEvent, RoomMemberEvent, SyncState, createClient } from "matrix-js-sdk";
-import { logger } from "matrix-js-sdk/lib/logger.js";
+import { EventType, MsgType, RoomEvent, RoomMemberEvent } from "matrix-js-sdk";
 
-logger.disableAll();
+import { login, nodes, register, seen, start } from "./clients.js";
 
-const [aliceUrl, bobUrl] = process.env.NODE_URLS.split(",");
-const PASSWORD = "correct horse battery staple";
+const [aliceUrl, bobUrl] = nodes;
 const EARLIER_MESSAGES = 40;
 
-/** Waits for an event of an emitter that `wanted` accepts, and gives its arguments. */
-function seen(emitter, name, wanted = () => true, milliseconds = 20_000) {
-    return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`no ${name} within ${milliseconds} ms`)), milliseconds);
-        const listener = (...args) => {
-            if (!wanted(...args)) return;
-            clearTimeout(timer);
-            emitter.off(name, listener);
-            resolve(args);
-        };
-        emitter.on(name, listener);
-    });
-}
-
-/** Registers a user, logs in again by password, and syncs. */
+/** A new user's client that syncs. */
 async function newClient(baseUrl, prefix) {
-    const username = `${prefix}-${randomBytes(4).toString("hex")}`;
-    const anonymous = createClient({ baseUrl });
-    const registered = await anonymous
-        .registerRequest({ username, password: PASSWORD })
-        .catch((error) =>
-            anonymous.registerRequest({
-                username,
-                password: PASSWORD,
-                auth: { type: "m.login.dummy", session: error.data.session },
-            }),
-        );
-    const login = await anonymous.loginRequest({
-        type: "m.login.password",
-        identifier: { type: "m.id.user", user: registered.user_id },
-        password: PASSWORD,
-    });
-    const client = createClient({
-        baseUrl,
-        userId: login.user_id,
-        deviceId: login.device_id,
-        accessToken: login.access_token,
-    });
-    const prepared = seen(client, ClientEvent.Sync, (state) => state === SyncState.Prepared);
-    await client.startClient({ initialSyncLimit: 10, lazyLoadMembers: true });
-    await prepared;
+    const client = await login(baseUrl, await register(baseUrl, prefix));
+    await start(client);
     return client;
 }
 
