@@ -14,6 +14,10 @@ else
     home=${MATRIARCH_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/matriarch}
 fi
 
+# The client with matrix-sdk: a workspace of its own, as its many dependencies are for one test only.
+sdk_manifest=$root/tests/matrix-sdk/Cargo.toml
+sdk_options=(--manifest-path "$sdk_manifest" --locked --target-dir "$target/matrix-sdk")
+
 say() { printf '\n==> %s\n' "$*" >&2; }
 
 die() {

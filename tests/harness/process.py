@@ -20,10 +20,14 @@ def profile() -> str:
     return os.environ.get("MATRIARCH_TEST_PROFILE", "dev")
 
 
+def target() -> Path:
+    """The folder that cargo builds into."""
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
 def binary() -> Path:
     """The program `matriarch`."""
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    path = target / ("debug" if profile() == "dev" else profile()) / "matriarch"
+    path = target() / ("debug" if profile() == "dev" else profile()) / "matriarch"
     if not path.exists():
         raise RuntimeError(f"{path} is missing: run `make build` first")
     return path
