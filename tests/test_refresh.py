@@ -5,7 +5,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from harness.client import Client, expect
+from harness.client import Client, expect, path
+from harness.crypto import Device, query
 from harness.process import ROOT
 
 REFUSED = {"status": 401, "errcode": "M_UNKNOWN_TOKEN"}
@@ -169,6 +170,21 @@ class TestReplay:
             assert "soft_logout" not in refresh(nodes[1], pair["refresh_token"], **REFUSED)
             assert not works(nodes[0], pair)
         assert works(nodes[0], refresh(nodes[0], again["refresh_token"]))
+
+    def test_the_devices_keys_and_messages_stay(self, nodes):
+        user = nodes[0].register("replay")
+        pairs = self.chain(nodes, user, device_id="KEYS")
+        client = Client(nodes[0].url, pairs[-1]["access_token"])
+        client.user_id, client.device_id = user.user_id, "KEYS"
+        device = Device(client)
+        keys = device.publish()
+        client.post("/keys/upload", {"one_time_keys": device.one_time_keys(3)})
+        user.put(path("sendToDevice", "org.example.kind", "t"), {"messages": {user.user_id: {"KEYS": {"n": 1}}}})
+        refresh(nodes[1], pairs[0]["refresh_token"], **REFUSED)
+        assert query(user, user)["device_keys"][user.user_id]["KEYS"]["keys"] == keys["keys"]
+        again = Client(nodes[1].url, log_in(user, device_id="KEYS")["access_token"]).sync()
+        assert again["device_one_time_keys_count"]["signed_curve25519"] == 3
+        assert [event["content"] for event in again["to_device"]["events"]] == [{"n": 1}]
 
     def test_other_sessions_of_the_user_go_on(self, nodes, user):
         other, pairs = log_in(user), self.chain(nodes, user)

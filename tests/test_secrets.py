@@ -12,12 +12,17 @@ SECRET_TABLES = {
     "access_tokens",
     "account_data",
     "accounts",
+    "agreed_terms",
+    "dehydrated_devices",
     "devices",
     "filters",
+    "key_backup_keys",
+    "key_backup_versions",
     "profiles",
     "refresh_tokens",
     "registration_nonces",
     "registration_tokens",
+    "revoked_refresh_tokens",
     "signing_keys",
     "to_device_messages",
     "to_device_transactions",
@@ -54,6 +59,11 @@ def test_no_secret_is_stored_or_logged_in_the_clear(quiet_node, database):
     Client(node.url).get("/account/whoami", params={"access_token": user.access_token})
     message = secrets.token_hex(16)
     user.send(user.create_room(), message)
+    backup = user.post("/room_keys/version", {"algorithm": "a", "auth_data": {"public_key": message}})["version"]
+    key = {"first_message_index": 0, "forwarded_count": 0, "is_verified": True, "session_data": {"ciphertext": message}}
+    user.put("/room_keys/keys/!r:b/s", key, params={"version": backup})
+    # A replay ends the session.
+    node.client().post("/refresh", {"refresh_token": first["refresh_token"]}, status=401, errcode="M_UNKNOWN_TOKEN")
     # A session that keeps a new password, one that is refused, and a login that fails.
     session = expect(user.request("POST", "/account/password", {"new_password": third}), 401)["session"]
     auth = {"type": "m.login.password", "identifier": identifier, "password": password}
