@@ -171,6 +171,19 @@ class TestMessages:
         again = [events(client, dry.id, first["next_batch"])["events"] for client in (alice, alice.at(nodes[1]))]
         assert again[0] == again[1] and again[0][0]["content"] == {"n": 501}
 
+    def test_get_ends_with_a_page_without_next_batch(self, alice, bob, dry):
+        where = f"{WHERE}{path(dry.id)}/events"
+        assert alice.get(where) == {"events": []}
+        for n in (1, 2):
+            send(bob, alice, dry.id, {"n": n})
+        first = alice.get(where)
+        assert first["events"] == events(alice, dry.id)["events"]
+        assert [event["content"]["n"] for event in first["events"]] == [1, 2]
+        send(bob, alice, dry.id, {"n": 3})
+        second = alice.get(where, params={"from": first["next_batch"]})
+        assert [event["content"]["n"] for event in second["events"]] == [3]
+        assert alice.get(where, params={"from": second["next_batch"]}) == {"events": []}
+
     def test_they_have_the_form_of_a_syncs(self, alice, bob, dry):
         send(bob, alice, dry.id, {"n": "☃\0"})
         send(bob, alice, "*", {"n": 2})
@@ -204,10 +217,12 @@ class TestMessages:
     def test_only_of_ones_own_dehydrated_device(self, alice, bob, dry):
         for client, device in ((alice, alice.device_id), (alice, "NONE"), (bob, dry.id), (bob, bob.device_id)):
             events(client, device, **FORBIDDEN)
+            client.get(f"{WHERE}{path(device)}/events", **FORBIDDEN)
 
     def test_bad_places_are_refused(self, alice, dry):
         for bad in ("x", "", "s1_1", "t1", "s\0"):
             events(alice, dry.id, bad, **INVALID)
+            alice.get(f"{WHERE}{path(dry.id)}/events", params={"from": bad}, **INVALID)
         alice.post(f"{WHERE}{path(dry.id)}/events", {"next_batch": 1}, **MALFORMED)
 
 
@@ -301,6 +316,7 @@ def test_one_statement_each(node, alice):
     for method, where, body in (
         ("PUT", WHERE, dry.body),
         ("GET", WHERE, None),
+        ("GET", f"{WHERE}/DRY/events", None),
         ("POST", f"{WHERE}/DRY/events", {}),
         ("DELETE", WHERE, None),
     ):

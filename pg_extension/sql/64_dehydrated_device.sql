@@ -15,9 +15,16 @@ language c volatile strict parallel unsafe security definer set search_path = ma
 as 'MODULE_PATHNAME', 'delete_dehydrated_device_wrapper';
 comment on function delete_dehydrated_device is 'DELETE /dehydrated_device';
 
-create function dehydrated_device_events(token_hash bytea, device_id text, body text) returns setof response
-language c stable strict parallel restricted security definer
+create function dehydrated_device_events(token_hash bytea, device_id text, "from" text) returns setof response
+language c stable parallel restricted security definer
 set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'dehydrated_device_events_wrapper';
-comment on function dehydrated_device_events is 'POST /dehydrated_device/{device_id}/events';
+comment on function dehydrated_device_events is 'GET /dehydrated_device/{device_id}/events. from may be NULL.';
+
+create function post_dehydrated_device_events(token_hash bytea, device_id text, body text) returns setof response
+language c stable strict parallel restricted security definer
+set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as 'MODULE_PATHNAME', 'post_dehydrated_device_events_wrapper';
+comment on function post_dehydrated_device_events is 'POST /dehydrated_device/{device_id}/events';

@@ -168,23 +168,23 @@ const EVENTS: &str = "
     order by message_id
     limit 501";
 
-/// `POST /dehydrated_device/{device_id}/events`
-///
-/// `next_batch` is a place as a sync token is, which acknowledges what the pages so far had; so nothing that commits late
-/// is passed over. It deletes nothing. 403 `M_FORBIDDEN` for another device.
-#[pg_extern(stable)]
-fn dehydrated_device_events(token_hash: &[u8], device_id: &str, body: &str) -> ResponseRows {
-    respond(Mode::Read, |db| {
-        let session = Session::authenticate(db, token_hash)?;
-        let body = Body::parse(body)?;
+/// A page of messages, the oldest of those after a place.
+struct Page {
+    messages: Vec<String>,
+    next_batch: String,
+}
+
+impl Page {
+    /// `from` is the request's parameter `name`. It is a place as a sync token is, which acknowledges what the pages so far
+    /// had; so nothing that commits late is passed over. 403 `M_FORBIDDEN` for another device than the user's dehydrated one.
+    fn read(db: &Db<'_>, session: &Session, device_id: &str, name: &str, from: Option<&str>) -> Result<Self> {
         let device_nid: i64 = db
             .query_opt(FIND, &[session.user_nid.into()])
             .filter(|row| row.get::<String>(2) == device_id)
             .map(|row| row.get(1))
             .ok_or_else(|| MatrixError::forbidden("This is not your dehydrated device."))?;
         let now = SyncToken::current(db);
-        let from =
-            body.string("next_batch")?.map(|text| sync_token(db, "next_batch", text, &now)).transpose()?;
+        let from = from.map(|text| sync_token(db, name, text, &now)).transpose()?;
         let args = [
             device_nid.into(),
             from.as_ref().map(SyncToken::snapshot).into(),
@@ -195,10 +195,41 @@ fn dehydrated_device_events(token_hash: &[u8], device_id: &str, body: &str) -> R
         let more = rows.len() > PAGE;
         rows.truncate(PAGE);
         let upto = rows.last().filter(|_| more).map(|(message_id, _)| *message_id);
-        let next_batch = now.acknowledging(upto).to_string();
+        Ok(Self {
+            messages: rows.into_iter().map(|(_, message)| message).collect(),
+            next_batch: now.acknowledging(upto).to_string(),
+        })
+    }
+}
+
+/// `GET /dehydrated_device/{device_id}/events`
+///
+/// It deletes nothing. Pages go on until one is empty, which has no `next_batch`.
+#[pg_extern(stable)]
+fn dehydrated_device_events(token_hash: &[u8], device_id: &str, from: Option<&str>) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let Page { messages, next_batch } = Page::read(db, &session, device_id, "from", from)?;
+        let next_batch = (!messages.is_empty()).then_some(next_batch);
         Ok(Response::new(object_text(|body| {
-            body.array("events", rows.into_iter().map(|(_, message)| message))
-                .value("next_batch", next_batch);
+            body.array("events", messages);
+            if let Some(next_batch) = next_batch {
+                body.value("next_batch", next_batch);
+            }
+        })))
+    })
+}
+
+/// `POST /dehydrated_device/{device_id}/events`, what the proposal had before `GET`: each page has a `next_batch`.
+#[pg_extern(stable)]
+fn post_dehydrated_device_events(token_hash: &[u8], device_id: &str, body: &str) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let body = Body::parse(body)?;
+        let from = body.string("next_batch")?;
+        let Page { messages, next_batch } = Page::read(db, &session, device_id, "next_batch", from)?;
+        Ok(Response::new(object_text(|body| {
+            body.array("events", messages).value("next_batch", next_batch);
         })))
     })
 }

@@ -161,6 +161,7 @@ ENDPOINTS = [
         "one_time_keys": {"curve25519:A": "k"}, "fallback_keys": {"curve25519:B": "k"}}),
     E("GET", DEHYDRATED_DEVICE),
     E("DELETE", DEHYDRATED_DEVICE),
+    E("GET", DEHYDRATED_DEVICE + "/{device}/events", query={"from": "{token}"}),
     E("POST", DEHYDRATED_DEVICE + "/{device}/events", body={"next_batch": "{token}"}),
     # What clients ask for as they start
     E("GET", "/account/3pid"),

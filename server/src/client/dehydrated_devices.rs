@@ -2,19 +2,21 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::{post, put};
+use axum::routing::{get, put};
+use serde::Deserialize;
 
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
-use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody, RawJsonBodyOrEmpty};
+use crate::http::{AccessToken, ClientRoutes, Path, Query, RawJsonBody, RawJsonBodyOrEmpty};
 use crate::state::AppState;
 
 /// The endpoints of this file.
 pub fn routes() -> Router<AppState> {
     let device = put(set_device).get(device).delete(delete_device);
-    Router::new()
-        .client_unstable("/org.matrix.msc3814.v1/dehydrated_device", device)
-        .client_unstable("/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events", post(events))
+    Router::new().client_unstable("/org.matrix.msc3814.v1/dehydrated_device", device).client_unstable(
+        "/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events",
+        get(events).post(post_events),
+    )
 }
 
 const SET: &str = "select status, body, wake_rooms, wake_users from matriarch.set_dehydrated_device($1, $2)";
@@ -26,6 +28,9 @@ const DELETE: &str =
 
 const EVENTS: &str =
     "select status, body, wake_rooms, wake_users from matriarch.dehydrated_device_events($1, $2, $3)";
+
+const POST_EVENTS: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.post_dehydrated_device_events($1, $2, $3)";
 
 /// `PUT /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device`
 async fn set_device(
@@ -46,12 +51,27 @@ async fn delete_device(State(app): State<AppState>, token: AccessToken) -> Resul
     app.call(DELETE, &[&token.hash()]).await
 }
 
-/// `POST /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events`
+#[derive(Deserialize)]
+struct Place {
+    from: Option<String>,
+}
+
+/// `GET /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events`
 async fn events(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(device_id): Path<String>,
+    Query(Place { from }): Query<Place>,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(EVENTS, &[&token.hash(), &device_id, &from]).await
+}
+
+/// `POST /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events`
+async fn post_events(
     State(app): State<AppState>,
     token: AccessToken,
     Path(device_id): Path<String>,
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(EVENTS, &[&token.hash(), &device_id, &body]).await
+    app.call(POST_EVENTS, &[&token.hash(), &device_id, &body]).await
 }
