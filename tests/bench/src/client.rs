@@ -7,6 +7,7 @@ use std::sync::{
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::Result;
 
@@ -29,6 +30,15 @@ impl Client {
     /// The same connections, as the owner of an access token.
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: token.into(), ..self.clone() }
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// What the database knows of the access token.
+    pub fn token_hash(&self) -> Vec<u8> {
+        Sha256::digest(self.token()).to_vec()
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

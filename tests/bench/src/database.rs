@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokio_postgres::{Client as Connection, NoTls};
 
 use crate::{Result, client::Client};
@@ -31,6 +30,28 @@ const ADD_USERS: &str = "
     join added on user_id like '@' || name || ':%'
     join device using (user_nid)";
 
+/// More devices of users that [`ADD_USERS`] made, whose tokens go on from the first one's.
+const ADD_DEVICES: &str = "
+    with first as (
+        select * from unnest($1::bytea[], $2::bytea[]) as t (token_hash, new_hash) join matriarch.access_tokens using (token_hash)
+    ), device as (
+        insert into matriarch.devices (user_nid, device_id) select user_nid, $3 from first returning device_nid, user_nid
+    )
+    insert into matriarch.access_tokens (token_hash, user_nid, device_nid)
+    select new_hash, user_nid, device.device_nid from first join device using (user_nid)";
+
+/// The node's connections; the superuser's are the load generator's own.
+const BACKENDS: &str = "
+    select pid from pg_stat_activity
+    where backend_type = 'client backend' and datname = current_database() and usename <> current_user";
+
+/// One of a user's devices.
+pub struct Device {
+    pub client: Client,
+    pub user_id: String,
+    pub device_id: String,
+}
+
 impl Database {
     pub async fn connect(dsn: &str) -> Result<Self> {
         let connection = Arc::new(connect(dsn).await?);
@@ -47,11 +68,48 @@ impl Database {
         // Names of their own for each run: a database may be measured twice.
         let run = std::process::id();
         let names: Vec<String> = (0..count).map(|index| format!("{prefix}.{run}.{index}")).collect();
-        for names in names.chunks(500) {
-            let hashes: Vec<Vec<u8>> = names.iter().map(|name| Sha256::digest(name).to_vec()).collect();
+        let clients: Vec<Client> = names.iter().map(|name| client.with_token(name)).collect();
+        for (names, clients) in names.chunks(500).zip(clients.chunks(500)) {
+            let hashes: Vec<Vec<u8>> = clients.iter().map(Client::token_hash).collect();
             self.connection.execute(ADD_USERS, &[&names, &hashes]).await?;
         }
-        Ok(names.iter().map(|name| client.with_token(name)).collect())
+        Ok(clients)
+    }
+
+    /// Makes users as [`Database::users`] does, with some devices each. The devices of a user are not side by side.
+    pub async fn devices(
+        &self,
+        client: &Client,
+        prefix: &str,
+        users: usize,
+        each: usize,
+    ) -> Result<Vec<Device>> {
+        let clients = self.users(client, prefix, users).await?;
+        let hashes: Vec<Vec<u8>> = clients.iter().map(Client::token_hash).collect();
+        let mut all = clients.clone();
+        for number in 1..each {
+            let more: Vec<Client> = clients
+                .iter()
+                .map(|client| client.with_token(&format!("{}.{number}", client.token())))
+                .collect();
+            let new: Vec<Vec<u8>> = more.iter().map(Client::token_hash).collect();
+            self.connection.execute(ADD_DEVICES, &[&hashes, &new, &format!("BENCH{number}")]).await?;
+            all.extend(more);
+        }
+        let mut devices = Vec::new();
+        for client in all {
+            let who = client.get("account/whoami").await?;
+            let field =
+                |name: &str| Ok::<_, crate::Error>(who[name].as_str().ok_or("no such field")?.to_owned());
+            devices.push(Device { user_id: field("user_id")?, device_id: field("device_id")?, client });
+        }
+        Ok(devices)
+    }
+
+    /// The processes that serve the node's connections.
+    pub async fn backends(&self) -> Result<Vec<u32>> {
+        let rows = self.connection.query(BACKENDS, &[]).await?;
+        rows.iter().map(|row| Ok(u32::try_from(row.get::<_, i32>(0))?)).collect()
     }
 
     /// The user id of a client made by [`Database::users`] is that of its token.

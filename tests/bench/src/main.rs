@@ -2,11 +2,14 @@
 //!
 //! `make bench` starts a cluster with full durability and a node, both built for release, and calls this.
 
+mod bare;
 mod client;
 mod database;
 mod fork;
+mod keys;
 mod latency;
 mod limit;
+mod load;
 #[path = "../../../pg_extension/rules/tests/oracle/pdu.rs"]
 #[allow(clippy::unwrap_used, reason = "for tests")]
 mod pdu;
@@ -80,6 +83,7 @@ async fn main() -> Result<()> {
     scenario!("messages", rooms::messages);
     scenario!("join", rooms::join);
     scenario!("size", size::storage);
+    scenario!("keys", keys::calls);
     scenario!("fork", fork::forks);
     Ok(())
 }
