@@ -21,4 +21,4 @@ alter type response owner to matriarch_owner;
 alter type disagreement owner to matriarch_owner;
 
 -- For the owner only.
-revoke execute on function state_set_many, verify_room, repair_room from matriarch_api;
+revoke execute on function state_set_many, verify_room, repair_room, rotate_signing_key from matriarch_api;

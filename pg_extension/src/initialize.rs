@@ -4,7 +4,7 @@ use matriarch_rules::identifiers::is_server_name;
 use pgrx::{PgSqlErrorCode, ereport, pg_extern};
 use rand::{RngCore, rngs::OsRng};
 
-use crate::spi::{Mode, connect};
+use crate::spi::{Db, Mode, connect};
 
 const CLAIM: &str = "insert into server (server_name) values ($1) on conflict (singleton) do nothing";
 
@@ -37,12 +37,18 @@ fn initialize(server_name: &str) {
             );
         }
         if claimed || db.query_opt(HAS_KEY, &[]).is_none() {
-            let mut name = [0; 4];
-            let mut seed = [0; 32];
-            OsRng.fill_bytes(&mut name);
-            OsRng.fill_bytes(&mut seed);
-            let key_id = format!("ed25519:{:08x}", u32::from_be_bytes(name));
-            db.execute(ADD_KEY, &[key_id.into(), seed.to_vec().into()]);
+            add_key(db);
         }
     });
+}
+
+/// Makes a signing key, which signs from now on. Its id.
+pub fn add_key(db: &Db<'_>) -> String {
+    let mut name = [0; 4];
+    let mut seed = [0; 32];
+    OsRng.fill_bytes(&mut name);
+    OsRng.fill_bytes(&mut seed);
+    let key_id = format!("ed25519:{:08x}", u32::from_be_bytes(name));
+    db.execute(ADD_KEY, &[key_id.as_str().into(), seed.to_vec().into()]);
+    key_id
 }

@@ -49,6 +49,7 @@ mod response;
 mod room;
 mod room_state;
 mod send;
+mod server_keys;
 mod session;
 mod signing;
 mod spi;

@@ -6,6 +6,7 @@
 //! that a node which runs has a sound configuration.
 
 mod database;
+mod federation;
 mod listener;
 mod registration;
 mod terms;
@@ -23,6 +24,7 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use database::{Database, Embedded};
+pub use federation::Federation;
 pub use listener::{Api, Listener, Tls};
 pub use registration::{Registration, RegistrationMode};
 pub use terms::Policy;
@@ -89,6 +91,8 @@ pub struct Config {
     pub registration: Registration,
     /// How long access tokens live.
     pub tokens: Tokens,
+    /// Other servers.
+    pub federation: Federation,
     /// Bounds on what one client may ask for.
     pub limits: Limits,
     /// What is logged, and how.
@@ -167,6 +171,7 @@ impl Default for Config {
             data_dir: default_data_dir(),
             registration: Registration::default(),
             tokens: Tokens::default(),
+            federation: Federation::default(),
             limits: Limits::default(),
             log: Log::default(),
             debug: Debug::default(),
@@ -259,6 +264,7 @@ impl Config {
         self.embedded.check(self.is_embedded())?;
         self.registration.check()?;
         self.tokens.check()?;
+        self.federation.check()?;
         if self.limits.max_body_size < 65_536 {
             return Err(ConfigError::value(
                 "limits.max_body_size",

@@ -12,6 +12,7 @@ mod db;
 mod embedded;
 mod error;
 mod failure;
+mod federation;
 mod graph_command;
 mod http;
 mod hub;

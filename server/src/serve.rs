@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::listen::Bound;
 use crate::state::AppState;
-use crate::{accounts, admin, client, http, hub, migrate, monitoring};
+use crate::{accounts, admin, client, federation, http, hub, migrate, monitoring};
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Failure> {
@@ -52,7 +52,7 @@ async fn run_on(
     }
     migrate::check(api, &config.server_name).await?;
     let db = Db::new(api.clone(), &config.database).map_err(Failure::plain)?;
-    let app = AppState::new(config, db.clone(), Hub::new());
+    let app = AppState::new(config, db.clone(), Hub::new())?;
 
     let mut listeners = Vec::new();
     for listener in &app.config.listeners {
@@ -105,6 +105,9 @@ fn router(listener: &Listener, app: &AppState, metrics: &PrometheusHandle) -> Ro
     let mut router = Router::new();
     if listener.serves(Api::Client) {
         router = router.merge(client::routes());
+    }
+    if listener.serves(Api::Federation) && app.config.federation.enabled {
+        router = router.merge(federation::routes());
     }
     if listener.serves(Api::Admin) {
         router = router.merge(admin::routes());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use matriarch_rules::identifiers::server_name;
 use tokio_postgres::types::ToSql;
 
 use crate::accounts::last_seen::LastSeen;
@@ -11,6 +12,8 @@ use crate::client::sync::{self, Syncs};
 use crate::config::Config;
 use crate::db::{Db, MatrixResponse};
 use crate::error::ApiError;
+use crate::failure::Failure;
+use crate::federation::Federation;
 use crate::hub::Hub;
 
 /// The node: cheap to clone, and without any state that the database does not have.
@@ -27,15 +30,18 @@ pub struct AppState {
     pub acknowledgements: Acknowledgements,
     /// Whose requests were served lately.
     pub last_seen: LastSeen,
+    /// Other servers.
+    pub federation: Federation,
 }
 
 impl AppState {
     /// A node on this database.
-    pub fn new(config: Config, db: Db, hub: Hub) -> Self {
+    pub fn new(config: Config, db: Db, hub: Hub) -> Result<Self, Failure> {
         let sends = send::batcher(db.clone(), hub.clone());
         let syncs = sync::batcher(db.clone());
         let acknowledgements = Acknowledgements::new(db.clone());
-        Self {
+        let federation = Federation::new(&config)?;
+        Ok(Self {
             config: Arc::new(config),
             db,
             hub,
@@ -43,7 +49,18 @@ impl AppState {
             syncs,
             acknowledgements,
             last_seen: LastSeen::default(),
-        }
+            federation,
+        })
+    }
+
+    /// Whether a user, or an alias, is of a server that is to be asked about it.
+    pub fn is_elsewhere(&self, id: &str) -> bool {
+        server_name(id).is_some_and(|server| self.is_other_server(server))
+    }
+
+    /// Whether this is another server, and there are any.
+    pub fn is_other_server(&self, server: &str) -> bool {
+        self.config.federation.enabled && server != self.config.server_name
     }
 
     /// Serves a request by one statement of the form

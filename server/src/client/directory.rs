@@ -3,12 +3,15 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
+use matriarch_rules::identifiers::is_room_alias;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
+use crate::accounts::session::Session;
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
-use crate::http::{AccessToken, ClientRoutes, JsonBody, Path, Query, RawJsonBody};
+use crate::federation::queries;
+use crate::http::{AccessToken, ClientRoutes, JsonBody, Path, Query};
 use crate::state::AppState;
 
 /// The endpoints of this file.
@@ -39,6 +42,9 @@ const PUBLIC_ROOMS: &str =
 
 /// `GET /_matrix/client/v3/directory/room/{roomAlias}`
 async fn alias(State(app): State<AppState>, Path(alias): Path<String>) -> Result<MatrixResponse, ApiError> {
+    if is_room_alias(&alias) && app.is_elsewhere(&alias) {
+        return Ok(MatrixResponse::of(Value::Object(queries::remote_alias(&app, &alias).await?)));
+    }
     app.call(ALIAS, &[&alias]).await
 }
 
@@ -111,8 +117,9 @@ async fn public_rooms(
     State(app): State<AppState>,
     Query(query): Query<PublicRooms>,
 ) -> Result<MatrixResponse, ApiError> {
-    let request = json!({ "limit": query.limit, "since": query.since }).to_string();
-    app.call(PUBLIC_ROOMS, &[&None::<&[u8]>, &query.server, &request]).await
+    let request = json!({ "limit": query.limit, "since": query.since });
+    // Other servers are asked for those who are known here only.
+    app.call(PUBLIC_ROOMS, &[&None::<&[u8]>, &query.server, &request.to_string()]).await
 }
 
 #[derive(Deserialize)]
@@ -125,7 +132,14 @@ async fn query_public_rooms(
     State(app): State<AppState>,
     token: AccessToken,
     Query(query): Query<Server>,
-    RawJsonBody(request): RawJsonBody,
+    JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<MatrixResponse, ApiError> {
+    let request = Value::Object(request);
+    if let Some(server) = query.server.as_deref().filter(|server| app.is_other_server(server)) {
+        Session::of(&app.db, &token).await?;
+        let page = queries::remote_public_rooms(&app, server, &request).await?;
+        return Ok(MatrixResponse::of(Value::Object(page)));
+    }
+    let request = request.to_string();
     app.call(PUBLIC_ROOMS, &[&Some(token.hash()), &query.server, &request]).await
 }

@@ -3,9 +3,12 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
+use matriarch_rules::identifiers::is_user_id;
+use serde_json::Value;
 
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
+use crate::federation::queries;
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
 use crate::state::AppState;
 
@@ -33,7 +36,7 @@ async fn profile(
     State(app): State<AppState>,
     Path(user_id): Path<String>,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(PROFILE, &[&user_id, &None::<String>]).await
+    read(&app, &user_id, None).await
 }
 
 /// `GET /_matrix/client/v3/profile/{userId}/{keyName}`
@@ -41,6 +44,15 @@ async fn profile_field(
     State(app): State<AppState>,
     Path((user_id, key)): Path<(String, String)>,
 ) -> Result<MatrixResponse, ApiError> {
+    read(&app, &user_id, Some(&key)).await
+}
+
+/// Of users of other servers, what their servers say.
+async fn read(app: &AppState, user_id: &str, key: Option<&str>) -> Result<MatrixResponse, ApiError> {
+    if is_user_id(user_id) && app.is_elsewhere(user_id) {
+        let profile = queries::remote_profile(app, user_id, key).await?;
+        return Ok(MatrixResponse::of(Value::Object(profile)));
+    }
     app.call(PROFILE, &[&user_id, &key]).await
 }
 

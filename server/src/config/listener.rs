@@ -43,6 +43,8 @@ pub struct Tls {
 pub enum Api {
     /// The client-server API and `/.well-known/matrix/client`.
     Client,
+    /// The server-server API, for other servers. Answers only where `federation.enabled` is set.
+    Federation,
     /// Registration by shared secret (`/_synapse/admin/v1/register`).
     Admin,
     /// `/health`, `/health/live`, `/health/ready`.
@@ -53,7 +55,8 @@ pub enum Api {
 
 impl Api {
     /// Every API.
-    pub const ALL: &'static [Self] = &[Self::Client, Self::Admin, Self::Health, Self::Metrics];
+    pub const ALL: &'static [Self] =
+        &[Self::Client, Self::Federation, Self::Admin, Self::Health, Self::Metrics];
 }
 
 fn default_apis() -> Vec<Api> {

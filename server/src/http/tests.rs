@@ -41,7 +41,7 @@ fn app() -> AppState {
     config.limits.max_body_size = 100;
     config.debug.statements_header = true;
     let db = Db::new(tokio_postgres::Config::new(), &config.database).unwrap();
-    AppState::new(config, db, Hub::new())
+    AppState::new(config, db, Hub::new()).expect("a configuration for TLS and DNS")
 }
 
 fn router() -> Router {

@@ -1,0 +1,73 @@
+//! `[federation]`: other servers.
+
+use std::path::PathBuf;
+
+use matriarch_rules::glob;
+use matriarch_rules::identifiers::is_server_name;
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// How this server deals with others.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Federation {
+    /// Whether there are other servers at all. Off, none is asked and none is answered. Default: off.
+    pub enabled: bool,
+    /// The only servers to deal with, as names or globs (`*.example.org`). Default: all.
+    pub allow: Option<Vec<String>>,
+    /// Servers not to deal with, also where `allow` names them. Default: none.
+    pub deny: Vec<String>,
+    /// A PEM file of certificate authorities to trust beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Whether other servers must show a good certificate. For test networks only: turning it off lets anybody be anybody.
+    pub verify_certificates: bool,
+    /// Whether other servers may be at private, loopback and other special addresses. For test networks only: everybody
+    /// can have this server send requests to such addresses. Default: no.
+    pub allow_private_addresses: bool,
+    /// Servers to ask for the signing keys of servers that do not answer, in this order. Default: none.
+    pub notaries: Vec<String>,
+    /// Seconds that another server may take to answer. Default: 60.
+    pub request_timeout: u64,
+}
+
+impl Default for Federation {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            allow: None,
+            deny: Vec::new(),
+            ca_file: None,
+            verify_certificates: true,
+            allow_private_addresses: false,
+            notaries: Vec::new(),
+            request_timeout: 60,
+        }
+    }
+}
+
+impl Federation {
+    /// Whether this server deals with `server_name`.
+    pub fn admits(&self, server_name: &str) -> bool {
+        let name = server_name.to_ascii_lowercase();
+        let named = |list: &Vec<String>| {
+            list.iter().any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), &name))
+        };
+        self.enabled && self.allow.as_ref().is_none_or(named) && !named(&self.deny)
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(path) = &self.ca_file
+            && let Err(error) = std::fs::File::open(path)
+        {
+            return Err(ConfigError::value("federation.ca_file", format!("{}: {error}", path.display())));
+        }
+        if let Some(name) = self.notaries.iter().find(|name| !is_server_name(name)) {
+            return Err(ConfigError::value("federation.notaries", format!("{name:?} is no server name")));
+        }
+        if !(1..=3600).contains(&self.request_timeout) {
+            return Err(ConfigError::value("federation.request_timeout", "must be from 1 to 3600 seconds"));
+        }
+        Ok(())
+    }
+}

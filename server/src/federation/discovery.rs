@@ -1,0 +1,160 @@
+//! Where a server is. Server-Server API, "Resolving server names".
+//!
+//! A server name, or the name that its `.well-known` delegates to, is an [`Authority`]: it stands in the `Host` header, its
+//! host must be in the certificate, and it alone decides which addresses are tried.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use hickory_resolver::TokioResolver;
+use matriarch_rules::identifiers::is_server_name;
+
+use super::addresses;
+
+/// Where servers are when nothing says otherwise.
+const DEFAULT_PORT: u16 = 8448;
+
+/// `<host>[:<port>]`, by the grammar of server names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Authority {
+    /// As written, with brackets around IPv6 addresses.
+    pub host: String,
+    pub port: Option<u16>,
+}
+
+impl Authority {
+    /// Reads a server name; `None` if it is none.
+    pub fn parse(name: &str) -> Option<Self> {
+        if !is_server_name(name) {
+            return None;
+        }
+        let (host, port) = match name.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
+            _ => (name, None),
+        };
+        Some(Self { host: host.to_ascii_lowercase(), port })
+    }
+
+    /// The address, if the host is an IP literal.
+    pub fn literal(&self) -> Option<IpAddr> {
+        self.host.trim_matches(['[', ']']).parse().ok()
+    }
+
+    /// Whether more is to be found out about it: neither an IP literal nor a port says where it is.
+    pub fn is_open(&self) -> bool {
+        self.port.is_none() && self.literal().is_none()
+    }
+
+    /// The `Host` header: the name as it was written.
+    pub fn host_header(&self) -> String {
+        match self.port {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// The port to connect to where no SRV record names one.
+    pub fn port_or_default(&self) -> u16 {
+        self.port.unwrap_or(DEFAULT_PORT)
+    }
+}
+
+/// What an SRV record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Srv {
+    pub priority: u16,
+    pub weight: u16,
+    pub port: u16,
+    /// `.` says that the service is decidedly not there.
+    pub target: String,
+}
+
+/// The part of DNS that discovery needs.
+pub trait Dns: Send + Sync + 'static {
+    /// SRV records; none where there are none.
+    fn srv(&self, name: &str) -> impl Future<Output = Vec<Srv>> + Send;
+
+    /// AAAA and A records, through CNAMEs.
+    fn addresses(&self, name: &str) -> impl Future<Output = io::Result<Vec<IpAddr>>> + Send;
+}
+
+impl Dns for TokioResolver {
+    async fn srv(&self, name: &str) -> Vec<Srv> {
+        let Ok(found) = self.srv_lookup(format!("{name}.")).await else { return Vec::new() };
+        found
+            .iter()
+            .map(|srv| Srv {
+                priority: srv.priority(),
+                weight: srv.weight(),
+                port: srv.port(),
+                target: srv.target().to_ascii(),
+            })
+            .collect()
+    }
+
+    async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        // The dot keeps search domains away; names without one in them, such as localhost, are of the hosts file.
+        let name =
+            if name.contains('.') && !name.ends_with('.') { format!("{name}.") } else { name.to_owned() };
+        let found = self.lookup_ip(name).await.map_err(io::Error::other)?;
+        Ok(found.iter().collect())
+    }
+}
+
+/// Finds addresses, and leaves out those that must not be connected to.
+#[derive(Clone, Debug)]
+pub struct Resolver<D> {
+    dns: D,
+    allow_private: bool,
+}
+
+impl<D: Dns> Resolver<D> {
+    pub fn new(dns: D, allow_private: bool) -> Self {
+        Self { dns, allow_private }
+    }
+
+    /// Whether the address may be connected to.
+    pub fn admits(&self, address: IpAddr) -> bool {
+        self.allow_private || addresses::is_public(address)
+    }
+
+    /// The addresses of a host, each with `port`.
+    pub async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let found = self.dns.addresses(host).await?;
+        let admitted: Vec<SocketAddr> = found
+            .iter()
+            .filter(|address| self.admits(**address))
+            .map(|address| SocketAddr::new(*address, port))
+            .collect();
+        match (found.is_empty(), admitted.is_empty()) {
+            (true, _) => Err(io::Error::other("the host has no address")),
+            (false, true) => Err(io::Error::other("the host has private addresses only")),
+            _ => Ok(admitted),
+        }
+    }
+
+    /// The addresses of a server of which only a host name is known: by SRV records, or else at the default port.
+    pub async fn servers(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
+        let mut records = self.dns.srv(&format!("_matrix-fed._tcp.{host}")).await;
+        if records.is_empty() {
+            // Deprecated.
+            records = self.dns.srv(&format!("_matrix._tcp.{host}")).await;
+        }
+        if records.is_empty() {
+            return self.addresses(host, DEFAULT_PORT).await;
+        }
+        records.sort_by_key(|srv| (srv.priority, u16::MAX - srv.weight));
+        let mut found = Vec::new();
+        let mut last = io::Error::other("the SRV records say that there is no server");
+        for srv in records.iter().filter(|srv| srv.target != ".") {
+            match self.addresses(srv.target.trim_end_matches('.'), srv.port).await {
+                Ok(addresses) => found.extend(addresses),
+                Err(error) => last = error,
+            }
+        }
+        if found.is_empty() { Err(last) } else { Ok(found) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::HashMap;
+
+use super::*;
+
+#[derive(Default)]
+struct Fake {
+    srv: HashMap<String, Vec<Srv>>,
+    addresses: HashMap<String, Vec<IpAddr>>,
+}
+
+impl Fake {
+    fn with_srv(mut self, name: &str, records: &[(u16, u16, u16, &str)]) -> Self {
+        let record = |&(priority, weight, port, target): &(u16, u16, u16, &str)| Srv {
+            priority,
+            weight,
+            port,
+            target: target.to_owned(),
+        };
+        self.srv.insert(name.to_owned(), records.iter().map(record).collect());
+        self
+    }
+
+    fn with_host(mut self, name: &str, addresses: &[&str]) -> Self {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        self.addresses.insert(name.to_owned(), addresses);
+        self
+    }
+
+    async fn servers(self, host: &str) -> Result<Vec<String>, String> {
+        let found = Resolver::new(self, false).servers(host).await.map_err(|error| error.to_string())?;
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+}
+
+impl Dns for Fake {
+    async fn srv(&self, name: &str) -> Vec<Srv> {
+        self.srv.get(name).cloned().unwrap_or_default()
+    }
+
+    async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        self.addresses.get(name).cloned().ok_or_else(|| io::Error::other("no such host"))
+    }
+}
+
+#[test]
+fn authorities_are_server_names() {
+    let read = |name: &str| Authority::parse(name).map(|authority| (authority.host.clone(), authority.port));
+    assert_eq!(read("example.org"), Some(("example.org".to_owned(), None)));
+    assert_eq!(read("Example.ORG:1234"), Some(("example.org".to_owned(), Some(1234))));
+    assert_eq!(read("1.2.3.4"), Some(("1.2.3.4".to_owned(), None)));
+    assert_eq!(read("[2a00::1]:99"), Some(("[2a00::1]".to_owned(), Some(99))));
+    assert_eq!(read("[2a00::1]"), Some(("[2a00::1]".to_owned(), None)));
+    for wrong in ["", "a/b", "exa mple", "example.org:", "example.org:70000", "user@host", "[2a00::1"] {
+        assert_eq!(read(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn literals_and_ports_need_no_discovery() {
+    let is_open = |name: &str| Authority::parse(name).unwrap().is_open();
+    assert!(is_open("example.org"));
+    assert!(!is_open("example.org:8448"));
+    assert!(!is_open("1.2.3.4"));
+    assert!(!is_open("[2a00::1]"));
+    let literal = Authority::parse("[2a00::1]").unwrap();
+    assert_eq!((literal.port_or_default(), literal.host_header()), (8448, "[2a00::1]".to_owned()));
+    let with_port = Authority::parse("1.2.3.4:99").unwrap();
+    assert_eq!((with_port.port_or_default(), with_port.host_header()), (99, "1.2.3.4:99".to_owned()));
+}
+
+#[tokio::test]
+async fn without_srv_records_the_default_port_is_taken() {
+    let dns = Fake::default().with_host("example.org", &["2a00::1", "1.1.1.1"]);
+    assert_eq!(dns.servers("example.org").await.unwrap(), ["[2a00::1]:8448", "1.1.1.1:8448"]);
+    assert!(Fake::default().servers("example.org").await.is_err());
+}
+
+#[tokio::test]
+async fn srv_records_are_taken_by_priority_and_weight() {
+    let dns = Fake::default()
+        .with_srv("_matrix-fed._tcp.example.org", &[(20, 1, 3, "c."), (10, 1, 2, "b."), (10, 5, 1, "a.")])
+        .with_srv("_matrix._tcp.example.org", &[(1, 1, 9, "old.")])
+        .with_host("a", &["1.1.1.1"])
+        .with_host("b", &["1.1.1.2"])
+        .with_host("c", &["1.1.1.3"])
+        .with_host("old", &["1.1.1.9"]);
+    assert_eq!(dns.servers("example.org").await.unwrap(), ["1.1.1.1:1", "1.1.1.2:2", "1.1.1.3:3"]);
+}
+
+#[tokio::test]
+async fn the_deprecated_service_name_is_the_second_choice() {
+    let dns = Fake::default()
+        .with_srv("_matrix._tcp.example.org", &[(1, 1, 9, "old.")])
+        .with_host("old", &["1.1.1.9"])
+        .with_host("example.org", &["1.1.1.1"]);
+    assert_eq!(dns.servers("example.org").await.unwrap(), ["1.1.1.9:9"]);
+}
+
+#[tokio::test]
+async fn a_dot_as_target_says_that_there_is_none() {
+    let dns = Fake::default()
+        .with_srv("_matrix-fed._tcp.example.org", &[(0, 0, 0, ".")])
+        .with_host("example.org", &["1.1.1.1"]);
+    assert!(dns.servers("example.org").await.is_err());
+}
+
+#[tokio::test]
+async fn private_addresses_are_left_out_also_behind_srv_records() {
+    let dns = || {
+        Fake::default()
+            .with_srv("_matrix-fed._tcp.example.org", &[(1, 1, 1, "inside."), (2, 1, 2, "outside.")])
+            .with_host("inside", &["10.0.0.1", "127.0.0.1"])
+            .with_host("outside", &["192.168.0.1", "1.1.1.1"])
+            .with_host("private.org", &["10.0.0.1"])
+    };
+    assert_eq!(dns().servers("example.org").await.unwrap(), ["1.1.1.1:2"]);
+    let refused = dns().servers("private.org").await.unwrap_err();
+    assert!(refused.contains("private"), "{refused}");
+    let trusting = Resolver::new(dns(), true);
+    assert_eq!(trusting.servers("private.org").await.unwrap(), ["10.0.0.1:8448".parse().unwrap()]);
+}
