@@ -5,12 +5,12 @@ language c volatile strict parallel unsafe security definer set search_path = ma
 as 'MODULE_PATHNAME', 'upload_keys_wrapper';
 comment on function upload_keys is 'POST /keys/upload';
 
-create function query_keys(token_hash bytea, body text) returns setof response
+create function query_keys(token_hash bytea, body text, answered text[]) returns setof response
 language c stable strict parallel restricted security definer
 set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'query_keys_wrapper';
-comment on function query_keys is 'POST /keys/query';
+comment on function query_keys is 'POST /keys/query. answered are the other servers whose answers about their users were stored by store_remote_keys.';
 
 create function claim_keys(token_hash bytea, body text) returns setof response
 language c volatile strict parallel unsafe security definer

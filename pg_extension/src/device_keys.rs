@@ -3,6 +3,7 @@
 mod claim;
 mod one_time;
 mod query;
+mod remote;
 mod upload;
 
 use std::collections::BTreeSet;

@@ -4,6 +4,7 @@ mod addresses;
 mod authentication;
 mod client;
 mod discovery;
+pub mod end_to_end_keys;
 mod key_queries;
 mod keys;
 pub mod queries;
@@ -38,6 +39,7 @@ impl Federation {
 pub fn routes() -> Router<AppState> {
     Router::new()
         .merge(keys::routes())
+        .merge(end_to_end_keys::routes())
         .merge(key_queries::routes())
         .merge(queries::routes())
         .merge(version::routes())

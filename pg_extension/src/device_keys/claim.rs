@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use matriarch_rules::{Map, identifiers::same_server};
+use matriarch_rules::{Map, identifiers::server_name};
 use pgrx::pg_extern;
 use serde_json::{Value, value::RawValue};
 
@@ -13,6 +13,7 @@ use crate::{
     request::Body,
     response::{MatrixError, Response, ResponseRows, Result, respond},
     session::Session,
+    signing::Signer,
     spi::{Db, Mode},
 };
 
@@ -142,40 +143,56 @@ fn read(keys: &Map) -> Result<impl Iterator<Item = (&str, &str, &str)>> {
     Ok(wanted.into_iter())
 }
 
+/// Claims keys for whoever asks. Users of other servers than `ours` are `failures`, where the answer has them.
+fn claim(db: &Db<'_>, body: &str, ours: &str, with_failures: bool) -> Result<Response> {
+    let body = Body::parse(body)?;
+    // How long other servers may take; the API node asks them.
+    body.unsigned("timeout")?;
+    let keys = body
+        .object("one_time_keys")?
+        .ok_or_else(|| MatrixError::missing_param("`one_time_keys` is missing."))?;
+    let (mut wanted, mut elsewhere) = (Wanted::default(), BTreeSet::new());
+    for (user_id, device_id, algorithm) in read(keys)? {
+        if server_name(user_id) == Some(ours) {
+            wanted.push(user_id, device_id, algorithm);
+        } else {
+            elsewhere.insert(user_id);
+        }
+    }
+    let mut claimed = Claimed::new();
+    let rest = wanted.claim_one_time(db, &mut claimed);
+    rest.claim_fallback(db, &mut claimed);
+    let raw = |key: &String| RawValue::from_string(key.clone()).ok();
+    let claimed: BTreeMap<_, BTreeMap<_, BTreeMap<_, _>>> = claimed
+        .iter()
+        .map(|(user_id, devices)| {
+            let devices = devices.iter().map(|(device_id, keys)| {
+                (device_id, keys.iter().map(|(name, key)| (name, raw(key))).collect())
+            });
+            (user_id, devices.collect())
+        })
+        .collect();
+    Ok(Response::new(object_text(|answer| {
+        answer.value("one_time_keys", claimed);
+        if with_failures {
+            answer.value("failures", Value::Object(failures(elsewhere)));
+        }
+    })))
+}
+
 /// `POST /keys/claim`
 #[pg_extern(volatile)]
 fn claim_keys(token_hash: &[u8], body: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
         let session = Session::authenticate(db, token_hash)?;
-        let body = Body::parse(body)?;
-        // How long other servers may take, of which none is asked.
-        body.unsigned("timeout")?;
-        let keys = body
-            .object("one_time_keys")?
-            .ok_or_else(|| MatrixError::missing_param("`one_time_keys` is missing."))?;
-        let (mut wanted, mut elsewhere) = (Wanted::default(), BTreeSet::new());
-        for (user_id, device_id, algorithm) in read(keys)? {
-            if same_server(user_id, &session.user_id) {
-                wanted.push(user_id, device_id, algorithm);
-            } else {
-                elsewhere.insert(user_id);
-            }
-        }
-        let mut claimed = Claimed::new();
-        let rest = wanted.claim_one_time(db, &mut claimed);
-        rest.claim_fallback(db, &mut claimed);
-        let raw = |key: &String| RawValue::from_string(key.clone()).ok();
-        let claimed: BTreeMap<_, BTreeMap<_, BTreeMap<_, _>>> = claimed
-            .iter()
-            .map(|(user_id, devices)| {
-                let devices = devices.iter().map(|(device_id, keys)| {
-                    (device_id, keys.iter().map(|(name, key)| (name, raw(key))).collect())
-                });
-                (user_id, devices.collect())
-            })
-            .collect();
-        Ok(Response::new(object_text(|answer| {
-            answer.value("one_time_keys", claimed).value("failures", Value::Object(failures(elsewhere)));
-        })))
+        claim(db, body, server_name(&session.user_id).unwrap_or_default(), true)
     })
+}
+
+/// `POST /_matrix/federation/v1/user/keys/claim`
+///
+/// Answers for users of this server only.
+#[pg_extern(volatile)]
+fn federation_claim_keys(body: &str) -> ResponseRows {
+    respond(Mode::Write, |db| claim(db, body, &Signer::current(db).server_name, false))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use matriarch_rules::{Map, identifiers::same_server, json::parse_object};
+use matriarch_rules::{Map, identifiers::server_name, json::parse_object};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
@@ -11,8 +11,12 @@ use crate::{
     request::Body,
     response::{MatrixError, Response, ResponseRows, Result, respond},
     session::Session,
+    signing::Signer,
     spi::{Db, Mode, Row},
 };
+
+/// Stands for another server, which sees what any user may see.
+const NOBODY: i64 = 0;
 
 /// Devices that are asked for; `None` for all.
 type Devices<'a> = Option<BTreeSet<&'a str>>;
@@ -30,7 +34,7 @@ const USERS: &str = "
     cross join lateral (select user_nid from users where user_id = w.user_id offset 0) u";
 
 const DEVICES: &str = "
-    select k.user_nid, k.device_id, k.keys, d.display_name
+    select k.user_nid, k.device_id, k.keys, d.display_name, k.device_nid is not null
     from unnest($1::bigint[]) as w (user_nid)
     cross join lateral (select * from device_keys where user_nid = w.user_nid offset 0) k
     left join lateral (select display_name from devices where device_nid = k.device_nid offset 0) d on true";
@@ -41,7 +45,7 @@ const CROSS_SIGNING: &str = "
     cross join lateral (select * from cross_signing_keys where user_nid = w.user_nid offset 0) k
     where k.usage <> 'user_signing' or k.user_nid = $2";
 
-/// What the asker may see: signatures by the owner of the key, and the asker's own.
+/// What the asker may see: signatures by the owner of the key, and the asker's own. A server that asks has none.
 const SIGNATURES: &str = "
     select s.user_nid, s.key_name, u.user_id, s.signer_key_id, s.signature
     from unnest($1::bigint[]) as w (user_nid)
@@ -100,7 +104,8 @@ struct Found {
 }
 
 impl Wanted<'_> {
-    fn find(&self, db: &Db<'_>, asker: &Session) -> Found {
+    /// `asker_nid` is whose own signatures are shown, or [`NOBODY`].
+    fn find(&self, db: &Db<'_>, asker_nid: i64) -> Found {
         let mut found = Found::default();
         // A user without devices is in the answer: clients would ask again and again.
         for user_id in &self.user_ids {
@@ -111,7 +116,7 @@ impl Wanted<'_> {
             .map(|row| (row.get(2), row.get::<i64>(1) as usize - 1))
             .collect();
         let user_nids: Vec<i64> = indices.keys().copied().collect();
-        let signatures = signatures(db, &user_nids, asker.user_nid);
+        let signatures = signatures(db, &user_nids, asker_nid);
 
         for row in db.query(DEVICES, &[user_nids.clone().into()]) {
             let index = indices[&row.get::<i64>(1)];
@@ -122,7 +127,7 @@ impl Wanted<'_> {
                 devices.insert(device_id, Value::Object(device));
             }
         }
-        for row in db.query(CROSS_SIGNING, &[user_nids.into(), asker.user_nid.into()]) {
+        for row in db.query(CROSS_SIGNING, &[user_nids.into(), asker_nid.into()]) {
             let section = match &*row.get::<String>(2) {
                 "master" => "master_keys",
                 "self_signing" => "self_signing_keys",
@@ -142,33 +147,105 @@ impl Wanted<'_> {
 fn device(row: &Row<'_>, device_id: &str, signatures: &Signatures) -> Option<Map> {
     let later = signatures.get(&(row.get(1), device_id.to_owned()));
     let mut keys = with_signatures(&row.get::<String>(3), later)?;
-    let unsigned = match row.opt::<String>(4) {
-        Some(name) => json!({ "device_display_name": name }),
-        None => json!({}),
-    };
-    keys.insert("unsigned".to_owned(), unsigned);
+    // What is kept of another server's device has what that server said.
+    if row.get::<bool>(5) {
+        let unsigned = match row.opt::<String>(4) {
+            Some(name) => json!({ "device_display_name": name }),
+            None => json!({}),
+        };
+        keys.insert("unsigned".to_owned(), unsigned);
+    }
     Some(keys)
 }
 
+impl Found {
+    fn answer(self) -> Value {
+        let mut answer = json!({ "device_keys": self.device_keys });
+        for (section, keys) in self.cross_signing {
+            answer[section] = Value::Object(keys);
+        }
+        answer
+    }
+}
+
+/// Reads who is wanted in a request's body. Whose server `is_known` admits is looked for; the others come second.
+fn sort<'b>(body: &'b Body, is_known: impl Fn(&str) -> bool) -> Result<(Wanted<'b>, BTreeSet<&'b str>)> {
+    // How long other servers may take; the API node asks them.
+    body.unsigned("timeout")?;
+    let keys =
+        body.object("device_keys")?.ok_or_else(|| MatrixError::missing_param("`device_keys` is missing."))?;
+    let (known, elsewhere): (Vec<_>, Vec<_>) =
+        read(keys)?.into_iter().partition(|(user_id, _)| server_name(user_id).is_some_and(&is_known));
+    let (user_ids, devices) = known.into_iter().unzip();
+    Ok((Wanted { user_ids, devices }, elsewhere.into_iter().map(|(user_id, _)| user_id).collect()))
+}
+
 /// `POST /keys/query`
+///
+/// `answered` are other servers that were asked for their users' keys, and whose answers were stored.
 #[pg_extern(stable)]
-fn query_keys(token_hash: &[u8], body: &str) -> ResponseRows {
+fn query_keys(token_hash: &[u8], body: &str, answered: Vec<String>) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
+        let ours = server_name(&session.user_id);
         let body = Body::parse(body)?;
-        // How long other servers may take, of which none is asked.
-        body.unsigned("timeout")?;
-        let keys = body
-            .object("device_keys")?
-            .ok_or_else(|| MatrixError::missing_param("`device_keys` is missing."))?;
-        let (ours, elsewhere): (Vec<_>, Vec<_>) =
-            read(keys)?.into_iter().partition(|(user_id, _)| same_server(user_id, &session.user_id));
-        let (user_ids, devices) = ours.into_iter().unzip();
-        let found = Wanted { user_ids, devices }.find(db, &session);
-        let elsewhere = elsewhere.into_iter().map(|(user_id, _)| user_id).collect();
-        let mut answer = json!({ "device_keys": found.device_keys, "failures": failures(elsewhere) });
-        for (section, keys) in found.cross_signing {
-            answer[section] = Value::Object(keys);
+        let is_known = |server: &str| ours == Some(server) || answered.iter().any(|name| name == server);
+        let (wanted, elsewhere) = sort(&body, is_known)?;
+        let mut answer = wanted.find(db, session.user_nid).answer();
+        answer["failures"] = Value::Object(failures(elsewhere));
+        Ok(Response::json(&answer))
+    })
+}
+
+/// `POST /_matrix/federation/v1/user/keys/query`
+///
+/// Answers for users of this server only.
+#[pg_extern(stable)]
+fn federation_query_keys(body: &str) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let body = Body::parse(body)?;
+        let ours = Signer::current(db).server_name.clone();
+        let (wanted, _) = sort(&body, |server| server == ours)?;
+        Ok(Response::json(&wanted.find(db, NOBODY).answer()))
+    })
+}
+
+const USER: &str = "
+    select u.user_nid, coalesce((select max(stream_id) from device_list_changes where user_nid = u.user_nid), 0)
+    from users u
+    join accounts a using (user_nid)
+    where u.user_id = $1 and a.deactivated_at is null";
+
+/// `GET /_matrix/federation/v1/user/devices/{userId}`
+///
+/// 404 `M_NOT_FOUND` for users that are not of this server.
+#[pg_extern(stable)]
+fn federation_user_devices(user_id: &str) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let row = db
+            .query_opt(USER, &[user_id.into()])
+            .ok_or_else(|| MatrixError::not_found("There is no such user."))?;
+        let stream_id: i64 = row.get(2);
+        let mut found = Wanted { user_ids: vec![user_id], devices: vec![None] }.find(db, NOBODY);
+        let devices: Vec<Value> = found
+            .device_keys
+            .remove(user_id)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(device_id, mut keys)| {
+                let name = keys.as_object_mut().and_then(|keys| keys.remove("unsigned"));
+                let mut device = json!({ "device_id": device_id, "keys": keys });
+                if let Some(name) = name.as_ref().and_then(|unsigned| unsigned.get("device_display_name")) {
+                    device["device_display_name"] = name.clone();
+                }
+                device
+            })
+            .collect();
+        let mut answer = json!({ "user_id": user_id, "stream_id": stream_id, "devices": devices });
+        for (section, name) in [("master_keys", "master_key"), ("self_signing_keys", "self_signing_key")] {
+            if let Some(key) = found.cross_signing.get_mut(section).and_then(|keys| keys.remove(user_id)) {
+                answer[name] = key;
+            }
         }
         Ok(Response::json(&answer))
     })

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use super::uia::{self, BY_PASSWORD, Guard, Refusal};
 use crate::accounts::session::Session;
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
+use crate::federation::end_to_end_keys;
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Query, RawJsonBody};
 use crate::state::AppState;
 
@@ -29,7 +31,7 @@ pub fn routes() -> Router<AppState> {
 }
 
 const UPLOAD_KEYS: &str = "select status, body, wake_rooms, wake_users from matriarch.upload_keys($1, $2)";
-const QUERY_KEYS: &str = "select status, body, wake_rooms, wake_users from matriarch.query_keys($1, $2)";
+const QUERY_KEYS: &str = "select status, body, wake_rooms, wake_users from matriarch.query_keys($1, $2, $3)";
 const CLAIM_KEYS: &str = "select status, body, wake_rooms, wake_users from matriarch.claim_keys($1, $2)";
 const KEY_CHANGES: &str =
     "select status, body, wake_rooms, wake_users from matriarch.key_changes($1, $2, $3)";
@@ -47,22 +49,36 @@ async fn upload_keys(
     app.call(UPLOAD_KEYS, &[&token.hash(), &body]).await
 }
 
-/// `POST /_matrix/client/v3/keys/query`
+/// `POST /_matrix/client/v3/keys/query`. Users of other servers are asked for there first.
 async fn query_keys(
     State(app): State<AppState>,
     token: AccessToken,
-    RawJsonBody(body): RawJsonBody,
+    JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(QUERY_KEYS, &[&token.hash(), &body]).await
+    let mut answered = Vec::new();
+    if end_to_end_keys::concerns_other_servers(&app, &request, "device_keys") {
+        Session::of(&app.db, &token).await?;
+        answered = end_to_end_keys::fetch_keys(&app, &request).await?;
+    }
+    app.call(QUERY_KEYS, &[&token.hash(), &Value::Object(request).to_string(), &answered]).await
 }
 
-/// `POST /_matrix/client/v3/keys/claim`
+/// `POST /_matrix/client/v3/keys/claim`. Keys of other servers' users are claimed there afterwards.
 async fn claim_keys(
     State(app): State<AppState>,
     token: AccessToken,
-    RawJsonBody(body): RawJsonBody,
+    JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(CLAIM_KEYS, &[&token.hash(), &body]).await
+    let body = Value::Object(request.clone()).to_string();
+    let mut response = app.call(CLAIM_KEYS, &[&token.hash(), &body]).await?;
+    if response.status == StatusCode::OK
+        && end_to_end_keys::concerns_other_servers(&app, &request, "one_time_keys")
+        && let Ok(mut answer) = serde_json::from_str(&response.body)
+    {
+        end_to_end_keys::claim_elsewhere(&app, &request, &mut answer).await?;
+        response.body = Value::Object(answer).to_string();
+    }
+    Ok(response)
 }
 
 #[derive(Deserialize)]
