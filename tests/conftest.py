@@ -10,6 +10,7 @@ from harness import functions
 from harness.cluster import Cluster
 from harness.node import TROUBLE, Node
 from harness.peer import Peer
+from harness.server import Authority, Server
 
 ALL_NODES: list[Node] = []
 
@@ -97,6 +98,36 @@ def start_nodes():
         yield lambda database, count=1, **settings: [started(database, f"node{n}", **settings) for n in range(count)]
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """Whose certificates the tests' servers trust."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def start_servers(shared_cluster, authority):
+    """A function: start_servers(count) gives homeservers for this test alone, which know each other."""
+    servers = []
+    with Started() as started:
+        def start(count=2, **settings):
+            new = [Server(shared_cluster, authority, started, **settings) for _ in range(count)]
+            servers.extend(new)
+            return new
+        yield start
+    for server in servers:
+        server.database.drop()
+
+
+@pytest.fixture(scope="module")
+def servers(shared_cluster, authority):
+    """Two homeservers, shared by the tests of a file."""
+    with Started() as started:
+        servers = [Server(shared_cluster, authority, started) for _ in range(2)]
+        yield servers
+    for server in servers:
+        server.database.drop()
+
+
 class Started:
     """Starts nodes, and stops them at the end."""
 
@@ -104,8 +135,8 @@ class Started:
         self.nodes: list[Node] = []
         return self
 
-    def __call__(self, database, name, **settings) -> Node:
-        node = Node(database, database.cluster.folder.path, name, **settings)
+    def __call__(self, database, name, port=None, **settings) -> Node:
+        node = Node(database, database.cluster.folder.path, name, port, **settings)
         self.nodes.append(node)
         ALL_NODES.append(node)
         return node.start()

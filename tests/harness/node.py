@@ -22,9 +22,9 @@ TROUBLE = re.compile(r"panicked at|\"status\":\s*\"?500\b|\bstatus=500\b")
 class Node:
     """A process that serves a database on a port of the loopback interface."""
 
-    def __init__(self, database: Database, folder: Path, name: str = "node", user: str = "matriarch_api", **settings):
+    def __init__(self, database: Database, folder: Path, name: str = "node", port: int | None = None, user: str = "matriarch_api", **settings):
         self.database = database
-        self.port = process.free_port()
+        self.port = port or process.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"{database.name}-{name}-{self.port}.log"
         self.log.touch()
