@@ -5,6 +5,8 @@ mod authentication;
 mod client;
 mod discovery;
 pub mod end_to_end_keys;
+#[allow(dead_code, reason = "transactions and joins, which call it, come next")]
+pub mod intake;
 mod key_queries;
 mod keys;
 pub mod queries;
@@ -12,7 +14,10 @@ mod version;
 mod well_known;
 mod x_matrix;
 
+use std::sync::Arc;
+
 use axum::Router;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -21,17 +26,26 @@ use crate::state::AppState;
 use client::{Client, FederationError};
 use keys::KeyRing;
 
+/// Mebibytes of long answers that a node awaits at the same time: whole states, auth chains.
+const LONG_ANSWERS: usize = 256;
+
 /// What is needed to deal with other servers. Cheap to clone.
 #[derive(Clone)]
 pub struct Federation {
     pub client: Client,
     pub key_ring: KeyRing,
+    /// Permits to await long answers of other servers, one for each mebibyte.
+    pub long_answers: Arc<Semaphore>,
 }
 
 impl Federation {
     /// Reads certificates and the system's DNS configuration.
     pub fn new(config: &Config) -> Result<Self, Failure> {
-        Ok(Self { client: Client::new(config)?, key_ring: KeyRing::default() })
+        Ok(Self {
+            client: Client::new(config)?,
+            key_ring: KeyRing::default(),
+            long_answers: Arc::new(Semaphore::new(LONG_ANSWERS)),
+        })
     }
 }
 

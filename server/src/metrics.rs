@@ -26,6 +26,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("matriarch_db_pool_waiting", "Requests that wait for a database connection");
     describe_gauge!("matriarch_sync_waiters", "Syncs that wait for news");
     describe_counter!("matriarch_wakes_total", "Wake-ups of rooms and users, by where they came from");
+    describe_counter!(
+        "matriarch_federation_limits_total",
+        "What other servers sent or answered beyond a limit, by the limit"
+    );
     Ok(handle)
 }
 
@@ -75,4 +79,9 @@ pub fn sync_waiters(change: f64) {
 /// Records wake-ups: `source` is `local`, `notify` or `poll`.
 pub fn wakes(source: &'static str, count: usize) {
     counter!("matriarch_wakes_total", "source" => source).increment(count as u64);
+}
+
+/// Records that another server came upon a limit.
+pub fn federation_limit(limit: &'static str) {
+    counter!("matriarch_federation_limits_total", "limit" => limit).increment(1);
 }

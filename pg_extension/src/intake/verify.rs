@@ -41,7 +41,7 @@ pub fn parse(version: &RoomVersion, room_id: &str, pdu: &str) -> Result<Event, S
         || event.state_key().is_some_and(has_nul)
         || has_nul(event.event_id())
         || event.redacts(version).is_some_and(has_nul)
-        || event.prev_events().any(has_nul)
+        || event.prev_events().chain(event.auth_events()).any(has_nul)
     {
         return Err("an identifier, the type or the state key has U+0000".to_owned());
     }

@@ -1,0 +1,373 @@
+//! Events made elsewhere on their way into a room: the loop around `matriarch.receive_pdus`, which brings what that asks for.
+//!
+//! Server-Server API, "Receiving PDUs" and "Backfilling and retrieving missing events". The servers that are asked may be
+//! hostile, so everything is bounded ([`budget`]): time, rounds, events, bytes, and requests of each kind. What they
+//! withhold must not do harm that stays: an event whose auth events cannot be had is not stored at all, since it would be
+//! stored as rejected for ever.
+
+mod budget;
+mod fetch;
+mod pool;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::http::StatusCode;
+use matriarch_rules::{RoomVersion, room_version};
+use serde::Deserialize;
+use tracing::{debug, warn};
+
+use self::budget::Budget;
+use self::pool::{Open, Pool};
+use crate::error::ApiError;
+use crate::state::AppState;
+
+const RECEIVE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.receive_pdus($1, $2, $3, $4, $5, $6)";
+
+/// Events, and bytes, that one statement takes in at most.
+const CHUNK_EVENTS: usize = 500;
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// What events are to a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// New ones, at the end of the timeline.
+    Live,
+    /// Old ones, before the beginning of the timeline.
+    Backfilled,
+    /// Known for themselves only: auth events, and the events of a given state.
+    Outlier,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Backfilled => "backfilled",
+            Self::Outlier => "outlier",
+        }
+    }
+}
+
+/// Events of one room, in any order.
+#[derive(Debug)]
+pub struct Batch<'b> {
+    pub room_id: &'b str,
+    /// A room that is not known is made.
+    pub room_version: &'b str,
+    pub kind: Kind,
+    /// Whom to ask for what is missing, in this order: the server that sent the events, then others of the room.
+    pub servers: &'b [String],
+    /// JSON texts.
+    pub pdus: Vec<String>,
+    /// The state before an event, as event ids by the event's id, where the caller has it from elsewhere (`send_join`).
+    pub states: BTreeMap<String, Vec<String>>,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Accepted,
+    /// Stored, and not shown: the reason.
+    SoftFailed(String),
+    /// Stored, and without effect: the reason.
+    Rejected(String),
+    /// Stored as known.
+    Outlier,
+    /// Not stored, as it is no event of the room: the reason.
+    Refused(String),
+    /// Not stored, as something that it needs could not be had: the reason, and whether it may be had later.
+    Unsettled {
+        reason: String,
+        later: bool,
+    },
+}
+
+/// A PDU that was taken in, or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Absent for what is not an event of the room by its format.
+    pub event_id: Option<String>,
+    pub outcome: Outcome,
+}
+
+/// The answer of `receive_pdus`.
+#[derive(Deserialize)]
+struct Answer {
+    pdus: Vec<Report>,
+}
+
+#[derive(Deserialize)]
+struct Report {
+    verdict: String,
+    reason: Option<String>,
+    #[serde(default)]
+    needs: Needs,
+}
+
+/// What the caller has to bring before an event can be judged.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+struct Needs {
+    /// Server names and key ids.
+    keys: Vec<(String, String)>,
+    /// Events to be brought as outliers.
+    events: Vec<String>,
+    prev_events: Vec<String>,
+    /// The ids of the events of the state before it.
+    state: bool,
+}
+
+impl Report {
+    /// What became of the event; `None` if it needs something.
+    fn outcome(&self) -> Option<Outcome> {
+        let reason = || self.reason.clone().unwrap_or_default();
+        match self.verdict.as_str() {
+            "accepted" => Some(Outcome::Accepted),
+            "soft-failed" => Some(Outcome::SoftFailed(reason())),
+            "rejected" => Some(Outcome::Rejected(reason())),
+            "outlier" => Some(Outcome::Outlier),
+            "refused" => Some(Outcome::Refused(reason())),
+            _ => None,
+        }
+    }
+}
+
+/// Takes events into their room, fetches what they need, and wakes whom they concern. What became of each PDU, in their
+/// order.
+///
+/// # Errors
+///
+/// 400 `M_UNSUPPORTED_ROOM_VERSION`; 503 if the database is away. What other servers do wrong is no error.
+pub async fn take_in(app: &AppState, batch: Batch<'_>) -> Result<Vec<Taken>, ApiError> {
+    let version = room_version(batch.room_version).ok_or_else(|| {
+        let message = "The room version is not supported";
+        ApiError::new(StatusCode::BAD_REQUEST, "M_UNSUPPORTED_ROOM_VERSION", message)
+    })?;
+    let mut intake = Intake::new(app, version, batch);
+    while intake.round().await? {}
+    Ok(intake.finish())
+}
+
+/// A batch on its way in.
+struct Intake<'i> {
+    app: &'i AppState,
+    version: &'static RoomVersion,
+    room_id: &'i str,
+    kind: Kind,
+    servers: &'i [String],
+    /// The events of the batch, and those before them.
+    main: Pool,
+    /// Auth events and events of states, which come first.
+    outliers: Pool,
+    states: BTreeMap<String, Vec<String>>,
+    /// Servers without usable keys, and previous events that cannot be had.
+    given_up: BTreeSet<String>,
+    /// Events that cannot be had.
+    unavailable: BTreeMap<String, Unavailable>,
+    /// Servers whose keys were fetched.
+    asked: BTreeSet<String>,
+    /// Events that are or were in `main`, and in `outliers`.
+    main_ids: BTreeSet<String>,
+    outlier_ids: BTreeSet<String>,
+    /// Events that were stored.
+    stored: BTreeSet<String>,
+    budget: Budget,
+    taken: Vec<Taken>,
+}
+
+/// Why something cannot be had, and whether it may be had later.
+#[derive(Clone, Debug)]
+struct Unavailable {
+    reason: String,
+    later: bool,
+}
+
+impl<'i> Intake<'i> {
+    fn new(app: &'i AppState, version: &'static RoomVersion, batch: Batch<'i>) -> Self {
+        let mut main = Pool::default();
+        let mut taken = Vec::with_capacity(batch.pdus.len());
+        for (place, text) in batch.pdus.into_iter().enumerate() {
+            match Open::read(version, batch.room_id, text) {
+                Ok(open) => {
+                    taken.push(Taken {
+                        event_id: Some(open.event_id.clone()),
+                        // Stays if nothing is found out.
+                        outcome: Outcome::Unsettled {
+                            reason: "it was not looked at".to_owned(),
+                            later: true,
+                        },
+                    });
+                    main.events.push(Open { place: Some(place), ..open });
+                }
+                Err(reason) => taken.push(Taken { event_id: None, outcome: Outcome::Refused(reason) }),
+            }
+        }
+        Self {
+            app,
+            version,
+            room_id: batch.room_id,
+            kind: batch.kind,
+            servers: batch.servers,
+            outliers: Pool::default(),
+            states: batch.states,
+            given_up: BTreeSet::new(),
+            unavailable: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            main_ids: main.events.iter().map(|event| event.event_id.clone()).collect(),
+            outlier_ids: BTreeSet::new(),
+            stored: BTreeSet::new(),
+            budget: Budget::new(),
+            taken,
+            main,
+        }
+    }
+
+    /// Has the database take in what it can, and fetches what that asks for; whether there is more to do.
+    async fn round(&mut self) -> Result<bool, ApiError> {
+        self.drop_hopeless();
+        if !self.outliers.events.is_empty() {
+            let pool = std::mem::take(&mut self.outliers);
+            self.outliers = self.receive(pool, Kind::Outlier).await?;
+            self.drop_hopeless();
+        }
+        if self.outliers.events.is_empty() && !self.main.events.is_empty() {
+            let pool = std::mem::take(&mut self.main);
+            self.main = self.receive(pool, self.kind).await?;
+            self.drop_hopeless();
+        }
+        if self.main.events.is_empty() {
+            return Ok(false);
+        }
+        if let Err(limit) = self.budget.round() {
+            self.stop(limit);
+            return Ok(false);
+        }
+        self.fetch().await?;
+        Ok(true)
+    }
+
+    /// Hands a pool over in parts, again while that settles any; the events that need what is not in the pool.
+    async fn receive(&mut self, mut pool: Pool, kind: Kind) -> Result<Pool, ApiError> {
+        loop {
+            let before: BTreeSet<String> = pool.events.iter().map(|open| open.event_id.clone()).collect();
+            let mut open = Pool::default();
+            for part in pool.parts(CHUNK_EVENTS, CHUNK_BYTES) {
+                self.receive_part(part, kind, &mut open).await?;
+            }
+            pool = open;
+            // An event that waits for another part is taken in by the next pass.
+            let waits = pool.events.iter().any(|open| open.needs.cited().any(|id| before.contains(id)));
+            if !waits || pool.events.len() == before.len() {
+                break;
+            }
+        }
+        Ok(pool)
+    }
+
+    async fn receive_part(&mut self, part: Vec<Open>, kind: Kind, open: &mut Pool) -> Result<(), ApiError> {
+        let texts: Vec<&str> = part.iter().map(|event| event.text.as_str()).collect();
+        let states: BTreeMap<&str, &Vec<String>> = part
+            .iter()
+            .filter_map(|event| Some((event.event_id.as_str(), self.states.get(&event.event_id)?)))
+            .collect();
+        let states = match states.is_empty() {
+            true => None,
+            false => Some(serde_json::to_string(&states).map_err(|_| ApiError::internal())?),
+        };
+        let given_up: Vec<&str> = self.given_up.iter().map(String::as_str).collect();
+        let (room_id, version) = (self.room_id, self.version.id);
+        let response =
+            self.app.call(RECEIVE, &[&room_id, &version, &kind.name(), &texts, &states, &given_up]).await?;
+        if response.status != StatusCode::OK {
+            return Err(ApiError::new(response.status, "M_UNKNOWN", "The room takes in no events"));
+        }
+        let answer: Answer = serde_json::from_str(&response.body).map_err(|_| ApiError::internal())?;
+        for (mut event, report) in part.into_iter().zip(answer.pdus) {
+            match report.outcome() {
+                Some(outcome) => self.settle(event, outcome),
+                None => {
+                    event.needs = report.needs;
+                    open.events.push(event);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers what became of an event, and that those which need it cannot have it if it was not stored.
+    fn settle(&mut self, event: Open, outcome: Outcome) {
+        let lost = match &outcome {
+            Outcome::Refused(reason) => Some((reason.clone(), false)),
+            Outcome::Unsettled { reason, later } => Some((reason.clone(), *later)),
+            _ => None,
+        };
+        match lost {
+            None => {
+                self.unavailable.remove(&event.event_id);
+                self.stored.insert(event.event_id);
+            }
+            // Of a forged copy the event itself may have come as well.
+            Some(_) if self.stored.contains(&event.event_id) => {}
+            Some((reason, later)) => {
+                debug!(room_id = self.room_id, event_id = event.event_id, reason, "an event is lost");
+                let reason = format!("{} cannot be had: {reason}", event.event_id);
+                self.unavailable.entry(event.event_id).or_insert(Unavailable { reason, later });
+            }
+        }
+        if let Some(place) = event.place {
+            self.taken[place].outcome = outcome;
+        }
+    }
+
+    /// Gives up what cannot be had, and the events that are nothing without it. Others may need those in turn.
+    fn drop_hopeless(&mut self) {
+        loop {
+            let unavailable = &self.unavailable;
+            for state in self.states.values_mut() {
+                state.retain(|event_id| !unavailable.contains_key(event_id));
+            }
+            let mut hopeless = self.take_hopeless(true);
+            hopeless.extend(self.take_hopeless(false));
+            if hopeless.is_empty() {
+                return;
+            }
+            for (event, Unavailable { reason, later }) in hopeless {
+                self.settle(event, Outcome::Unsettled { reason, later });
+            }
+        }
+    }
+
+    fn take_hopeless(&mut self, from_main: bool) -> Vec<(Open, Unavailable)> {
+        let pool = if from_main { &mut self.main } else { &mut self.outliers };
+        let (mut hopeless, mut kept) = (Vec::new(), Vec::new());
+        for event in std::mem::take(&mut pool.events) {
+            let has_state = self.states.contains_key(&event.event_id);
+            match event.lacks(&self.unavailable, &self.given_up, has_state, from_main) {
+                Some(lack) => hopeless.push((event, lack)),
+                None => {
+                    let lost = event.needs.names().filter(|name| self.unavailable.contains_key(*name));
+                    self.given_up.extend(lost.map(str::to_owned));
+                    kept.push(event);
+                }
+            }
+        }
+        pool.events = kept;
+        hopeless
+    }
+
+    /// Ends the work at a limit.
+    fn stop(&mut self, limit: &'static str) {
+        let origin = self.servers.first();
+        warn!(room_id = self.room_id, origin, limit, open = self.main.events.len(), "events need too much");
+        crate::metrics::federation_limit(limit);
+        for event in std::mem::take(&mut self.main.events) {
+            let reason = format!("what it needs is over the limit of {limit}");
+            self.settle(event, Outcome::Unsettled { reason, later: false });
+        }
+    }
+
+    fn finish(self) -> Vec<Taken> {
+        self.taken
+    }
+}

@@ -1,0 +1,87 @@
+//! What taking in one batch may cost, whatever other servers answer.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const TIME: Duration = Duration::from_secs(180);
+const ROUNDS: u32 = 40;
+/// Events that are fetched: the state of a big room with its auth events.
+const EVENTS: usize = 100_000;
+const BYTES: usize = 128 * 1024 * 1024;
+/// Requests for missing events of the timeline. A longer gap is passed over by asking for the state behind it.
+const GAPS: u32 = 10;
+/// Requests for auth chains, and for states.
+const CHAINS: u32 = 10;
+const STATES: u32 = 5;
+/// Requests for single events.
+const SINGLES: u32 = 500;
+
+/// What is left.
+#[derive(Debug)]
+pub struct Budget {
+    deadline: Instant,
+    rounds: u32,
+    events: usize,
+    bytes: usize,
+    pub gaps: Requests,
+    pub chains: Requests,
+    pub states: Requests,
+    pub singles: Requests,
+}
+
+/// How many requests of one kind are left.
+#[derive(Debug)]
+pub struct Requests(u32);
+
+impl Requests {
+    /// Takes one, if there is one left.
+    pub fn take(&mut self) -> bool {
+        self.0.checked_sub(1).map(|left| self.0 = left).is_some()
+    }
+}
+
+impl Budget {
+    pub fn new() -> Self {
+        Self {
+            deadline: Instant::now() + TIME,
+            rounds: ROUNDS,
+            events: EVENTS,
+            bytes: BYTES,
+            gaps: Requests(GAPS),
+            chains: Requests(CHAINS),
+            states: Requests(STATES),
+            singles: Requests(SINGLES),
+        }
+    }
+
+    /// Begins a round of fetching, or names the limit that is reached.
+    pub fn round(&mut self) -> Result<(), &'static str> {
+        if self.time_left().is_zero() {
+            return Err("time");
+        }
+        if self.events == 0 {
+            return Err("events");
+        }
+        if self.bytes == 0 {
+            return Err("bytes");
+        }
+        self.rounds = self.rounds.checked_sub(1).ok_or("rounds")?;
+        Ok(())
+    }
+
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Takes the cost of a fetched event; whether it may be kept.
+    pub fn event(&mut self, bytes: usize) -> bool {
+        if self.events == 0 || self.bytes < bytes {
+            self.bytes = 0;
+            return false;
+        }
+        self.events -= 1;
+        self.bytes -= bytes;
+        true
+    }
+}

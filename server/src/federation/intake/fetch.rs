@@ -1,0 +1,409 @@
+//! Fetching what events need from other servers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use futures_util::{StreamExt, stream};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::pool::{Open, state_before};
+use super::{Intake, Unavailable};
+use crate::error::ApiError;
+use crate::federation::client::{FederationError, Request};
+
+const HEADS: &str = "select matriarch.room_heads($1) as heads";
+const UNKNOWN: &str = "select event_id from matriarch.unknown_events($1) as event_id";
+
+/// Requests at the same time.
+const PARALLEL: usize = 10;
+/// Events to ask for behind a gap.
+const GAP_EVENTS: usize = 100;
+/// Events of a gap that are asked for one by one, in each round.
+const GAP_SINGLES: usize = 20;
+/// Ids that a request for missing events names on either side.
+const GAP_ENDS: usize = 20;
+/// A state of which more events are missing is fetched whole.
+const STATE_SINGLES: usize = 100;
+
+/// The longest answers that are read, in bytes.
+const MAX_EVENT: usize = 256 * 1024;
+const MAX_GAP: usize = 8 * MEBIBYTE;
+const MAX_CHAIN: usize = 32 * MEBIBYTE;
+const MAX_IDS: usize = 16 * MEBIBYTE;
+const MAX_STATE: usize = 64 * MEBIBYTE;
+const MEBIBYTE: usize = 1024 * 1024;
+
+/// What was asked for, or why it cannot be had; an error if the own database failed.
+type Fetched<T> = Result<Result<T, Unavailable>, ApiError>;
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// Whether the same request may be answered later.
+fn is_passing(error: &FederationError) -> bool {
+    match error {
+        FederationError::Unreachable { .. } | FederationError::Internal(_) => true,
+        FederationError::Refused { status, .. } => {
+            status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+        }
+        FederationError::BadAnswer { .. } | FederationError::NotAdmitted(_) => false,
+    }
+}
+
+fn event_ids(answer: &Map<String, Value>, key: &str) -> Vec<String> {
+    let ids = answer.get(key).and_then(Value::as_array).into_iter().flatten();
+    ids.filter_map(Value::as_str).filter(|id| !id.contains('\0')).map(str::to_owned).collect()
+}
+
+fn lost(reason: impl Into<String>) -> Unavailable {
+    Unavailable { reason: reason.into(), later: false }
+}
+
+impl Intake<'_> {
+    /// Fetches what the open events need, or finds that it cannot be had.
+    pub(super) async fn fetch(&mut self) -> Result<(), ApiError> {
+        self.fetch_keys().await?;
+        self.fetch_auth_events().await?;
+        self.fetch_prev_events().await?;
+        self.fetch_states().await
+    }
+
+    async fn fetch_keys(&mut self) -> Result<(), ApiError> {
+        let open = self.main.events.iter().chain(&self.outliers.events);
+        let wanted = open.flat_map(|event| &event.needs.keys).map(|(server, _)| server);
+        let wanted: BTreeSet<String> =
+            wanted.filter(|server| !self.unavailable.contains_key(*server)).cloned().collect();
+        let (federation, db) = (&self.app.federation, &self.app.db);
+        let time_left = self.budget.time_left();
+        let (again, first): (Vec<String>, Vec<String>) =
+            wanted.into_iter().partition(|server| self.asked.contains(server));
+        for server in again {
+            let reason = lost(format!("{server} has no such key"));
+            self.unavailable.insert(server, reason);
+        }
+        let fetched: Vec<(String, Result<(), Unavailable>)> = stream::iter(first)
+            .map(|server| async move {
+                let fetch = federation.key_ring.fetch(&federation.client, db, &server);
+                let fetched = match timeout(time_left, fetch).await {
+                    Ok(fetched) => fetched.map_err(|error| error.to_string()),
+                    Err(_) => Err(format!("{server} gave no keys in time")),
+                };
+                (server, fetched.map_err(|reason| Unavailable { reason, later: true }))
+            })
+            .buffer_unordered(PARALLEL)
+            .collect()
+            .await;
+        for (server, result) in fetched {
+            if let Err(reason) = result {
+                self.unavailable.insert(server.clone(), reason);
+            }
+            self.asked.insert(server);
+        }
+        Ok(())
+    }
+
+    /// Auth events and events of given states, as outliers.
+    async fn fetch_auth_events(&mut self) -> Result<(), ApiError> {
+        let mut wanted = self.wanted_events();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let events: Vec<String> = self
+            .main
+            .events
+            .iter()
+            .filter(|event| event.needs.events.iter().any(|id| wanted.contains(id)))
+            .filter(|event| !self.states.contains_key(&event.event_id))
+            .map(|event| event.event_id.clone())
+            .collect();
+        for event_id in events {
+            if wanted.is_empty() || !self.budget.chains.take() {
+                break;
+            }
+            let path =
+                format!("/_matrix/federation/v1/event_auth/{}/{}", encode(self.room_id), encode(&event_id));
+            let chain =
+                self.ask(&path, None, MAX_CHAIN, |answer| self.read_events(&answer, "auth_chain")).await?;
+            if let Ok(chain) = chain {
+                self.add_outliers(chain, Some(&wanted)).await?;
+                wanted.retain(|id| !self.outlier_ids.contains(id));
+            }
+        }
+        self.fetch_singles(wanted).await
+    }
+
+    /// What open events name and nobody was asked for.
+    fn wanted_events(&mut self) -> BTreeSet<String> {
+        let open = self.main.events.iter().chain(&self.outliers.events);
+        let wanted: BTreeSet<String> = open.flat_map(|event| &event.needs.events).cloned().collect();
+        let waiting: BTreeSet<&str> =
+            self.outliers.events.iter().map(|event| event.event_id.as_str()).collect();
+        let (again, first): (BTreeSet<String>, BTreeSet<String>) = wanted
+            .into_iter()
+            .filter(|id| !self.unavailable.contains_key(id) && !waiting.contains(id.as_str()))
+            .partition(|id| self.outlier_ids.contains(id));
+        // It came, and was not stored.
+        for id in again {
+            let reason = lost(format!("{id} cannot be taken in"));
+            self.unavailable.insert(id, reason);
+        }
+        first
+    }
+
+    /// Asks for events one by one; those that cannot be had are unavailable from now on.
+    async fn fetch_singles(&mut self, wanted: BTreeSet<String>) -> Result<(), ApiError> {
+        let (found, missing) = self.singles(wanted).await?;
+        self.unavailable.extend(missing);
+        self.add_outliers(found, None).await
+    }
+
+    async fn singles(
+        &mut self,
+        wanted: BTreeSet<String>,
+    ) -> Result<(Vec<Open>, BTreeMap<String, Unavailable>), ApiError> {
+        let mut missing = BTreeMap::new();
+        let mut asked = Vec::new();
+        for id in wanted {
+            if self.budget.singles.take() {
+                asked.push(id);
+            } else {
+                let reason = lost(format!("{id} is over the limit of single events"));
+                missing.insert(id, reason);
+            }
+        }
+        let this = &*self;
+        let answers: Vec<(String, Fetched<Open>)> = stream::iter(asked)
+            .map(|id| async move {
+                let path = format!("/_matrix/federation/v1/event/{}", encode(&id));
+                let read = |answer| {
+                    let mut events = this.read_events(&answer, "pdus")?;
+                    events.retain(|event| event.event_id == id);
+                    events.pop()
+                };
+                let answer = this.ask(&path, None, MAX_EVENT, read).await;
+                (id, answer)
+            })
+            .buffer_unordered(PARALLEL)
+            .collect()
+            .await;
+        let mut found = Vec::new();
+        for (id, answer) in answers {
+            match answer? {
+                Ok(event) => found.push(event),
+                Err(why) => {
+                    let reason = format!("{id} cannot be had: {}", why.reason);
+                    missing.insert(id, Unavailable { reason, later: why.later });
+                }
+            }
+        }
+        Ok((found, missing))
+    }
+
+    /// Keeps events as outliers that are not known: all, or those that the wanted ones are among and need.
+    async fn add_outliers(
+        &mut self,
+        events: Vec<Open>,
+        wanted: Option<&BTreeSet<String>>,
+    ) -> Result<(), ApiError> {
+        let mut by_id: BTreeMap<String, Open> =
+            events.into_iter().map(|event| (event.event_id.clone(), event)).collect();
+        if let Some(wanted) = wanted {
+            let mut open: Vec<&str> = wanted.iter().map(String::as_str).collect();
+            let mut needed = BTreeSet::new();
+            while let Some(id) = open.pop() {
+                if let Some(event) = by_id.get(id)
+                    && needed.insert(id.to_owned())
+                {
+                    open.extend(event.auth_events.iter().map(String::as_str));
+                }
+            }
+            by_id.retain(|id, _| needed.contains(id));
+        }
+        let ids: Vec<&str> = by_id.keys().map(String::as_str).collect();
+        let unknown = self.unknown(&ids).await?;
+        for (id, event) in by_id {
+            if unknown.contains(&id) && !self.outlier_ids.contains(&id) && self.budget.event(event.text.len())
+            {
+                self.outlier_ids.insert(id);
+                self.outliers.events.push(event);
+            }
+        }
+        Ok(())
+    }
+
+    async fn unknown(&self, ids: &[&str]) -> Result<BTreeSet<String>, ApiError> {
+        let rows = self.app.db.query(UNKNOWN, &[&ids]).await?;
+        Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
+    }
+
+    /// Events of the timeline between what is known and what came.
+    async fn fetch_prev_events(&mut self) -> Result<(), ApiError> {
+        let is_open = |id: &&String| {
+            !self.given_up.contains(*id)
+                && !self.unavailable.contains_key(*id)
+                && !self.main_ids.contains(*id)
+        };
+        let wanting = |event: &&Open| event.needs.prev_events.iter().any(|id| is_open(&id));
+        let after: Vec<String> =
+            self.main.events.iter().filter(wanting).map(|event| event.event_id.clone()).collect();
+        let prev_events = self.main.events.iter().flat_map(|event| &event.needs.prev_events);
+        let mut wanted: BTreeSet<String> = prev_events.filter(is_open).cloned().collect();
+        self.give_up_lost_prev_events();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if !self.budget.gaps.take() {
+            debug!(room_id = self.room_id, missing = wanted.len(), "the gap is too long");
+            crate::metrics::federation_limit("gap");
+            let over = |id: String| (id.clone(), lost(format!("{id} is far behind")));
+            self.unavailable.extend(wanted.into_iter().map(over));
+            return Ok(());
+        }
+        let heads = self.app.db.query_opt(HEADS, &[&self.room_id]).await?;
+        let heads: Vec<String> =
+            heads.and_then(|row| row.get::<_, Option<Vec<String>>>("heads")).unwrap_or_default();
+        let body = json!({
+            "earliest_events": heads.iter().take(GAP_ENDS).collect::<Vec<_>>(),
+            "latest_events": after.iter().take(GAP_ENDS).collect::<Vec<_>>(),
+            "limit": GAP_EVENTS,
+        });
+        let path = format!("/_matrix/federation/v1/get_missing_events/{}", encode(self.room_id));
+        let read = |answer| self.read_events(&answer, "events").filter(|events| !events.is_empty());
+        if let Ok(events) = self.ask(&path, Some(&body), MAX_GAP, read).await? {
+            for event in events.into_iter().take(GAP_EVENTS) {
+                wanted.remove(&event.event_id);
+                self.add_to_main(event);
+            }
+        }
+        let over = wanted.iter().nth(GAP_SINGLES).cloned().map(|id| wanted.split_off(&id));
+        for id in over.into_iter().flatten() {
+            let reason = lost(format!("{id} is one of too many"));
+            self.unavailable.insert(id, reason);
+        }
+        let (found, missing) = self.singles(wanted).await?;
+        self.unavailable.extend(missing);
+        found.into_iter().for_each(|event| self.add_to_main(event));
+        Ok(())
+    }
+
+    /// What came once, and is missing still, will not come.
+    fn give_up_lost_prev_events(&mut self) {
+        let waiting: BTreeSet<&str> = self.main.events.iter().map(|event| event.event_id.as_str()).collect();
+        let prev_events = self.main.events.iter().flat_map(|event| &event.needs.prev_events);
+        let is_lost = |id: &&String| self.main_ids.contains(*id) && !waiting.contains(id.as_str());
+        let given_up: Vec<String> = prev_events.filter(is_lost).cloned().collect();
+        self.given_up.extend(given_up);
+    }
+
+    fn add_to_main(&mut self, event: Open) {
+        if !self.main_ids.contains(&event.event_id) && self.budget.event(event.text.len()) {
+            self.main_ids.insert(event.event_id.clone());
+            self.main.events.push(event);
+        }
+    }
+
+    /// The states before events of which the previous ones cannot be had.
+    async fn fetch_states(&mut self) -> Result<(), ApiError> {
+        let wanting = |event: &&Open| event.needs.state && !self.states.contains_key(&event.event_id);
+        let wanted: Vec<String> =
+            self.main.events.iter().filter(wanting).map(|event| event.event_id.clone()).collect();
+        for event_id in wanted {
+            if let Err(why) = self.fetch_state(&event_id).await? {
+                self.unavailable.insert(state_before(&event_id), why);
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch_state(&mut self, event_id: &str) -> Fetched<()> {
+        if !self.budget.states.take() {
+            crate::metrics::federation_limit("states");
+            return Ok(Err(lost("too many states are missing")));
+        }
+        let (room, event) = (encode(self.room_id), encode(event_id));
+        let path = format!("/_matrix/federation/v1/state_ids/{room}?event_id={event}");
+        let read = |answer: Map<String, Value>| {
+            let state = event_ids(&answer, "pdu_ids");
+            (!state.is_empty()).then(|| (state, event_ids(&answer, "auth_chain_ids")))
+        };
+        if let Ok((state, chain)) = self.ask(&path, None, MAX_IDS, read).await? {
+            let ids: Vec<&str> = state.iter().chain(&chain).map(String::as_str).collect();
+            let mut unknown = self.unknown(&ids).await?;
+            unknown.retain(|id| !self.outlier_ids.contains(id) && !self.unavailable.contains_key(id));
+            if unknown.len() <= STATE_SINGLES {
+                self.fetch_singles(unknown).await?;
+                let passing = |id: &String| self.unavailable.get(id).filter(|why| why.later);
+                if let Some(why) = state.iter().find_map(passing) {
+                    return Ok(Err(why.clone()));
+                }
+                self.states.insert(event_id.to_owned(), state);
+                return Ok(Ok(()));
+            }
+        }
+        let path = format!("/_matrix/federation/v1/state/{room}?event_id={event}");
+        let read = |answer: Map<String, Value>| {
+            let state = self.read_events(&answer, "pdus").filter(|state| !state.is_empty())?;
+            Some((state, self.read_events(&answer, "auth_chain").unwrap_or_default()))
+        };
+        Ok(match self.ask(&path, None, MAX_STATE, read).await? {
+            Ok((state, chain)) => {
+                let ids = state.iter().map(|event| event.event_id.clone()).collect();
+                self.add_outliers(state.into_iter().chain(chain).collect(), None).await?;
+                self.states.insert(event_id.to_owned(), ids);
+                Ok(())
+            }
+            Err(why) => Err(why),
+        })
+    }
+
+    /// The events of the room in an answer; those that are none are passed over.
+    fn read_events(&self, answer: &Map<String, Value>, key: &str) -> Option<Vec<Open>> {
+        let events = answer.get(key)?.as_array()?;
+        let read = |event: &Value| Open::parsed(self.version, self.room_id, event.as_object()?.clone()).ok();
+        Some(events.iter().filter_map(read).collect())
+    }
+
+    /// Asks one server after the other until one gives what can be read.
+    async fn ask<T>(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+        max_answer: usize,
+        read: impl Fn(Map<String, Value>) -> Option<T>,
+    ) -> Fetched<T> {
+        let mut why = lost("there is nobody to ask");
+        let federation = &self.app.federation;
+        for server in self.servers {
+            let time = federation.client.timeout().min(self.budget.time_left());
+            if time < Duration::from_millis(1) {
+                break;
+            }
+            // Long answers of hostile servers could fill the memory.
+            let size = u32::try_from(max_answer / MEBIBYTE).unwrap_or(u32::MAX);
+            let permits = timeout(time, federation.long_answers.acquire_many(size)).await;
+            let Ok(Ok(_permits)) = permits else {
+                why = Unavailable { reason: "too many long answers are awaited".to_owned(), later: true };
+                break;
+            };
+            let method = if body.is_some() { Method::POST } else { Method::GET };
+            let request = Request { method, destination: server, path, body, max_answer, timeout: time };
+            match federation.client.send(&self.app.db, request).await {
+                Ok(answer) => match read(answer) {
+                    Some(found) => return Ok(Ok(found)),
+                    None => why.reason = format!("{server} does not have it"),
+                },
+                Err(FederationError::Internal(error)) => return Err(error),
+                Err(error) => {
+                    debug!(server, path, %error, "asked in vain");
+                    why = Unavailable { later: why.later || is_passing(&error), reason: error.to_string() };
+                }
+            }
+        }
+        Ok(Err(why))
+    }
+}

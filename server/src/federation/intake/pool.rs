@@ -1,0 +1,123 @@
+//! Events that are not taken in yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use matriarch_rules::json::parse_object;
+use matriarch_rules::{Event, RoomVersion};
+use serde_json::{Map, Value};
+
+use super::{Needs, Unavailable};
+
+/// An event that is not taken in yet.
+#[derive(Clone, Debug)]
+pub struct Open {
+    pub event_id: String,
+    pub text: String,
+    pub auth_events: Vec<String>,
+    /// Its place in the batch; absent for what was fetched.
+    pub place: Option<usize>,
+    /// What it was found to need.
+    pub needs: Needs,
+}
+
+/// Such events.
+#[derive(Debug, Default)]
+pub struct Pool {
+    pub events: Vec<Open>,
+}
+
+impl Needs {
+    /// The events that it names.
+    pub fn cited(&self) -> impl Iterator<Item = &str> {
+        self.events.iter().chain(&self.prev_events).map(String::as_str)
+    }
+
+    /// What may be given up: servers, and previous events.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|(server, _)| server).chain(&self.prev_events).map(String::as_str)
+    }
+}
+
+/// The name of the state before an event among what is unavailable.
+pub fn state_before(event_id: &str) -> String {
+    format!("the state before {event_id}")
+}
+
+impl Open {
+    /// Reads an event of the room, or says why it is none.
+    pub fn read(version: &RoomVersion, room_id: &str, text: String) -> Result<Self, String> {
+        let json = parse_object(&text).map_err(|error| error.to_string())?;
+        Self::of(version, room_id, json, text)
+    }
+
+    /// The same of JSON that was parsed.
+    pub fn parsed(version: &RoomVersion, room_id: &str, json: Map<String, Value>) -> Result<Self, String> {
+        let text = Value::Object(json.clone()).to_string();
+        Self::of(version, room_id, json, text)
+    }
+
+    fn of(
+        version: &RoomVersion,
+        room_id: &str,
+        mut json: Map<String, Value>,
+        text: String,
+    ) -> Result<Self, String> {
+        json.remove("unsigned");
+        let event = Event::from_pdu(version, json).map_err(|error| error.to_string())?;
+        if event.room_id() != Some(room_id) {
+            return Err("the event is of another room".to_owned());
+        }
+        let auth_events: Vec<String> = event.auth_events().map(str::to_owned).collect();
+        let has_nul = |text: &str| text.contains('\0');
+        if has_nul(event.event_id()) || auth_events.iter().any(|id| has_nul(id)) {
+            return Err("an identifier has U+0000".to_owned());
+        }
+        let event_id = event.event_id().to_owned();
+        Ok(Self { event_id, text, auth_events, place: None, needs: Needs::default() })
+    }
+
+    /// What makes it impossible to take the event in. Without its auth events it would be stored as rejected; a given
+    /// state does without events. Events of the batch wait for servers that cannot be reached now, others do without.
+    pub fn lacks(
+        &self,
+        unavailable: &BTreeMap<String, Unavailable>,
+        given_up: &BTreeSet<String>,
+        has_state: bool,
+        may_wait: bool,
+    ) -> Option<Unavailable> {
+        let others = self.needs.events.iter().filter(|_| !has_state);
+        if let Some(lack) = self.auth_events.iter().chain(others).find_map(|id| unavailable.get(id)) {
+            return Some(lack.clone());
+        }
+        if let Some(id) = self.auth_events.iter().find(|id| given_up.contains(*id)) {
+            return Some(Unavailable { reason: format!("{id} cannot be had"), later: false });
+        }
+        if let Some(lack) = self.needs.state.then(|| unavailable.get(&state_before(&self.event_id))).flatten()
+        {
+            return Some(lack.clone());
+        }
+        let lack = self.needs.names().find_map(|name| unavailable.get(name))?;
+        (may_wait && lack.later).then(|| lack.clone())
+    }
+}
+
+impl Pool {
+    /// The events in parts of at most so many and so many bytes.
+    pub fn parts(self, max_events: usize, max_bytes: usize) -> Vec<Vec<Open>> {
+        let mut parts: Vec<Vec<Open>> = Vec::new();
+        let mut bytes = 0;
+        for event in self.events {
+            let fits = parts.last().is_some_and(|part| part.len() < max_events)
+                && bytes + event.text.len() <= max_bytes;
+            if !fits {
+                parts.push(Vec::new());
+                bytes = 0;
+            }
+            bytes += event.text.len();
+            if let Some(part) = parts.last_mut() {
+                part.push(event);
+            }
+        }
+        parts
+    }
+}
