@@ -78,6 +78,15 @@ impl Room<'_> {
         Ok(Appended { event_id: appended?.0 })
     }
 
+    /// Makes an event and judges it, as [`Room::append`] does, but does not append it.
+    pub fn prepare(&mut self, local: LocalEvent<'_>) -> Result<BuiltEvent> {
+        check_storable(&local)?;
+        self.load_for(&local);
+        let (built, _) = self.make(local)?;
+        self.authorize(&built.event)?;
+        Ok(built)
+    }
+
     /// The event's id, and its nid if it is a new one.
     fn append_next(&mut self, local: LocalEvent<'_>) -> Result<(String, Option<i64>)> {
         let redacted = local.redacts.map(|target| self.redaction_target(local.sender, target)).transpose()?;

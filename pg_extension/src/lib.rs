@@ -26,6 +26,7 @@ mod explain;
 mod filter;
 mod filters;
 mod graph_events;
+mod handshake;
 mod initial_sync;
 mod initialize;
 mod intake;

@@ -51,6 +51,9 @@ fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
             if room.is_joined(&user.id) {
                 return Ok(single("room_id", room.id.as_str()));
             }
+            if !room.has_users_of_ours() {
+                return Err(elsewhere());
+            }
             if let Some(signed) = invite {
                 room.accept_third_party_invite(&user, signed)?;
             }
@@ -82,6 +85,9 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
         };
         let content = content_of(membership, &request)?;
         in_room(db, room, |room| {
+            if matches!(action, "knock" | "leave") && !room.is_joined(&user.id) && !room.has_users_of_ours() {
+                return Err(elsewhere());
+            }
             // Who is in the room is not for those to know who are not; the rules refuse them.
             let may_know = target == user.id || room.is_joined(&user.id);
             let current = room.membership(target).map(|(membership, _)| membership);
@@ -125,13 +131,18 @@ fn forget(token_hash: &[u8], room_id: &str) -> ResponseRows {
 }
 
 /// The content that a request asks for.
-fn content_of(membership: &str, request: &Body) -> Result<Map> {
+pub fn content_of(membership: &str, request: &Body) -> Result<Map> {
     let mut content = Map::new();
     content.insert("membership".to_owned(), membership.into());
     if let Some(reason) = request.string("reason")? {
         content.insert("reason".to_owned(), reason.into());
     }
     Ok(content)
+}
+
+/// A room that this server is not in: servers that are may help.
+fn elsewhere() -> MatrixError {
+    MatrixError::not_found("This server is not in the room.").or_elsewhere()
 }
 
 /// Works on a room that is named by its id or an alias. 404 `M_NOT_FOUND` if this server does not know it, 400
@@ -149,23 +160,29 @@ fn in_room<'d>(
             None if Signer::current(db).is_ours(id_or_alias) => {
                 return Err(MatrixError::not_found("There is no such room alias."));
             }
-            None => {
-                let error = "The room alias is of another server, and this server does not federate yet.";
-                return Err(MatrixError::not_found(error));
-            }
+            None => return Err(MatrixError::not_found("The room alias is of another server.")),
         }
     } else {
         return Err(MatrixError::invalid_param(format!(
             "{id_or_alias:?} is neither a room id nor a room alias."
         )));
     };
-    Room::with(db, &room_id, work).unwrap_or_else(|| {
-        let error = "This server does not know the room, and does not federate yet.";
-        Err(MatrixError::not_found(error))
-    })
+    Room::with(db, &room_id, work).unwrap_or_else(|| Err(elsewhere()))
 }
 
+const HAS_USERS_OF_OURS: &str = "
+    select
+    from memberships m
+    cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
+    where m.room_nid = $1 and m.membership = 'join'
+    limit 1";
+
 impl Room<'_> {
+    /// Whether this server is in the room, and so knows what it is like now.
+    pub fn has_users_of_ours(&self) -> bool {
+        self.db.query_opt(HAS_USERS_OF_OURS, &[self.nid.into()]).is_some()
+    }
+
     /// Sets the membership in `content` for `target`, in the name of `sender`, whichever endpoint asks.
     ///
     /// Fills in what our users' profiles say and `content` does not, and finds somebody to authorise a join to a
@@ -213,7 +230,7 @@ impl Room<'_> {
 }
 
 /// Adds display name and avatar where the content has none.
-fn add_profile(db: &Db<'_>, user_id: &str, content: &mut Map) {
+pub fn add_profile(db: &Db<'_>, user_id: &str, content: &mut Map) {
     for row in db.query(PROFILE, &[user_id.into()]) {
         let (key, value): (String, String) = (row.get(1), row.get(2));
         if let Ok(value @ Value::String(_)) = serde_json::from_str(&value) {

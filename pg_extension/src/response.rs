@@ -26,6 +26,11 @@ impl MatrixError {
         self
     }
 
+    /// The same, unless another server can do what is asked: status 421, for the API node to look for one.
+    pub fn or_elsewhere(self) -> Self {
+        Self { status: 421, ..self }
+    }
+
     /// 403 `M_FORBIDDEN`
     pub fn forbidden(error: impl Into<String>) -> Self {
         Self::new(403, "M_FORBIDDEN", error)

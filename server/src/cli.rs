@@ -28,6 +28,9 @@ pub enum Command {
     /// Manage accounts.
     #[command(subcommand)]
     User(UserCommand),
+    /// Manage the keys that sign events, and requests to other servers.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Draw the newest events of a room: branches, state changes, rejected and soft-failed events.
     Graph(GraphArguments),
 }
@@ -52,6 +55,14 @@ pub enum ConfigCommand {
     Check,
     /// Print the configuration with all defaults, and without secrets.
     Show,
+}
+
+/// What to do with the signing keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a new key, which signs from now on, and retire those in use. Needs `database.migrate_url` or the embedded
+    /// database.
+    Rotate,
 }
 
 /// What to do with an account.

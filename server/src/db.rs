@@ -43,6 +43,8 @@ pub struct MatrixResponse {
     pub wake_rooms: Vec<i64>,
     /// Users whose waiting syncs have news.
     pub wake_users: Vec<i64>,
+    /// Whether another server may do what this one refuses here.
+    pub elsewhere: bool,
 }
 
 impl MatrixResponse {
@@ -53,6 +55,7 @@ impl MatrixResponse {
             body: body.to_string(),
             wake_rooms: Vec::new(),
             wake_users: Vec::new(),
+            elsewhere: false,
         }
     }
 
@@ -61,9 +64,17 @@ impl MatrixResponse {
         let read = || -> Result<Self, tokio_postgres::Error> {
             let status: i16 = row.try_get("status")?;
             let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+            let body = row.try_get::<_, Option<String>>("body")?.unwrap_or_else(|| "{}".to_owned());
+            let elsewhere = status == Some(StatusCode::MISDIRECTED_REQUEST);
+            let status = match status {
+                Some(_) if elsewhere && body.contains("M_FORBIDDEN") => StatusCode::FORBIDDEN,
+                Some(_) if elsewhere => StatusCode::NOT_FOUND,
+                status => status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            };
             Ok(Self {
-                status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-                body: row.try_get::<_, Option<String>>("body")?.unwrap_or_else(|| "{}".to_owned()),
+                status,
+                elsewhere,
+                body,
                 wake_rooms: row.try_get::<_, Option<Vec<i64>>>("wake_rooms")?.unwrap_or_default(),
                 wake_users: row.try_get::<_, Option<Vec<i64>>>("wake_users")?.unwrap_or_default(),
             })

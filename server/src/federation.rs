@@ -7,8 +7,10 @@ mod discovery;
 pub mod end_to_end_keys;
 #[allow(dead_code, reason = "transactions and joins, which call it, come next")]
 pub mod intake;
+pub mod inviting;
 mod key_queries;
 mod keys;
+pub mod membership;
 pub mod queries;
 mod version;
 mod well_known;

@@ -30,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigCommand};
+use cli::{Cli, Command, ConfigCommand, KeysCommand};
 use config::Config;
 use database::Database;
 use db::Db;
@@ -57,6 +57,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Migrate => {
             logs::start(&config.log)?;
             block_on(migrate_command(&config))
+        }
+        Command::Keys(KeysCommand::Rotate) => {
+            logs::start(&config.log)?;
+            block_on(rotate_keys(&config))
         }
         Command::User(command) => {
             logs::start(&config.log)?;
@@ -91,6 +95,16 @@ async fn migrate_command(config: &Config) -> Result<(), Failure> {
     database.close().await;
     done?;
     println!("The database is up to date.");
+    Ok(())
+}
+
+/// `matriarch keys rotate`: as the one who migrates, since API nodes have no say in it.
+async fn rotate_keys(config: &Config) -> Result<(), Failure> {
+    let database = Database::open(config, true).await?;
+    let target = database.migrate.as_ref().unwrap_or(&database.api);
+    let rotated = migrate::rotate_signing_key(target).await;
+    database.close().await;
+    println!("{} signs from now on.", rotated?);
     Ok(())
 }
 

@@ -39,6 +39,7 @@ const HAS_SERVER: &str = "select to_regclass('matriarch.server') is not null";
 const SERVER_NAME: &str = "select server_name from matriarch.server";
 const SHOW_HISTORY: &str = "grant select on matriarch.schema_history to matriarch_api";
 const INITIALIZE: &str = "select matriarch.initialize($1)";
+const ROTATE: &str = "select matriarch.rotate_signing_key()";
 const SCHEMA_VERSION: &str = "select max(version) from matriarch.schema_history";
 
 /// Creates or updates the extension and the tables, and records `server_name` on the first run.
@@ -68,6 +69,15 @@ pub async fn migrate(target: &tokio_postgres::Config, server_name: &str) -> Resu
     client.query(INITIALIZE, &[&server_name]).await.map_err(failed("cannot record the server name"))?;
     check_server_name(client, server_name).await?;
     lock.commit().await.map_err(failed("cannot end the migration"))
+}
+
+/// Makes a new signing key, and retires those in use. The new one's id. `target` as for [`migrate`].
+pub async fn rotate_signing_key(target: &tokio_postgres::Config) -> Result<String, Failure> {
+    let connection = Connection::open(target).await?;
+    let client = &connection.client;
+    client.batch_execute(BECOME_OWNER).await.map_err(failed("cannot become matriarch_owner"))?;
+    let rotated = client.query_one(ROTATE, &[]).await.and_then(|row| row.try_get(0));
+    rotated.map_err(failed("cannot rotate the signing key"))
 }
 
 /// Checks that the database is this server's and fits this version.

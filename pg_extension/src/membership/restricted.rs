@@ -52,6 +52,7 @@ impl Room<'_> {
             MatrixError::forbidden(
                 "Nobody of this server in the room may invite, and so authorise your join.",
             )
+            .or_elsewhere()
         })?;
         content.insert(AUTHORISER.to_owned(), authoriser.into());
         Ok(())

@@ -1,14 +1,19 @@
 //! Client-Server API, "Room membership": joining, inviting, leaving, kicking, banning, knocking, forgetting.
 //!
-//! `via` and `server_name` are of no use before there is federation, and ignored.
+//! Rooms that this server is not in are joined by the help of others, which `via` names.
 
 use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
+use matriarch_rules::identifiers::{is_room_alias, is_user_id};
+use serde_json::{Map, Value};
 
+use crate::accounts::session::Session;
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
-use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody, RawJsonBodyOrEmpty};
+use crate::federation::inviting;
+use crate::federation::membership::{self, Traveller};
+use crate::http::{AccessToken, ClientRoutes, JsonBody, Path, RawJsonBody, RawJsonBodyOrEmpty, Via};
 use crate::state::AppState;
 
 /// The routes of this module.
@@ -38,9 +43,27 @@ async fn join(
     State(app): State<AppState>,
     token: AccessToken,
     Path(room): Path<String>,
+    Via(via): Via,
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
 ) -> Answer {
-    app.call(JOIN, &[&token.hash(), &room, &body]).await
+    let response = app.call(JOIN, &[&token.hash(), &room, &body]).await?;
+    let is_elsewhere = response.elsewhere || is_room_alias(&room) && app.is_elsewhere(&room);
+    if response.status.is_success() || !is_elsewhere || !app.config.federation.enabled {
+        return Ok(response);
+    }
+    let session = Session::of(&app.db, &token).await?;
+    let (room_id, mut servers) = membership::find_room(&app, &room).await?;
+    servers.extend(via);
+    // An alias may name a room that this server is in.
+    if room_id != room {
+        let response = app.call(JOIN, &[&token.hash(), &room_id, &body]).await?;
+        if !response.elsewhere {
+            return Ok(response);
+        }
+    }
+    let traveller = Traveller { app: &app, token, user_id: &session.user_id, body: &body };
+    traveller.join(&room_id, servers).await?;
+    Ok(membership::room_answer(&room_id))
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/forget`
@@ -74,8 +97,18 @@ async fn leave(
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/invite`
-async fn invite(app: State<AppState>, token: AccessToken, room: Path<String>, body: RawJsonBody) -> Answer {
-    set_membership(app, token, room, "invite", body.0).await
+async fn invite(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(room): Path<String>,
+    JsonBody(request): JsonBody<Map<String, Value>>,
+) -> Answer {
+    let target = request.get("user_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let body = Value::Object(request).to_string();
+    if is_user_id(&target) && app.is_elsewhere(&target) {
+        return inviting::invite(&app, &token, &room, &target, &body).await;
+    }
+    set_membership(State(app), token, Path(room), "invite", body).await
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/kick`

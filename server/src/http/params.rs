@@ -53,6 +53,23 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// The values of the query parameters `via` and, by its older name, `server_name`, each any number of times.
+#[derive(Clone, Debug)]
+pub struct Via(pub Vec<String>);
+
+impl<S: Sync> FromRequestParts<S> for Via {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let named = |wanted: &str, pairs: &[(String, String)]| -> Vec<String> {
+            pairs.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.clone()).collect()
+        };
+        let pairs = query_pairs(parts)?;
+        let via = named("via", &pairs);
+        Ok(Self(if via.is_empty() { named("server_name", &pairs) } else { via }))
+    }
+}
+
 /// Decodes the query by the rules of HTML forms, strictly.
 pub(super) fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>, ApiError> {
     let query = parts.uri.query().unwrap_or_default();

@@ -1,0 +1,251 @@
+//! This server's users join rooms of other servers. Server-Server API, "Joining Rooms".
+//!
+//! A server in the room gives a template of the membership event (`make_join`), this server signs it, and gives it back
+//! (`send_join`) for the state of the room. Servers are asked one after the other until one helps.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use matriarch_rules::identifiers::{is_room_alias, is_server_name, server_name};
+use matriarch_rules::room_version;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tracing::{debug, info};
+
+use super::client::{FederationError, Request};
+use super::intake::{self, Batch, Kind, Outcome};
+use super::queries;
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::AccessToken;
+use crate::state::AppState;
+
+/// How many servers are asked.
+const MAX_SERVERS: usize = 10;
+/// Templates, and answers without state.
+const SMALL_ANSWER: usize = 1024 * 1024;
+/// The state of a room with hundreds of thousands of members.
+const MAX_STATE: usize = 512 * 1024 * 1024;
+/// Servers take their time to write down the state of a big room.
+const STATE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What need not be encoded in a segment of a path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+const SIGN: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.sign_membership($1, $2, $3, $4, $5, $6)";
+
+const USERS_IN_ROOM: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.users_in_room($1, $2)";
+
+/// A user on the way.
+pub struct Traveller<'t> {
+    pub app: &'t AppState,
+    pub token: AccessToken,
+    /// The user's id.
+    pub user_id: &'t str,
+    /// The client's body.
+    pub body: &'t str,
+}
+
+/// The answer to `make_join`.
+#[derive(Deserialize)]
+struct Template {
+    #[serde(default = "first_version")]
+    room_version: String,
+    event: Value,
+}
+
+fn first_version() -> String {
+    "1".to_owned()
+}
+
+/// The membership event, signed.
+#[derive(Deserialize)]
+struct Signed {
+    event_id: String,
+    event: Value,
+}
+
+/// The answer to `send_join`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Joined {
+    /// As the resident server accepted it: in restricted rooms with its signature.
+    event: Option<Value>,
+    state: Vec<Value>,
+    auth_chain: Vec<Value>,
+}
+
+/// A segment of a path.
+pub fn encode(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// The room that a room id or alias names, and servers that are in it by what the alias's server says.
+pub async fn find_room(app: &AppState, room: &str) -> Result<(String, Vec<String>), ApiError> {
+    if !is_room_alias(room) {
+        return Ok((room.to_owned(), Vec::new()));
+    }
+    let found = queries::remote_alias(app, room).await?;
+    let room_id = found.get("room_id").and_then(Value::as_str).filter(|room_id| room_id.starts_with('!'));
+    let room_id = room_id.ok_or_else(|| ApiError::not_found("The alias names no room"))?;
+    let servers = found.get("servers").and_then(Value::as_array).into_iter().flatten();
+    let servers = servers.filter_map(Value::as_str).map(str::to_owned).collect();
+    Ok((room_id.to_owned(), servers))
+}
+
+impl Traveller<'_> {
+    /// Asks servers for help, one after the other. `via` are those that the client or an alias names.
+    ///
+    /// # Errors
+    ///
+    /// What the last server that answered said; 404 `M_NOT_FOUND` if there is none to ask.
+    pub async fn join(&self, room_id: &str, via: Vec<String>) -> Result<(), ApiError> {
+        let mut refusal: Option<ApiError> = None;
+        for server in self.servers(room_id, via).await? {
+            match self.join_by(&server, room_id).await {
+                Ok(()) => return Ok(()),
+                Err(FederationError::Internal(error)) => return Err(error),
+                Err(error) => {
+                    info!(server, room_id, %error, "no way into a room");
+                    // What a server in the room says is worth more than that another one is away.
+                    let is_verdict = matches!(error, FederationError::Refused { .. });
+                    if is_verdict || refusal.is_none() {
+                        refusal = Some(error.for_client());
+                    }
+                }
+            }
+        }
+        Err(refusal.unwrap_or_else(|| ApiError::not_found("No server is known that is in the room")))
+    }
+
+    /// Servers to ask, each once: those named, those of users in the room, and the one that made the room.
+    async fn servers(&self, room_id: &str, via: Vec<String>) -> Result<Vec<String>, ApiError> {
+        let app = self.app;
+        let known = app.call(USERS_IN_ROOM, &[&self.token.hash(), &room_id]).await?;
+        let users: Vec<String> = serde_json::from_str(&known.body).unwrap_or_default();
+        let of_users = users.iter().filter_map(|user_id| server_name(user_id));
+        let mut servers: Vec<String> = Vec::new();
+        for server in via.iter().map(String::as_str).chain(of_users).chain(server_name(room_id)) {
+            let is_new = !servers.iter().any(|known| known == server);
+            if is_new && is_server_name(server) && server != app.config.server_name {
+                servers.push(server.to_owned());
+            }
+        }
+        servers.truncate(MAX_SERVERS);
+        Ok(servers)
+    }
+
+    /// Gets a template, and signs the event made of it. The room's version, and the event.
+    async fn make(&self, server: &str, room_id: &str) -> Result<(String, Signed), FederationError> {
+        let app = self.app;
+        let (room, user) = (encode(room_id), encode(self.user_id));
+        let versions: Vec<String> = (1..=12).map(|version| format!("ver={version}")).collect();
+        let path = format!("/_matrix/federation/v1/make_join/{room}/{user}?{}", versions.join("&"));
+        let request = Request {
+            method: Method::GET,
+            destination: server,
+            path: &path,
+            body: None,
+            max_answer: SMALL_ANSWER,
+            timeout: app.federation.client.timeout(),
+        };
+        let answer = app.federation.client.send(&app.db, request).await?;
+        let template: Template =
+            serde_json::from_value(Value::Object(answer)).map_err(|error| bad(server, &error.to_string()))?;
+        if room_version(&template.room_version).is_none() {
+            return Err(bad(server, "it names a room version that does not exist"));
+        }
+        let (membership, event) = ("join", template.event.to_string());
+        let args: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+            &[&self.token.hash(), &room_id, &template.room_version, &membership, &event, &self.body];
+        let MatrixResponse { status, body, .. } = app.call(SIGN, args).await?;
+        if status != StatusCode::OK {
+            return Err(bad(server, &body));
+        }
+        let signed = serde_json::from_str(&body).map_err(|_| ApiError::internal())?;
+        Ok((template.room_version, signed))
+    }
+
+    async fn join_by(&self, server: &str, room_id: &str) -> Result<(), FederationError> {
+        let (version, signed) = self.make(server, room_id).await?;
+        let path =
+            format!("/_matrix/federation/v2/send_join/{}/{}", encode(room_id), encode(&signed.event_id));
+        let request = Request {
+            method: Method::PUT,
+            destination: server,
+            path: &path,
+            body: Some(&signed.event),
+            max_answer: MAX_STATE,
+            timeout: STATE_TIMEOUT,
+        };
+        let answer = self.app.federation.client.send(&self.app.db, request).await?;
+        let joined: Joined =
+            serde_json::from_value(Value::Object(answer)).map_err(|error| bad(server, &error.to_string()))?;
+        self.enter(server, room_id, &version, &signed, &joined).await
+    }
+
+    /// Takes in the room's state, and then the join.
+    async fn enter(
+        &self,
+        server: &str,
+        room_id: &str,
+        version: &str,
+        signed: &Signed,
+        joined: &Joined,
+    ) -> Result<(), FederationError> {
+        let app = self.app;
+        let servers = [server.to_owned()];
+        let texts = |events: &[Value]| events.iter().map(Value::to_string).collect::<Vec<_>>();
+
+        let mut pdus = texts(&joined.auth_chain);
+        let first_of_state = pdus.len();
+        pdus.extend(texts(&joined.state));
+        let batch = Batch {
+            room_id,
+            room_version: version,
+            kind: Kind::Outlier,
+            servers: &servers,
+            pdus,
+            states: BTreeMap::new(),
+        };
+        let taken = intake::take_in(app, batch).await?;
+        let state: Vec<String> = taken
+            .into_iter()
+            .skip(first_of_state)
+            .filter(|taken| taken.outcome == Outcome::Outlier || taken.outcome == Outcome::Accepted)
+            .filter_map(|taken| taken.event_id)
+            .collect();
+        debug!(room_id, server, events = state.len(), "the state of a room that is joined");
+
+        let event = joined.event.as_ref().unwrap_or(&signed.event);
+        let batch = Batch {
+            room_id,
+            room_version: version,
+            kind: Kind::Live,
+            servers: &servers,
+            pdus: vec![event.to_string()],
+            states: BTreeMap::from([(signed.event_id.clone(), state)]),
+        };
+        let taken = intake::take_in(app, batch).await?;
+        match taken.first() {
+            Some(taken) if taken.outcome == Outcome::Accepted => Ok(()),
+            Some(taken) => {
+                Err(bad(server, &format!("the join is not allowed by its state: {:?}", taken.outcome)))
+            }
+            None => Err(ApiError::internal().into()),
+        }
+    }
+}
+
+fn bad(server: &str, reason: &str) -> FederationError {
+    FederationError::BadAnswer { server: server.to_owned(), reason: reason.to_owned() }
+}
+
+/// The answer to a join.
+pub fn room_answer(room_id: &str) -> MatrixResponse {
+    MatrixResponse::of(json!({ "room_id": room_id }))
+}
