@@ -51,7 +51,7 @@ fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
             if room.is_joined(&user.id) {
                 return Ok(single("room_id", room.id.as_str()));
             }
-            if !room.has_users_of_ours() {
+            if room.is_elsewhere() {
                 return Err(elsewhere());
             }
             if let Some(signed) = invite {
@@ -85,7 +85,7 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
         };
         let content = content_of(membership, &request)?;
         in_room(db, room, |room| {
-            if matches!(action, "knock" | "leave") && !room.is_joined(&user.id) && !room.has_users_of_ours() {
+            if matches!(action, "knock" | "leave") && !room.is_joined(&user.id) && room.is_elsewhere() {
                 return Err(elsewhere());
             }
             // Who is in the room is not for those to know who are not; the rules refuse them.
@@ -170,17 +170,23 @@ fn in_room<'d>(
     Room::with(db, &room_id, work).unwrap_or_else(|| Err(elsewhere()))
 }
 
-const HAS_USERS_OF_OURS: &str = "
-    select
-    from memberships m
-    cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
-    where m.room_nid = $1 and m.membership = 'join'
+/// One member, of this server if there is such.
+const MEMBER: &str = "
+    select exists (
+        select
+        from memberships m
+        cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
+        where m.room_nid = $1 and m.membership = 'join'
+    )
+    from memberships
+    where room_nid = $1 and membership = 'join'
     limit 1";
 
 impl Room<'_> {
-    /// Whether this server is in the room, and so knows what it is like now.
-    pub fn has_users_of_ours(&self) -> bool {
-        self.db.query_opt(HAS_USERS_OF_OURS, &[self.nid.into()]).is_some()
+    /// Whether only other servers know what the room is like now: theirs are all that are in it, as far as this one knows.
+    pub fn is_elsewhere(&self) -> bool {
+        let member = self.db.query_opt(MEMBER, &[self.nid.into()]);
+        self.header.root == 0 || member.is_some_and(|row| !row.get::<bool>(1))
     }
 
     /// Sets the membership in `content` for `target`, in the name of `sender`, whichever endpoint asks.
