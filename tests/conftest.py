@@ -98,6 +98,15 @@ def start_nodes():
         yield lambda database, count=1, **settings: [started(database, f"node{n}", **settings) for n in range(count)]
 
 
+@pytest.fixture(scope="module")
+def federated(shared_cluster):
+    """A node that answers other servers, shared by the tests of a file."""
+    database = shared_cluster.create_database()
+    with Started() as started:
+        yield started(database, "federated", MATRIARCH_FEDERATION__ENABLED="true")
+    database.drop()
+
+
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory):
     """Whose certificates the tests' servers trust."""

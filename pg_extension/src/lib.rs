@@ -23,6 +23,7 @@ mod event;
 mod event_fields;
 mod events;
 mod explain;
+mod federation;
 mod filter;
 mod filters;
 mod graph_events;

@@ -101,6 +101,11 @@ impl Body {
         self.get(key, "a whole number that is not negative", Value::as_u64)
     }
 
+    /// A whole number.
+    pub fn integer(&self, key: &str) -> Result<Option<i64>> {
+        self.get(key, "a whole number", Value::as_i64)
+    }
+
     pub fn object(&self, key: &str) -> Result<Option<&Map>> {
         self.get(key, "an object", Value::as_object)
     }

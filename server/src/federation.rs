@@ -2,6 +2,7 @@
 
 mod addresses;
 mod authentication;
+mod backfilling;
 mod client;
 mod discovery;
 pub mod end_to_end_keys;
@@ -12,6 +13,7 @@ mod key_queries;
 mod keys;
 pub mod membership;
 pub mod queries;
+mod retrieving_events;
 mod version;
 mod well_known;
 mod x_matrix;
@@ -58,5 +60,7 @@ pub fn routes() -> Router<AppState> {
         .merge(end_to_end_keys::routes())
         .merge(key_queries::routes())
         .merge(queries::routes())
+        .merge(retrieving_events::routes())
+        .merge(backfilling::routes())
         .merge(version::routes())
 }

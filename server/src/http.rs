@@ -43,7 +43,7 @@ use axum::response::{IntoResponse, Response};
 pub use access_token::{AccessToken, hash_token};
 pub use body::{JsonBody, JsonBodyOrEmpty, RawJsonBody, RawJsonBodyOrEmpty, from_object};
 pub use context::{client_gone, count_statements, log_user, with_statement_counter};
-pub use params::{Path, Query, Via};
+pub use params::{Path, Query, QueryPairs, Via};
 pub use peer::{Peer, client_address};
 pub use routes::{ClientRoutes, finish};
 

@@ -12,7 +12,7 @@ from . import process
 from .client import Client
 from .cluster import Database
 
-ALL_APIS = '["client", "admin", "health", "metrics"]'
+ALL_APIS = '["client", "federation", "admin", "health", "metrics"]'
 SHARED_SECRET = "shared secret of the tests"
 
 # What no log may show, except in a test that provokes it.

@@ -6,8 +6,12 @@ import hashlib
 import itertools
 import json
 
+import httpx
 from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
+
+from .client import expect
+from .cluster import SERVER_NAME
 
 KEY_ID = "ed25519:peer"
 # Rooms begin at different times, so that their ids differ.
@@ -87,6 +91,30 @@ class Peer:
 
     def user(self, name: str) -> str:
         return f"@{name}:{self.name}"
+
+    def sign_json(self, value: dict) -> str:
+        """The signature of a JSON object."""
+        return unpadded(eddsa.new(self.key, "rfc8032").sign(canonical(value)))
+
+    def request(self, node, method: str, path: str, body=None, destination: str = SERVER_NAME) -> httpx.Response:
+        """Sends a signed request to a node. `path` is encoded already; a body of bytes is sent as it is, and not signed."""
+        content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        request = httpx.Request(method, node.url + path, content=content)
+        signed = {"method": method, "uri": request.url.raw_path.decode(), "origin": self.name, "destination": destination}
+        if body is not None and not isinstance(body, bytes):
+            signed["content"] = body
+        request.headers["Authorization"] = (
+            f'X-Matrix origin="{self.name}",destination="{destination}",key="{KEY_ID}",sig="{self.sign_json(signed)}"'
+        )
+        with httpx.Client(timeout=60) as client:
+            return client.send(request)
+
+    def call(self, node, method: str, path: str, body=None, status: int = 200, errcode: str | None = None) -> dict:
+        """The same, and the body of an answer of this status."""
+        return expect(self.request(node, method, path, body), status, errcode)
+
+    def get(self, node, path: str, **options) -> dict:
+        return self.call(node, "GET", path, **options)
 
 
 class Pdu:

@@ -27,6 +27,7 @@ pub mod power_levels;
 pub mod property_path;
 pub mod redaction;
 pub mod room_version;
+pub mod server_acl;
 pub mod signature;
 pub mod space;
 pub mod state_resolution;

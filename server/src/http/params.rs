@@ -53,6 +53,25 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// The parameters of the query as they came: some may be given several times.
+#[derive(Clone, Debug)]
+pub struct QueryPairs(Vec<(String, String)>);
+
+impl QueryPairs {
+    /// The values of a parameter, in their order.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for QueryPairs {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        query_pairs(parts).map(Self)
+    }
+}
+
 /// The values of the query parameters `via` and, by its older name, `server_name`, each any number of times.
 #[derive(Clone, Debug)]
 pub struct Via(pub Vec<String>);
@@ -60,13 +79,11 @@ pub struct Via(pub Vec<String>);
 impl<S: Sync> FromRequestParts<S> for Via {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        let named = |wanted: &str, pairs: &[(String, String)]| -> Vec<String> {
-            pairs.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.clone()).collect()
-        };
-        let pairs = query_pairs(parts)?;
-        let via = named("via", &pairs);
-        Ok(Self(if via.is_empty() { named("server_name", &pairs) } else { via }))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let pairs = QueryPairs::from_request_parts(parts, state).await?;
+        let named = |name| pairs.all(name).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let via = named("via");
+        Ok(Self(if via.is_empty() { named("server_name") } else { via }))
     }
 }
 

@@ -1,0 +1,9 @@
+//! What other servers ask of the rooms that this one is in. Server-Server API; who asks, the API node has verified.
+
+mod asked_room;
+mod auth_chain;
+mod backfilling;
+mod pdus;
+mod retrieving_events;
+mod server_reader;
+mod timestamp;
