@@ -16,7 +16,7 @@ const TICKS: f64 = 100.0;
 pub struct Load {
     /// Calls per second.
     pub rate: f64,
-    /// Milliseconds of CPU for each call, in the processes that served it.
+    /// Microseconds of CPU for each call, in the processes that served it.
     pub cpu: f64,
 }
 
@@ -27,7 +27,7 @@ pub async fn measure(
     processes: &[u32],
     call: impl AsyncFn(usize, usize) -> Result<bool>,
 ) -> Result<Load> {
-    let before = cpu_ms(processes)?;
+    let before = cpu_us(processes)?;
     let started = Instant::now();
     let calls = (0..CALLERS).map(|caller| {
         let call = &call;
@@ -41,11 +41,11 @@ pub async fn measure(
     });
     let total = try_join_all(calls).await?.iter().sum::<usize>() as f64;
     let rate = total / started.elapsed().as_secs_f64();
-    Ok(Load { rate, cpu: (cpu_ms(processes)? - before) / total })
+    Ok(Load { rate, cpu: (cpu_us(processes)? - before) / total })
 }
 
-/// The CPU time that processes have used so far, in user mode and in the kernel, in milliseconds.
-fn cpu_ms(processes: &[u32]) -> Result<f64> {
+/// The CPU time that processes have used so far, in user mode and in the kernel, in microseconds.
+fn cpu_us(processes: &[u32]) -> Result<f64> {
     let mut ticks = 0.0;
     for process in processes {
         let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
@@ -55,5 +55,5 @@ fn cpu_ms(processes: &[u32]) -> Result<f64> {
             ticks += time.parse::<f64>()?;
         }
     }
-    Ok(ticks / TICKS * 1000.0)
+    Ok(ticks / TICKS * 1e6)
 }

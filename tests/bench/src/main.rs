@@ -60,6 +60,8 @@ pub struct Bench {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
+    // The workspace builds one reqwest, which the server wants without a provider of its own.
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "there is a provider already")?;
     let bench = Bench {
         client: Client::new(&args.url)?,
         database: Database::connect(&args.database).await?,
