@@ -3,7 +3,7 @@
 mod claim;
 mod one_time;
 mod query;
-mod remote;
+pub mod remote;
 mod upload;
 
 use std::collections::BTreeSet;

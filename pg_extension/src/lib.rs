@@ -28,6 +28,7 @@ mod filter;
 mod filters;
 mod graph_events;
 mod handshake;
+mod inbound;
 mod initial_sync;
 mod initialize;
 mod intake;

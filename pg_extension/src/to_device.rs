@@ -35,8 +35,8 @@ struct Request<'r> {
 }
 
 /// Messages to users of this server, as columns.
-#[derive(Default)]
-struct Messages {
+#[derive(Debug, Default)]
+pub struct Messages {
     user_ids: Vec<String>,
     /// Or `*`, for all that the user has.
     device_ids: Vec<String>,
@@ -54,25 +54,34 @@ impl Messages {
                 if !content.get().starts_with('{') {
                     return Err(MatrixError::bad_json("A message must be a JSON object."));
                 }
-                let event = object_text(|event| {
-                    event.raw("content", content.get()).value("sender", sender).value("type", event_type);
-                });
-                if event.len() > MAX_MESSAGE_BYTES {
-                    return Err(MatrixError::new(
-                        413,
-                        "M_TOO_LARGE",
-                        "A message is longer than 65536 bytes.",
-                    ));
-                }
-                // No user and no device has such an id, nor can SQL be asked for it.
-                if !user_id.contains('\0') && !device_id.contains('\0') {
-                    messages.user_ids.push(user_id.clone());
-                    messages.device_ids.push(device_id);
-                    messages.events.push(event);
-                }
+                messages.add(sender, event_type, &user_id, &device_id, content.get())?;
             }
         }
         Ok(messages)
+    }
+
+    /// Adds an event with this content, a JSON object. 413 `M_TOO_LARGE` if it is too long.
+    pub fn add(
+        &mut self,
+        sender: &str,
+        event_type: &str,
+        user_id: &str,
+        device_id: &str,
+        content: &str,
+    ) -> Result<()> {
+        let event = object_text(|event| {
+            event.raw("content", content).value("sender", sender).value("type", event_type);
+        });
+        if event.len() > MAX_MESSAGE_BYTES {
+            return Err(MatrixError::new(413, "M_TOO_LARGE", "A message is longer than 65536 bytes."));
+        }
+        // No user and no device has such an id, nor can SQL be asked for it.
+        if !user_id.contains('\0') && !device_id.contains('\0') {
+            self.user_ids.push(user_id.to_owned());
+            self.device_ids.push(device_id.to_owned());
+            self.events.push(event);
+        }
+        Ok(())
     }
 }
 
@@ -90,12 +99,13 @@ const BEGIN: &str = "
     )
     select exists (select from device), exists (select from transaction)";
 
-/// A device that is named gets the message under its name, not the one for all devices. Devices are locked in order,
-/// and those that are deleted at this moment are left out.
+/// Of what one request sends, a device that is named gets the message under its name, not the one for all devices. Devices
+/// are locked in order, and those that are deleted at this moment are left out. Each gets the messages in the order of the
+/// requests.
 const QUEUE: &str = "
     with addressed as (
-        select distinct on (d.device_nid) d.device_nid, m.message
-        from unnest($1::text[], $2::text[], $3::text[]) m (user_id, device_id, message)
+        select distinct on (d.device_nid, m.request) d.device_nid, m.request, m.message
+        from unnest($1::integer[], $2::text[], $3::text[], $4::text[]) m (request, user_id, device_id, message)
         cross join lateral (
             select user_nid from users where user_id = m.user_id offset 0
         ) u
@@ -108,13 +118,13 @@ const QUEUE: &str = "
             from devices
             where user_nid = u.user_nid and m.device_id = '*'
         ) d
-        order by d.device_nid, m.device_id = '*'
+        order by d.device_nid, m.request, m.device_id = '*'
     ),
     present as (
         select d.device_nid, d.user_nid, a.message
         from addressed a
         join devices d on d.device_nid = a.device_nid
-        order by d.device_nid
+        order by d.device_nid, a.request
         for key share of d
     ),
     queued as (
@@ -150,17 +160,24 @@ fn send_to_device(token_hash: &[u8], event_type: &str, txn_id: &str, request: &s
         if !is_first {
             return Ok(Response::empty());
         }
-        Ok(Response { wake_users: queue(db, messages), ..Response::empty() })
+        Ok(Response { wake_users: queue(db, [messages]), ..Response::empty() })
     })
 }
 
-/// Queues messages for the devices that there are; returns the users to wake.
-fn queue(db: &Db<'_>, messages: Messages) -> Vec<i64> {
-    if messages.events.is_empty() {
+/// Queues the messages of requests for the devices that there are; returns the users to wake.
+pub fn queue(db: &Db<'_>, requests: impl IntoIterator<Item = Messages>) -> Vec<i64> {
+    let (mut numbers, mut all) = (Vec::<i32>::new(), Messages::default());
+    for (number, messages) in (0..).zip(requests) {
+        numbers.resize(numbers.len() + messages.events.len(), number);
+        all.user_ids.extend(messages.user_ids);
+        all.device_ids.extend(messages.device_ids);
+        all.events.extend(messages.events);
+    }
+    if numbers.is_empty() {
         return Vec::new();
     }
-    let Messages { user_ids, device_ids, events } = messages;
-    db.query(QUEUE, &[user_ids.into(), device_ids.into(), events.into()]).map(|row| row.get(1)).collect()
+    let args = [numbers.into(), all.user_ids.into(), all.device_ids.into(), all.events.into()];
+    db.query(QUEUE, &args).map(|row| row.get(1)).collect()
 }
 
 /// Walks the oldest messages of each device only: a sync leaves far fewer behind it, and the next goes on.

@@ -4,9 +4,10 @@ mod addresses;
 mod authentication;
 mod backfilling;
 mod client;
+mod device_lists;
 mod discovery;
 pub mod end_to_end_keys;
-#[allow(dead_code, reason = "transactions and joins, which call it, come next")]
+mod inbound;
 pub mod intake;
 pub mod inviting;
 mod key_queries;
@@ -14,6 +15,7 @@ mod keys;
 pub mod membership;
 pub mod queries;
 mod retrieving_events;
+mod transactions;
 mod version;
 mod well_known;
 mod x_matrix;
@@ -28,6 +30,8 @@ use crate::failure::Failure;
 use crate::state::AppState;
 
 use client::{Client, FederationError};
+use device_lists::DeviceLists;
+use inbound::Inbound;
 use keys::KeyRing;
 
 /// Mebibytes of long answers that a node awaits at the same time: whole states, auth chains.
@@ -40,6 +44,8 @@ pub struct Federation {
     pub key_ring: KeyRing,
     /// Permits to await long answers of other servers, one for each mebibyte.
     pub long_answers: Arc<Semaphore>,
+    pub inbound: Inbound,
+    pub device_lists: DeviceLists,
 }
 
 impl Federation {
@@ -49,6 +55,8 @@ impl Federation {
             client: Client::new(config)?,
             key_ring: KeyRing::default(),
             long_answers: Arc::new(Semaphore::new(LONG_ANSWERS)),
+            inbound: Inbound::default(),
+            device_lists: DeviceLists::default(),
         })
     }
 }
@@ -62,5 +70,6 @@ pub fn routes() -> Router<AppState> {
         .merge(queries::routes())
         .merge(retrieving_events::routes())
         .merge(backfilling::routes())
+        .merge(transactions::routes())
         .merge(version::routes())
 }

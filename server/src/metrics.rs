@@ -27,6 +27,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("matriarch_sync_waiters", "Syncs that wait for news");
     describe_counter!("matriarch_wakes_total", "Wake-ups of rooms and users, by where they came from");
     describe_counter!(
+        "matriarch_federation_pdus_total",
+        "Staged events of other servers that were tried, by what became of them"
+    );
+    describe_counter!(
         "matriarch_federation_limits_total",
         "What other servers sent or answered beyond a limit, by the limit"
     );
@@ -84,4 +88,9 @@ pub fn wakes(source: &'static str, count: usize) {
 /// Records that another server came upon a limit.
 pub fn federation_limit(limit: &'static str) {
     counter!("matriarch_federation_limits_total", "limit" => limit).increment(1);
+}
+
+/// Records what became of a staged event.
+pub fn inbound_pdu(outcome: &'static str) {
+    counter!("matriarch_federation_pdus_total", "outcome" => outcome).increment(1);
 }

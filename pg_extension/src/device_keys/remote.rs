@@ -62,7 +62,8 @@ fn store_remote_keys(server: &str, answer: &str, complete: Vec<String>) {
     });
 }
 
-fn store(db: &Db<'_>, server: &str, answer: &Map, complete: &[String]) {
+/// The same of an answer that was parsed.
+pub fn store(db: &Db<'_>, server: &str, answer: &Map, complete: &[String]) {
     let devices = of_server(answer, "device_keys", server);
     let sections = [("master_keys", "master"), ("self_signing_keys", "self_signing")]
         .map(|(section, usage)| (usage, of_server(answer, section, server)));

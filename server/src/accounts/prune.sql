@@ -5,6 +5,12 @@ with uia_sessions as (
 to_device_transactions as (
     delete from matriarch.to_device_transactions where created_at < now() - interval '7 days'
 ),
+inbound_transactions as (
+    delete from matriarch.inbound_transactions where received_at < now() - interval '1 day'
+),
+inbound_to_device as (
+    delete from matriarch.inbound_to_device where received_at < now() - interval '7 days'
+),
 revoked_refresh_tokens as (
     delete from matriarch.revoked_refresh_tokens where revoked_at < now() - interval '7 days'
 )

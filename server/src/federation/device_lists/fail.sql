@@ -1,0 +1,7 @@
+-- Puts a list off: ten seconds, then ever longer, up to six hours.
+update matriarch.remote_device_lists
+set leased_until = null,
+    attempts = attempts + 1,
+    next_try_at = now() + least(interval '10 seconds' * 2 ^ least(attempts, 20), interval '6 hours'),
+    last_error = $2
+where user_nid = $1

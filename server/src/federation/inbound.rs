@@ -1,0 +1,256 @@
+//! Working off what other servers sent: staged events on their way into rooms.
+//!
+//! A queue is what one server sent into one room. A node leases it, so that queues are worked off in parallel, each in order;
+//! no lock is held while other servers are asked. A server has few queues leased at the same time, so that one which is slow
+//! to give what its events need keeps no others' waiting. A lease that ends without being given back tells that a node died
+//! over it: its events are then taken one by one, and each is counted before it is tried, so that the one that kills is given
+//! up in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_postgres::Row;
+use tracing::{debug, warn};
+
+use super::intake::{Batch, Kind, Outcome, Taken, take_in};
+use crate::db::Db;
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// Queues that a node works off at the same time.
+const WORKERS: usize = 8;
+/// Events that are taken in together.
+const MAX_EVENTS: i64 = 50;
+/// How often a node looks for what others staged, or left.
+const POLL: Duration = Duration::from_secs(2);
+/// A third of what a lease lasts.
+const RENEWAL: Duration = Duration::from_secs(10);
+/// Seconds to wait before another attempt. After the last one the event is given up.
+const PAUSES: [f64; 5] = [10.0, 60.0, 300.0, 1800.0, 7200.0];
+
+const CLAIM: &str = include_str!("inbound/claim.sql");
+const READ: &str = include_str!("inbound/read.sql");
+const COUNT_ATTEMPT: &str = "
+update matriarch.inbound_pdus set attempts = attempts + 1 where room_nid = $1 and origin = $2 and inbound_id = $3";
+const SETTLE: &str = include_str!("inbound/settle.sql");
+const RENEW: &str = "
+update matriarch.inbound_queues set leased_until = now() + interval '30 seconds' where room_nid = $1 and origin = $2";
+const RELEASE: &str = include_str!("inbound/release.sql");
+
+/// This node's part in working off what was staged. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Inbound {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    arrived: Notify,
+    /// Queues that are leased, with the arrivals known then.
+    leased: Mutex<BTreeMap<(i64, String), i64>>,
+}
+
+/// A leased queue.
+#[derive(Clone)]
+struct Queue {
+    room_nid: i64,
+    room_id: String,
+    room_version: String,
+    origin: String,
+    arrivals: i64,
+    /// Whoever leased it before did not give it back.
+    abandoned: bool,
+}
+
+/// A staged event.
+struct Staged {
+    inbound_id: i64,
+    event_id: String,
+    attempts: i16,
+    json: String,
+}
+
+impl Inbound {
+    /// Events were staged by this node.
+    pub fn arrived(&self) {
+        self.shared.arrived.notify_one();
+    }
+
+    /// Works off queues for as long as the node runs.
+    pub async fn run(self, app: AppState) {
+        let mut workers = JoinSet::new();
+        loop {
+            while workers.len() < WORKERS {
+                // A database that is away was logged by `Db`.
+                let Ok(Some(queue)) = claim(&app.db).await else { break };
+                let key = (queue.room_nid, queue.origin.clone());
+                self.leased().insert(key, queue.arrivals);
+                workers.spawn(self.clone().work_off(app.clone(), queue));
+            }
+            tokio::select! {
+                Some(_) = workers.join_next() => {}
+                () = self.shared.arrived.notified(), if workers.len() < WORKERS => {}
+                () = sleep(POLL) => {}
+            }
+        }
+    }
+
+    /// Gives back what is leased still, when the node stops.
+    pub async fn release_all(&self, db: &Db) {
+        let leased = std::mem::take(&mut *self.leased());
+        for ((room_nid, origin), arrivals) in leased {
+            let _logged = db.query(RELEASE, &[&room_nid, &origin, &arrivals]).await;
+        }
+    }
+
+    async fn work_off(self, app: AppState, queue: Queue) {
+        let worked = async {
+            let mut renewal = tokio::time::interval(RENEWAL);
+            renewal.reset();
+            let work = work(&app, &queue);
+            tokio::pin!(work);
+            loop {
+                tokio::select! {
+                    worked = &mut work => return worked,
+                    _ = renewal.tick() => { app.db.query(RENEW, &[&queue.room_nid, &queue.origin]).await?; }
+                }
+            }
+        };
+        // What failed was logged; the lease is given back at once where the database permits.
+        let _logged: Result<(), ApiError> = worked.await;
+        let _logged = app.db.query(RELEASE, &[&queue.room_nid, &queue.origin, &queue.arrivals]).await;
+        self.leased().remove(&(queue.room_nid, queue.origin));
+    }
+
+    fn leased(&self) -> std::sync::MutexGuard<'_, BTreeMap<(i64, String), i64>> {
+        self.shared.leased.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn claim(db: &Db) -> Result<Option<Queue>, ApiError> {
+    let row = db.query_opt(CLAIM, &[]).await?;
+    Ok(row.map(|row| Queue {
+        room_nid: row.get("room_nid"),
+        room_id: row.get("room_id"),
+        room_version: row.get("room_version"),
+        origin: row.get("origin"),
+        arrivals: row.get("arrivals"),
+        abandoned: row.get("abandoned"),
+    }))
+}
+
+/// Takes in what is due of a queue.
+async fn work(app: &AppState, queue: &Queue) -> Result<(), ApiError> {
+    loop {
+        let at_once = if queue.abandoned { 1 } else { MAX_EVENTS };
+        let rows = app.db.query(READ, &[&queue.room_nid, &queue.origin, &at_once]).await?;
+        let staged: Vec<Staged> = rows.iter().map(staged).collect();
+        if let (true, [one]) = (queue.abandoned, staged.as_slice()) {
+            app.db.query(COUNT_ATTEMPT, &[&queue.room_nid, &queue.origin, &one.inbound_id]).await?;
+        }
+        let is_last = staged.len() < usize::try_from(at_once).unwrap_or(usize::MAX);
+        take(app, queue, staged).await?;
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+fn staged(row: &Row) -> Staged {
+    Staged {
+        inbound_id: row.get("inbound_id"),
+        event_id: row.get("event_id"),
+        attempts: row.get("attempts"),
+        json: row.get("json"),
+    }
+}
+
+/// Takes events in together or, should that fail, one by one, so that none stands in the others' way.
+async fn take(app: &AppState, queue: &Queue, staged: Vec<Staged>) -> Result<(), ApiError> {
+    if staged.is_empty() {
+        return Ok(());
+    }
+    if let Ok(taken) = take_together(app, queue, &staged).await {
+        return settle(app, queue, &staged, &taken).await;
+    }
+    for event in staged {
+        let event = std::slice::from_ref(&event);
+        let taken = match take_together(app, queue, event).await {
+            Ok(taken) => taken,
+            Err(error) => {
+                let outcome = Outcome::Unsettled { reason: error.message.into_owned(), later: true };
+                vec![Taken { event_id: None, outcome }]
+            }
+        };
+        settle(app, queue, event, &taken).await?;
+    }
+    Ok(())
+}
+
+async fn take_together(app: &AppState, queue: &Queue, staged: &[Staged]) -> Result<Vec<Taken>, ApiError> {
+    let batch = Batch {
+        room_id: &queue.room_id,
+        room_version: &queue.room_version,
+        kind: Kind::Live,
+        servers: std::slice::from_ref(&queue.origin),
+        pdus: staged.iter().map(|event| event.json.clone()).collect(),
+        states: BTreeMap::new(),
+    };
+    take_in(app, batch).await
+}
+
+/// Forgets what was taken in or is none, and puts off what has to wait.
+async fn settle(app: &AppState, queue: &Queue, staged: &[Staged], taken: &[Taken]) -> Result<(), ApiError> {
+    let mut done = BTreeSet::new();
+    let (mut waiting, mut pauses, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    for (event, taken) in staged.iter().zip(taken) {
+        let Queue { room_id, origin, .. } = queue;
+        let event_id = &event.event_id;
+        crate::metrics::inbound_pdu(outcome_name(&taken.outcome));
+        match &taken.outcome {
+            Outcome::Unsettled { reason, later: true } => {
+                let pause = usize::try_from(event.attempts).ok().and_then(|attempts| PAUSES.get(attempts));
+                if let Some(pause) = pause {
+                    debug!(room_id, event_id, origin, reason, "an event has to wait");
+                    waiting.push(event.inbound_id);
+                    pauses.push(*pause);
+                    errors.push(reason.replace('\0', "\u{fffd}"));
+                } else {
+                    warn!(room_id, event_id, origin, reason, "an event is given up: it was tried too often");
+                    crate::metrics::federation_limit("attempts");
+                    done.insert(event.inbound_id);
+                }
+            }
+            Outcome::Unsettled { reason, later: false } => {
+                warn!(room_id, event_id, origin, reason, "an event is given up: what it needs cannot be had");
+                done.insert(event.inbound_id);
+            }
+            Outcome::Refused(reason) => {
+                warn!(room_id, event_id, origin, reason, "an event is refused");
+                done.insert(event.inbound_id);
+            }
+            _ => {
+                done.insert(event.inbound_id);
+            }
+        }
+    }
+    let done: Vec<i64> = done.into_iter().collect();
+    app.db.query(SETTLE, &[&queue.room_nid, &queue.origin, &done, &waiting, &pauses, &errors]).await?;
+    Ok(())
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted => "accepted",
+        Outcome::SoftFailed(_) => "soft-failed",
+        Outcome::Rejected(_) => "rejected",
+        Outcome::Outlier => "outlier",
+        Outcome::Refused(_) => "refused",
+        Outcome::Unsettled { later: true, .. } => "waiting",
+        Outcome::Unsettled { .. } => "given up",
+    }
+}

@@ -1,0 +1,6 @@
+-- The oldest events of a queue that are due.
+select inbound_id, event_id, attempts, json
+from matriarch.inbound_pdus
+where room_nid = $1 and origin = $2 and next_try_at <= now()
+order by inbound_id
+limit $3

@@ -1,0 +1,55 @@
+//! What other servers send. Server-Server API, "Transactions".
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::put;
+use serde_json::{Map, Value};
+
+use super::authentication::ServerRequest;
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::Path;
+use crate::state::AppState;
+
+const MAX_PDUS: usize = 50;
+const MAX_EDUS: usize = 100;
+
+const RECEIVE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.receive_transaction($1, $2, $3, $4)";
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new().route("/_matrix/federation/v1/send/{txn_id}", put(send))
+}
+
+/// `PUT /_matrix/federation/v1/send/{txnId}`
+///
+/// Answered once the events are staged: they are taken into their rooms afterwards.
+async fn send(
+    State(app): State<AppState>,
+    Path(txn_id): Path<String>,
+    ServerRequest { origin, content }: ServerRequest,
+) -> Result<MatrixResponse, ApiError> {
+    let pdus = texts(&content, "pdus", MAX_PDUS)?.ok_or_else(|| ApiError::missing_param("pdus"))?;
+    let edus = texts(&content, "edus", MAX_EDUS)?.unwrap_or_default();
+    let response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
+    if !pdus.is_empty() {
+        app.federation.inbound.arrived();
+    }
+    if !edus.is_empty() {
+        app.federation.device_lists.arrived();
+    }
+    Ok(response)
+}
+
+/// The items of an array as JSON texts. 400 `M_BAD_JSON` if it is no array, or has too many.
+fn texts(content: &Map<String, Value>, key: &str, max: usize) -> Result<Option<Vec<String>>, ApiError> {
+    match content.get(key) {
+        None => Ok(None),
+        Some(Value::Array(items)) if items.len() <= max => {
+            Ok(Some(items.iter().map(Value::to_string).collect()))
+        }
+        Some(Value::Array(_)) => Err(ApiError::bad_json(format!("A transaction has at most {max} {key}"))),
+        Some(_) => Err(ApiError::bad_json(format!("`{key}` must be an array"))),
+    }
+}
