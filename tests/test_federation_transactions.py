@@ -1,0 +1,422 @@
+"""What other servers send: events with all that they need, and EDUs, from servers that keep to the rules and others."""
+
+import json
+import time
+
+import pytest
+
+from harness.peer import KEY_ID
+from harness.remote_server import RemoteServer, adopt
+
+
+@pytest.fixture(scope="module")
+def remote_servers(authority):
+    """A function that makes servers."""
+    servers = []
+
+    def make(count=1):
+        new = [RemoteServer(authority) for _ in range(count)]
+        servers.extend(new)
+        return new
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def home(shared_cluster, authority):
+    """Two nodes on one database, which deal with servers on the loopback interface."""
+    from conftest import Started
+
+    database = shared_cluster.create_database()
+    settings = {
+        "MATRIARCH_FEDERATION__ENABLED": "true",
+        "MATRIARCH_FEDERATION__CA_FILE": str(authority.file),
+        "MATRIARCH_FEDERATION__ALLOW_PRIVATE_ADDRESSES": "true",
+        "MATRIARCH_FEDERATION__REQUEST_TIMEOUT": "3",
+    }
+    with Started() as started:
+        yield [started(database, f"home{number}", **settings) for number in range(2)]
+    database.drop()
+
+
+class Shared:
+    """A room of a local user, in which a user of another server is."""
+
+    def __init__(self, home, server, **options):
+        self.node, self.server = home[0], server
+        self.database = home[0].database
+        self.alice = home[0].register("alice")
+        self.room_id = self.alice.create_room(preset="public_chat", **options)
+        self.room = adopt(self.database, self.room_id, [server])
+        server.learn(self.room)
+        self.bob = server.user("bob")
+        self.join = self.room.join(self.bob)
+        self.send([self.join])
+        self.wait([self.join])
+        self.alice.sync()
+
+    def send(self, pdus=(), edus=(), **options):
+        return self.server.transaction(self.node, pdus, edus, **options)
+
+    def status(self, event_id):
+        rows = self.database.query("select status from matrix.events where event_id = %s", [event_id])
+        return rows[0][0] if rows else None
+
+    def wait(self, pdus, status="accepted", seconds=20):
+        until(lambda: all(self.status(pdu.event_id) == status for pdu in pdus), seconds)
+
+    def staged(self):
+        return self.database.query("select events, last_error from matrix.inbound where room_id = %s", [self.room_id])
+
+    def error(self):
+        """Why an event of the room waits."""
+        return next((error for _, error in self.staged()), None)
+
+    def settled(self, seconds=30):
+        until(lambda: self.staged() == [], seconds)
+
+
+def until(test, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not test():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.03)
+
+
+@pytest.fixture
+def shared(home, remote_servers):
+    return Shared(home, remote_servers()[0])
+
+
+# Transactions
+
+
+def test_events_come_into_their_room(shared):
+    messages = [shared.room.message(shared.bob, f"message {number}") for number in range(50)]
+    answer = shared.send(messages)
+    assert answer == {"pdus": {pdu.event_id: {} for pdu in messages}}
+    shared.wait(messages)
+    seen = []
+    shared.alice.sync_until(
+        lambda answer: seen.extend(
+            event["content"].get("body")
+            for event in answer.get("rooms", {}).get("join", {}).get(shared.room_id, {}).get("timeline", {}).get("events", [])
+        ) or "message 49" in seen
+    )
+    shared.settled()
+
+
+def test_a_sleeping_sync_wakes(shared):
+    import threading
+
+    shared.alice.next()
+    timer = threading.Timer(0.5, lambda: shared.send([shared.room.message(shared.bob, "wake up")]))
+    timer.start()
+    started = time.monotonic()
+    answer = shared.alice.next(timeout=20000)
+    assert answer["rooms"]["join"][shared.room_id]["timeline"]["events"][-1]["content"]["body"] == "wake up"
+    assert time.monotonic() - started < 5
+
+
+def test_limits_of_a_transaction(shared):
+    message = shared.room.message(shared.bob)
+    typing = ("m.typing", {"room_id": shared.room_id, "user_id": shared.bob, "typing": True})
+    shared.send([message.json] * 51, status=400, errcode="M_BAD_JSON")
+    shared.send([], [typing] * 101, status=400, errcode="M_BAD_JSON")
+    shared.send([message.json] * 50, [typing] * 100)
+    shared.wait([message])
+
+
+def test_a_repeated_transaction_does_nothing(shared, home):
+    device = shared.alice.device_id
+    edu = ("m.direct_to_device", {
+        "sender": shared.bob, "type": "org.example", "message_id": "first",
+        "messages": {shared.alice.user_id: {device: {"n": 1}}},
+    })  # fmt: skip
+    message = shared.room.message(shared.bob)
+    bad = {**message.json, "room_id": "!elsewhere:example.org"}
+    first = shared.send([message, bad], [edu], txn_id="same")
+    assert len(first["pdus"]) == 2
+    for node in home:
+        assert shared.server.transaction(node, [], [], txn_id="same") == first
+    shared.wait([message])
+    events = shared.alice.next()["to_device"]["events"]
+    assert [event["content"] for event in events] == [{"n": 1}]
+    # The id means something to the pair of servers only.
+    assert shared.server.transaction(home[0], [], [], txn_id="other") == {"pdus": {}}
+
+
+def test_what_is_refused_at_once(shared, remote_servers):
+    message = shared.room.message(shared.bob)
+    (stranger,) = remote_servers()
+    elsewhere = adopt(shared.database, shared.room_id, [shared.server])
+    elsewhere.room_id = "!unknown:example.org"
+    other = elsewhere.message(shared.bob, prev=shared.room.head)
+    nothing = {"type": "m.room.message"}
+    answer = shared.send([other, nothing, "text", 7, message])
+    assert answer["pdus"][message.event_id] == {}
+    assert "not in the room" in answer["pdus"][other.event_id]["error"]
+    shared.wait([message])
+    shared.alice.send_state(shared.room_id, "m.room.server_acl", {"allow": ["*"], "deny": ["LOCALHOST"]})
+    denied = shared.room.message(shared.bob)
+    answer = shared.send([denied], [("m.typing", {"room_id": shared.room_id, "user_id": shared.bob, "typing": True})])
+    assert "access control" in answer["pdus"][denied.event_id]["error"]
+    answer = shared.alice.next()
+    assert "ephemeral" not in answer["rooms"]["join"][shared.room_id] or not answer["rooms"]["join"][shared.room_id]["ephemeral"]["events"]
+    assert shared.status(denied.event_id) is None
+
+
+def test_rooms_that_this_server_left(shared):
+    shared.alice.leave(shared.room_id)
+    message = shared.room.message(shared.bob)
+    assert "not in the room" in shared.send([message])["pdus"][message.event_id]["error"]
+
+
+def test_unsigned_requests(shared, home):
+    import httpx
+
+    response = httpx.put(f"{home[0].url}/_matrix/federation/v1/send/1", json={"pdus": []})
+    assert response.status_code == 401
+
+
+# What events need
+
+
+def test_missing_events_are_fetched(shared):
+    messages = [shared.room.message(shared.bob, f"{number}") for number in range(15)]
+    shared.send(messages[-1:])
+    shared.wait(messages)
+    assert len(shared.server.asked_for("get_missing_events")) == 1
+    asked = shared.server.asked_for("get_missing_events")[0][3]
+    assert asked["latest_events"] == [messages[-1].event_id]
+    assert shared.server.asked_for("state_ids") == []
+    order = shared.alice.history(shared.room_id, 100)
+    shown = [event["content"]["body"] for event in order if event["type"] == "m.room.message"]
+    assert sorted(shown) == sorted(str(number) for number in range(15))
+
+
+def test_a_long_gap_is_passed_over_by_a_state(shared):
+    messages = [shared.room.message(shared.bob, f"{number}") for number in range(300)]
+    topic = shared.room.send(shared.bob, "m.room.topic", {"topic": "unallowed"}, "")
+    last = shared.room.message(shared.bob, "last", state=messages[-1].state)
+    shared.send([last])
+    shared.wait([last])
+    assert len(shared.server.asked_for("get_missing_events")) == 10
+    assert len(shared.server.asked_for("state_ids")) == 1
+    assert shared.status(messages[0].event_id) is None
+    assert shared.status(topic.event_id) == "rejected"
+
+
+def test_a_missed_join_is_fetched_as_auth_event(shared):
+    carol = shared.server.user("carol")
+    join = shared.room.join(carol)
+    shared.server.hooks["get_missing_events"] = lambda *_: (200, {"events": []})
+    message = shared.room.message(carol, "hello")
+    shared.send([message])
+    shared.wait([join, message])
+    assert len(shared.server.asked_for("event_auth")) == 1
+
+
+def test_keys_of_several_servers(shared, remote_servers):
+    others = remote_servers(4)
+    for other in others:
+        shared.room.peers[other.name] = other
+    dead = others.pop()
+    dead.close()
+    joins = [shared.room.join(other.user("user")) for other in others]
+    # By `bob`'s server, which has seen them join.
+    assert set(shared.send(joins)["pdus"]) == {join.event_id for join in joins}
+    shared.wait(joins)
+    lost = shared.room.join(dead.user("user"))
+    shared.send([lost])
+    until(shared.error)
+    assert dead.name in shared.error()
+
+
+def test_a_server_that_is_away_is_asked_again(shared):
+    message = shared.room.message(shared.bob, "between")
+    last = shared.room.message(shared.bob, "last")
+    shared.server.hooks["get_missing_events"] = lambda *_: (503, {"errcode": "M_UNKNOWN", "error": "later"})
+    shared.server.hooks["event"] = lambda *_: (503, {"errcode": "M_UNKNOWN", "error": "later"})
+    shared.send([last])
+    until(shared.error)
+    assert "503" in shared.error()
+    shared.server.hooks.clear()
+    # What comes meanwhile does not wait for it.
+    shared.database.query("update matriarch.inbound_pdus set next_try_at = now()")
+    shared.database.query("update matriarch.inbound_queues set next_try_at = now()")
+    shared.wait([message, last])
+    shared.settled()
+
+
+# Hostile servers
+
+
+def forged(pdu, **changes):
+    return {**pdu.json, **changes}
+
+
+def test_forged_events(shared, remote_servers):
+    (other,) = remote_servers()
+    shared.room.peers[other.name] = other
+    mallory = other.user("mallory")
+    join = shared.room.join(mallory)
+    messages = [shared.room.message(shared.bob, f"{number}", prev=[join], state=join.state) for number in range(4)]
+    wrong_signature = forged(messages[0], signatures={shared.server.name: {KEY_ID: "A" * 86}})
+    wrong_key = forged(messages[1], signatures={shared.server.name: {"ed25519:none": "A" * 86}})
+    wrong_hash = forged(messages[2], content={"body": "never said"})
+    other.transaction(shared.node, [join, wrong_signature, wrong_key, wrong_hash])
+    shared.settled()
+    assert shared.status(messages[0].event_id) is None
+    assert shared.status(messages[1].event_id) is None
+    content = "select content from matrix.events where event_id = %s"
+    assert shared.database.query(content, [messages[2].event_id]) == [({},)]
+    # The true form counts though a forged one came first.
+    shared.send(messages[:2])
+    shared.wait(messages[:2])
+
+
+def test_events_of_other_rooms(shared, home):
+    other = Shared(home, shared.server)
+    stray = other.room.message(other.bob)
+    shared.server.hooks["get_missing_events"] = lambda *_: (200, {"events": [stray.json]})
+    shared.server.hooks["event"] = lambda *_: (200, {"pdus": [stray.json]})
+    shared.room.message(shared.bob, "lost")
+    last = shared.room.message(shared.bob, "last")
+    shared.send([last])
+    shared.wait([last])
+    shared.settled()
+    assert other.status(stray.event_id) is None
+
+
+def test_endless_missing_events(shared):
+    """Each answer names more events that are missing, up to 20,000."""
+    made = [0]
+
+    def more(handler, parts, query, body):
+        made[0] += 1
+        assert made[0] < 20_000
+        room = shared.room
+        events = [room.make(shared.bob, "m.room.message", {"body": f"{made[0]}"}, prev=[fake], state=shared.join.state) for fake in [Unknown(made[0])]]
+        return 200, {"events": [pdu.json for pdu in events]}
+
+    shared.server.hooks["get_missing_events"] = more
+    shared.server.hooks["event"] = lambda *_: (404, {})
+    shared.server.hooks["state_ids"] = lambda *_: (404, {})
+    shared.server.hooks["state"] = lambda *_: (404, {})
+    last = shared.room.make(shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(0)], state=shared.join.state)
+    good = shared.room.make(shared.bob, "m.room.message", {"body": "good"}, prev=[shared.join])
+    started = time.monotonic()
+    shared.send([last])
+    shared.send([good])
+    shared.wait([good])
+    shared.settled()
+    assert time.monotonic() - started < 30
+    assert made[0] <= 20
+    assert shared.status(last.event_id) is None
+
+
+class Unknown:
+    """An event that nobody has."""
+
+    def __init__(self, number):
+        self.event_id = f"${number:043}"
+        self.state = {}
+        self.json = {"depth": 10}
+
+
+def test_endless_auth_chain(shared):
+    """Each auth event cites another one that is not known."""
+    room, bob = shared.room, shared.bob
+    made = {}
+
+    def event(handler, parts, query, body):
+        pdu = made.get(parts[0])
+        return (200, {"pdus": [pdu.json]}) if pdu else (404, {})
+
+    chain = [Unknown(1)]
+    for number in range(300):
+        auth = [shared.room.pdus[2], chain[-1]]
+        pdu = room.make(bob, "org.example", {"n": number}, "", prev=[shared.join], state=shared.join.state, auth=auth)
+        made[pdu.event_id] = pdu
+        chain.append(pdu)
+    shared.server.hooks["event"] = event
+    shared.server.hooks["event_auth"] = lambda *_: (200, {"auth_chain": []})
+    bad = room.make(bob, "m.room.message", {"body": "bad"}, prev=[shared.join], auth=[*shared.join.state.values()][:1] + [chain[-1]])
+    shared.send([bad])
+    shared.settled(60)
+    assert shared.status(bad.event_id) is None
+    assert all(shared.status(pdu.event_id) is None for pdu in made.values())
+    assert len(shared.server.asked_for("event")) <= 50
+    good = room.make(bob, "m.room.message", {"body": "good"}, prev=[shared.join])
+    shared.send([good])
+    shared.wait([good])
+
+
+@pytest.mark.parametrize("how", ["endless", "slow", "not JSON", "an array", "a redirect"])
+def test_bad_answers(shared, how):
+    def answer(handler, *_):
+        if how == "not JSON":
+            shared.server.write(handler, 200, b"<html>")
+        elif how == "an array":
+            shared.server.write(handler, 200, b"[]")
+        elif how == "a redirect":
+            handler.send_response(302)
+            handler.send_header("Location", "http://127.0.0.1:1/")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+        else:
+            handler.send_response(200)
+            handler.end_headers()
+            handler.close_connection = True
+            try:
+                for _ in range(100_000):
+                    handler.wfile.write(b" " * 65536 if how == "endless" else b" ")
+                    if how == "slow":
+                        time.sleep(0.2)
+            except OSError:
+                pass
+        return "answered"
+
+    for endpoint in ("get_missing_events", "event", "state_ids", "state"):
+        shared.server.hooks[endpoint] = answer
+    shared.room.message(shared.bob, "missing")
+    last = shared.room.message(shared.bob, "last")
+    shared.send([last])
+    # Others' events are not held up.
+    other = shared.alice.send(shared.room_id, "meanwhile")
+    assert shared.status(other) == "accepted"
+    until(lambda: not shared.staged() or shared.error(), 30)
+    assert shared.status(last.event_id) is None
+
+
+def test_a_slow_server_holds_up_nobody(shared, remote_servers, home):
+    (slow,) = remote_servers()
+    shared.room.peers[slow.name] = slow
+    eve = slow.user("eve")
+    join = shared.room.join(eve)
+    shared.send([join])
+    shared.wait([join])
+    slow.learn(shared.room)
+    slow.hooks = {name: lambda *_: time.sleep(2.5) for name in ("get_missing_events", "event", "state_ids", "state")}
+    for number in range(6):
+        late = shared.room.make(eve, "m.room.message", {"body": "x"}, prev=[Unknown(number)], state=join.state)
+        slow.transaction(home[number % 2], [late])
+    message = shared.room.make(shared.bob, "m.room.message", {"body": "fast"}, prev=[join])
+    started = time.monotonic()
+    shared.send([message])
+    shared.wait([message])
+    assert time.monotonic() - started < 2
+    slow.hooks = {}
+
+
+def test_a_poisoned_queue(shared):
+    """What cannot be tried without an error is given up, and does not keep others' waiting."""
+    messages = [shared.room.message(shared.bob, f"{number}", prev=[shared.join]) for number in range(3)]
+    statement = "insert into matriarch.inbound_queues (room_nid, origin, leased_until) select room_nid, %s, now() - interval '1 second' from matriarch.rooms where room_id = %s"
+    shared.database.query(statement, [shared.server.name, shared.room_id])
+    shared.send(messages)
+    shared.wait(messages)
+    shared.settled()
