@@ -34,6 +34,7 @@ pub enum Kind {
     /// New ones, at the end of the timeline.
     Live,
     /// Old ones, before the beginning of the timeline.
+    #[allow(dead_code, reason = "for who fetches history, once that is done")]
     Backfilled,
     /// Known for themselves only: auth events, and the events of a given state.
     Outlier,
