@@ -49,3 +49,20 @@ set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan se
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'federation_timestamp_to_event_wrapper';
 comment on function federation_timestamp_to_event is 'GET /_matrix/federation/v1/timestamp_to_event/{roomId}';
+
+create function federation_make_membership(origin text, room_id text, user_id text, membership text, versions text[])
+returns setof response
+language c stable parallel restricted security definer
+set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as 'MODULE_PATHNAME', 'federation_make_membership_wrapper';
+comment on function federation_make_membership is 'GET /_matrix/federation/v1/make_join/{roomId}/{userId}, make_knock, make_leave: membership is join, knock or leave. versions may be NULL: any.';
+
+create function federation_send_membership(
+    origin text, room_id text, event_id text, membership text, request text, omit_members boolean
+) returns setof response
+language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as 'MODULE_PATHNAME', 'federation_send_membership_wrapper';
+comment on function federation_send_membership is 'PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}, v1/send_knock, v2/send_leave: takes the event in. Status 424 where it depends on what is not known yet; the answer then has the event to be taken in first.';

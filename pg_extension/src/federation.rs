@@ -3,7 +3,10 @@
 mod asked_room;
 mod auth_chain;
 mod backfilling;
+mod membership_templates;
+mod partial_state;
 mod pdus;
 mod retrieving_events;
+mod sent_memberships;
 mod server_reader;
 mod timestamp;

@@ -20,6 +20,7 @@ use crate::{
     session::Session,
     signing::Signer,
     spi::{Db, Mode},
+    sync::SHOWN_TO_OUTSIDERS,
 };
 
 const AUTHORISER: &str = "join_authorised_via_users_server";
@@ -105,17 +106,6 @@ fn complete(
     Ok(event)
 }
 
-/// What an invited user is told of a room.
-const SHOWN: [&str; 7] = [
-    "m.room.create",
-    "m.room.name",
-    "m.room.avatar",
-    "m.room.topic",
-    "m.room.join_rules",
-    "m.room.canonical_alias",
-    "m.room.encryption",
-];
-
 /// Makes and signs the event that invites a user of another server, without appending it: that server signs it first.
 ///
 /// The answer is `{"event_id", "event", "room_version", "invite_room_state"}`. Errors as those of an invite.
@@ -131,8 +121,8 @@ fn prepare_invite(token_hash: &[u8], room_id: &str, body: &str) -> ResponseRows 
         let content = content_of("invite", &body)?;
         Room::with(db, room_id, |room| {
             let built = room.prepare(LocalEvent::state(&user, "m.room.member", target, content))?;
-            room.load(SHOWN.map(|event_type| (event_type, "")));
-            let state: Vec<Value> = SHOWN
+            room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
+            let state: Vec<Value> = SHOWN_TO_OUTSIDERS
                 .iter()
                 .filter_map(|event_type| room.state(event_type, ""))
                 .map(|state| Value::Object(state.event.json().clone()))

@@ -18,11 +18,13 @@ use matriarch_rules::{Event, RoomVersion, json::parse_object, room_version};
 use pgrx::{Array, pg_extern};
 use serde_json::{Value, json};
 
-pub use self::verify::Keys;
 use self::{
     judge::Intake,
-    report::Verdict,
     verify::{Pdu, Unfit},
+};
+pub use self::{
+    report::Verdict,
+    verify::{Keys, parse},
 };
 use crate::{
     checks::keys_of,
@@ -121,6 +123,15 @@ fn parse_states(states: Option<&str>) -> Result<States> {
     object.into_iter().map(of_event).collect::<Option<States>>().ok_or_else(malformed)
 }
 
+/// Takes one new event into a locked room; what became of it, and the room, if its members are to be woken.
+pub fn take_one(room: &mut Room<'_>, pdu: &str) -> (Verdict, Option<i64>) {
+    let given_up = BTreeSet::new();
+    let batch = Batch::verify(room.db, room.version, &room.id, &[pdu], &given_up);
+    let (mut verdicts, woken) = batch.judge(room, Kind::Live, &States::new(), &given_up);
+    let verdict = verdicts.pop().unwrap_or_else(|| unreachable!("a verdict for each event"));
+    (verdict, woken.then_some(room.nid))
+}
+
 /// PDUs that were looked at one by one.
 struct Batch {
     /// The event id, if one could be found, and what is known already, for each PDU.
@@ -138,7 +149,7 @@ impl Batch {
         given_up: &BTreeSet<String>,
     ) -> Self {
         let parsed: Vec<std::result::Result<Event, String>> =
-            pdus.iter().map(|pdu| verify::parse(version, room_id, pdu)).collect();
+            pdus.iter().map(|pdu| parse(version, room_id, pdu)).collect();
         let keys = Keys::load(db, version, parsed.iter().flatten(), given_up.clone());
         let mut batch =
             Self { reports: Vec::with_capacity(pdus.len()), pdus: Vec::with_capacity(pdus.len()) };
@@ -173,6 +184,25 @@ impl Batch {
         states: &States,
         given_up: &BTreeSet<String>,
     ) -> (Value, Vec<i64>, Vec<i64>) {
+        let (verdicts, woken) = self.judge(room, kind, states, given_up);
+        let reports: Vec<Value> = self
+            .reports
+            .iter()
+            .zip(verdicts)
+            .map(|((event_id, _), verdict)| report::to_json(event_id.as_deref(), &verdict))
+            .collect();
+        let wake_rooms = woken.then_some(room.nid).into_iter().collect();
+        (json!({ "pdus": reports }), wake_rooms, std::mem::take(&mut room.wake_users))
+    }
+
+    /// Judges and stores the events; a verdict for each, and whether there is something new in the timeline.
+    fn judge(
+        &self,
+        room: &mut Room<'_>,
+        kind: Kind,
+        states: &States,
+        given_up: &BTreeSet<String>,
+    ) -> (Vec<Verdict>, bool) {
         let events = GraphEvents::new(room.db);
         let keys = StateKeys::new(room.db, room.nid);
         self.read_ahead(room, &events, &keys);
@@ -186,16 +216,11 @@ impl Batch {
         }
         let woken = intake.finish();
         let circular = Verdict::Refused("the event is among its own ancestors".to_owned());
-        let reports: Vec<Value> = self
-            .reports
-            .iter()
-            .map(|(event_id, verdict)| {
-                let judged = || event_id.as_deref().and_then(|id| verdicts.get(id)).unwrap_or(&circular);
-                report::to_json(event_id.as_deref(), verdict.as_ref().unwrap_or_else(judged))
-            })
-            .collect();
-        let wake_rooms = woken.then_some(room.nid).into_iter().collect();
-        (json!({ "pdus": reports }), wake_rooms, std::mem::take(&mut room.wake_users))
+        let verdict_of = |(event_id, verdict): &(Option<String>, Option<Verdict>)| {
+            let judged = || event_id.as_deref().and_then(|id| verdicts.get(id)).unwrap_or(&circular);
+            verdict.as_ref().unwrap_or_else(judged).clone()
+        };
+        (self.reports.iter().map(verdict_of).collect(), woken)
     }
 
     /// Reads what judging the batch asks for, in a few queries.

@@ -46,6 +46,11 @@ pub fn connect<R>(mode: Mode, work: impl FnOnce(&Db<'_>) -> R) -> R {
 }
 
 impl<'c> Db<'c> {
+    /// Which snapshot its statements see.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// Runs a statement and returns its rows. `sql` is a constant: its plan is kept.
     pub fn query(&self, sql: &'static str, args: &[DatumWithOid<'_>]) -> Rows<'c> {
         let key = (sql.as_ptr() as usize, sql.len(), self.mode);

@@ -34,6 +34,7 @@ use crate::{
 
 pub use asker::Asker;
 pub use body::new_events;
+pub use stripped::SHOWN_TO_OUTSIDERS;
 
 /// Each answer: HTTP status, body, whether there is news, what to wait for if not, and the device that acknowledged
 /// messages which are still stored.

@@ -14,6 +14,7 @@ mod key_queries;
 mod keys;
 pub mod membership;
 pub mod queries;
+mod resident;
 mod retrieving_events;
 mod transactions;
 mod version;
@@ -71,5 +72,6 @@ pub fn routes() -> Router<AppState> {
         .merge(retrieving_events::routes())
         .merge(backfilling::routes())
         .merge(transactions::routes())
+        .merge(resident::routes())
         .merge(version::routes())
 }

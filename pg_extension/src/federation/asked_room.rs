@@ -44,6 +44,18 @@ pub fn open_to_members<'d>(db: &'d Db<'d>, origin: &str, room_id: &str) -> Resul
     }
 }
 
+/// The same as [`open`], of a room that this server is in.
+///
+/// # Errors
+///
+/// 404 `M_NOT_FOUND` also if no user of this server is in the room: what it was like then is of no use.
+pub fn open_inhabited<'d>(db: &'d Db<'d>, origin: &str, room_id: &str) -> Result<Room<'d>> {
+    let mut room = Room::read(db, room_id).ok_or_else(unknown)?;
+    room.check_inhabited()?;
+    room.admit(origin)?;
+    Ok(room)
+}
+
 /// 404 `M_NOT_FOUND`
 pub fn unknown() -> MatrixError {
     MatrixError::not_found("The room is not known.")
@@ -60,7 +72,12 @@ impl Room<'_> {
         }
     }
 
-    /// Whether a user of this server is in the room now.
+    /// 404 `M_NOT_FOUND` if no user of this server is in the room.
+    pub fn check_inhabited(&self) -> Result<()> {
+        if self.has_joined_member_of(&self.signer.server_name) { Ok(()) } else { Err(unknown()) }
+    }
+
+    /// Whether a user of the named server is in the room now.
     pub fn has_joined_member_of(&self, server_name: &str) -> bool {
         self.db.query_opt(HAS_JOINED_MEMBER, &[self.nid.into(), server_name.into()]).is_some()
     }

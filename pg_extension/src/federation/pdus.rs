@@ -12,7 +12,7 @@ use super::server_reader::{self, ServerReader};
 use crate::{
     json_text::{Object, object_text},
     room::{Room, parse_stored},
-    spi::{Mode, connect},
+    spi::{Db, connect},
     stored_event::{Events, StoredEvent},
 };
 
@@ -52,10 +52,10 @@ pub fn transaction<T: AsRef<str>>(origin: &str, pdus: impl IntoIterator<Item = T
 }
 
 /// Adds the events to an object, as an array.
-pub fn write(object: &mut Object<'_>, key: &str, nids: &[i64]) {
+pub fn write(db: &Db<'_>, object: &mut Object<'_>, key: &str, nids: &[i64]) {
     let chunks = nids.chunks(CHUNK).flat_map(|chunk| {
         // A connection for each part gives back the memory of its query.
-        connect(Mode::Read, |db| {
+        connect(db.mode(), |db| {
             db.query(JSON, &[chunk.to_vec().into()]).map(|row| row.get::<String>(1)).collect::<Vec<_>>()
         })
     });

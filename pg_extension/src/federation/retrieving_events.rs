@@ -43,8 +43,8 @@ fn federation_state(origin: &str, room_id: &str, event_id: &str) -> ResponseRows
     respond(Mode::Read, |db| {
         let (state, chain) = state_before(db, origin, room_id, event_id)?;
         Ok(Response::new(object_text(|body| {
-            pdus::write(body, "auth_chain", &chain);
-            pdus::write(body, "pdus", &state);
+            pdus::write(db, body, "auth_chain", &chain);
+            pdus::write(db, body, "pdus", &state);
         })))
     })
 }
@@ -67,7 +67,7 @@ fn federation_event_auth(origin: &str, room_id: &str, event_id: &str) -> Respons
         let room = asked_room::open_to_members(db, origin, room_id)?;
         let event = find(&room, event_id)?;
         let chain = auth_chain::of(db, &[event.nid]);
-        Ok(Response::new(object_text(|body| pdus::write(body, "auth_chain", &chain))))
+        Ok(Response::new(object_text(|body| pdus::write(db, body, "auth_chain", &chain))))
     })
 }
 

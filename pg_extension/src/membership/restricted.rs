@@ -19,6 +19,18 @@ const IS_IN_ONE_OF: &str = "
     where m.user_nid = $1 and m.membership = 'join' and r.room_id = any($2)
     limit 1";
 
+/// Of how many of these rooms this server knows who is in them, since a user of its own is.
+const KNOWN: &str = "
+    select count(*)
+    from unnest($1) as wanted (room_id)
+    cross join lateral (select room_nid from rooms where room_id = wanted.room_id offset 0) r
+    where exists (
+        select
+        from memberships m
+        cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
+        where m.room_nid = r.room_nid and m.membership = 'join'
+    )";
+
 /// $2 may invite; if $3, so may everybody but $4.
 const FIND_AUTHORISER: &str = "
     select u.user_id
@@ -28,6 +40,17 @@ const FIND_AUTHORISER: &str = "
     where m.room_nid = $1 and m.membership = 'join' and (u.user_id = any($2) or ($3 and u.user_id <> all($4)))
     limit 1";
 
+/// Why nobody can be named who authorises a join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unauthorised {
+    /// The user meets none of the room's conditions.
+    NoneMet,
+    /// The user meets none of those that this server can tell of; there are others.
+    CannotTell,
+    /// No user of ours in the room may invite.
+    NobodyMayInvite,
+}
+
 impl Room<'_> {
     /// Names somebody who authorises the join, if the room asks for that.
     ///
@@ -36,26 +59,36 @@ impl Room<'_> {
     /// 403 `M_FORBIDDEN` if the user meets none of the room's conditions, or no user of ours in the room may invite.
     pub(super) fn authorise_join(&mut self, user: &User, content: &mut Map) -> Result<()> {
         content.remove(AUTHORISER);
+        let authoriser = self.authoriser_for(user).map_err(|reason| match reason {
+            Unauthorised::NoneMet | Unauthorised::CannotTell => {
+                MatrixError::forbidden("You are in none of the rooms that this room asks for.")
+            }
+            Unauthorised::NobodyMayInvite => MatrixError::forbidden(
+                "Nobody of this server in the room may invite, and so authorise your join.",
+            )
+            .or_elsewhere(),
+        })?;
+        content.extend(authoriser.map(|authoriser| (AUTHORISER.to_owned(), authoriser.into())));
+        Ok(())
+    }
+
+    /// A user of ours who can authorise this user's join; `None` if it needs nobody.
+    pub fn authoriser_for(&mut self, user: &User) -> std::result::Result<Option<String>, Unauthorised> {
         let allow = match self.state("m.room.join_rules", "") {
             Some(rules) if self.restricts(rules.event.content()) => allowed_rooms(rules.event.content()),
-            _ => return Ok(()),
+            _ => return Ok(None),
         };
         let membership = self.membership(&user.id).map(|(membership, _)| membership);
         if matches!(membership.as_deref(), Some("join" | "invite" | "ban")) {
             // Who is in or invited needs nobody, and nobody can help who is banned.
-            return Ok(());
+            return Ok(None);
         }
-        if self.db.query_opt(IS_IN_ONE_OF, &[user.nid.into(), allow.into()]).is_none() {
-            return Err(MatrixError::forbidden("You are in none of the rooms that this room asks for."));
+        if self.db.query_opt(IS_IN_ONE_OF, &[user.nid.into(), allow.clone().into()]).is_none() {
+            let wanted = allow.len() as i64;
+            let known: i64 = self.db.query_one(KNOWN, &[allow.into()]).get(1);
+            return Err(if known < wanted { Unauthorised::CannotTell } else { Unauthorised::NoneMet });
         }
-        let authoriser = self.find_authoriser().ok_or_else(|| {
-            MatrixError::forbidden(
-                "Nobody of this server in the room may invite, and so authorise your join.",
-            )
-            .or_elsewhere()
-        })?;
-        content.insert(AUTHORISER.to_owned(), authoriser.into());
-        Ok(())
+        self.find_authoriser().map(Some).ok_or(Unauthorised::NobodyMayInvite)
     }
 
     fn restricts(&self, join_rules: &Map) -> bool {

@@ -12,6 +12,17 @@ use crate::{
     sync::parts::{Part, Parts},
 };
 
+/// What outsiders are shown of a room; [`KEYS`] has the same.
+pub const SHOWN_TO_OUTSIDERS: [&str; 7] = [
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+];
+
 const KEYS: &str = "
     select w.room_nid, k.current_event_nid
     from unnest($1::bigint[]) w (room_nid)
