@@ -1,10 +1,12 @@
 """What other servers send: events with all that they need, and EDUs, from servers that keep to the rules and others."""
 
-import json
+import threading
 import time
 
+import httpx
 import pytest
 
+from conftest import Started
 from harness.peer import KEY_ID
 from harness.remote_server import RemoteServer, adopt
 
@@ -27,8 +29,6 @@ def remote_servers(authority):
 @pytest.fixture(scope="module")
 def home(shared_cluster, authority):
     """Two nodes on one database, which deal with servers on the loopback interface."""
-    from conftest import Started
-
     database = shared_cluster.create_database()
     settings = {
         "MATRIARCH_FEDERATION__ENABLED": "true",
@@ -55,7 +55,7 @@ class Shared:
         self.join = self.room.join(self.bob)
         self.send([self.join])
         self.wait([self.join])
-        self.alice.sync()
+        self.alice.next()
 
     def send(self, pdus=(), edus=(), **options):
         return self.server.transaction(self.node, pdus, edus, **options)
@@ -109,8 +109,6 @@ def test_events_come_into_their_room(shared):
 
 
 def test_a_sleeping_sync_wakes(shared):
-    import threading
-
     shared.alice.next()
     timer = threading.Timer(0.5, lambda: shared.send([shared.room.message(shared.bob, "wake up")]))
     timer.start()
@@ -175,8 +173,6 @@ def test_rooms_that_this_server_left(shared):
 
 
 def test_unsigned_requests(shared, home):
-    import httpx
-
     response = httpx.put(f"{home[0].url}/_matrix/federation/v1/send/1", json={"pdus": []})
     assert response.status_code == 401
 
@@ -420,3 +416,81 @@ def test_a_poisoned_queue(shared):
     shared.send(messages)
     shared.wait(messages)
     shared.settled()
+
+
+def test_an_event_that_makes_the_database_fail(shared):
+    """It is tried alone, and given up in the end; those beside it come in."""
+    shared.database.query("""
+        create or replace function matriarch.poison() returns trigger language plpgsql as $$
+        begin
+            if new.type = 'org.example.poison' then raise exception 'poison'; end if;
+            return new;
+        end $$""")
+    shared.database.query("drop trigger if exists poison on matriarch.events")
+    shared.database.query("create trigger poison before insert on matriarch.events for each row execute function matriarch.poison()")
+    before = shared.room.message(shared.bob, "before", prev=[shared.join])
+    poison = shared.room.make(shared.bob, "org.example.poison", {}, prev=[shared.join])
+    after = shared.room.message(shared.bob, "after", prev=[shared.join])
+    shared.send([before, poison, after])
+    shared.wait([before, after])
+    until(shared.error)
+    assert shared.staged()[0][0] == 1
+    shared.database.query("update matriarch.inbound_pdus set attempts = 5, next_try_at = now()")
+    shared.database.query("update matriarch.inbound_queues set next_try_at = now()")
+    shared.settled()
+    assert shared.status(poison.event_id) is None
+    shared.database.query("drop trigger poison on matriarch.events")
+
+
+def test_20000_previous_events(shared):
+    fakes = [Unknown(number) for number in range(1200)]
+    wide = shared.room.make(shared.bob, "m.room.message", {"body": "wide"}, prev=fakes, state=shared.join.state)
+    error = shared.send([wide])["pdus"][wide.event_id]["error"]
+    assert "prev_events" in error
+    long = [Unknown(number).event_id for number in range(20_000)]
+    shared.send([{**wide.json, "prev_events": long}])
+    shared.settled()
+    assert shared.server.asked_for("get_missing_events") == []
+
+
+def test_too_much_is_staged(shared):
+    """A server whose events cannot be taken in fast enough is told to wait."""
+    statement = """
+        with queue as (
+            insert into matriarch.inbound_queues (room_nid, origin, next_try_at)
+            select room_nid, %s, now() + interval '1 hour' from matriarch.rooms where room_id = %s
+            returning room_nid, origin
+        )
+        insert into matriarch.inbound_pdus (room_nid, origin, event_id, next_try_at, json)
+        select room_nid, origin, '$' || n, now() + interval '1 hour', '{}' from queue, generate_series(1, 10000) n"""
+    shared.database.query(statement, [shared.server.name, shared.room_id])
+    message = shared.room.message(shared.bob)
+    answer = shared.send([message], status=429, errcode="M_LIMIT_EXCEEDED")
+    assert answer["retry_after_ms"] > 0
+    # EDUs go on.
+    shared.send([], [("m.typing", {"room_id": shared.room_id, "user_id": shared.bob, "typing": True})])
+    shared.database.query("delete from matriarch.inbound_queues where origin = %s", [shared.server.name])
+    # The same transaction, later.
+    shared.server.txn_ids -= 2
+    assert shared.send([message]) == {"pdus": {message.event_id: {}}}
+    shared.wait([message])
+
+
+def test_what_another_node_staged_is_taken_up(shared):
+    message = shared.room.message(shared.bob)
+    statement = """
+        with queue as (
+            insert into matriarch.inbound_queues (room_nid, origin, leased_until)
+            select room_nid, %s, now() + interval '1 second' from matriarch.rooms where room_id = %s
+            returning room_nid, origin
+        )
+        insert into matriarch.inbound_pdus (room_nid, origin, event_id, json)
+        select room_nid, origin, %s, %s from queue"""
+    shared.database.query(statement, [shared.server.name, shared.room_id, message.event_id, message.text])
+    shared.wait([message])
+    shared.settled()
+
+
+def test_a_body_that_is_too_long(shared):
+    pdus = [{"type": "x" * 300_000}] * 50
+    shared.send(pdus, status=413, errcode="M_TOO_LARGE")

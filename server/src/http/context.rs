@@ -1,7 +1,7 @@
 //! The layers around every handler: request id, log span, metrics, statement count, panics, whole bodies.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::{Instrument, debug, error, field, info_span, warn};
 
 use crate::error::ApiError;
@@ -121,16 +122,38 @@ pub async fn observe(State(app): State<AppState>, mut request: Request, next: Ne
     response
 }
 
-/// Reads the whole body before the handler runs, up to `limits.max_body_size`.
+/// Bytes of a request of another server: a full transaction, of events and EDUs as long as events may be.
+const SERVER_BODY: usize = 12 * 1024 * 1024;
+/// How long the body of another server's request may take.
+const SERVER_BODY_TIME: Duration = Duration::from_secs(60);
+
+/// Reads the whole body before the handler runs, up to `limits.max_body_size`; of other servers, who send many events at
+/// once, more than that, in bounded time.
 ///
 /// A handler may refuse a request without looking at its body; were the body then unread, the connection would be
 /// closed under the client.
 pub async fn buffer_body(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match read_body(body, app.config.limits.max_body_size).await {
+    let limit = app.config.limits.max_body_size;
+    let body = if parts.uri.path().starts_with("/_matrix/federation/") {
+        timeout(SERVER_BODY_TIME, read_body(body, limit.max(SERVER_BODY))).await.unwrap_or_else(|_| {
+            let message = "The body did not arrive in time";
+            Err(closing(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", message)))
+        })
+    } else {
+        read_body(body, limit).await
+    };
+    match body {
         Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
         Err(refusal) => refusal,
     }
+}
+
+/// An answer after which the connection is of no use.
+fn closing(error: ApiError) -> Response {
+    let mut response = error.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Response> {
@@ -153,9 +176,7 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Response> {
         }
     }
     if length > limit {
-        let mut response = ApiError::too_large().into_response();
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return Err(response);
+        return Err(closing(ApiError::too_large()));
     }
     Ok(bytes.into())
 }

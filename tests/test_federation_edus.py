@@ -1,0 +1,307 @@
+"""What other servers send beside events: typing, receipts, messages to devices, changes of devices."""
+
+import json
+import threading
+
+import pytest
+
+from test_federation_transactions import Shared, home, remote_servers, shared, until  # noqa: F401
+
+
+def ephemeral(shared, answer) -> dict:
+    joined = answer.get("rooms", {}).get("join", {}).get(shared.room_id, {})
+    return {event["type"]: event["content"] for event in joined.get("ephemeral", {}).get("events", [])}
+
+
+def typing(shared, user=None, room_id=None, typing=True):
+    return "m.typing", {"room_id": room_id or shared.room_id, "user_id": user or shared.bob, "typing": typing}
+
+
+def receipt(shared, event_id, user=None, ts=1000, **data):
+    content = {"event_ids": [event_id], "data": {"ts": ts, **data}}
+    return "m.receipt", {shared.room_id: {"m.read": {user or shared.bob: content}}}
+
+
+# Typing
+
+
+def test_typing(shared):
+    shared.send([], [typing(shared)])
+    assert ephemeral(shared, shared.alice.next())["m.typing"] == {"user_ids": [shared.bob]}
+    shared.send([], [typing(shared)])
+    assert ephemeral(shared, shared.alice.next()) == {}
+    shared.send([], [typing(shared, typing=True), typing(shared, typing=False)])
+    assert ephemeral(shared, shared.alice.next())["m.typing"] == {"user_ids": []}
+
+
+def test_who_may_not_type(shared):
+    shared.send([], [
+        typing(shared, user=shared.alice.user_id),
+        typing(shared, user=shared.server.user("nobody")),
+        typing(shared, user="bob"),
+        typing(shared, room_id="!unknown:example.org"),
+    ])  # fmt: skip
+    assert ephemeral(shared, shared.alice.next()) == {}
+
+
+# Receipts
+
+
+def test_receipts(shared):
+    first, second = (shared.alice.send(shared.room_id, text) for text in ("one", "two"))
+    shared.alice.next()
+    shared.send([], [receipt(shared, second, ts=5)])
+    content = ephemeral(shared, shared.alice.next())["m.receipt"]
+    assert content == {second: {"m.read": {shared.bob: {"ts": 5}}}}
+    # A receipt moves forward only.
+    shared.send([], [receipt(shared, first)])
+    assert ephemeral(shared, shared.alice.next()) == {}
+
+
+def test_receipts_in_threads(shared):
+    root = shared.alice.send(shared.room_id, "root")
+    relation = {"rel_type": "m.thread", "event_id": root}
+    reply = shared.alice.send(shared.room_id, {"msgtype": "m.text", "body": "reply", "m.relates_to": relation})
+    shared.alice.next()
+    shared.send([], [receipt(shared, reply, thread_id=root), receipt(shared, root, thread_id="main")])
+    content = ephemeral(shared, shared.alice.next())["m.receipt"]
+    assert content[reply]["m.read"][shared.bob]["thread_id"] == root
+    assert content[root]["m.read"][shared.bob]["thread_id"] == "main"
+
+
+def test_receipts_that_have_no_effect(shared):
+    event_id = shared.alice.send(shared.room_id, "one")
+    shared.alice.next()
+    other = shared.alice.create_room()
+    shared.send([], [
+        receipt(shared, event_id, user=shared.alice.user_id),
+        receipt(shared, event_id, user=shared.server.user("nobody")),
+        receipt(shared, "$unknown"),
+        ("m.receipt", {other: {"m.read": {shared.bob: {"event_ids": [event_id], "data": {"ts": 1}}}}}),
+        ("m.receipt", {shared.room_id: {"m.read.private": {shared.bob: {"event_ids": [event_id], "data": {"ts": 1}}}}}),
+    ])  # fmt: skip
+    assert ephemeral(shared, shared.alice.next()) == {}
+
+
+# Messages to devices
+
+
+def to_device(shared, messages, message_id, sender=None, type="org.example"):
+    content = {"sender": sender or shared.bob, "type": type, "message_id": message_id, "messages": messages}
+    return "m.direct_to_device", content
+
+
+def received(client) -> list:
+    return [event["content"]["n"] for event in client.next().get("to_device", {}).get("events", [])]
+
+
+def test_messages_to_devices(shared):
+    alice = shared.alice
+    phone = alice.another_device()
+    phone.next()
+    user = alice.user_id
+    shared.send([], [
+        to_device(shared, {user: {alice.device_id: {"n": 1}, phone.device_id: {"n": 2}}}, "one"),
+        to_device(shared, {user: {"*": {"n": 3}, phone.device_id: {"n": 4}}}, "two"),
+        to_device(shared, {user: {alice.device_id: {"n": 0}}}, "one"),
+        to_device(shared, {user: {"UNKNOWN": {"n": 0}}, "@nobody:test.example": {"*": {"n": 0}}}, "three"),
+        to_device(shared, {user: {alice.device_id: {"n": 5}}}, "four"),
+    ])  # fmt: skip
+    event = alice.sync()["to_device"]["events"][0]
+    assert (event["sender"], event["type"]) == (shared.bob, "org.example")
+    assert received(alice) == [1, 3, 5]
+    assert received(phone) == [2, 4]
+    # The same in another transaction, as when an answer was lost.
+    shared.send([], [to_device(shared, {user: {alice.device_id: {"n": 1}}}, "one")])
+    assert received(alice) == []
+
+
+def test_messages_in_other_names(shared, remote_servers):
+    user, device = shared.alice.user_id, shared.alice.device_id
+    (other,) = remote_servers()
+    shared.send([], [
+        to_device(shared, {user: {device: {"n": 0}}}, "forged", sender=shared.alice.user_id),
+        to_device(shared, {user: {device: {"n": 0}}}, "forged 2", sender=other.user("bob")),
+        to_device(shared, {user: {device: {"n": 0, "long": "x" * 70_000}}}, "long"),
+        to_device(shared, {user: {device: "text"}}, "text"),
+        to_device(shared, {user: {device: {"n": 1}}}, "same"),
+    ])  # fmt: skip
+    # Ids are those of the server that sends.
+    other.transaction(shared.node, [], [to_device(shared, {user: {device: {"n": 2}}}, "same", sender=other.user("bob"))])
+    assert received(shared.alice) == [1, 2]
+
+
+# Devices
+
+
+def update(shared, stream_id, prev_id, device="PHONE", keys=True, **content):
+    if keys:
+        content["keys"] = keys_of(shared, device) if keys is True else keys
+    content = {"user_id": shared.bob, "device_id": device, "stream_id": stream_id, "prev_id": prev_id, **content}
+    return "m.device_list_update", content
+
+
+def keys_of(shared, device, curve="c"):
+    return {
+        "user_id": shared.bob, "device_id": device, "algorithms": [], "signatures": {},
+        "keys": {f"curve25519:{device}": curve, f"ed25519:{device}": "e"},
+    }  # fmt: skip
+
+
+def known(shared) -> dict:
+    statement = """
+        select device_id, keys from matriarch.device_keys join matriarch.users using (user_nid) where user_id = %s"""
+    return {device: json.loads(keys) for device, keys in shared.database.query(statement, [shared.bob])}
+
+
+def state_of(shared):
+    statement = """
+        select stream_id, stale_since is not null from matriarch.remote_device_lists
+        join matriarch.users using (user_nid) where user_id = %s"""
+    return shared.database.query(statement, [shared.bob])
+
+
+def serve(shared, stream_id, *devices, **content):
+    shared.server.devices[shared.bob] = {
+        "user_id": shared.bob, "stream_id": stream_id,
+        "devices": [{"device_id": device, "keys": keys_of(shared, device)} for device in devices], **content,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def tracked(shared):
+    """The same, with the devices of the other server's user known."""
+    serve(shared, 10, "LAPTOP")
+    shared.send([], [update(shared, 5, [])])
+    until(lambda: state_of(shared) == [(10, False)])
+    assert set(known(shared)) == {"LAPTOP"}
+    shared.alice.next()
+    return shared
+
+
+def changed(shared) -> list:
+    return shared.alice.next().get("device_lists", {}).get("changed", [])
+
+
+def test_updates_follow_one_another(tracked):
+    tracked.send([], [
+        update(tracked, 11, [10], device_display_name="Bob's phone"),
+        update(tracked, 12, [11], device="LAPTOP", keys=keys_of(tracked, "LAPTOP", curve="d")),
+    ])  # fmt: skip
+    assert changed(tracked) == [tracked.bob]
+    devices = known(tracked)
+    assert devices["PHONE"]["unsigned"] == {"device_display_name": "Bob's phone"}
+    assert devices["LAPTOP"]["keys"]["curve25519:LAPTOP"] == "d"
+    assert state_of(tracked) == [(12, False)]
+    tracked.send([], [update(tracked, 13, [12], deleted=True)])
+    assert set(known(tracked)) == {"LAPTOP"}
+    # An update that came before.
+    tracked.send([], [update(tracked, 13, [12])])
+    assert set(known(tracked)) == {"LAPTOP"}
+    assert len(tracked.server.asked_for("devices")) == 1
+
+
+def test_a_sleeping_sync_learns_of_updates(tracked):
+    threading.Timer(0.5, lambda: tracked.send([], [update(tracked, 11, [10])])).start()
+    answer = tracked.alice.next(timeout=20000)
+    assert answer["device_lists"]["changed"] == [tracked.bob]
+
+
+def test_a_gap_has_the_whole_list_fetched(tracked):
+    serve(tracked, 20, "NEW", "LAPTOP")
+    tracked.database.query("update matriarch.remote_device_lists set next_try_at = now()")
+    tracked.send([], [update(tracked, 20, [19], device="NEW")])
+    assert changed(tracked) == [tracked.bob]
+    until(lambda: state_of(tracked) == [(20, False)])
+    assert set(known(tracked)) == {"NEW", "LAPTOP"}
+    assert changed(tracked) == [tracked.bob]
+    tracked.send([], [update(tracked, 21, [20], device="NEW", deleted=True)])
+    assert set(known(tracked)) == {"LAPTOP"}
+
+
+def test_a_list_stays_stale_until_it_is_fetched(tracked):
+    tracked.server.hooks["devices"] = lambda *_: (503, {"errcode": "M_UNKNOWN", "error": "later"})
+    tracked.database.query("update matriarch.remote_device_lists set next_try_at = now()")
+    tracked.send([], [update(tracked, 30, [29])])
+    statement = "select last_error from matriarch.remote_device_lists join matriarch.users using (user_nid) where user_id = %s"
+    until(lambda: tracked.database.query(statement, [tracked.bob])[0][0])
+    # It follows what is known, and something is missing all the same.
+    tracked.send([], [update(tracked, 31, [10])])
+    assert state_of(tracked) == [(10, True)]
+    assert set(known(tracked)) == {"LAPTOP"}
+    tracked.server.hooks.clear()
+    serve(tracked, 31, "PHONE")
+    tracked.database.query("update matriarch.remote_device_lists set next_try_at = now(), attempts = 0")
+    until(lambda: state_of(tracked) == [(31, False)])
+    assert set(known(tracked)) == {"PHONE"}
+
+
+def test_updates_of_others(tracked, remote_servers):
+    (other,) = remote_servers()
+    other.transaction(tracked.node, [], [update(tracked, 11, [10])])
+    assert state_of(tracked) == [(10, False)]
+    local = {**update(tracked, 11, [10])[1], "user_id": tracked.alice.user_id}
+    unknown = {**update(tracked, 11, [10])[1], "user_id": tracked.server.user("nobody")}
+    tracked.send([], [("m.device_list_update", local), ("m.device_list_update", unknown)])
+    statement = "select count(*) from matriarch.remote_device_lists join matriarch.users using (user_nid) where user_id = any(%s)"
+    assert tracked.database.query(statement, [[tracked.alice.user_id, unknown["user_id"]]]) == [(0,)]
+
+
+def test_cross_signing_keys(tracked):
+    def key(usage, name):
+        return {"user_id": tracked.bob, "usage": [usage], "keys": {f"ed25519:{name}": name}, "signatures": {}}
+
+    content = {"user_id": tracked.bob, "master_key": key("master", "m"), "self_signing_key": key("self_signing", "s")}
+    tracked.send([], [("m.signing_key_update", content)])
+    assert changed(tracked) == [tracked.bob]
+    statement = """
+        select usage, public_key from matriarch.cross_signing_keys join matriarch.users using (user_nid)
+        where user_id = %s order by usage"""
+    assert tracked.database.query(statement, [tracked.bob]) == [("master", "m"), ("self_signing", "s")]
+    assert state_of(tracked) == [(10, False)]
+
+
+def test_a_flood_of_updates(tracked):
+    """Ten transactions full of gaps cost one fetch, or few."""
+    serve(tracked, 5000, "LAST")
+    before = len(tracked.server.asked_for("devices"))
+    for round in range(10):
+        edus = [update(tracked, 1000 + 100 * round + n, [7], device=f"D{n}") for n in range(100)]
+        tracked.send([], edus)
+    tracked.database.query("update matriarch.remote_device_lists set next_try_at = now()")
+    until(lambda: state_of(tracked) == [(5000, False)])
+    assert set(known(tracked)) == {"LAST"}
+    assert len(tracked.server.asked_for("devices")) - before <= 3
+
+
+def test_more_devices_than_anybody_has(tracked):
+    for round in range(12):
+        first = 11 + 100 * round
+        tracked.send([], [update(tracked, n, [n - 1], device=f"D{n}") for n in range(first, first + 100)])
+    assert len(known(tracked)) <= 1100
+
+
+# What is no EDU
+
+
+def test_bad_edus_do_no_harm(shared):
+    message = shared.room.message(shared.bob)
+    bad = [
+        (edu_type, content)
+        for edu_type in ("m.typing", "m.receipt", "m.direct_to_device", "m.device_list_update", "m.signing_key_update", "m.presence", "org.example", 7)
+        for content in (
+            {}, [], None, "text", {"user_id": 7, "room_id": {}}, {"sender": [], "messages": [], "message_id": "x"},
+            {shared.room_id: {"m.read": {shared.bob: {"event_ids": [], "data": {}}}}},
+            {"user_id": shared.bob, "device_id": "a\0b", "stream_id": 2**53 - 1, "keys": {"a\0": "\0"}},
+            {"user_id": shared.bob, "device_id": "x" * 10_000, "stream_id": -1, "prev_id": "none", "keys": 1},
+            {"user_id": shared.bob, "device_id": "D", "stream_id": 1, "master_key": {"keys": {"a": "\0"}, "user_id": shared.bob}},
+            {"room_id": "a\0b", "user_id": "@a\0b:" + shared.server.name, "typing": True},
+            {"sender": shared.bob, "type": "t\0", "message_id": "\0", "messages": {"@\0": {"\0": {}}}},
+        )
+    ]  # fmt: skip
+    for start in range(0, len(bad), 99):
+        shared.send([message], [*bad[start : start + 99], typing(shared)])
+    shared.wait([message])
+    assert ephemeral(shared, shared.alice.next())["m.typing"] == {"user_ids": [shared.bob]}
+    body = {"pdus": [], "edus": [1, "a", None, [], {}, {"edu_type": "m.typing"}]}
+    shared.server.call(shared.node, "PUT", "/_matrix/federation/v1/send/bad", body)
