@@ -136,10 +136,13 @@ pub async fn buffer_body(State(app): State<AppState>, request: Request, next: Ne
     let (parts, body) = request.into_parts();
     let limit = app.config.limits.max_body_size;
     let body = if parts.uri.path().starts_with("/_matrix/federation/") {
-        timeout(SERVER_BODY_TIME, read_body(body, limit.max(SERVER_BODY))).await.unwrap_or_else(|_| {
-            let message = "The body did not arrive in time";
-            Err(closing(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", message)))
-        })
+        match timeout(SERVER_BODY_TIME, read_body(body, limit.max(SERVER_BODY))).await {
+            Ok(body) => body,
+            Err(_) => {
+                let message = "The body did not arrive in time";
+                Err(closing(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", message)))
+            }
+        }
     } else {
         read_body(body, limit).await
     };
