@@ -118,8 +118,8 @@ def start_servers(shared_cluster, authority):
     """A function: start_servers(count) gives homeservers for this test alone, which know each other."""
     servers = []
     with Started() as started:
-        def start(count=2, **settings):
-            new = [Server(shared_cluster, authority, started, **settings) for _ in range(count)]
+        def start(count=2, nodes=1, **settings):
+            new = [Server(shared_cluster, authority, started, nodes, **settings) for _ in range(count)]
             servers.extend(new)
             return new
         yield start

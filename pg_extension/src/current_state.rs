@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     graph_events::GraphEvents,
+    outgoing::ServerChanges,
     room::Room,
     spi::{Db, Mode, connect},
     state::{self, Change},
@@ -38,9 +39,9 @@ const SET_MEMBERSHIPS: &str = "
             membership = excluded.membership, display_name = excluded.display_name, avatar_url = excluded.avatar_url,
             forgotten = memberships.forgotten and excluded.membership in ('leave', 'ban')
     )
-    select
-        (select count(*) from changed where membership = 'join') - (select count(*) from before where membership = 'join'),
-        (select count(*) from changed where membership = 'invite') - (select count(*) from before where membership = 'invite')";
+    select c.user_nid, c.membership, b.membership
+    from changed c
+    left join before b on b.user_nid = c.user_nid";
 
 /// How many changes are written by one statement, so that memory stays bounded.
 const CHUNK: usize = 1_000;
@@ -106,7 +107,15 @@ impl Room<'_> {
                 self.wake_users.push(user_nid);
             }
         }
-        let counts = db.query_one(
+        let by_nid: HashMap<i64, (&str, i64)> = members
+            .iter()
+            .map(|(user_id, _)| user_nids[user_id])
+            .zip(members.iter().map(|(user_id, _)| user_id.as_str()))
+            .zip(&rows.event_nids)
+            .map(|((user_nid, user_id), event_nid)| (user_nid, (user_id, *event_nid)))
+            .collect();
+        let mut servers = ServerChanges::default();
+        let written = db.query(
             SET_MEMBERSHIPS,
             &[
                 self.nid.into(),
@@ -118,7 +127,16 @@ impl Room<'_> {
                 rows.avatar_urls.into(),
             ],
         );
-        self.header.joined_change += counts.get::<i64>(1) as i32;
-        self.header.invited_change += counts.get::<i64>(2) as i32;
+        for row in written {
+            let (user_nid, now, before): (i64, String, Option<String>) = (row.get(1), row.get(2), row.opt(3));
+            let change = |kind: &str| i32::from(now == kind) - i32::from(before.as_deref() == Some(kind));
+            self.header.joined_change += change("join");
+            self.header.invited_change += change("invite");
+            let (user_id, event_nid) = by_nid[&user_nid];
+            if !self.signer.is_ours(user_id) {
+                servers.add(user_id, change("join"), event_nid);
+            }
+        }
+        self.count_servers(db, servers);
     }
 }

@@ -51,7 +51,8 @@ pub(crate) enum Kind {
 /// Takes in a batch of PDUs of one room, in any order.
 ///
 /// - `room_version`: makes the room if it is not known; otherwise it may be NULL.
-/// - `kind`: `live`, `backfilled` or `outlier`.
+/// - `kind`: `live`, `backfilled` or `outlier`; `relayed` is `live` for what this server is to tell the others in the
+///   room of: what servers that join, leave or knock hand to it.
 /// - `states`: a JSON object from event ids to the ids of the events of the state before them, for events whose
 ///   `prev_events` cannot be obtained.
 /// - `given_up`: event ids and server names (for their keys) that the caller cannot obtain.
@@ -74,15 +75,18 @@ fn receive_pdus(
     let pdus: Vec<&str> = pdus.iter().map(Option::unwrap_or_default).collect();
     let given_up: BTreeSet<String> = given_up.iter().flatten().map(str::to_owned).collect();
     respond(Mode::Write, |db| {
-        let kind = match kind {
-            "live" => Kind::Live,
-            "backfilled" => Kind::Backfilled,
-            "outlier" => Kind::Outlier,
-            _ => return Err(MatrixError::invalid_param("`kind` is live, backfilled or outlier.")),
+        let (kind, relay) = match kind {
+            "live" => (Kind::Live, false),
+            "relayed" => (Kind::Live, true),
+            "backfilled" => (Kind::Backfilled, false),
+            "outlier" => (Kind::Outlier, false),
+            _ => {
+                return Err(MatrixError::invalid_param("`kind` is live, relayed, backfilled or outlier."));
+            }
         };
         let states = parse_states(states)?;
         let version = version_of(db, room_id, room_version)?;
-        let batch = Batch::verify(db, version, room_id, &pdus, &given_up);
+        let batch = Batch { relay, ..Batch::verify(db, version, room_id, &pdus, &given_up) };
         let take = |room: &mut Room<'_>| batch.take(room, kind, &states, &given_up);
         let created = || {
             let signer = Signer::current(db);
@@ -137,6 +141,8 @@ struct Batch {
     /// The event id, if one could be found, and what is known already, for each PDU.
     reports: Vec<(Option<String>, Option<Verdict>)>,
     pdus: Vec<Pdu>,
+    /// Whether the other servers of the room are to be sent them.
+    relay: bool,
 }
 
 impl Batch {
@@ -151,8 +157,11 @@ impl Batch {
         let parsed: Vec<std::result::Result<Event, String>> =
             pdus.iter().map(|pdu| parse(version, room_id, pdu)).collect();
         let keys = Keys::load(db, version, parsed.iter().flatten(), given_up.clone());
-        let mut batch =
-            Self { reports: Vec::with_capacity(pdus.len()), pdus: Vec::with_capacity(pdus.len()) };
+        let mut batch = Self {
+            reports: Vec::with_capacity(pdus.len()),
+            pdus: Vec::with_capacity(pdus.len()),
+            relay: false,
+        };
         for parsed in parsed {
             let event = match parsed {
                 Ok(event) => event,
@@ -209,6 +218,7 @@ impl Batch {
         let users = self.users(room);
         let refs: Vec<&Event> = self.pdus.iter().map(|pdu| &pdu.event).collect();
         let mut intake = Intake::new(room, &events, &keys, &users, kind, states, given_up, &self.pdus);
+        intake.relay = self.relay;
         let mut verdicts: HashMap<&str, Verdict> = HashMap::new();
         for place in order::topological(&refs) {
             let pdu = &self.pdus[place];

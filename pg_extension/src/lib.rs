@@ -38,6 +38,7 @@ mod lookup;
 mod members;
 mod membership;
 mod messages;
+mod outgoing;
 mod page;
 mod profile;
 mod push_rules;

@@ -19,6 +19,7 @@ use matriarch_rules::{
 use self::remembered::StateVersion;
 use crate::{
     append::insert::{self, EventRow},
+    outgoing,
     signing::Signer,
     spi::{Db, Row, nids_literal},
     state,
@@ -83,6 +84,10 @@ pub(crate) struct Header {
     pub last_pos: i64,
     pub notify_seq: i64,
     pub state_rewrites: i64,
+    /// How many other servers are in the room.
+    pub other_servers: i32,
+    /// Whether an event was appended that they are to be sent.
+    pub outgoing: bool,
     pub joined_change: i32,
     pub invited_change: i32,
     pub changed: bool,
@@ -92,7 +97,7 @@ const LOCK: &str = "
     select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
         r.notify_seq,
         (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1),
-        r.room_id, r.state_rewrites
+        r.room_id, r.state_rewrites, r.other_servers
     from rooms r
     where r.room_id = any($1)
     order by r.room_nid
@@ -103,7 +108,7 @@ const READ: &str = "
     select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
         r.notify_seq,
         (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1),
-        r.room_id, r.state_rewrites
+        r.room_id, r.state_rewrites, r.other_servers
     from rooms r
     where r.room_id = $1";
 
@@ -173,6 +178,7 @@ impl<'a> Room<'a> {
                 last_pos: row.get(7),
                 notify_seq: row.get(8),
                 state_rewrites: row.get(11),
+                other_servers: row.get(12),
                 ..Header::default()
             },
             merging: false,
@@ -243,6 +249,11 @@ impl<'a> Room<'a> {
                 column!(room => room.header.invited_change),
             ],
         );
+        let outgoing: Vec<i64> =
+            changed.iter().filter(|room| room.header.outgoing).map(|room| room.nid).collect();
+        if !outgoing.is_empty() {
+            outgoing::mark(db, outgoing);
+        }
     }
 
     /// A key of the current state, read if need be.

@@ -16,6 +16,7 @@ pub mod membership;
 pub mod queries;
 mod resident;
 mod retrieving_events;
+mod sender;
 mod transactions;
 mod version;
 mod well_known;
@@ -34,6 +35,7 @@ use client::{Client, FederationError};
 use device_lists::DeviceLists;
 use inbound::Inbound;
 use keys::KeyRing;
+use sender::Sender;
 
 /// Mebibytes of long answers that a node awaits at the same time: whole states, auth chains.
 const LONG_ANSWERS: usize = 256;
@@ -43,6 +45,7 @@ const LONG_ANSWERS: usize = 256;
 pub struct Federation {
     pub client: Client,
     pub key_ring: KeyRing,
+    pub sender: Sender,
     /// Permits to await long answers of other servers, one for each mebibyte.
     pub long_answers: Arc<Semaphore>,
     pub inbound: Inbound,
@@ -52,8 +55,10 @@ pub struct Federation {
 impl Federation {
     /// Reads certificates and the system's DNS configuration.
     pub fn new(config: &Config) -> Result<Self, Failure> {
+        let client = Client::new(config)?;
         Ok(Self {
-            client: Client::new(config)?,
+            sender: Sender::new(client.clone()),
+            client,
             key_ring: KeyRing::default(),
             long_answers: Arc::new(Semaphore::new(LONG_ANSWERS)),
             inbound: Inbound::default(),

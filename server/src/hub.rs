@@ -25,6 +25,9 @@ use board::Board;
 pub use board::Mark;
 pub use poll::poll;
 
+/// Among the users to be woken, stands for whoever sends to other servers: no user has this `user_nid`.
+const SENDERS: i64 = 0;
+
 /// A room or user that has news, by its numeric id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
@@ -64,6 +67,8 @@ struct Shared {
     /// What other nodes have yet to be told.
     outbox: Mutex<BTreeSet<Topic>>,
     outbox_filled: Notify,
+    /// There is something to send to other servers.
+    outgoing: Notify,
     draining: watch::Sender<bool>,
 }
 
@@ -74,6 +79,7 @@ impl Hub {
             board: Mutex::new(Board::new()),
             outbox: Mutex::new(BTreeSet::new()),
             outbox_filled: Notify::new(),
+            outgoing: Notify::new(),
             draining: watch::Sender::new(false),
         };
         Self { shared: Arc::new(shared) }
@@ -103,14 +109,28 @@ impl Hub {
 
     /// Wakes whoever waits for these rooms and users, here and on other nodes. Call it after the commit.
     pub fn wake(&self, rooms: &[i64], users: &[i64]) {
-        let topics: Vec<_> =
-            rooms.iter().copied().map(Topic::Room).chain(users.iter().copied().map(Topic::User)).collect();
+        let is_user = |user: &i64| *user != SENDERS;
+        if !users.iter().all(is_user) {
+            self.wake_senders();
+        }
+        let users = users.iter().copied().filter(is_user).map(Topic::User);
+        let topics: Vec<_> = rooms.iter().copied().map(Topic::Room).chain(users).collect();
         if topics.is_empty() {
             return;
         }
         self.wake_here(&topics, Source::Local);
         lock(&self.shared.outbox).extend(topics);
         self.shared.outbox_filled.notify_one();
+    }
+
+    /// Tells this node's sender that there is something to send to other servers. Other nodes find it by themselves.
+    pub fn wake_senders(&self) {
+        self.shared.outgoing.notify_one();
+    }
+
+    /// Waits until there may be something to send to other servers.
+    pub async fn outgoing(&self) {
+        self.shared.outgoing.notified().await;
     }
 
     /// Ends all waits, now and later: the node shuts down.

@@ -34,6 +34,20 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "matriarch_federation_limits_total",
         "What other servers sent or answered beyond a limit, by the limit"
     );
+    describe_counter!(
+        "matriarch_federation_transactions_total",
+        "Transactions sent to other servers, by outcome"
+    );
+    describe_counter!("matriarch_federation_pdus_sent_total", "Events that other servers took");
+    describe_counter!("matriarch_federation_edus_sent_total", "EDUs that other servers took");
+    describe_counter!(
+        "matriarch_federation_pdus_refused_total",
+        "Events that other servers took but did not accept"
+    );
+    describe_gauge!(
+        "matriarch_federation_destinations_backed_off",
+        "Other servers that do not answer and are not tried again for a while"
+    );
     Ok(handle)
 }
 
@@ -93,4 +107,26 @@ pub fn federation_limit(limit: &'static str) {
 /// Records what became of a staged event.
 pub fn inbound_pdu(outcome: &'static str) {
     counter!("matriarch_federation_pdus_total", "outcome" => outcome).increment(1);
+}
+
+/// Records a transaction to another server: `taken`, `failed` (to be repeated) or `given_up`.
+pub fn transaction_sent(outcome: &'static str) {
+    counter!("matriarch_federation_transactions_total", "outcome" => outcome).increment(1);
+}
+
+/// Records what was in a transaction that another server took.
+pub fn sent(pdus: usize, edus: usize) {
+    counter!("matriarch_federation_pdus_sent_total").increment(pdus as u64);
+    counter!("matriarch_federation_edus_sent_total").increment(edus as u64);
+}
+
+/// Records an event that another server did not accept.
+pub fn pdu_refused() {
+    counter!("matriarch_federation_pdus_refused_total").increment(1);
+}
+
+/// Records how many other servers are not sent anything for a while.
+#[expect(clippy::cast_precision_loss, reason = "servers are few")]
+pub fn destinations_backed_off(count: usize) {
+    gauge!("matriarch_federation_destinations_backed_off").set(count as f64);
 }

@@ -66,12 +66,14 @@ async fn run_on(
     background.spawn(app.last_seen.clone().run(db.clone()));
     background.spawn(keep_metrics(metrics));
     if app.config.federation.enabled {
+        background.spawn(app.federation.sender.clone().run(db.clone(), app.hub.clone()));
         background.spawn(app.federation.inbound.clone().run(app.clone()));
         background.spawn(app.federation.device_lists.clone().run(app.clone()));
     }
     let served = serve(&app, listeners).await;
     background.shutdown().await;
     app.federation.inbound.release_all(&db).await;
+    app.federation.sender.release(&db).await;
     app.last_seen.write(&db).await;
     db.close();
     served

@@ -33,15 +33,17 @@ pub struct EventRow {
     pub prev_nids: Vec<i64>,
     pub auth_nids: Vec<i64>,
     pub mentions: Option<Vec<String>>,
+    /// Whether the other servers of the room are to be sent it.
+    pub outgoing: bool,
     pub json: String,
 }
 
 const INSERT: &str = "
     insert into events (event_nid, room_nid, pos, depth, origin_server_ts, sender_nid, state_before, device_nid,
         thread_root_nid, notify_seq, key_idx, status, status_reason, notifies, event_id, type, txn_id, prev_nids, auth_nids,
-        mentions, json)
+        mentions, json, outgoing)
     select ($1)[i], ($2)[i], ($3)[i], ($4)[i], ($5)[i], ($6)[i], ($7)[i], ($8)[i], ($9)[i], ($10)[i], ($11)[i], ($12)[i],
-        ($13)[i], ($14)[i], ($15)[i], ($16)[i], ($17)[i], ($18)[i]::bigint[], ($19)[i]::bigint[], ($20)[i]::text[], ($21)[i]
+        ($13)[i], ($14)[i], ($15)[i], ($16)[i], ($17)[i], ($18)[i]::bigint[], ($19)[i]::bigint[], ($20)[i]::text[], ($21)[i], ($22)[i]
     from generate_series(1, cardinality($1)) as i";
 
 /// Writes events.
@@ -79,6 +81,7 @@ pub fn insert<'r>(db: &Db<'_>, rows: impl IntoIterator<Item = &'r EventRow>) {
             column!(row => nids_literal(row.auth_nids.iter().copied())),
             column!(row => row.mentions.as_deref().map(texts_literal)),
             column!(row => row.json.as_str()),
+            column!(row => row.outgoing),
         ],
     );
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     graph_events::Status,
+    outgoing::ServerChanges,
     room::{Extremity, POS_STEP, Room, StateEvent, reference},
     users::{self, User},
 };
@@ -57,6 +58,7 @@ impl Room<'_> {
         let key_idx = key.as_ref().map(|(event_type, state_key)| self.key_idx(event_type, state_key));
         let prev_nids: Vec<i64> = self.header.cited().iter().map(|extremity| extremity.nid).collect();
 
+        let outgoing = self.mark_outgoing();
         let header = &mut self.header;
         header.changed = true;
         header.depth = event.depth();
@@ -88,6 +90,7 @@ impl Room<'_> {
             prev_nids,
             auth_nids: auth_nids.clone(),
             mentions: annotations.mentions,
+            outgoing,
             json: canonical_json,
         });
         header.advance(Extremity { nid, reference: reference(self.version, event) });
@@ -146,7 +149,13 @@ impl Room<'_> {
         self.wake_users.push(user_nid);
         let before = self.membership(user_id).map(|(membership, _)| membership);
         let change = |kind: &str| i32::from(membership == kind) - i32::from(before.as_deref() == Some(kind));
-        self.header.joined_change += change("join");
+        let joined = change("join");
+        self.header.joined_change += joined;
         self.header.invited_change += change("invite");
+        if joined != 0 && !self.signer.is_ours(user_id) {
+            let mut servers = ServerChanges::default();
+            servers.add(user_id, joined, event_nid);
+            self.count_servers(self.db, servers);
+        }
     }
 }

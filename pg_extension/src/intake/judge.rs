@@ -28,6 +28,8 @@ pub struct Intake<'r, 'a> {
     pub(super) kind: Kind,
     pub(super) writer: Writer,
     pub(super) states: &'r States,
+    /// Whether the other servers of the room are to be sent what is accepted.
+    pub relay: bool,
     given_up: &'r BTreeSet<String>,
     states_after: HashMap<i64, i64>,
 }
@@ -55,7 +57,18 @@ impl<'r, 'a> Intake<'r, 'a> {
         pdus: &[Pdu],
     ) -> Self {
         let writer = Writer::new(room, kind, pdus);
-        Self { room, events, keys, users, kind, writer, states, given_up, states_after: HashMap::new() }
+        Self {
+            room,
+            events,
+            keys,
+            users,
+            kind,
+            writer,
+            states,
+            relay: false,
+            given_up,
+            states_after: HashMap::new(),
+        }
     }
 
     /// Judges an event and stores it. Those of the batch that it cites were taken before.

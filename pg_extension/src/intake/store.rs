@@ -71,6 +71,7 @@ impl Intake<'_, '_> {
             prev_nids: event.prev_nids.clone(),
             auth_nids: event.auth_nids.clone(),
             mentions: annotations.mentions,
+            outgoing: accepted && self.relay && self.room.mark_outgoing(),
             json: pdu.json.clone(),
         };
         if promoted {

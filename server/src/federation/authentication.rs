@@ -76,6 +76,7 @@ impl FromRequest<AppState> for ServerRequest {
             });
             if right {
                 log_user(&origin);
+                app.federation.sender.heard_from(&app.db, &app.hub, &origin);
                 return Ok(Self { origin, content });
             }
         }

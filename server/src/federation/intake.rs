@@ -33,6 +33,8 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 pub enum Kind {
     /// New ones, at the end of the timeline.
     Live,
+    /// The same, of servers that leave it to this one to tell the others in the room: joins, knocks and leaves.
+    Relayed,
     /// Old ones, before the beginning of the timeline.
     #[allow(dead_code, reason = "for who fetches history, once that is done")]
     Backfilled,
@@ -44,6 +46,7 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::Relayed => "relayed",
             Self::Backfilled => "backfilled",
             Self::Outlier => "outlier",
         }

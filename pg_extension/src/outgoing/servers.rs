@@ -1,0 +1,100 @@
+//! Which other servers are in a room.
+
+use std::collections::BTreeMap;
+
+use matriarch_rules::identifiers::server_name;
+
+use crate::{room::Room, spi::Db};
+
+const ADD_SERVERS: &str = "
+    insert into destinations (server_name)
+    select wanted.server_name
+    from unnest($1) as wanted (server_name)
+    where not exists (select from destinations d where d.server_name = wanted.server_name)
+    order by 1
+    on conflict (server_name) do nothing";
+
+/// A server that comes in is sent what is newer than its member's event; one that goes out gets what is older than
+/// the event by which it does, and that event where this server is to send it.
+const COUNT: &str = "
+    with changes as (
+        select d.destination_nid, c.change, c.first_nid, c.last_nid
+        from unnest($2, $3, $4, $5) as c (server_name, change, first_nid, last_nid)
+        cross join lateral (
+            select destination_nid from destinations where server_name = c.server_name offset 0
+        ) d
+    ),
+    locked as (
+        select r.*
+        from changes c
+        join destination_rooms r on r.destination_nid = c.destination_nid and r.room_nid = $1
+        order by r.destination_nid
+        for update of r
+    ),
+    changed as (
+        update destination_rooms r
+        set joined_members = greatest(l.joined_members + c.change, 0),
+            sent_nid = case when l.left_nid is not null and c.change > 0 then c.first_nid else l.sent_nid end,
+            left_nid = case when l.joined_members + c.change <= 0 then coalesce(l.left_nid, c.last_nid) end,
+            pending_since = case
+                -- The row goes when what was to be sent has been.
+                when l.joined_members + c.change <= 0 then coalesce(l.pending_since, now())
+                else l.pending_since
+            end
+        from locked l
+        join changes c on c.destination_nid = l.destination_nid
+        where r.destination_nid = l.destination_nid and r.room_nid = l.room_nid
+    )
+    insert into destination_rooms (destination_nid, room_nid, joined_members, sent_nid)
+    select c.destination_nid, $1, c.change, c.first_nid
+    from changes c
+    where c.change > 0 and not exists (select from locked l where l.destination_nid = c.destination_nid)
+    order by c.destination_nid";
+
+const SET_OTHER_SERVERS: &str = "
+    update rooms
+    set other_servers = n.servers
+    from (select count(*) as servers from destination_rooms where room_nid = $1 and left_nid is null) n
+    where room_nid = $1
+    returning other_servers";
+
+/// How a room's members of other servers change.
+#[derive(Debug, Default)]
+pub struct ServerChanges {
+    /// The change in the number of joined members, and the first and the last of the events that make it, by server.
+    by_server: BTreeMap<String, (i32, i64, i64)>,
+}
+
+impl ServerChanges {
+    /// Notes that a user of another server came in (`change` is 1) or went out (-1) by this event.
+    pub fn add(&mut self, user_id: &str, change: i32, event_nid: i64) {
+        let Some(server) = server_name(user_id).filter(|_| change != 0) else { return };
+        let (sum, first, last) = self.by_server.entry(server.to_owned()).or_insert((0, event_nid, event_nid));
+        *sum += change;
+        *first = event_nid.min(*first);
+        *last = event_nid.max(*last);
+    }
+}
+
+impl Room<'_> {
+    /// Keeps count of the servers in the room. The events are written, the room is locked.
+    pub(crate) fn count_servers(&mut self, db: &Db<'_>, changes: ServerChanges) {
+        let changes: Vec<_> =
+            changes.by_server.into_iter().filter(|(_, (change, ..))| *change != 0).collect();
+        if changes.is_empty() {
+            return;
+        }
+        let servers: Vec<&str> = changes.iter().map(|(server, _)| server.as_str()).collect();
+        db.execute(ADD_SERVERS, &[servers.clone().into()]);
+        let args = [
+            self.nid.into(),
+            servers.into(),
+            changes.iter().map(|(_, (change, ..))| *change).collect::<Vec<_>>().into(),
+            changes.iter().map(|(_, (_, first, _))| *first).collect::<Vec<_>>().into(),
+            changes.iter().map(|(_, (.., last))| *last).collect::<Vec<_>>().into(),
+        ];
+        db.execute(COUNT, &args);
+        let row = db.query_one(SET_OTHER_SERVERS, &[self.nid.into()]);
+        self.header.other_servers = row.get(1);
+    }
+}

@@ -1,0 +1,277 @@
+"""What this server sends to others: events and EDUs, in transactions that survive whatever happens."""
+
+import threading
+import time
+
+import httpx
+import pytest
+
+from harness.client import path
+from harness.peer import event_id_of
+from harness.recording import RecordingServer, eventually
+
+
+@pytest.fixture
+def remotes(authority):
+    """A function: remotes(database) gives a scripted server whose key the database knows."""
+    servers = []
+
+    def start(database) -> RecordingServer:
+        remote = RecordingServer(authority)
+        servers.append(remote)
+        remote.publish(database)
+        return remote
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def server(start_servers):
+    return start_servers(1)[0]
+
+
+@pytest.fixture
+def remote(server, remotes):
+    return remotes(server.database)
+
+
+def shared_room(server, remote, alice, **options) -> str:
+    """A room of alice's that bob, of the other server, is in."""
+    room = alice.create_room(preset="public_chat", **options)
+    remote.set_membership(server.database, room, remote.user("bob"))
+    return room
+
+
+def ids(remote) -> list[str]:
+    return [event_id_of(pdu) for pdu in remote.pdus]
+
+
+def destination(server, remote, columns="*"):
+    return server.database.query(f"select {columns} from matriarch.destinations where server_name = %s", [remote.name])
+
+
+def due(server):
+    """Ends all pauses."""
+    server.database.query("update matriarch.destinations set retry_at = now()")
+
+
+def test_events_are_sent_in_order(server, remote):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    sent = [alice.send(room, f"message {n}") for n in range(120)]
+    eventually(lambda: ids(remote) == sent)
+    txn_ids = [txn_id for txn_id, _ in remote.transactions]
+    assert len(set(txn_ids)) == len(txn_ids)
+    for _, body in remote.transactions:
+        assert body["origin"] == server.name
+        assert abs(body["origin_server_ts"] / 1000 - time.time()) < 60
+        assert len(body["pdus"]) <= 50
+    pdu = remote.pdus[0]
+    assert pdu["content"]["body"] == "message 0" and pdu["room_id"] == room and "unsigned" not in pdu
+    # Nothing is left that would be looked at again.
+    eventually(lambda: server.database.query("select count(*) from matriarch.destination_rooms where pending_since is not null") == [(0,)])
+
+
+def test_only_own_events_go_out_and_only_to_servers_in_the_room(server, remote, remotes):
+    alice = server.register("alice")
+    other = remotes(server.database)
+    room, elsewhere = shared_room(server, remote, alice), shared_room(server, other, alice)
+    local = alice.create_room(preset="public_chat")
+    alice.send(local, "nobody hears this")
+    message = alice.send(room, "hello")
+    there = alice.send(elsewhere, "hello")
+    eventually(lambda: ids(remote) == [message] and ids(other) == [there])
+    # Who joins is told to those who were there, not to those who told it.
+    join = remote.set_membership(server.database, elsewhere, remote.user("carol"))
+    second = alice.send(elsewhere, "hello, carol")
+    eventually(lambda: ids(other) == [there, join, second])
+    eventually(lambda: ids(remote) == [message, second])
+
+
+def test_a_server_hears_how_it_was_thrown_out_and_nothing_after(server, remote, remotes):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    witness = remotes(server.database)
+    witness.set_membership(server.database, room, witness.user("eve"))
+    alice.post(path("rooms", room, "ban"), {"user_id": remote.user("bob")})
+    last = alice.send(room, "he is gone")
+    eventually(lambda: ids(witness)[-1:] == [last])
+    assert [pdu["content"].get("membership") for pdu in remote.pdus] == ["join", "ban"]
+    statement = "select count(*) from matriarch.destination_rooms join matriarch.destinations using (destination_nid) where server_name = %s"
+    eventually(lambda: server.database.query(statement, [remote.name]) == [(0,)])
+    # And once it is back, it hears on from there.
+    alice.post(path("rooms", room, "unban"), {"user_id": remote.user("bob")})
+    remote.set_membership(server.database, room, remote.user("bob"))
+    news = alice.send(room, "he is back")
+    eventually(lambda: ids(remote)[-1] == news)
+    assert len(remote.pdus) == 3
+
+
+def test_a_server_that_leaves_by_itself(server, remote, remotes):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    witness = remotes(server.database)
+    witness.set_membership(server.database, room, witness.user("eve"))
+    left = remote.set_membership(server.database, room, remote.user("bob"), "leave")
+    last = alice.send(room, "he left")
+    eventually(lambda: ids(witness) == [left, last])
+    time.sleep(0.2)
+    assert last not in ids(remote)
+    assert server.database.query("select other_servers from matriarch.rooms where room_id = %s", [room]) == [(1,)]
+
+
+def test_a_transaction_is_repeated_as_it_was(server, remote):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    seen = []
+    remote.on_send = lambda txn_id, body: (seen.append((txn_id, body)), (502, {}))[1]
+    first = alice.send(room, "first")
+    eventually(lambda: len(seen) == 1)
+    second = alice.send(room, "second")
+    due(server)
+    eventually(lambda: len(seen) == 2)
+    assert seen[0] == seen[1]
+    ((error, failing, interval),) = destination(
+        server, remote, "last_error, failing_since is not null, extract(epoch from retry_interval)::int"
+    )
+    assert "502" in error and failing and interval >= 4
+    remote.on_send = remote.take
+    due(server)
+    eventually(lambda: ids(remote) == [first, second])
+    assert remote.transactions[0] == seen[0]
+    eventually(lambda: destination(server, remote, "last_error, failing_since, retry_at, txn_id") == [(None,) * 4])
+
+
+def test_a_pause_ends_when_the_server_is_heard_of(server, remote):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    remote.on_send = lambda txn_id, body: (503, {})
+    message = alice.send(room, "hello")
+    eventually(lambda: destination(server, remote, "failing_since is not null") == [(True,)])
+    server.database.query("update matriarch.destinations set retry_at = now() + interval '1 day', retry_interval = '1 day'")
+    remote.on_send = remote.take
+    time.sleep(0.2)
+    assert remote.pdus == []
+    uri = f"/_matrix/federation/v1/query/profile?user_id={alice.user_id}"
+    assert remote.request(server.node, "GET", uri, destination=server.name).status_code == 200
+    eventually(lambda: ids(remote) == [message])
+
+
+def test_a_refused_transaction_does_not_block_the_queue(server, remote):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    tries = []
+
+    def refuse(txn_id, body):
+        if any(pdu["content"].get("body") == "poison" for pdu in body["pdus"]):
+            tries.append(txn_id)
+            return 400, {"errcode": "M_BAD_JSON", "error": "I will not have that"}
+        return remote.take(txn_id, body)
+
+    remote.on_send = refuse
+    alice.send(room, "poison")
+    for count in range(1, 6):
+        eventually(lambda count=count: len(tries) >= count)
+        due(server)
+    good = alice.send(room, "good")
+    eventually(lambda: ids(remote) == [good])
+    assert len(tries) == 5 and len(set(tries)) == 1
+
+
+def test_an_event_that_is_not_accepted_counts_as_sent(server, remote):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+
+    def complain(txn_id, body):
+        remote.take(txn_id, body)
+        return 200, {"pdus": {event_id_of(pdu): {"error": "no"} for pdu in body["pdus"]}}
+
+    remote.on_send = complain
+    sent = [alice.send(room, "one"), alice.send(room, "two")]
+    eventually(lambda: ids(remote) == sent)
+    metrics = httpx.get(f"{server.node.url}/metrics").text
+    assert "matriarch_federation_pdus_refused_total" in metrics
+
+
+def test_a_dead_server_costs_a_row_however_much_is_written(server, remote):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    remote.close()
+    alice.send(room, "hello")
+    eventually(lambda: destination(server, remote, "failing_since is not null") == [(True,)])
+
+    def row():
+        return server.database.query("select ctid, xmin from matriarch.destination_rooms")
+
+    before = row()
+    for n in range(20):
+        alice.send(room, f"message {n}")
+    assert row() == before
+
+
+def test_after_a_long_outage_what_was_superseded_is_not_sent(server, remote):
+    alice = server.register("alice")
+    rooms = [shared_room(server, remote, alice) for _ in range(3)]
+    remote.on_send = lambda txn_id, body: (503, {})
+    first = alice.send(rooms[0], "first")
+    eventually(lambda: destination(server, remote, "failing_since is not null") == [(True,)])
+    newest = []
+    for room in rooms:
+        for n in range(60):
+            newest.append(alice.send(room, f"message {n}"))
+    server.database.query("update matriarch.destination_rooms set pending_since = now() - interval '1 day'")
+    server.database.query("update matriarch.destinations set txn_created_at = now() - interval '1 day'")
+    remote.on_send = remote.take
+    due(server)
+    eventually(lambda: set(newest[59::60]) <= set(ids(remote)))
+    # The transaction that was under way, and then the newest of each room.
+    assert ids(remote)[0] == first
+    assert len(remote.pdus) == 4
+    news = alice.send(rooms[1], "on from here")
+    eventually(lambda: ids(remote)[-1] == news)
+    assert len(remote.pdus) == 5
+
+
+def test_nothing_is_lost_when_a_node_is_killed(start_servers, remotes):
+    (server,) = start_servers(1, nodes=2)
+    remote = remotes(server.database)
+    alice = server.nodes[1].register("alice")
+    room = shared_room(server, remote, alice)
+    slow = []
+
+    def hang(txn_id, body):
+        slow.append(txn_id)
+        time.sleep(3)
+        return 503, {}
+
+    remote.on_send = hang
+    sent = [alice.send(room, "before")]
+    eventually(lambda: len(slow) == 1)
+    sent += [alice.send(room, f"message {n}") for n in range(5)]
+    # The node that wrote was told first, and so has the lease.
+    server.nodes[1].kill()
+    remote.on_send = remote.take
+    eventually(lambda: ids(remote) == sent, timeout=40)
+    assert remote.transactions[0][0] == slow[0]
+
+
+def test_many_writers_lose_no_event(server, remote):
+    """Marking and unmarking race: whatever was committed is sent."""
+    alice = server.register("alice")
+    rooms = [shared_room(server, remote, alice) for _ in range(4)]
+    sent: dict[str, list[str]] = {room: [] for room in rooms}
+
+    def write(room):
+        for n in range(60):
+            sent[room].append(alice.send(room, f"message {n}"))
+
+    threads = [threading.Thread(target=write, args=[room]) for room in rooms]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+
+    def received():
+        return {room: [event_id_of(pdu) for pdu in remote.pdus if pdu["room_id"] == room] for room in rooms}
+
+    eventually(lambda: received() == sent)
