@@ -127,10 +127,11 @@ fn parse_states(states: Option<&str>) -> Result<States> {
     object.into_iter().map(of_event).collect::<Option<States>>().ok_or_else(malformed)
 }
 
-/// Takes one new event into a locked room; what became of it, and the room, if its members are to be woken.
+/// Takes one new event into a locked room, for this server to tell the others there; what became of it, and the room, if its members are to be woken.
 pub fn take_one(room: &mut Room<'_>, pdu: &str) -> (Verdict, Option<i64>) {
     let given_up = BTreeSet::new();
-    let batch = Batch::verify(room.db, room.version, &room.id, &[pdu], &given_up);
+    let verified = Batch::verify(room.db, room.version, &room.id, &[pdu], &given_up);
+    let batch = Batch { relay: true, ..verified };
     let (mut verdicts, woken) = batch.judge(room, Kind::Live, &States::new(), &given_up);
     let verdict = verdicts.pop().unwrap_or_else(|| unreachable!("a verdict for each event"));
     (verdict, woken.then_some(room.nid))

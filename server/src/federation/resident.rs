@@ -162,7 +162,7 @@ impl Sent {
         let batch = Batch {
             room_id: &self.room_id,
             room_version: &version,
-            kind: Kind::Live,
+            kind: Kind::Relayed,
             servers: &servers,
             pdus: vec![event.to_string()],
             states: BTreeMap::new(),
