@@ -1,0 +1,123 @@
+"""Users of two servers in one room: joined, invited, restricted, in several room versions; each server once as the room's own."""
+
+import pytest
+from harness.client import bodies, path, timeline
+from harness.server import Server
+
+
+@pytest.fixture(scope="module")
+def one(servers) -> Server:
+    return servers[0]
+
+
+@pytest.fixture(scope="module")
+def two(servers) -> Server:
+    return servers[1]
+
+
+def members(client, room) -> dict:
+    events = client.get(path("rooms", room, "members"))["chunk"]
+    return {event["state_key"]: event["content"]["membership"] for event in events}
+
+
+def sound(server: Server, room: str):
+    assert server.database.query("select * from matrix.verify_room(%s)", [room]) == []
+
+
+@pytest.mark.parametrize("version", ["6", "9", "10", "11", "12"])
+def test_a_public_room_is_joined(one, two, version):
+    alice, bob = one.register("alice"), two.register("bob")
+    room = alice.create_room(preset="public_chat", room_version=version, name="Across")
+    for number in range(3):
+        alice.send(room, f"before {number}")
+    since = alice.sync()["next_batch"]
+    bob.put(path("profile", bob.user_id, "displayname"), {"displayname": "Bob of two"})
+    assert bob.join(room, params={"via": one.name}) == {"room_id": room}
+    assert members(bob, room) == members(alice, room) == {alice.user_id: "join", bob.user_id: "join"}
+    assert bob.state(room, "m.room.name") == {"name": "Across"}
+    (join,) = timeline(alice.sync(since), room)
+    assert (join["state_key"], join["content"]["displayname"]) == (bob.user_id, "Bob of two")
+    assert room in bob.sync()["rooms"]["join"]
+    for server in (one, two):
+        sound(server, room)
+
+
+def test_by_alias(one, two):
+    alice, bob = one.register("alice"), two.register("bob")
+    name = alice.user_id.split(":")[0][1:]
+    room = alice.create_room(preset="public_chat", room_alias_name=name)
+    assert bob.join(f"#{name}:{one.name}") == {"room_id": room}
+    # Another user of the same server needs nobody's help any more.
+    carol = two.register("carol")
+    assert carol.join(f"#{name}:{one.name}") == {"room_id": room}
+    assert members(carol, room)[carol.user_id] == "join"
+
+
+def test_servers_are_asked_in_turn(one, two):
+    alice, bob = one.register("alice"), two.register("bob")
+    room = alice.create_room(preset="public_chat")
+    bob.join(room, params={"via": ["127.0.0.1:1", "nonsense..name", one.name]})
+    assert members(bob, room)[bob.user_id] == "join"
+
+
+def test_rooms_that_cannot_be_joined(one, two):
+    alice, bob = one.register("alice"), two.register("bob")
+    private = alice.create_room(preset="private_chat")
+    bob.join(private, params={"via": one.name}, status=403, errcode="M_FORBIDDEN")
+    bob.join(private, status=404, errcode="M_NOT_FOUND")
+    bob.join("!nowhere:localhost", params={"via": one.name}, status=404)
+    bob.join(private, params={"via": "127.0.0.1:1"}, status=502)
+    banned = alice.create_room(preset="public_chat")
+    alice.post(path("rooms", banned, "ban"), {"user_id": bob.user_id})
+    bob.join(banned, params={"via": one.name}, status=403, errcode="M_FORBIDDEN")
+    assert members(alice, banned) == {alice.user_id: "join", bob.user_id: "ban"}
+
+
+def test_an_invite_is_seen_and_taken(one, two):
+    alice, bob = one.register("alice"), two.register("bob")
+    room = alice.create_room(preset="private_chat", name="For you")
+    bob.next()
+    alice.invite(room, bob)
+    assert members(alice, room)[bob.user_id] == "invite"
+    invite = bob.next()["rooms"]["invite"][room]["invite_state"]["events"]
+    shown = {(event["type"], event["state_key"]): event for event in invite}
+    assert shown["m.room.name", ""]["content"] == {"name": "For you"}
+    assert shown["m.room.member", bob.user_id]["sender"] == alice.user_id
+    # The server of who invited helps.
+    bob.join(room)
+    assert members(bob, room) == {alice.user_id: "join", bob.user_id: "join"}
+    for server in (one, two):
+        sound(server, room)
+
+
+def test_restricted_rooms(one, two):
+    alice, bob, carol = one.register("alice"), two.register("bob"), two.register("carol")
+    space = alice.create_room(preset="public_chat")
+    room = alice.create_room(preset="private_chat")
+    allow = [{"type": "m.room_membership", "room_id": space}]
+    alice.send_state(room, "m.room.join_rules", {"join_rule": "restricted", "allow": allow})
+    bob.join(space, params={"via": one.name})
+    bob.join(room, params={"via": one.name})
+    content = bob.state(room, "m.room.member", bob.user_id)
+    assert content["join_authorised_via_users_server"] == alice.user_id
+    carol.join(room, params={"via": one.name}, status=403, errcode="M_FORBIDDEN")
+    # Nobody of two may invite, but one is asked again.
+    carol.join(space)
+    carol.join(room)
+    assert members(alice, room)[carol.user_id] == "join"
+    for server in (one, two):
+        sound(server, room)
+
+
+def test_both_write_and_read(one, two):
+    alice, bob = one.register("alice"), two.register("bob")
+    room = alice.create_room(preset="public_chat")
+    bob.join(room, params={"via": one.name})
+    for client in (alice, bob):
+        client.next()
+    alice.send(room, "hello")
+    assert bodies(timeline(bob.sync_until(lambda answer: bodies(timeline(answer, room))), room)) == ["hello"]
+    bob.send(room, "hello to you")
+    assert "hello to you" in bodies(timeline(alice.sync_until(lambda answer: "hello to you" in bodies(timeline(answer, room))), room))
+    for server in (one, two):
+        sound(server, room)
