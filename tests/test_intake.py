@@ -243,7 +243,9 @@ def test_a_local_user_in_a_room_with_branches(rooms, peers):
     alice, bob = User(rooms, "alice"), peers[0].user("bob")
     room = public_room(bob, peers)
     receive(rooms, room, room.pdus)
-    alice.join(room.room_id)
+    beginning = room.head
+    assert room.let_in(rooms, alice) == "accepted"
+    room.head = beginning
     (join,) = extremities(rooms, room)
     state = {**room.head[0].state}
     heads = []

@@ -1,7 +1,6 @@
 """Login and logout: Client-Server API, "Login"."""
 
 import secrets
-import statistics
 import time
 
 import pytest
@@ -66,15 +65,15 @@ def test_wrong_password_and_unknown_user_look_alike(node, user):
 
 
 def test_wrong_password_and_unknown_user_take_the_same_time(node, user):
-    def median(name):
-        times = []
-        for _ in range(9):
-            started = time.perf_counter()
-            node.client().call("POST", "/login", password_login(name, "wrong"), status=403)
-            times.append(time.perf_counter() - started)
-        return statistics.median(times)
+    def seconds(name):
+        started = time.perf_counter()
+        node.client().call("POST", "/login", password_login(name, "wrong"), status=403)
+        return time.perf_counter() - started
 
-    known, unknown = median(user.user_id), median("nobody-" + secrets.token_hex(4))
+    # By turns, and the least of many: other work on the machine only adds.
+    names = [user.user_id, "nobody-" + secrets.token_hex(4)]
+    pairs = [[seconds(name) for name in names] for _ in range(12)]
+    known, unknown = (min(times) for times in zip(*pairs, strict=True))
     assert 1 / 3 < known / unknown < 3
 
 

@@ -165,8 +165,16 @@ class RemoteRoom:
     def peer_of(self, user: str) -> Peer:
         return self.peers[user.split(":", 1)[1]]
 
-    def make(self, sender, type, content, state_key=None, prev=None, state=None, ts=None, auth=None, depth=None) -> Pdu:
+    def make(self, sender, type, content, state_key=None, **options) -> Pdu:
         """An event after `prev` (default: after the newest), by the state given or else believed there."""
+        event, state = self.template(sender, type, content, state_key, **options)
+        self.peer_of(sender).sign(event)
+        pdu = Pdu(event, state)
+        self.pdus.append(pdu)
+        return pdu
+
+    def template(self, sender, type, content, state_key=None, prev=None, state=None, ts=None, auth=None, depth=None):
+        """An event that nobody signed yet, and the state before it."""
         prev = self.head if prev is None else prev
         if state is None:
             state = {}
@@ -190,10 +198,23 @@ class RemoteRoom:
             event["room_id"] = self.room_id
         if state_key is not None:
             event["state_key"] = state_key
-        self.peer_of(sender).sign(event)
-        pdu = Pdu(event, state)
-        self.pdus.append(pdu)
-        return pdu
+        return event, state
+
+    def let_in(self, database, user) -> str:
+        """A user of the tests' server joins, with the help of a server in the room. What becomes of the join."""
+        template, state = self.template(user.user_id, "m.room.member", {"membership": "join"}, user.user_id)
+        with database.connect("matriarch_api") as connection:
+            status, body = connection.execute(
+                "select status, body from matriarch.sign_membership(%s, %s, %s, 'join', %s, '{}')",
+                [user.token_hash, self.room_id, self.version, json.dumps(template)],
+            ).fetchone()
+        assert status == 200, body
+        join = Pdu(json.loads(body)["event"], state)
+        self.pdus.append(join)
+        (verdict,) = verdicts(receive(database, self, [join]))
+        if verdict == "accepted":
+            self.head = [join]
+        return verdict
 
     def send(self, sender, type, content, state_key=None, **options) -> Pdu:
         """Makes an event at the end of the main line."""
