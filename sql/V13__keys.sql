@@ -56,12 +56,13 @@ create table key_signatures (
     user_nid      bigint not null references users,
     key_name      text collate "C" not null check (octet_length(key_name) <= 255),
     signer_nid    bigint not null references users,
-    signer_key_id text collate "C" not null check (octet_length(signer_key_id) <= 255),
+    signer_key_id text collate "C" not null check (octet_length(signer_key_id) <= 263),
     signature     text not null,
     primary key (user_nid, key_name, signer_nid, signer_key_id)
 );
 comment on table key_signatures is 'Signatures uploaded for keys that are there already. Deleted with the device or the cross-signing key that they sign.';
 comment on column key_signatures.user_nid is 'Whose key is signed.';
+comment on column key_signatures.signer_key_id is '`ed25519:` and a device''s id of up to 255 bytes, or a public key.';
 comment on column key_signatures.key_name is 'The signed device''s id, or the public key of the signed cross-signing key.';
 
 -- What goes with a device, however it is deleted: tokens, keys and messages by their foreign keys, and this.

@@ -174,6 +174,40 @@ def test_what_is_wrong_with_one_signature_keeps_no_other_out(alice, bob):
     assert query(bob, alice)["device_keys"][alice.user_id][alice.device_id]["signatures"] == found
 
 
+def test_a_malformed_body_stores_nothing(alice, bob):
+    keys, device = CrossSigning(alice.user_id), Device(alice)
+    alice.post(UPLOAD, keys.upload())
+    published = device.publish()
+    signed = keys.self_signing.sign(published, alice.user_id)
+    body = {alice.user_id: {alice.device_id: signed}, "@zoe:test.example": []}
+    alice.post(SIGN, body, status=400, errcode="M_BAD_JSON")
+    assert query(alice, alice)["device_keys"][alice.user_id][alice.device_id]["signatures"] == published["signatures"]
+
+
+def test_a_device_with_the_longest_of_names_signs(node, alice):
+    alice = node.client().login(alice.user_id, alice.password, device_id="D" * 255)
+    keys, device = CrossSigning(alice.user_id), Device(alice)
+    alice.post(UPLOAD, keys.upload())
+    device.publish()
+    signed = device.key.sign(keys.master_key(), alice.user_id)
+    assert alice.post(SIGN, {alice.user_id: {keys.master.public_key: signed}}) == {"failures": {}}
+    assert query(alice, alice)["master_keys"][alice.user_id] == signed
+
+
+def test_no_signature_outlives_its_device(node, alice, shared_database):
+    """Not even one that came while the device was being deleted."""
+    keys, other = CrossSigning(alice.user_id), alice.another_device()
+    alice.post(UPLOAD, keys.upload())
+    signed = keys.self_signing.sign(Device(other).publish(), alice.user_id)
+    with shared_database.connect(autocommit=False) as connection:
+        connection.execute("delete from matriarch.devices where device_id = %s", [other.device_id])
+        alice.post(SIGN, {alice.user_id: {other.device_id: signed}})
+        connection.commit()
+    other = node.client().login(alice.user_id, alice.password, device_id=other.device_id)
+    published = Device(other).publish()
+    assert query(alice, alice)["device_keys"][alice.user_id][other.device_id]["signatures"] == published["signatures"]
+
+
 def test_new_keys_end_the_signatures_of_the_old_ones(alice, bob):
     old, new, device = CrossSigning(alice.user_id), CrossSigning(alice.user_id), Device(alice)
     published = device.publish()

@@ -4,7 +4,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from harness.crypto import Device, claim, query
+from harness.client import expect
+from harness.crypto import CrossSigning, Device, claim, query
 
 
 @pytest.fixture
@@ -220,6 +221,55 @@ def test_a_device_has_a_bounded_number_of_one_time_keys(alice):
     keys = {f"curve25519:{n}": "k" for n in range(5_000)}
     assert upload(alice, one_time_keys=keys)["curve25519"] == 5_000
     alice.post("/keys/upload", {"one_time_keys": {"curve25519:more": "k"}}, status=400, errcode="M_TOO_LARGE")
+
+
+def test_what_is_there_already_counts_once(alice):
+    keys = {f"curve25519:{n}": "k" for n in range(3_000)}
+    for _ in range(2):
+        assert upload(alice, one_time_keys=keys)["curve25519"] == 3_000
+
+
+def test_a_device_has_a_bounded_number_of_fallback_keys(alice):
+    keys = {f"a{n}:k": "k" for n in range(100)}
+    for _ in range(2):
+        upload(alice, fallback_keys=keys)
+    alice.post("/keys/upload", {"fallback_keys": {"more:k": "k"}}, status=400, errcode="M_TOO_LARGE")
+    assert len(alice.sync()["device_unused_fallback_key_types"]) == 100
+
+
+def test_a_key_is_no_longer_than_an_event(alice):
+    long = "k" * 65_536
+    for body in (
+        {"device_keys": Device(alice).device_keys(more=long)},
+        {"one_time_keys": {"a:k": long}},
+        {"fallback_keys": {"a:k": {"key": long}}},
+    ):
+        alice.post("/keys/upload", body, status=413, errcode="M_TOO_LARGE")
+    keys = CrossSigning(alice.user_id)
+    alice.post("/keys/device_signing/upload", {"master_key": {**keys.master_key(), "more": long}}, status=413, errcode="M_TOO_LARGE")
+
+
+@pytest.mark.parametrize("kind", ["device_keys", "one_time_keys", "fallback_keys"])
+def test_an_upload_for_a_device_that_is_deleted_meanwhile_is_refused(alice, shared_database, kind):
+    other = alice.another_device()
+    device = Device(other)
+    body = {kind: device.device_keys() if kind == "device_keys" else device.one_time_keys(1)}
+    with shared_database.connect(autocommit=False) as connection, ThreadPoolExecutor() as pool:
+        connection.execute("delete from matriarch.devices where device_id = %s", [other.device_id])
+        answer = pool.submit(other.request, "POST", "/keys/upload", body)
+        with pytest.raises(TimeoutError):
+            answer.result(timeout=0.5)
+        connection.commit()
+        expect(answer.result(timeout=30), 401, "M_UNKNOWN_TOKEN")
+
+
+def test_of_different_keys_of_one_name_at_one_moment_one_is_refused(nodes, alice):
+    body = lambda n: {"one_time_keys": {f"a:{k}": f"{n}" for k in range(200)}}
+    for _ in range(3):
+        device = alice.another_device()
+        with ThreadPoolExecutor() as pool:
+            answers = list(pool.map(lambda n: device.at(nodes[n]).request("POST", "/keys/upload", body(n)).status_code, range(2)))
+        assert sorted(answers) == [200, 400]
 
 
 def test_deleting_a_device_takes_its_keys(alice, bob):

@@ -13,7 +13,7 @@ use pgrx::{iter::TableIterator, pg_extern};
 use serde_json::Value;
 
 use crate::{
-    device_keys::is_signatures,
+    device_keys::{is_signatures, require_size},
     device_lists,
     request::Body,
     response::{MatrixError, Response, ResponseRows, Result, row},
@@ -116,6 +116,7 @@ fn uploaded(body: &Body, user_id: &str) -> Result<Keys> {
     let mut keys = Keys::new();
     for usage in Usage::ALL {
         if let Some(object) = body.object(usage.field())? {
+            require_size(&Value::Object(object.clone()).to_string())?;
             keys.insert(usage, CrossSigningKey::read(usage, object, user_id)?);
         }
     }

@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use matriarch_rules::{Map, identifiers::server_name};
 use serde_json::{Value, json};
 
+use crate::response::{MatrixError, Result};
+
 pub use one_time::{Counts, unused_fallback_types};
 pub use upload::{Upload, store};
 
@@ -26,6 +28,17 @@ pub fn is_signatures(value: &Value) -> bool {
     value.as_object().is_some_and(|signers| {
         signers.values().all(|keys| keys.as_object().is_some_and(|keys| keys.values().all(Value::is_string)))
     })
+}
+
+/// As long as events may be: whoever asks for the keys of many gets all of them in one answer.
+const MAX_KEY_BYTES: usize = 65_536;
+
+/// 413 `M_TOO_LARGE` for too long a key, as JSON text.
+pub fn require_size(key: &str) -> Result<()> {
+    match key.len() <= MAX_KEY_BYTES {
+        true => Ok(()),
+        false => Err(MatrixError::new(413, "M_TOO_LARGE", "A key is longer than 65536 bytes.")),
+    }
 }
 
 /// `failures` of an answer: the servers of these users cannot be asked, as there is no federation.

@@ -34,6 +34,8 @@ const AUTHENTICATE_ALL: &str = "
     join users u on u.user_nid = t.user_nid
     where t.token_hash = any($1)";
 
+const LOCK_DEVICE: &str = "select from devices where device_nid = $1 for no key update";
+
 impl Session {
     /// Finds the owner of a token by its SHA-256. 401 `M_UNKNOWN_TOKEN` for one that is not known, and with
     /// `soft_logout` for one that has expired while its device lives on (Client-Server API, "Soft logout").
@@ -81,6 +83,13 @@ impl Session {
     /// still so when the result is written. Room locks are taken before.
     pub fn lock_user(&self, db: &Db<'_>) {
         db.execute("select from users where user_nid = $1 for no key update", &[self.user_nid.into()]);
+    }
+
+    /// Makes the device's other changes of this kind wait, and keeps the device, until this transaction is over. 401
+    /// `M_UNKNOWN_TOKEN` if it was deleted since the token was looked up.
+    pub fn lock_device(&self, db: &Db<'_>) -> Result<()> {
+        let device = db.query_opt(LOCK_DEVICE, &[self.device_nid.into()]);
+        device.map(|_| ()).ok_or_else(Self::unknown)
     }
 
     /// The user alone.

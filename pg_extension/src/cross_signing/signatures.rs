@@ -181,14 +181,18 @@ fn upload_signatures(token_hash: &[u8], body: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let body = request::object(body)?;
+        // Before anything is stored.
+        let refuse = || MatrixError::bad_json("The body must be keys by key id by user id.");
+        let keys_by_user: Vec<(&String, &Map)> = body
+            .iter()
+            .map(|(user_id, keys)| Some((user_id, keys.as_object()?)))
+            .collect::<Option<_>>()
+            .ok_or_else(refuse)?;
         session.lock_user(db);
         let signer = Signer { session: &session, keys: stored(db, session.user_nid, &session.user_id) };
         let mut failures = Map::new();
         let (mut own, mut others) = (false, false);
-        for (user_id, keys) in &body {
-            let keys = keys
-                .as_object()
-                .ok_or_else(|| MatrixError::bad_json("The body must be keys by key id by user id."))?;
+        for (user_id, keys) in keys_by_user {
             for (key_name, object) in keys {
                 let signed = match [user_id, key_name].iter().any(|name| name.contains('\0')) {
                     true => Err(unknown()),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use matriarch_rules::{Map, json::parse_value};
 use serde_json::Value;
 
-use super::{is_signatures, unsigned_form};
+use super::{is_signatures, require_size, unsigned_form};
 use crate::{
     cluster,
     response::{MatrixError, Result},
@@ -18,6 +18,9 @@ const USUAL_ALGORITHM: &str = "signed_curve25519";
 /// More would make each sync of the device slow, which counts them.
 const MAX_STORED: i64 = 5_000;
 
+/// Each sync of the device names the algorithms of those that are unused.
+const MAX_FALLBACK: i64 = 100;
+
 const MAX_NAME_BYTES: usize = 255;
 
 /// A key under its name `<algorithm>:<key id>`.
@@ -28,7 +31,8 @@ pub struct NamedKey {
     key: Value,
 }
 
-/// Reads `one_time_keys` or `fallback_keys` of a request. 400 `M_BAD_JSON` for what has not the form of keys.
+/// Reads `one_time_keys` or `fallback_keys` of a request. 400 `M_BAD_JSON` for what has not the form of keys, 413
+/// `M_TOO_LARGE` for too long a key.
 pub fn read(keys: Option<&Map>) -> Result<Vec<NamedKey>> {
     keys.into_iter().flatten().map(|(name, key)| read_key(name, key)).collect()
 }
@@ -50,6 +54,7 @@ fn read_key(name: &str, key: &Value) -> Result<NamedKey> {
     if !sound {
         return Err(refuse("is neither a string nor an object with a `key` and `signatures`"));
     }
+    require_size(&key.to_string())?;
     Ok(NamedKey { algorithm: algorithm.to_owned(), key_id: key_id.to_owned(), key: key.clone() })
 }
 
@@ -71,15 +76,11 @@ const STORE: &str = "
         (select nextval('one_time_key_uploads') as upload_id offset 0) u
     on conflict (device_nid, algorithm, key_id) do nothing";
 
-/// Stores one-time keys. 400 `M_INVALID_PARAM` for another key under a name that was uploaded before.
+/// Stores one-time keys. 400 `M_INVALID_PARAM` for another key under a name that was uploaded before, `M_TOO_LARGE` for
+/// more keys than a device may have. The caller holds the device's lock.
 pub fn store(db: &Db<'_>, device_nid: i64, keys: &[NamedKey]) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
-    }
-    let stored =
-        i64::try_from(keys.len()).unwrap_or(i64::MAX).saturating_add(Counts::of(db, device_nid).total());
-    if stored > MAX_STORED {
-        return Err(MatrixError::new(400, "M_TOO_LARGE", "The device has too many one-time keys."));
     }
     let (algorithms, key_ids, texts) = columns(keys);
     let names = || [device_nid.into(), algorithms.clone().into(), key_ids.clone().into()];
@@ -93,6 +94,10 @@ pub fn store(db: &Db<'_>, device_nid: i64, keys: &[NamedKey]) -> Result<()> {
                 "There is another one-time key {name:?} already."
             )));
         }
+    }
+    let new = i64::try_from(keys.len().saturating_sub(stored.len())).unwrap_or(i64::MAX);
+    if new > 0 && new.saturating_add(Counts::of(db, device_nid).total()) > MAX_STORED {
+        return Err(MatrixError::new(400, "M_TOO_LARGE", "The device has too many one-time keys."));
     }
     let [device, algorithms, key_ids] = names();
     db.execute(STORE, &[device, algorithms, key_ids, texts.into(), cluster::timeline().into()]);
@@ -117,6 +122,23 @@ const STORE_FALLBACK: &str = "
     from unnest($2::text[], $3::text[], $4::text[]) as n (algorithm, key_id, key)
     on conflict (device_nid, algorithm) do update set key_id = excluded.key_id, key = excluded.key, used = false
     where (fallback_keys.key_id, fallback_keys.key) is distinct from (excluded.key_id, excluded.key)";
+
+const OTHER_FALLBACK: &str = "
+    select count(*) from fallback_keys where device_nid = $1 and algorithm <> all($2)";
+
+/// 400 `M_TOO_LARGE` where the device would have too many fallback keys with these.
+pub fn require_room(db: &Db<'_>, device_nid: i64, fallback_keys: &[NamedKey]) -> Result<()> {
+    if fallback_keys.is_empty() {
+        return Ok(());
+    }
+    let algorithms: Vec<&str> = fallback_keys.iter().map(|key| key.algorithm.as_str()).collect();
+    let new = i64::try_from(algorithms.len()).unwrap_or(i64::MAX);
+    let others: i64 = db.query_one(OTHER_FALLBACK, &[device_nid.into(), algorithms.into()]).get(1);
+    match new.saturating_add(others) <= MAX_FALLBACK {
+        true => Ok(()),
+        false => Err(MatrixError::new(400, "M_TOO_LARGE", "The device has too many fallback keys.")),
+    }
+}
 
 /// Stores fallback keys, each in the place of the one of its algorithm.
 pub fn store_fallback(db: &Db<'_>, device_nid: i64, keys: &[NamedKey]) {

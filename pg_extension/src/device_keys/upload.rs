@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     is_signatures,
     one_time::{self, Counts, NamedKey},
-    unsigned_form,
+    require_size, unsigned_form,
 };
 use crate::{
     device_lists,
@@ -27,11 +27,12 @@ pub struct Upload {
 
 impl Upload {
     /// Reads and checks a request's body. 400 `M_BAD_JSON` for device keys that name another user or device, and for what
-    /// has not the form of keys.
+    /// has not the form of keys. 413 `M_TOO_LARGE` for too long a key.
     pub fn read(body: &Body, user_id: &str, device_id: &str) -> Result<Self> {
         let device_keys = body.object("device_keys")?;
         if let Some(keys) = device_keys {
             check_device_keys(keys, user_id, device_id)?;
+            require_size(&Value::Object(keys.clone()).to_string())?;
         }
         let fallback_keys =
             body.object("fallback_keys")?.or(body.object("org.matrix.msc2732.fallback_keys")?);
@@ -85,9 +86,11 @@ const FORGET_SIGNATURES: &str = "delete from key_signatures where user_nid = $1 
 
 /// Stores what was uploaded for a device. Tells whether others see a change: the caller then wakes the user's rooms.
 ///
-/// 400 `M_INVALID_PARAM` for a one-time key under the name of another one.
+/// 400 `M_INVALID_PARAM` for a one-time key under the name of another one, `M_TOO_LARGE` for too many keys.
 pub fn store(db: &Db<'_>, owner: &Session, upload: &Upload) -> Result<bool> {
     let Session { user_nid, device_nid, device_id, .. } = owner;
+    owner.lock_device(db)?;
+    one_time::require_room(db, *device_nid, &upload.fallback_keys)?;
     one_time::store(db, *device_nid, &upload.one_time_keys)?;
     one_time::store_fallback(db, *device_nid, &upload.fallback_keys);
 
@@ -100,7 +103,8 @@ pub fn store(db: &Db<'_>, owner: &Session, upload: &Upload) -> Result<bool> {
     if stored.as_ref() == Some(keys) {
         return Ok(false);
     }
-    if stored.is_some_and(|stored| unsigned_form(stored) != unsigned_form(keys.clone())) {
+    // One that came as an earlier device of this name was deleted may be left.
+    if stored.is_none_or(|stored| unsigned_form(stored) != unsigned_form(keys.clone())) {
         db.execute(FORGET_SIGNATURES, &[(*user_nid).into(), device_id.as_str().into()]);
     }
     let text = Value::Object(keys.clone()).to_string();
