@@ -93,6 +93,8 @@ const NOTE: &str = "
 struct List {
     stream_id: Option<i64>,
     stale: bool,
+    /// Whether there is news for those who share rooms with the user.
+    changed: bool,
 }
 
 impl List {
@@ -102,12 +104,13 @@ impl List {
             return false;
         }
         let follows = self.stream_id.is_some_and(|known| update.prev_ids.contains(&known));
-        if follows && !self.stale {
+        // While a list is stale there is no further news: there will be when it was fetched.
+        self.changed |= !self.stale;
+        self.stale |= !follows;
+        if !self.stale {
             self.stream_id = Some(update.stream_id);
-            return true;
         }
-        self.stale = true;
-        false
+        !self.stale
     }
 }
 
@@ -162,7 +165,7 @@ impl Updates {
         db.execute(MAKE, &[nids.clone().into(), origin.into()]);
         let mut lists: BTreeMap<i64, List> = db
             .query(LOCK, &[nids.clone().into()])
-            .map(|row| (row.get(1), List { stream_id: row.opt(2), stale: row.get(3) }))
+            .map(|row| (row.get(1), List { stream_id: row.opt(2), stale: row.get(3), changed: false }))
             .collect();
 
         // The newest word on each device.
@@ -211,7 +214,10 @@ impl Updates {
         let stale: Vec<bool> = seen.iter().map(|nid| lists[nid].stale).collect();
         db.execute(WRITE, &[seen.into(), stream_ids.into(), stale.into()]);
 
-        note(db, nids)
+        let changed = lists.iter().filter(|(_, list)| list.changed).map(|(nid, _)| *nid);
+        let cross_signed = self.cross_signing.keys().map(|user_id| users[user_id]);
+        let changed: BTreeSet<i64> = changed.chain(cross_signed).collect();
+        note(db, changed.into_iter().collect())
     }
 }
 

@@ -21,8 +21,8 @@ use crate::db::Db;
 use crate::error::ApiError;
 use crate::state::AppState;
 
-/// Queues that a node works off at the same time.
-const WORKERS: usize = 8;
+/// Queues that a node works off at the same time. Those that take long wait for other servers, and cost nothing meanwhile.
+const WORKERS: usize = 32;
 /// Events that are taken in together.
 const MAX_EVENTS: i64 = 50;
 /// How often a node looks for what others staged, or left.
@@ -230,7 +230,7 @@ async fn settle(app: &AppState, queue: &Queue, staged: &[Staged], taken: &[Taken
                 done.insert(event.inbound_id);
             }
             Outcome::Refused(reason) => {
-                warn!(room_id, event_id, origin, reason, "an event is refused");
+                debug!(room_id, event_id, origin, reason, "an event is refused");
                 done.insert(event.inbound_id);
             }
             _ => {

@@ -8,7 +8,7 @@ const TIME: Duration = Duration::from_secs(180);
 const ROUNDS: u32 = 40;
 /// Events that are fetched: the state of a big room with its auth events.
 const EVENTS: usize = 100_000;
-const BYTES: usize = 128 * 1024 * 1024;
+const BYTES: usize = 64 * 1024 * 1024;
 /// Requests for missing events of the timeline. A longer gap is passed over by asking for the state behind it.
 const GAPS: u32 = 10;
 /// Requests for auth chains, and for states.

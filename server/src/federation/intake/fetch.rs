@@ -16,10 +16,18 @@ use crate::error::ApiError;
 use crate::federation::client::{FederationError, Request};
 
 const HEADS: &str = "select matriarch.room_heads($1) as heads";
+/// What another server, or the same, has sent beside.
+const STAGED: &str = "
+select p.json
+from matriarch.rooms r
+join matriarch.inbound_pdus p using (room_nid)
+where r.room_id = $1 and p.event_id = any($2)
+limit 100";
 const UNKNOWN: &str = "select event_id from matriarch.unknown_events($1) as event_id";
 
-/// Requests at the same time.
+/// Requests at the same time to one server, and for keys to many, some of which are gone.
 const PARALLEL: usize = 10;
+const PARALLEL_KEYS: usize = 50;
 /// Events to ask for behind a gap.
 const GAP_EVENTS: usize = 100;
 /// Events of a gap that are asked for one by one, in each round.
@@ -95,7 +103,7 @@ impl Intake<'_> {
                 };
                 (server, fetched.map_err(|reason| Unavailable { reason, later: true }))
             })
-            .buffer_unordered(PARALLEL)
+            .buffer_unordered(PARALLEL_KEYS)
             .collect()
             .await;
         for (server, result) in fetched {
@@ -254,6 +262,16 @@ impl Intake<'_> {
         let prev_events = self.main.events.iter().flat_map(|event| &event.needs.prev_events);
         let mut wanted: BTreeSet<String> = prev_events.filter(is_open).cloned().collect();
         self.give_up_lost_prev_events();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        for row in self.app.db.query(STAGED, &[&self.room_id, &ids]).await? {
+            if let Ok(event) = Open::read(self.version, self.room_id, row.get("json")) {
+                wanted.remove(&event.event_id);
+                self.add_to_main(event);
+            }
+        }
         if wanted.is_empty() {
             return Ok(());
         }

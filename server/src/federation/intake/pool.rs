@@ -14,6 +14,7 @@ pub struct Open {
     pub event_id: String,
     pub text: String,
     pub auth_events: Vec<String>,
+    depth: i64,
     /// Its place in the batch; absent for what was fetched.
     pub place: Option<usize>,
     /// What it was found to need.
@@ -73,7 +74,8 @@ impl Open {
             return Err("an identifier has U+0000".to_owned());
         }
         let event_id = event.event_id().to_owned();
-        Ok(Self { event_id, text, auth_events, place: None, needs: Needs::default() })
+        let depth = event.depth();
+        Ok(Self { event_id, text, auth_events, depth, place: None, needs: Needs::default() })
     }
 
     /// What makes it impossible to take the event in. Without its auth events it would be stored as rejected; a given
@@ -102,8 +104,9 @@ impl Open {
 }
 
 impl Pool {
-    /// The events in parts of at most so many and so many bytes.
-    pub fn parts(self, max_events: usize, max_bytes: usize) -> Vec<Vec<Open>> {
+    /// The events in parts of at most so many and so many bytes; mostly each after those that it cites.
+    pub fn parts(mut self, max_events: usize, max_bytes: usize) -> Vec<Vec<Open>> {
+        self.events.sort_by_key(|event| event.depth);
         let mut parts: Vec<Vec<Open>> = Vec::new();
         let mut bytes = 0;
         for event in self.events {
