@@ -494,3 +494,28 @@ def test_what_another_node_staged_is_taken_up(shared):
 def test_a_body_that_is_too_long(shared):
     pdus = [{"type": "x" * 300_000}] * 50
     shared.send(pdus, status=413, errcode="M_TOO_LARGE")
+
+
+def test_events_that_came_beside_are_not_fetched(shared, remote_servers, home):
+    """An event cites one that another server sent, and that has not been taken in yet."""
+    (other,) = remote_servers()
+    shared.room.peers[other.name] = other
+    carol = other.user("carol")
+    join = shared.room.join(carol)
+    shared.send([join])
+    shared.wait([join])
+    first = shared.room.message(carol, "first")
+    second = shared.room.message(shared.bob, "second")
+    statement = """
+        with queue as (
+            insert into matriarch.inbound_queues (room_nid, origin, leased_until)
+            select room_nid, %s, now() + interval '5 seconds' from matriarch.rooms where room_id = %s
+            returning room_nid, origin
+        )
+        insert into matriarch.inbound_pdus (room_nid, origin, event_id, json)
+        select room_nid, origin, %s, %s from queue"""
+    shared.database.query(statement, [other.name, shared.room_id, first.event_id, first.text])
+    shared.send([second])
+    shared.wait([second], seconds=4)
+    assert shared.status(first.event_id) == "accepted"
+    assert shared.server.asked_for("get_missing_events") == []

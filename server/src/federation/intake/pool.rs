@@ -14,7 +14,7 @@ pub struct Open {
     pub event_id: String,
     pub text: String,
     pub auth_events: Vec<String>,
-    depth: i64,
+    pub depth: i64,
     /// Its place in the batch; absent for what was fetched.
     pub place: Option<usize>,
     /// What it was found to need.
