@@ -146,9 +146,8 @@ def test_a_repeated_transaction_does_nothing(shared, home):
     assert shared.server.transaction(home[0], [], [], txn_id="other") == {"pdus": {}}
 
 
-def test_what_is_refused_at_once(shared, remote_servers):
+def test_what_is_refused_at_once(shared):
     message = shared.room.message(shared.bob)
-    (stranger,) = remote_servers()
     elsewhere = adopt(shared.database, shared.room_id, [shared.server])
     elsewhere.room_id = "!unknown:example.org"
     other = elsewhere.message(shared.bob, prev=shared.room.head)
@@ -159,10 +158,14 @@ def test_what_is_refused_at_once(shared, remote_servers):
     shared.wait([message])
     shared.alice.send_state(shared.room_id, "m.room.server_acl", {"allow": ["*"], "deny": ["LOCALHOST"]})
     denied = shared.room.message(shared.bob)
-    answer = shared.send([denied], [("m.typing", {"room_id": shared.room_id, "user_id": shared.bob, "typing": True})])
+    read = {"event_ids": [message.event_id], "data": {"ts": 1}}
+    answer = shared.send([denied], [
+        ("m.typing", {"room_id": shared.room_id, "user_id": shared.bob, "typing": True}),
+        ("m.receipt", {shared.room_id: {"m.read": {shared.bob: read}}}),
+    ])  # fmt: skip
     assert "access control" in answer["pdus"][denied.event_id]["error"]
-    answer = shared.alice.next()
-    assert "ephemeral" not in answer["rooms"]["join"][shared.room_id] or not answer["rooms"]["join"][shared.room_id]["ephemeral"]["events"]
+    joined = shared.alice.next()["rooms"]["join"][shared.room_id]
+    assert not joined.get("ephemeral", {}).get("events")
     assert shared.status(denied.event_id) is None
 
 
@@ -519,3 +522,33 @@ def test_events_that_came_beside_are_not_fetched(shared, remote_servers, home):
     shared.wait([second], seconds=4)
     assert shared.status(first.event_id) == "accepted"
     assert shared.server.asked_for("get_missing_events") == []
+
+
+@pytest.mark.parametrize("how", ["no ids", "many events"])
+def test_a_state_that_is_fetched_whole(shared, how):
+    shared.server.hooks["get_missing_events"] = lambda *_: (200, {"events": []})
+    state = dict(shared.join.state)
+    if how == "no ids":
+        shared.server.hooks["state_ids"] = lambda *_: (404, {"errcode": "M_UNRECOGNIZED", "error": "What?"})
+    else:
+        for number in range(120):
+            user = shared.server.user(f"user{number}")
+            state["m.room.member", user] = shared.room.make(
+                user, "m.room.member", {"membership": "join"}, user, prev=[shared.join], state=shared.join.state
+            )
+    last = shared.room.make(shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(1)], state=state)
+    shared.send([last])
+    shared.wait([last])
+    assert len(shared.server.asked_for("state")) == 1
+    statement = "select count(*) from matrix.state_at(%s) where type = 'm.room.member'"
+    assert shared.database.query(statement, [last.event_id]) == [(len([key for key in state if key[0] == "m.room.member"]),)]
+
+
+def test_a_state_with_events_that_nobody_has(shared):
+    shared.server.hooks["get_missing_events"] = lambda *_: (200, {"events": []})
+    shared.server.hooks["state_ids"] = lambda *_: (
+        200, {"pdu_ids": [pdu.event_id for pdu in shared.join.state.values()] + ["$nothing"], "auth_chain_ids": []}
+    )  # fmt: skip
+    last = shared.room.make(shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(1)], state=shared.join.state)
+    shared.send([last])
+    shared.wait([last])
