@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import threading
 import time
 from urllib.parse import quote
@@ -71,8 +72,6 @@ def membership(database, room, user):
 
 def stored(database, room):
     """The events of a room by their ids."""
-    import json
-
     rows = database.query("select event_id, json from matrix.events where room_id = %s", [room])
     return {event_id: json.loads(text) for event_id, text in rows}
 
@@ -178,7 +177,6 @@ def test_members_of_other_servers_write_and_leave(federated, one):
     assert [event["content"]["membership"] for event in timeline(alice.next(), room)] == ["leave"]
     make(federated, one, "leave", room, bob, "", status=403, errcode="M_FORBIDDEN")
     make(federated, one, "leave", room, one.user("never"), "", status=403, errcode="M_FORBIDDEN")
-    # An invite is refused in the same way.
     alice.post(path("rooms", room, "ban"), {"user_id": bob})
     make(federated, one, "join", room, bob, status=403, errcode="M_FORBIDDEN")
 
@@ -328,7 +326,6 @@ def test_restricted_rooms(federated, one, two, version, join_rule):
     assert event_id_of(answer["event"]) == event_id_of(event)
     assert stored(federated.database, room)[event_id_of(event)] == answer["event"]
     assert membership(federated.database, room, bob) == "join"
-    # Invited, one needs nobody.
     assert verify(federated.database, room) == []
 
 

@@ -66,3 +66,13 @@ set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'federation_send_membership_wrapper';
 comment on function federation_send_membership is 'PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}, v1/send_knock, v2/send_leave: takes the event in. Status 424 where it depends on what is not known yet; the answer then has the event to be taken in first.';
+
+create function federation_invite(origin text, room_id text, event_id text, request text) returns setof response
+language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+as 'MODULE_PATHNAME', 'federation_invite_wrapper';
+comment on function federation_invite is 'PUT /_matrix/federation/v2/invite/{roomId}/{eventId}. Status 424 where the keys of the server that asks must be fetched first.';
+
+create function leave_outside(token_hash bytea, room_id text, event_id text, event text) returns setof response
+language c volatile parallel unsafe security definer set search_path = matriarch, pg_temp
+as 'MODULE_PATHNAME', 'leave_outside_wrapper';
+comment on function leave_outside is 'Notes that the user has left a room that no user of this server is in. event is the event that another server took in, NULL where none did.';

@@ -43,6 +43,9 @@ const SET_MEMBERSHIPS: &str = "
     from changed c
     left join before b on b.user_nid = c.user_nid";
 
+/// The room's own state says now what these users are to it.
+const SETTLE: &str = "delete from outside_memberships where room_id = $1 and user_nid = any($2)";
+
 /// How many changes are written by one statement, so that memory stays bounded.
 const CHUNK: usize = 1_000;
 
@@ -86,6 +89,7 @@ impl Room<'_> {
         let user_ids: Vec<&str> = members.iter().map(|(user_id, _)| user_id.as_str()).collect();
         let user_nids = users::intern(db, &user_ids);
         let mut rows = Memberships::default();
+        let mut ours = Vec::new();
         for (user_id, key) in &members {
             let Some(nid) = by_key[key].or_else(|| old.get(key).copied()) else { continue };
             let event = &events.get(nid).event;
@@ -104,8 +108,12 @@ impl Room<'_> {
             rows.display_names.push(text("displayname"));
             rows.avatar_urls.push(text("avatar_url"));
             if self.signer.is_ours(user_id) {
-                self.wake_users.push(user_nid);
+                ours.push(user_nid);
             }
+        }
+        if !ours.is_empty() {
+            db.execute(SETTLE, &[self.id.as_str().into(), ours.clone().into()]);
+            self.wake_users.extend(ours);
         }
         let by_nid: HashMap<i64, (&str, i64)> = members
             .iter()

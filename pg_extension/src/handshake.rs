@@ -143,7 +143,12 @@ const INVITER: &str = "
     from memberships m
     join rooms r using (room_nid)
     join users u on u.user_nid = m.sender_nid
-    where r.room_id = $1 and m.user_nid = $2 and m.membership = 'invite'";
+    where r.room_id = $1 and m.user_nid = $2 and m.membership = 'invite'
+    union
+    select u.user_id
+    from outside_memberships o
+    join users u on u.user_nid = o.sender_nid
+    where o.room_id = $1 and o.user_nid = $2";
 
 const MEMBERS: &str = "
     select u.user_id

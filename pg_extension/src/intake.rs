@@ -18,13 +18,10 @@ use matriarch_rules::{Event, RoomVersion, json::parse_object, room_version};
 use pgrx::{Array, pg_extern};
 use serde_json::{Value, json};
 
-use self::{
-    judge::Intake,
-    verify::{Pdu, Unfit},
-};
+use self::{judge::Intake, verify::Pdu};
 pub use self::{
     report::Verdict,
-    verify::{Keys, parse},
+    verify::{Keys, Unfit, parse},
 };
 use crate::{
     checks::keys_of,

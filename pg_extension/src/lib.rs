@@ -39,6 +39,7 @@ mod members;
 mod membership;
 mod messages;
 mod outgoing;
+mod outside_membership;
 mod page;
 mod profile;
 mod push_rules;

@@ -15,6 +15,7 @@ mod body;
 mod cut;
 mod ephemeral;
 mod gather;
+mod outside;
 mod parts;
 mod room_state;
 mod section;

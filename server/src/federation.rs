@@ -9,6 +9,7 @@ mod discovery;
 pub mod end_to_end_keys;
 mod inbound;
 pub mod intake;
+mod invited;
 pub mod inviting;
 mod key_queries;
 mod keys;
@@ -78,5 +79,6 @@ pub fn routes() -> Router<AppState> {
         .merge(backfilling::routes())
         .merge(transactions::routes())
         .merge(resident::routes())
+        .merge(invited::routes())
         .merge(version::routes())
 }

@@ -42,6 +42,9 @@ const ADD_KEY: &str = "
     on conflict do nothing";
 
 const SET_MEMBERSHIP: &str = "
+    with settled as (
+        delete from outside_memberships where room_id = $8 and user_nid = $2
+    )
     insert into memberships (room_nid, user_nid, event_nid, sender_nid, membership, display_name, avatar_url)
     values ($1, $2, $3, $4, $5, $6, $7)
     on conflict (room_nid, user_nid) do update
@@ -144,6 +147,7 @@ impl Room<'_> {
                 membership.into(),
                 text("displayname").into(),
                 text("avatar_url").into(),
+                self.id.as_str().into(),
             ],
         );
         self.wake_users.push(user_nid);

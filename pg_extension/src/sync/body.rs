@@ -154,6 +154,9 @@ impl Writer<'_, '_, '_, '_> {
             parts().filter(|part| part.membership == membership).collect()
         };
         let (invited, knocking) = (outside("invite"), outside("knock"));
+        let elsewhere = self.news.outside(index);
+        let beyond =
+            |membership: &'static str| elsewhere.iter().filter(move |room| room.membership == membership);
 
         rooms.object("join", |sections| {
             for filled in &joined {
@@ -170,6 +173,9 @@ impl Writer<'_, '_, '_, '_> {
                         section.events(state, self.stripped.state(self.events, part));
                     });
                 }
+                for room in beyond(name) {
+                    sections.object(&room.room_id, |section| room.write_state(section, state));
+                }
             });
         }
         rooms.object("leave", |sections| {
@@ -179,8 +185,12 @@ impl Writer<'_, '_, '_, '_> {
                     self.room_data(section, filled, asker);
                 });
             }
+            for room in beyond("leave") {
+                sections.object(&room.room_id, |section| room.write_leave(section, asker));
+            }
         });
-        !(joined.is_empty() && left.is_empty() && invited.is_empty() && knocking.is_empty())
+        let here = !(joined.is_empty() && left.is_empty() && invited.is_empty() && knocking.is_empty());
+        here || !elsewhere.is_empty()
     }
 
     fn joined(&self, section: &mut Object<'_>, filled: &Filled<'_>, asker: &Asker) {

@@ -14,6 +14,7 @@ use crate::{
         account_data::{self, Datum, GLOBAL},
         cut::{self, Ignored},
         ephemeral::{self, Ephemeral, Receipt},
+        outside::{self, Outside},
         parts::{self, Columns, Part, Parts},
         room_state,
         section::Section,
@@ -26,6 +27,8 @@ use crate::{
 /// What there is to tell, before the sections are made of it.
 pub struct News {
     pub parts: Parts,
+    /// By asker.
+    outside: BTreeMap<usize, Vec<Outside>>,
     ephemeral: Ephemeral,
     /// By asker and room.
     data: BTreeMap<(usize, i64), Vec<Datum>>,
@@ -42,16 +45,24 @@ pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) 
     let data = account_data::changed(db, columns);
     let places = ephemeral.receipts.keys().chain(&ephemeral.typing).chain(data.keys());
     parts::add(db, columns, &mut parts, places.copied().filter(|(_, room_nid)| *room_nid != GLOBAL));
-    let ignored =
-        if parts.is_empty() { Ignored::new() } else { account_data::ignored(db, columns.users.clone()) };
-    parts.retain(|(asker, _), part| {
-        let asker = askers[*asker];
+    let mut outside = outside::changed(db, columns);
+    let ignored = match parts.is_empty() && outside.is_empty() {
+        true => Ignored::new(),
+        false => account_data::ignored(db, columns.users.clone()),
+    };
+    let is_wanted = |asker: usize, room_id: &str, membership: &str, sender: &String| {
+        let asker = askers[asker];
         let ignored = ignored.get(&asker.session.user_nid);
-        let by_ignored =
-            part.membership == "invite" && ignored.is_some_and(|users| users.contains(&part.member_sender));
-        asker.filter.room.admits_room(&part.room.room_id) && !by_ignored
+        let by_ignored = membership == "invite" && ignored.is_some_and(|users| users.contains(sender));
+        asker.filter.room.admits_room(room_id) && !by_ignored
+    };
+    parts.retain(|(asker, _), part| {
+        is_wanted(*asker, &part.room.room_id, &part.membership, &part.member_sender)
     });
-    News { parts, ephemeral, data, ignored, device_lists }
+    for (asker, rooms) in &mut outside {
+        rooms.retain(|room| is_wanted(*asker, &room.room_id, &room.membership, &room.sender));
+    }
+    News { parts, outside, ephemeral, data, ignored, device_lists }
 }
 
 fn device_lists(db: &Db<'_>, askers: &[&Asker], parts: &Parts, now: &SyncToken) -> Vec<DeviceLists> {
@@ -78,6 +89,11 @@ impl News {
     /// New account data that belongs to no room.
     pub fn global_data(&self, asker: usize) -> &[Datum] {
         self.data.get(&(asker, GLOBAL)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Rooms that no user of this server is in.
+    pub fn outside(&self, asker: usize) -> &[Outside] {
+        self.outside.get(&asker).map_or(&[], Vec::as_slice)
     }
 
     /// The parts that have a timeline, with their askers.

@@ -60,9 +60,9 @@ pub struct Columns {
     /// `message_id` of the tokens.
     pub message_ids: Vec<Option<i64>>,
     /// Whether rooms without news are wanted as well.
-    full: Vec<bool>,
+    pub full: Vec<bool>,
     /// Whether rooms that were left before the token are wanted as well.
-    left: Vec<bool>,
+    pub left: Vec<bool>,
 }
 
 impl Columns {

@@ -1,0 +1,83 @@
+//! Users of other servers invite those of this one, which signs the event too. Server-Server API, "Inviting to a room".
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::put;
+use serde_json::{Value, json};
+
+use super::authentication::ServerRequest;
+use super::client::FederationError;
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{Path, json_response};
+use crate::state::AppState;
+
+const INVITE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.federation_invite($1, $2, $3, $4)";
+const VERSION: &str = "select room_version from matriarch.rooms where room_id = $1";
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/_matrix/federation/v2/invite/{room_id}/{event_id}", put(invite))
+        .route("/_matrix/federation/v1/invite/{room_id}/{event_id}", put(invite_v1))
+}
+
+/// `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`
+async fn invite(
+    State(app): State<AppState>,
+    Path((room_id, event_id)): Path<(String, String)>,
+    request: ServerRequest,
+) -> Result<MatrixResponse, ApiError> {
+    let body = Value::Object(request.content).to_string();
+    take(&app, &request.origin, &room_id, &event_id, &body).await
+}
+
+/// `PUT /_matrix/federation/v1/invite/{roomId}/{eventId}`: the body is the event, of a room of version 1 or 2, and has the state in
+/// its `unsigned`.
+async fn invite_v1(
+    State(app): State<AppState>,
+    Path((room_id, event_id)): Path<(String, String)>,
+    request: ServerRequest,
+) -> Result<Response, ApiError> {
+    let state = request.content.get("unsigned").and_then(|unsigned| unsigned.get("invite_room_state"));
+    let row = app.db.query_opt(VERSION, &[&room_id]).await?;
+    let is_second = row.is_some_and(|row| row.get::<_, &str>(0) == "2");
+    let body = json!({
+        "event": request.content,
+        "invite_room_state": state,
+        "room_version": if is_second { "2" } else { "1" },
+    });
+    let answer = take(&app, &request.origin, &room_id, &event_id, &body.to_string()).await?;
+    Ok(match answer.status {
+        StatusCode::OK => json_response(StatusCode::OK, format!("[200,{}]", answer.body)),
+        _ => answer.into_response(),
+    })
+}
+
+/// By one statement, if the key that signed the event is known.
+async fn take(
+    app: &AppState,
+    origin: &str,
+    room_id: &str,
+    event_id: &str,
+    body: &str,
+) -> Result<MatrixResponse, ApiError> {
+    let answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
+    if answer.status != StatusCode::FAILED_DEPENDENCY {
+        return Ok(answer);
+    }
+    let federation = &app.federation;
+    if let Err(FederationError::Internal(error)) =
+        federation.key_ring.fetch(&federation.client, &app.db, origin).await
+    {
+        return Err(error);
+    }
+    let answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
+    if answer.status == StatusCode::FAILED_DEPENDENCY {
+        return Err(ApiError::invalid_param("The key that signed the event cannot be had"));
+    }
+    Ok(answer)
+}

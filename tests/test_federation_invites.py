@@ -1,0 +1,259 @@
+"""Users of this server are invited to rooms of others."""
+
+import base64
+import copy
+import hashlib
+import itertools
+import json
+import threading
+from urllib.parse import quote
+
+import pytest
+from Crypto.PublicKey import ECC
+from Crypto.Signature import eddsa
+
+from harness.client import expect, path
+from harness.cluster import SERVER_NAME
+from harness.peer import KEY_ID, Peer, event_id_of, public_room, receive, signed_form, verdicts
+
+V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def one(federated):
+    peer = Peer(f"host{next(NUMBERS)}.example")
+    peer.publish(federated.database)
+    return peer
+
+
+def encode(*parts):
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+def invite(room, sender, user):
+    """The event, and the state that goes with it."""
+    event = room.make(sender, "m.room.member", {"membership": "invite"}, user)
+    return event, [pdu.json for pdu in event.state_before.values() if pdu.json["type"] != "m.room.member"]
+
+
+def put(node, peer, room, event, version=None, state=None, event_id=None, **options):
+    body = {"event": event, "room_version": version or room.version}
+    if state is not None:
+        body["invite_room_state"] = state
+    where = f"{V2}/invite/{encode(room.room_id, event_id or event_id_of(event))}"
+    return peer.call(node, "PUT", where, body, **options)
+
+
+def stripped(event):
+    return {key: event[key] for key in ("type", "state_key", "sender", "content")}
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+def test_an_invite(federated, one, version):
+    alice, bob = one.user("alice"), federated.register("bob")
+    room = public_room(alice, [one], version)
+    room.send(alice, "m.room.name", {"name": "Far away"}, "")
+    event, state = invite(room, alice, bob.user_id)
+    assert bob.next()["rooms"].get("invite", {}) == {}
+    waiting = []
+    thread = threading.Thread(target=lambda: waiting.append(bob.next(timeout=20000)))
+    thread.start()
+    answer = put(federated, one, room, event.json, state=state)
+    thread.join()
+    assert set(answer["event"]["signatures"]) == {one.name, SERVER_NAME}
+    assert {**answer["event"], "signatures": 0} == {**event.json, "signatures": 0}
+    shown = waiting[0]["rooms"]["invite"][room.room_id]["invite_state"]["events"]
+    assert {pdu["type"]: pdu for pdu in shown} == {pdu["type"]: stripped(pdu) for pdu in [*state, event.json]}
+    assert {"name": "Far away"} in [pdu["content"] for pdu in shown]
+    # To another device it is news as well, and to this one it is none.
+    assert room.room_id in bob.another_device().sync()["rooms"]["invite"]
+    assert room.room_id not in bob.next()["rooms"].get("invite", {})
+    filtered = bob.sync(filter={"room": {"not_rooms": [room.room_id]}})
+    assert room.room_id not in filtered["rooms"].get("invite", {})
+    # The room is not known for that.
+    bob.get(path("rooms", room.room_id, "state"), status=403)
+    # The same once more is no error.
+    put(federated, one, room, event.json, state=state)
+
+
+def test_the_signature_is_good(federated, one):
+    """As the server that invites checks it: by what is published."""
+    alice, bob = one.user("alice"), federated.register("bob")
+    room = public_room(alice, [one])
+    event, state = invite(room, alice, bob.user_id)
+    event.json["unsigned"] = {"age": 5}
+    answer = put(federated, one, room, event.json, state=state)["event"]
+    assert answer["unsigned"] == {"age": 5}
+    keys = expect(federated.client().request("GET", "/_matrix/key/v2/server"), 200)["verify_keys"]
+    [(key_id, signature)] = answer["signatures"][SERVER_NAME].items()
+    public = base64.b64decode(keys[key_id]["key"] + "==")
+    point = ECC.import_key(bytes.fromhex("302a300506032b6570032100") + public)
+    eddsa.new(point, "rfc8032").verify(signed_form(answer), base64.b64decode(signature + "=="))
+
+
+def test_the_first_version_of_the_endpoint(federated, one):
+    """Rooms of version 1 and 2 are not what the tests' servers make: what is signed is of version 11, and refused."""
+    alice, bob = one.user("alice"), federated.register("bob")
+    room = public_room(alice, [one], "11")
+    event, _ = invite(room, alice, bob.user_id)
+    where = f"{V1}/invite/{encode(room.room_id, event.event_id)}"
+    one.call(federated, "PUT", where, event.json, status=400, errcode="M_INVALID_PARAM")
+    one.call(federated, "PUT", where, {}, status=400, errcode="M_INVALID_PARAM")
+
+
+def test_those_who_are_not_there(federated, one):
+    alice = one.user("alice")
+    room = public_room(alice, [one])
+    for user in (f"@nobody:{SERVER_NAME}", f"@:{SERVER_NAME}"):
+        event, state = invite(room, alice, user)
+        assert set(put(federated, one, room, event.json, state=state)["event"]["signatures"]) == {one.name, SERVER_NAME}
+
+
+def test_ignored_users(federated, one):
+    alice, bob = one.user("alice"), federated.register("bob")
+    bob.put(path("user", bob.user_id, "account_data", "m.ignored_user_list"), {"ignored_users": {alice: {}}})
+    room = public_room(alice, [one])
+    event, state = invite(room, alice, bob.user_id)
+    put(federated, one, room, event.json, state=state)
+    assert room.room_id not in bob.sync()["rooms"].get("invite", {})
+
+
+def test_what_is_no_invite(federated, one):
+    alice, bob = one.user("alice"), federated.register("bob")
+    other = Peer(f"host{next(NUMBERS)}.example")
+    other.publish(federated.database)
+    room = public_room(alice, [one, other])
+    event, state = invite(room, alice, bob.user_id)
+
+    def refused(event, status=400, errcode="M_INVALID_PARAM", **options):
+        put(federated, options.pop("peer", one), room, event, state=options.pop("state", state), status=status, errcode=errcode, **options)
+
+    def changed(peer=one, **changes):
+        event_json = copy.deepcopy(event.json) | changes
+        del event_json["signatures"]
+        peer.sign(event_json)
+        return event_json
+
+    refused(changed(content={"membership": "join"}))
+    refused(changed(content={"membership": "ban"}))
+    refused(changed(type="m.room.message"))
+    refused(changed(state_key=one.user("carol")))
+    refused(changed(state_key=f"bob:{SERVER_NAME}"))
+    refused(changed(room_id="!other:example.org"))
+    refused(changed(other, sender=other.user("eve")))
+    refused(changed(), peer=other)
+    refused(changed(), event_id="$other")
+    refused(changed(other))
+    forged = changed()
+    forged["content"]["displayname"] = "smuggled"
+    refused(forged)
+    refused(event.json, version="99", errcode="M_INCOMPATIBLE_ROOM_VERSION")
+    assert room.room_id not in bob.sync()["rooms"].get("invite", {})
+
+
+def test_state_that_is_not_the_rooms(federated, one):
+    alice, bob = one.user("alice"), federated.register("bob")
+    room, other = public_room(alice, [one]), public_room(alice, [one])
+    event, state = invite(room, alice, bob.user_id)
+    create = room.create.json
+
+    def refused(state):
+        put(federated, one, room, event.json, state=state, status=400, errcode="M_INVALID_PARAM")
+
+    refused([])
+    refused(None)
+    refused([pdu for pdu in state if pdu["type"] != "m.room.create"])
+    refused([stripped(pdu) for pdu in state])
+    refused([*state, other.create.json])
+    refused([other.create.json])
+    refused([{**create, "content": {**create["content"], "extra": 1}}])
+    refused([create, {**state[-1], "signatures": {one.name: {"ed25519:peer": "x" * 86}}}])
+    refused([create, 7])
+    refused([create] * 101)
+    put(federated, one, room, event.json, state={"a": create}, status=400, errcode="M_BAD_JSON")
+    # Before version 12 stripped state will do, and what is none is left out.
+    room = public_room(alice, [one], "11")
+    event, state = invite(room, alice, bob.user_id)
+    given = [stripped(room.create.json), {"type": "m.room.name"}, 7, None, {**stripped(room.create.json), "content": []}]
+    put(federated, one, room, event.json, state=given)
+    shown = bob.sync()["rooms"]["invite"][room.room_id]["invite_state"]["events"]
+    assert [pdu["type"] for pdu in shown] == ["m.room.create", "m.room.member"]
+
+
+def test_access_control_lists(federated, one):
+    alice, bob = one.user("alice"), federated.register("bob")
+    room = public_room(alice, [one])
+    room.send(alice, "m.room.server_acl", {"allow": ["*"], "deny": [one.name.upper()]}, "")
+    assert set(verdicts(receive(federated.database, room, room.pdus))) == {"accepted"}
+    event, state = invite(room, alice, bob.user_id)
+    put(federated, one, room, event.json, state=state, status=403, errcode="M_FORBIDDEN")
+
+
+def test_an_invite_that_the_room_itself_tells_of(federated, one):
+    """The room's state, once it comes, takes the place of what the invite told."""
+    alice, bob = one.user("alice"), federated.register("bob")
+    room = public_room(alice, [one])
+    event, state = invite(room, alice, bob.user_id)
+    put(federated, one, room, event.json, state=state)
+    room.head = [event]
+    joined = room.join(bob_of(federated, bob, room))
+    assert verdicts(receive(federated.database, room, room.pdus))[-1] == "accepted", joined
+    sync = bob.sync()
+    assert room.room_id in sync["rooms"]["join"] and room.room_id not in sync["rooms"].get("invite", {})
+    assert federated.database.query("select from matriarch.outside_memberships where room_id = %s", [room.room_id]) == []
+
+
+def bob_of(node, bob, room):
+    """Lets the room's maker sign for this server: the join is made elsewhere, as after a restore."""
+    [(key_id, seed)] = node.database.query("select key_id, seed from matriarch.signing_keys")
+    signer = Peer(SERVER_NAME)
+    signer.key = ECC.construct(curve="Ed25519", seed=bytes(seed))
+
+    def sign(event, plain=signer.sign):
+        plain(event)
+        signatures = event["signatures"][SERVER_NAME]
+        signatures[key_id] = signatures.pop(KEY_ID)
+
+    signer.sign = sign
+    room.peers[SERVER_NAME] = signer
+    return bob.user_id
+
+
+def test_a_refused_invite(federated, one):
+    alice, bob = one.user("alice"), federated.register("bob")
+    room = public_room(alice, [one])
+    event, state = invite(room, alice, bob.user_id)
+    put(federated, one, room, event.json, state=state)
+    bob.next()
+    with federated.database.connect("matriarch_api") as connection:
+        token = hashlib.sha256(bob.access_token.encode()).digest()
+        leave = {**event.json, "content": {"membership": "leave"}, "sender": bob.user_id}
+        for _ in range(2):
+            [(status,)] = connection.execute(
+                "select status from matriarch.leave_outside(%s, %s, %s, %s)", [token, room.room_id, "$leave", json.dumps(leave)]
+            ).fetchall()
+            assert status == 200
+        [(status,)] = connection.execute("select status from matriarch.leave_outside(%s, '!x', null, null)", [token]).fetchall()
+        assert status == 404
+    left = bob.next()["rooms"]["leave"][room.room_id]
+    assert [(event["event_id"], event["content"]) for event in left["timeline"]["events"]] == [("$leave", {"membership": "leave"})]
+    first = bob.sync()["rooms"]
+    assert room.room_id not in first.get("invite", {}) and room.room_id not in first.get("leave", {})
+    archived = bob.sync(filter={"room": {"include_leave": True}})
+    assert room.room_id in archived["rooms"]["leave"]
+
+
+HOSTILE = [
+    b"", b"{", b"[]", {}, {"room_version": "12"}, {"event": {}}, {"event": {}, "room_version": 12}, {"event": 7, "room_version": "12"},
+    {"event": {}, "room_version": "\0"}, {"event": {"type": "m.room.member", "content": {"membership": "invite"}}, "room_version": "12"},
+    {"event": {"content": {"x": "\0"}, "state_key": "\0"}, "room_version": "1", "invite_room_state": "x"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_hostile_bodies(federated, one, body, version):
+    where = f"/_matrix/federation/{version}/invite/{encode('!room:one.example', '$x')}"
+    answer = one.request(federated, "PUT", where, body)
+    assert answer.status_code in (400, 401) and answer.json()["errcode"].startswith("M_"), answer.text
