@@ -122,3 +122,41 @@ def test_both_write_and_read(one, two):
     assert "hello to you" in bodies(timeline(alice.sync_until(lambda answer: "hello to you" in bodies(timeline(answer, room))), room))
     for server in (one, two):
         sound(server, room)
+
+
+def test_an_invite_is_refused(one, two):
+    alice, bob = one.register("alice"), two.register("bob")
+    room = alice.create_room(preset="private_chat")
+    alice.invite(room, bob)
+    assert room in bob.next()["rooms"]["invite"]
+    bob.leave(room)
+    assert members(alice, room) == {alice.user_id: "join", bob.user_id: "leave"}
+    answer = bob.next()
+    assert room in answer["rooms"]["leave"]
+    assert room not in bob.sync()["rooms"].get("invite", {})
+    bob.join(room, status=403, errcode="M_FORBIDDEN", params={"via": one.name})
+
+
+def test_an_invite_of_a_server_that_is_gone_is_refused(start_servers):
+    one, two = start_servers()
+    alice, bob = one.register("alice"), two.register("bob")
+    room = alice.create_room(preset="private_chat")
+    alice.invite(room, bob)
+    one.node.stop()
+    bob.leave(room)
+    assert room not in bob.sync()["rooms"].get("invite", {})
+
+
+def test_knocking(one, two):
+    alice, bob = one.register("alice"), two.register("bob")
+    room = alice.create_room(preset="private_chat", name="Knock first")
+    alice.send_state(room, "m.room.join_rules", {"join_rule": "knock"})
+    bob.next()
+    assert bob.post(path("knock", room), {"reason": "please"}, params={"via": one.name}) == {"room_id": room}
+    state = bob.next()["rooms"]["knock"][room]["knock_state"]["events"]
+    assert {"name": "Knock first"} in [event["content"] for event in state]
+    assert alice.state(room, "m.room.member", bob.user_id)["reason"] == "please"
+    alice.invite(room, bob)
+    assert room in bob.next()["rooms"]["invite"]
+    bob.join(room)
+    assert members(alice, room)[bob.user_id] == "join"

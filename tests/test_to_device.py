@@ -311,6 +311,18 @@ class TestBatches:
         eventually(lambda: equal(stored(database, bob.device_id), 95_100))
 
 
+def test_long_messages_come_in_several_answers(pair):
+    alice, bob = pair
+    bob.next()
+    for number in range(40):
+        to(alice, bob, {"n": number, "long": "x" * 60_000})
+    answers = []
+    while new := numbers(bob.next()):
+        answers.append(new)
+    assert [number for numbers in answers for number in numbers] == list(range(40))
+    assert 3 <= len(answers) <= 4
+
+
 def hash_of(client: Client) -> bytes:
     return hashlib.sha256(client.access_token.encode()).digest()
 

@@ -76,3 +76,8 @@ create function leave_outside(token_hash bytea, room_id text, event_id text, eve
 language c volatile parallel unsafe security definer set search_path = matriarch, pg_temp
 as 'MODULE_PATHNAME', 'leave_outside_wrapper';
 comment on function leave_outside is 'Notes that the user has left a room that no user of this server is in. event is the event that another server took in, NULL where none did.';
+
+create function knock_outside(token_hash bytea, room_id text, room_version text, event text, state text[]) returns setof response
+language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+as 'MODULE_PATHNAME', 'knock_outside_wrapper';
+comment on function knock_outside is 'The user knocks at a room that no user of this server is in, by an event that another server took in.';

@@ -12,6 +12,9 @@ use crate::{
     users::User,
 };
 
+/// The most state events that other servers may tell of a room.
+pub const MAX_STATE: usize = 100;
+
 const RECORD: &str = "
     insert into outside_memberships (user_nid, room_id, room_version, sender_nid, membership, event, state)
     values ($1, $2, $3, $4, $5, $6, $7)
@@ -82,6 +85,29 @@ fn leave_outside(
             return Err(MatrixError::not_found("You are neither invited to this room nor knocking."));
         }
         db.execute(LEAVE, &[session.user_nid.into(), room_id.into(), event.into()]);
+        Ok(Response::empty().wake_user(session.user_nid))
+    })
+}
+
+/// The user knocks at a room that no user of this server is in: `event` is what another server took in, `state` what it told of
+/// the room.
+#[pg_extern]
+fn knock_outside(
+    token_hash: &[u8],
+    room_id: &str,
+    room_version: &str,
+    event: &str,
+    state: Vec<String>,
+) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let event = request::object(event)?;
+        let state = state
+            .iter()
+            .filter_map(|event| stripped(&request::object(event).ok()?))
+            .take(MAX_STATE)
+            .collect();
+        record(db, Elsewhere { room_id, room_version, state }, session.user_nid, &session.user(), &event);
         Ok(Response::empty().wake_user(session.user_nid))
     })
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     intake::{self, Unfit},
-    outside_membership::{self, Elsewhere, stripped},
+    outside_membership::{self, Elsewhere, MAX_STATE, stripped},
     request::Body,
     response::{MatrixError, Response, ResponseRows, Result, respond},
     room::Room,
@@ -22,9 +22,6 @@ use crate::{
 
 /// As [`sent_memberships`](super::sent_memberships) has it: the keys of the server that asks must be fetched.
 const NEEDS_KEYS: i16 = 424;
-
-/// The most state events that come with an invite.
-const MAX_STATE: usize = 100;
 
 const ACCOUNT: &str = "
     select u.user_nid

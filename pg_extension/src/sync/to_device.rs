@@ -12,6 +12,9 @@ use crate::{spi::Db, sync::parts::Columns};
 /// As the specification recommends.
 const MAX_MESSAGES: usize = 100;
 
+/// Bytes of messages that an answer has, once it has any.
+const MAX_BYTES: usize = 1024 * 1024;
+
 /// What an asker's answer says of messages.
 #[derive(Default)]
 pub struct Batch {
@@ -54,6 +57,7 @@ const QUEUED: &str = "
 pub fn queued(db: &Db<'_>, columns: &Columns) -> Vec<Batch> {
     let mut batches: Vec<Batch> = columns.users.iter().map(|_| Batch::default()).collect();
     let mut last = vec![0; batches.len()];
+    let mut bytes = vec![0; batches.len()];
     let args =
         [columns.devices.clone().into(), columns.tokens.clone().into(), columns.message_ids.clone().into()];
     for row in db.query(QUEUED, &args) {
@@ -61,7 +65,9 @@ pub fn queued(db: &Db<'_>, columns: &Columns) -> Vec<Batch> {
         let batch = &mut batches[index];
         match row.opt(3) {
             None => batch.acknowledged = true,
-            Some(message) if batch.messages.len() < MAX_MESSAGES => {
+            Some(_) if batch.upto.is_some() => {}
+            Some(message) if batch.messages.len() < MAX_MESSAGES && bytes[index] < MAX_BYTES => {
+                bytes[index] += String::len(&message);
                 batch.messages.push(message);
                 last[index] = row.get(2);
             }

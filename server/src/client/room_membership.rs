@@ -47,8 +47,7 @@ async fn join(
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
 ) -> Answer {
     let response = app.call(JOIN, &[&token.hash(), &room, &body]).await?;
-    let is_elsewhere = response.elsewhere || is_room_alias(&room) && app.is_elsewhere(&room);
-    if response.status.is_success() || !is_elsewhere || !app.config.federation.enabled {
+    if !goes_elsewhere(&app, &room, &response) {
         return Ok(response);
     }
     let session = Session::of(&app.db, &token).await?;
@@ -78,22 +77,49 @@ async fn forget(
 
 /// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
 async fn knock(
-    app: State<AppState>,
+    State(app): State<AppState>,
     token: AccessToken,
-    room: Path<String>,
+    Path(room): Path<String>,
+    Via(via): Via,
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
 ) -> Answer {
-    set_membership(app, token, room, "knock", body).await
+    let response = app.call(SET_MEMBERSHIP, &[&token.hash(), &room, &"knock", &body]).await?;
+    if !goes_elsewhere(&app, &room, &response) {
+        return Ok(response);
+    }
+    let session = Session::of(&app.db, &token).await?;
+    let (room_id, mut servers) = membership::find_room(&app, &room).await?;
+    servers.extend(via);
+    if room_id != room {
+        let response = app.call(SET_MEMBERSHIP, &[&token.hash(), &room_id, &"knock", &body]).await?;
+        if !response.elsewhere {
+            return Ok(response);
+        }
+    }
+    let traveller = Traveller { app: &app, token, user_id: &session.user_id, body: &body };
+    traveller.knock(&room_id, servers).await?;
+    Ok(membership::room_answer(&room_id))
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/leave`
 async fn leave(
-    app: State<AppState>,
+    State(app): State<AppState>,
     token: AccessToken,
-    room: Path<String>,
+    Path(room): Path<String>,
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
 ) -> Answer {
-    set_membership(app, token, room, "leave", body).await
+    let response = app.call(SET_MEMBERSHIP, &[&token.hash(), &room, &"leave", &body]).await?;
+    if !goes_elsewhere(&app, &room, &response) {
+        return Ok(response);
+    }
+    let session = Session::of(&app.db, &token).await?;
+    Traveller { app: &app, token, user_id: &session.user_id, body: &body }.leave(&room).await
+}
+
+/// Whether other servers are to be asked, as this one is not in the room or does not know what the alias names.
+fn goes_elsewhere(app: &AppState, room: &str, response: &MatrixResponse) -> bool {
+    let is_elsewhere = response.elsewhere || is_room_alias(room) && app.is_elsewhere(room);
+    !response.status.is_success() && is_elsewhere && app.config.federation.enabled
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/invite`

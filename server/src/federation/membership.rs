@@ -1,7 +1,8 @@
-//! This server's users join rooms of other servers. Server-Server API, "Joining Rooms".
+//! This server's users join, knock at and leave rooms of other servers. Server-Server API, "Joining Rooms", "Knocking upon
+//! a room" and "Leaving Rooms (Rejecting Invites)".
 //!
-//! A server in the room gives a template of the membership event (`make_join`), this server signs it, and gives it back
-//! (`send_join`) for the state of the room. Servers are asked one after the other until one helps.
+//! A server in the room gives a template of the membership event (`make_…`), this server signs it, and gives it back
+//! (`send_…`). Servers are asked one after the other until one helps.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use matriarch_rules::identifiers::{is_room_alias, is_server_name, server_name};
 use matriarch_rules::room_version;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tracing::{debug, info};
 
 use super::client::{FederationError, Request};
@@ -40,6 +41,31 @@ const SIGN: &str =
 const USERS_IN_ROOM: &str =
     "select status, body, wake_rooms, wake_users from matriarch.users_in_room($1, $2)";
 
+const LEAVE_OUTSIDE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.leave_outside($1, $2, $3, $4)";
+
+const KNOCK_OUTSIDE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.knock_outside($1, $2, $3, $4, $5)";
+
+/// What a user wants of a room elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Join,
+    Knock,
+    Leave,
+}
+
+impl Wish {
+    /// The membership, and the part of the paths after `make_` and `send_`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Knock => "knock",
+            Self::Leave => "leave",
+        }
+    }
+}
+
 /// A user on the way.
 pub struct Traveller<'t> {
     pub app: &'t AppState,
@@ -50,7 +76,7 @@ pub struct Traveller<'t> {
     pub body: &'t str,
 }
 
-/// The answer to `make_join`.
+/// The answer to `make_join`, `make_knock` and `make_leave`.
 #[derive(Deserialize)]
 struct Template {
     #[serde(default = "first_version")]
@@ -98,19 +124,42 @@ pub async fn find_room(app: &AppState, room: &str) -> Result<(String, Vec<String
 }
 
 impl Traveller<'_> {
-    /// Asks servers for help, one after the other. `via` are those that the client or an alias names.
+    /// Joins a room. `via` are servers that the client or an alias names.
     ///
     /// # Errors
     ///
     /// What the last server that answered said; 404 `M_NOT_FOUND` if there is none to ask.
     pub async fn join(&self, room_id: &str, via: Vec<String>) -> Result<(), ApiError> {
+        self.ask_in_turn(Wish::Join, room_id, via).await
+    }
+
+    /// Knocks at a room. Errors as those of [`join`](Self::join).
+    pub async fn knock(&self, room_id: &str, via: Vec<String>) -> Result<(), ApiError> {
+        self.ask_in_turn(Wish::Knock, room_id, via).await
+    }
+
+    /// Refuses an invite, or takes back a knock: for this server in any case, and for others if one of them can be told.
+    ///
+    /// # Errors
+    ///
+    /// 404 `M_NOT_FOUND` if the user is nothing to the room.
+    pub async fn leave(&self, room_id: &str) -> Result<MatrixResponse, ApiError> {
+        if let Err(error) = self.ask_in_turn(Wish::Leave, room_id, Vec::new()).await {
+            info!(room_id, error = %error.message, "no server could be told that a user leaves");
+            return self.note_leave(room_id, None).await;
+        }
+        Ok(MatrixResponse::of(json!({})))
+    }
+
+    /// Asks servers for help, one after the other.
+    async fn ask_in_turn(&self, wish: Wish, room_id: &str, via: Vec<String>) -> Result<(), ApiError> {
         let mut refusal: Option<ApiError> = None;
         for server in self.servers(room_id, via).await? {
-            match self.join_by(&server, room_id).await {
+            match self.by(&server, wish, room_id).await {
                 Ok(()) => return Ok(()),
                 Err(FederationError::Internal(error)) => return Err(error),
                 Err(error) => {
-                    info!(server, room_id, %error, "no way into a room");
+                    info!(server, room_id, wish = wish.name(), %error, "a server in a room did not help");
                     // What a server in the room says is worth more than that another one is away.
                     let is_verdict = matches!(error, FederationError::Refused { .. });
                     if is_verdict || refusal.is_none() {
@@ -140,11 +189,19 @@ impl Traveller<'_> {
     }
 
     /// Gets a template, and signs the event made of it. The room's version, and the event.
-    async fn make(&self, server: &str, room_id: &str) -> Result<(String, Signed), FederationError> {
+    async fn make(
+        &self,
+        server: &str,
+        wish: Wish,
+        room_id: &str,
+    ) -> Result<(String, Signed), FederationError> {
         let app = self.app;
         let (room, user) = (encode(room_id), encode(self.user_id));
-        let versions: Vec<String> = (1..=12).map(|version| format!("ver={version}")).collect();
-        let path = format!("/_matrix/federation/v1/make_join/{room}/{user}?{}", versions.join("&"));
+        let mut path = format!("/_matrix/federation/v1/make_{}/{room}/{user}", wish.name());
+        if wish != Wish::Leave {
+            let versions: Vec<String> = (1..=12).map(|version| format!("ver={version}")).collect();
+            path += &format!("?{}", versions.join("&"));
+        }
         let request = Request {
             method: Method::GET,
             destination: server,
@@ -159,7 +216,7 @@ impl Traveller<'_> {
         if room_version(&template.room_version).is_none() {
             return Err(bad(server, "it names a room version that does not exist"));
         }
-        let (membership, event) = ("join", template.event.to_string());
+        let (membership, event) = (wish.name(), template.event.to_string());
         let args: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
             &[&self.token.hash(), &room_id, &template.room_version, &membership, &event, &self.body];
         let MatrixResponse { status, body, .. } = app.call(SIGN, args).await?;
@@ -170,22 +227,61 @@ impl Traveller<'_> {
         Ok((template.room_version, signed))
     }
 
-    async fn join_by(&self, server: &str, room_id: &str) -> Result<(), FederationError> {
-        let (version, signed) = self.make(server, room_id).await?;
-        let path =
-            format!("/_matrix/federation/v2/send_join/{}/{}", encode(room_id), encode(&signed.event_id));
+    async fn by(&self, server: &str, wish: Wish, room_id: &str) -> Result<(), FederationError> {
+        let (version, signed) = self.make(server, wish, room_id).await?;
+        let (edition, max_answer, timeout) = match wish {
+            Wish::Join => ("v2", MAX_STATE, STATE_TIMEOUT),
+            Wish::Knock => ("v1", SMALL_ANSWER, self.app.federation.client.timeout()),
+            Wish::Leave => ("v2", SMALL_ANSWER, self.app.federation.client.timeout()),
+        };
+        let path = format!(
+            "/_matrix/federation/{edition}/send_{}/{}/{}",
+            wish.name(),
+            encode(room_id),
+            encode(&signed.event_id)
+        );
         let request = Request {
             method: Method::PUT,
             destination: server,
             path: &path,
             body: Some(&signed.event),
-            max_answer: MAX_STATE,
-            timeout: STATE_TIMEOUT,
+            max_answer,
+            timeout,
         };
         let answer = self.app.federation.client.send(&self.app.db, request).await?;
+        match wish {
+            Wish::Join => {}
+            Wish::Knock => return Ok(self.note_knock(room_id, &version, &signed, &answer).await?),
+            Wish::Leave => {
+                self.note_leave(room_id, Some(&signed)).await?;
+                return Ok(());
+            }
+        }
         let joined: Joined =
             serde_json::from_value(Value::Object(answer)).map_err(|error| bad(server, &error.to_string()))?;
         self.enter(server, room_id, &version, &signed, &joined).await
+    }
+
+    /// Notes that the user knocks, with what the server told of the room.
+    async fn note_knock(
+        &self,
+        room_id: &str,
+        version: &str,
+        signed: &Signed,
+        answer: &Map<String, Value>,
+    ) -> Result<(), ApiError> {
+        let state = answer.get("knock_room_state").and_then(Value::as_array).into_iter().flatten();
+        let state: Vec<String> = state.map(Value::to_string).collect();
+        let event = signed.event.to_string();
+        self.app.call(KNOCK_OUTSIDE, &[&self.token.hash(), &room_id, &version, &event, &state]).await?;
+        Ok(())
+    }
+
+    /// Notes that the user left, by an event that another server took in, if one did.
+    async fn note_leave(&self, room_id: &str, signed: Option<&Signed>) -> Result<MatrixResponse, ApiError> {
+        let event_id = signed.map(|signed| signed.event_id.as_str());
+        let event = signed.map(|signed| signed.event.to_string());
+        self.app.call(LEAVE_OUTSIDE, &[&self.token.hash(), &room_id, &event_id, &event]).await
     }
 
     /// Takes in the room's state, and then the join.
@@ -245,7 +341,7 @@ fn bad(server: &str, reason: &str) -> FederationError {
     FederationError::BadAnswer { server: server.to_owned(), reason: reason.to_owned() }
 }
 
-/// The answer to a join.
+/// The answer to a join or a knock.
 pub fn room_answer(room_id: &str) -> MatrixResponse {
     MatrixResponse::of(json!({ "room_id": room_id }))
 }
