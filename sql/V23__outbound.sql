@@ -88,3 +88,52 @@ comment on column outgoing_edus.content is 'JSON.';
 
 -- For the nodes: whom to try again when they are heard of.
 grant select (server_name, retry_at) on destinations to matriarch_api;
+
+-- Device lists: whoever notes a change, by whatever statement, has it told to the servers that share a room with the user.
+create function queue_device_list_change() returns trigger
+language plpgsql security definer set search_path = matriarch, pg_temp
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+begin
+    insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
+    select
+        r.destination_nid,
+        case when new.device_id is null then 'm.signing_key_update' else 'm.device_list_update' end,
+        new.user_nid::text,
+        case
+            when new.device_id is null then json_build_object('user_id', u.user_id)
+            else json_build_object(
+                'user_id', u.user_id, 'device_id', new.device_id, 'stream_id', new.stream_id,
+                'prev_id', coalesce(
+                    (
+                        select json_build_array(max(stream_id))
+                        from device_list_changes
+                        where user_nid = new.user_nid and stream_id < new.stream_id
+                            and device_id is not null and audience is null
+                        having max(stream_id) is not null
+                    ),
+                    '[]'
+                )
+            )
+        end::text
+    from users u
+    join server s on s.server_name = substr(u.user_id, strpos(u.user_id, ':') + 1)
+    cross join lateral (
+        select distinct r.destination_nid
+        from memberships m
+        join destination_rooms r on r.room_nid = m.room_nid
+        where m.user_nid = u.user_nid and m.membership = 'join' and r.left_nid is null
+        offset 0
+    ) r
+    where u.user_nid = new.user_nid
+    order by r.destination_nid
+    on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
+    set edu_id = excluded.edu_id, content = excluded.content, created_at = excluded.created_at;
+    return null;
+end
+$$;
+comment on function queue_device_list_change is 'Queues m.device_list_update or, for cross-signing keys, m.signing_key_update. What they say of keys is read when they are sent. Of updates that were not sent yet the newest stays: a server that misses one asks for the whole list.';
+revoke all on function queue_device_list_change from public;
+create trigger device_list_changed after insert on device_list_changes
+for each row when (new.audience is null)
+execute function queue_device_list_change();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     graph_events::GraphEvents,
-    outgoing::ServerChanges,
+    outgoing::{ServerChanges, edus},
     room::Room,
     spi::{Db, Mode, connect},
     state::{self, Change},
@@ -64,14 +64,17 @@ impl Room<'_> {
     /// Makes `room_keys` and `memberships`, which say what the state `from` says, say what the current state does.
     pub(crate) fn follow_state(&mut self, from: i64) {
         let changes = state::diff(self.db, from, self.header.root);
+        let mut joined = Vec::new();
         for changes in changes.chunks(CHUNK) {
             // A connection for each part gives back the memory of its queries: there may be hundreds of thousands.
-            connect(Mode::Write, |db| self.follow(db, changes));
+            connect(Mode::Write, |db| self.follow(db, changes, &mut joined));
         }
+        edus::introduce(self.db, self.nid, joined);
         self.forget_state();
     }
 
-    fn follow(&mut self, db: &Db<'_>, changes: &[Change]) {
+    /// Adds users of ours who came in to `joined`.
+    fn follow(&mut self, db: &Db<'_>, changes: &[Change], joined: &mut Vec<i64>) {
         let events = GraphEvents::new(db);
         let old: HashMap<i32, i64> =
             changes.iter().filter_map(|change| Some((change.key_idx, change.old?))).collect();
@@ -143,6 +146,8 @@ impl Room<'_> {
             let (user_id, event_nid) = by_nid[&user_nid];
             if !self.signer.is_ours(user_id) {
                 servers.add(user_id, change("join"), event_nid);
+            } else if change("join") > 0 {
+                joined.push(user_nid);
             }
         }
         self.count_servers(db, servers);

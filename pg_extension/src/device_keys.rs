@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::response::{MatrixError, Result};
 
 pub use one_time::{Counts, unused_fallback_types};
+pub use query::{cross_signing_of, of_device};
 pub use upload::{Upload, store};
 
 /// An object without what is not covered by its signatures.

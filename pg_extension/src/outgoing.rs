@@ -4,6 +4,7 @@
 //! in the transaction that appends it. A node then claims a server, makes a transaction of what waits for it, and sends
 //! it; see `transactions.rs`.
 
+pub mod edus;
 mod servers;
 mod transactions;
 

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use crate::{
     account_data,
+    append::now_ms,
     lookup::joined_room,
+    outgoing::{SENDERS, edus},
     response::{MatrixError, Response, ResponseRows, Result, respond},
     session::Session,
     spi::{Db, Mode},
@@ -121,7 +123,16 @@ fn set_receipts(
             let (room, user) = (room_nid, session.user_nid);
             response = match receipt_type.as_str() {
                 FULLY_READ if write_fully_read(db, &session, room, event) => response.wake_user(user),
-                "m.read" if write(db, room, user, "m.read", thread_id, event) => response.wake_room(room),
+                "m.read" if write(db, room, user, "m.read", thread_id, event) => {
+                    let edu =
+                        edus::receipt(room, room_id, &session.user_id, thread_id, &event.event_id, now_ms());
+                    let response = response.wake_room(room);
+                    if edus::queue(db, "m.receipt", vec![edu]) {
+                        response.wake_user(SENDERS)
+                    } else {
+                        response
+                    }
+                }
                 "m.read.private" if write(db, room, user, "m.read.private", thread_id, event) => {
                     response.wake_user(user)
                 }

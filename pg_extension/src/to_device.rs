@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use matriarch_rules::identifiers::same_server;
 use pgrx::pg_extern;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
     json_text::object_text,
+    outgoing::edus::{self, MessagesByDevice},
     response::{MatrixError, Response, ResponseRows, Result, respond},
     session::Session,
     spi::{Db, Mode, connect},
@@ -47,14 +49,14 @@ pub struct Messages {
 impl Messages {
     /// Makes an event of each content. 400 `M_BAD_JSON` for a content that is no object, 413 `M_TOO_LARGE` for one that
     /// makes too long an event.
-    fn of(sender: &str, event_type: &str, contents: Contents<'_>) -> Result<Self> {
+    fn of(sender: &str, event_type: &str, contents: &Contents<'_>) -> Result<Self> {
         let mut messages = Self::default();
         for (user_id, contents) in contents {
             for (device_id, content) in contents {
                 if !content.get().starts_with('{') {
                     return Err(MatrixError::bad_json("A message must be a JSON object."));
                 }
-                messages.add(sender, event_type, &user_id, &device_id, content.get())?;
+                messages.add(sender, event_type, user_id, device_id, content.get())?;
             }
         }
         Ok(messages)
@@ -83,6 +85,18 @@ impl Messages {
         }
         Ok(())
     }
+}
+
+/// The messages to users of other servers.
+fn elsewhere(sender: &str, contents: Contents<'_>) -> MessagesByDevice {
+    let of_user = |contents: BTreeMap<String, &RawValue>| {
+        contents.into_iter().map(|(device_id, content)| (device_id, content.get().to_owned())).collect()
+    };
+    contents
+        .into_iter()
+        .filter(|(user_id, _)| !same_server(user_id, sender))
+        .map(|(user_id, contents)| (user_id, of_user(contents)))
+        .collect()
 }
 
 /// The sender's device stays until the transaction ends. A request with the same transaction id that is under way is
@@ -134,7 +148,8 @@ const QUEUE: &str = "
 
 /// `PUT /sendToDevice/{eventType}/{txnId}`
 ///
-/// Users and devices that are not known are passed over, and so are users of other servers: they have no devices here. 400 `M_BAD_JSON`, 413 `M_TOO_LARGE`.
+/// Users and devices that are not known are passed over. What is for users of other servers waits for those. 400
+/// `M_BAD_JSON`, 413 `M_TOO_LARGE`.
 #[pg_extern(volatile)]
 fn send_to_device(token_hash: &[u8], event_type: &str, txn_id: &str, request: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -149,7 +164,9 @@ fn send_to_device(token_hash: &[u8], event_type: &str, txn_id: &str, request: &s
             .map_err(|error| MatrixError::bad_json(format!("The body cannot be accepted: {error}.")))?;
         let contents =
             request.messages.ok_or_else(|| MatrixError::missing_param("`messages` is missing."))?;
-        let messages = Messages::of(&session.user_id, event_type, contents)?;
+        // All are checked, whoever is to get them.
+        let messages = Messages::of(&session.user_id, event_type, &contents)?;
+        let elsewhere = elsewhere(&session.user_id, contents);
 
         let row = db.query_one(BEGIN, &[session.device_nid.into(), txn_id.into(), event_type.into()]);
         let (logged_in, is_first): (bool, bool) = (row.get(1), row.get(2));
@@ -160,7 +177,11 @@ fn send_to_device(token_hash: &[u8], event_type: &str, txn_id: &str, request: &s
         if !is_first {
             return Ok(Response::empty());
         }
-        Ok(Response { wake_users: queue(db, [messages]), ..Response::empty() })
+        let mut wake_users = queue(db, [messages]);
+        if !elsewhere.is_empty() {
+            wake_users.extend(edus::send_to_device(db, &session.user_id, event_type, elsewhere));
+        }
+        Ok(Response { wake_users, ..Response::empty() })
     })
 }
 

@@ -6,9 +6,10 @@ use pgrx::{iter::SetOfIterator, pg_extern};
 
 use crate::{
     lookup::joined_room,
+    outgoing::{self, edus::RoomEdu},
     response::{MatrixError, Response, ResponseRows, respond},
     session::Session,
-    spi::{Db, Mode, connect},
+    spi::{Db, Mode, Row, connect},
 };
 
 /// Two minutes: four times what clients commonly ask for.
@@ -52,6 +53,11 @@ fn set_typing(token_hash: &[u8], room_id: &str, user_id: &str, typing: bool, tim
         if timeout < 0 {
             return Err(MatrixError::invalid_param("`timeout` must not be negative."));
         }
+        let is_shared = outgoing::edus::queue(
+            db,
+            "m.typing",
+            vec![outgoing::edus::typing(room_nid, room_id, user_id, typing)],
+        );
         let row = if typing {
             let timeout = timeout.min(MAX_TIMEOUT_MS);
             db.query_opt(START, &[room_nid.into(), session.user_nid.into(), timeout.into()])
@@ -59,7 +65,14 @@ fn set_typing(token_hash: &[u8], room_id: &str, user_id: &str, typing: bool, tim
             db.query_opt(STOP, &[room_nid.into(), session.user_nid.into()])
         };
         let changed = row.is_some_and(|row| row.get(1));
-        Ok(if changed { Response::empty().wake_room(room_nid) } else { Response::empty() })
+        let mut response = Response::empty();
+        if changed {
+            response = response.wake_room(room_nid);
+        }
+        if is_shared {
+            response = response.wake_user(outgoing::SENDERS);
+        }
+        Ok(response)
     })
 }
 
@@ -72,7 +85,15 @@ const EXPIRE: &str = "
     set typing = false, xid = pg_current_xact_id()
     from expired e
     where t.room_nid = e.room_nid and t.user_nid = e.user_nid
-    returning t.room_nid";
+    returning t.room_nid, t.user_nid";
+
+const EXPIRED: &str = "
+    select r.room_nid, r.room_id, u.user_id
+    from unnest($1::bigint[], $2::bigint[]) as t (room_nid, user_nid)
+    join rooms r on r.room_nid = t.room_nid
+    join users u on u.user_nid = t.user_nid
+    join server s on s.server_name = substr(u.user_id, strpos(u.user_id, ':') + 1)
+    where r.other_servers > 0";
 
 const PRUNE: &str = "
     with stopped as (
@@ -88,7 +109,18 @@ const PRUNE: &str = "
 fn expire_typing() -> SetOfIterator<'static, i64> {
     let rooms: BTreeSet<i64> = connect(Mode::Write, |db| {
         db.execute(PRUNE, &[]);
-        db.query(EXPIRE, &[]).map(|row| row.get(1)).collect()
+        let (rooms, users): (Vec<i64>, Vec<i64>) =
+            db.query(EXPIRE, &[]).map(|row| (row.get::<i64>(1), row.get::<i64>(2))).unzip();
+        if !rooms.is_empty() {
+            let of_row = |row: Row<'_>| {
+                let (room_id, user_id): (String, String) = (row.get(2), row.get(3));
+                outgoing::edus::typing(row.get(1), &room_id, &user_id, false)
+            };
+            let ended: Vec<RoomEdu> =
+                db.query(EXPIRED, &[rooms.clone().into(), users.into()]).map(of_row).collect();
+            outgoing::edus::queue(db, "m.typing", ended);
+        }
+        rooms.into_iter().collect()
     });
     SetOfIterator::new(rooms)
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     graph_events::Status,
-    outgoing::ServerChanges,
+    outgoing::{ServerChanges, edus},
     room::{Extremity, POS_STEP, Room, StateEvent, reference},
     users::{self, User},
 };
@@ -160,6 +160,8 @@ impl Room<'_> {
             let mut servers = ServerChanges::default();
             servers.add(user_id, joined, event_nid);
             self.count_servers(self.db, servers);
+        } else if joined > 0 && self.header.other_servers > 0 {
+            edus::introduce(self.db, self.nid, vec![user_nid]);
         }
     }
 }

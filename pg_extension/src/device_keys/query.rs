@@ -210,8 +210,32 @@ fn federation_query_keys(body: &str) -> ResponseRows {
     })
 }
 
+/// What other servers are told of a device: its keys and its name. `None` if it has none, or is gone.
+pub fn of_device(db: &Db<'_>, user_id: &str, device_id: &str) -> Option<(Map, Option<String>)> {
+    let wanted = Wanted { user_ids: vec![user_id], devices: vec![Some(BTreeSet::from([device_id]))] };
+    let device = wanted.find(db, NOBODY).device_keys.remove(user_id)?.remove(device_id)?;
+    let Value::Object(mut keys) = device else { return None };
+    let unsigned = keys.remove("unsigned");
+    let name = unsigned.as_ref().and_then(|unsigned| unsigned.get("device_display_name")?.as_str());
+    Some((keys, name.map(str::to_owned)))
+}
+
+/// What other servers are told of a user's cross-signing keys, as `master_key` and `self_signing_key`.
+pub fn cross_signing_of(db: &Db<'_>, user_id: &str) -> Vec<(&'static str, Value)> {
+    let mut found = Wanted { user_ids: vec![user_id], devices: vec![None] }.find(db, NOBODY).cross_signing;
+    [("master_keys", "master_key"), ("self_signing_keys", "self_signing_key")]
+        .into_iter()
+        .filter_map(|(section, name)| Some((name, found.get_mut(section)?.remove(user_id)?)))
+        .collect()
+}
+
+/// `stream_id` is that of the newest `m.device_list_update` of the user, which the next one follows.
 const USER: &str = "
-    select u.user_nid, coalesce((select max(stream_id) from device_list_changes where user_nid = u.user_nid), 0)
+    select u.user_nid, coalesce((
+            select max(stream_id)
+            from device_list_changes
+            where user_nid = u.user_nid and device_id is not null and audience is null
+        ), 0)
     from users u
     join accounts a using (user_nid)
     where u.user_id = $1 and a.deactivated_at is null";

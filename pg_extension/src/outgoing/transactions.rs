@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use pgrx::{iter::TableIterator, pg_extern};
 use serde_json::Value;
 
+use super::edus;
 use crate::{
     json_text::object_text,
     spi::{Db, Mode, connect, nids_literal},
@@ -381,20 +382,21 @@ fn write(db: &Db<'_>, parts: &BTreeMap<i64, Parts>) -> Vec<TransactionRow> {
         .iter()
         .flat_map(|(destination, parts)| parts.edu_ids.iter().map(|edu_id| (*destination, *edu_id)))
         .unzip();
-    let mut edus: HashMap<i64, Vec<String>> = HashMap::new();
+    let mut of_destination: HashMap<i64, Vec<String>> = HashMap::new();
     for row in db.query(CONTENTS, &[of.into(), ids.into()]) {
-        let (edu_type, content): (String, String) = (row.get(2), row.get(3));
+        let edu_type: String = row.get(2);
+        let Some(content) = edus::content(db, &edu_type, row.get(3)) else { continue };
         let edu = object_text(|edu| {
             edu.raw("content", &content).value("edu_type", edu_type);
         });
-        edus.entry(row.get(1)).or_default().push(edu);
+        of_destination.entry(row.get(1)).or_default().push(edu);
     }
     db.query(HEADS, &[parts.keys().copied().collect::<Vec<i64>>().into()])
         .map(|row| {
             let nid: i64 = row.get(1);
             let pdus = parts[&nid].event_nids.iter().filter_map(|nid| pdus.get(nid)).cloned();
             let body = object_text(|body| {
-                body.array("edus", edus.remove(&nid).unwrap_or_default());
+                body.array("edus", of_destination.remove(&nid).unwrap_or_default());
                 body.value("origin", row.get::<String>(5));
                 body.value("origin_server_ts", Value::from(row.get::<i64>(4)));
                 body.array("pdus", pdus);
