@@ -137,3 +137,87 @@ revoke all on function queue_device_list_change from public;
 create trigger device_list_changed after insert on device_list_changes
 for each row when (new.audience is null)
 execute function queue_device_list_change();
+
+-- For operators.
+create view matrix.destinations as
+select
+    d.server_name,
+    coalesce(r.rooms, 0) as rooms,
+    coalesce(r.pending_rooms, 0) as pending_rooms,
+    coalesce(e.pending_edus, 0) as pending_edus,
+    least(r.oldest, e.oldest) as pending_since,
+    d.last_success_at,
+    d.failing_since,
+    d.last_error,
+    d.retry_at as next_try_at,
+    coalesce(d.leased_until > now(), false) as sending
+from matriarch.destinations d
+left join (
+    select destination_nid, count(*) filter (where left_nid is null) as rooms, count(pending_since) as pending_rooms,
+        min(pending_since) as oldest
+    from matriarch.destination_rooms
+    group by destination_nid
+) r on r.destination_nid = d.destination_nid
+left join (
+    select destination_nid, count(*) as pending_edus, min(created_at) as oldest
+    from matriarch.outgoing_edus
+    group by destination_nid
+) e on e.destination_nid = d.destination_nid;
+comment on view matrix.destinations is 'Other servers that this one sends to, and what waits for them.';
+comment on column matrix.destinations.rooms is 'Rooms that users of the server are in.';
+comment on column matrix.destinations.pending_rooms is 'Rooms of which it may have something to be sent. Just after it was sent something it may still be counted.';
+comment on column matrix.destinations.pending_edus is 'Messages to devices, changes of device lists, receipts and typing that wait.';
+comment on column matrix.destinations.pending_since is 'Since when the oldest of it waits.';
+comment on column matrix.destinations.failing_since is 'When it ceased to answer; absent while it does.';
+comment on column matrix.destinations.next_try_at is 'When it will be tried again; earlier if it sends a request. Absent while it answers.';
+comment on column matrix.destinations.sending is 'A node is sending to it.';
+grant select on matrix.destinations to matriarch_readonly;
+
+create function retry_now(destination text) returns boolean
+language sql volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+as $$
+    with retried as (
+        update destinations
+        set retry_at = null, retry_interval = null
+        where server_name = retry_now.destination
+        returning true
+    )
+    select exists (select from retried)
+$$;
+comment on function retry_now is 'Has a server tried again within a second, as if it had not failed before. False for one that is not known.';
+
+create function purge_queue(destination text) returns bigint
+language plpgsql volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+as $$
+declare
+    purged_nid bigint;
+    purged_edus bigint;
+begin
+    update destinations
+    set txn_id = null, txn_created_at = null, txn_event_nids = null, txn_edu_ids = null, txn_refusals = 0,
+        lease = null, leased_until = null
+    where server_name = purge_queue.destination
+    returning destination_nid into purged_nid;
+    -- What is written from here on is not purged.
+    update destination_rooms r
+    set sent_nid = greatest(
+        r.sent_nid,
+        (select max(e.event_nid) from events e where e.room_nid = r.room_nid and e.outgoing)
+    )
+    from (
+        select room_nid
+        from destination_rooms
+        where destination_nid = purged_nid and pending_since is not null
+        order by room_nid
+        for update
+    ) pending
+    where r.destination_nid = purged_nid and r.room_nid = pending.room_nid;
+    delete from outgoing_edus where destination_nid = purged_nid;
+    get diagnostics purged_edus = row_count;
+    return purged_edus;
+end
+$$;
+comment on function purge_queue is 'Forgets what waits for a server: it is not sent the events that it has missed (it asks for them when newer ones come), nor EDUs, of which the number is returned. Messages to devices among them are lost.';
+
+revoke all on function retry_now, purge_queue from public;
+grant execute on function retry_now, purge_queue to matriarch_admin;

@@ -257,6 +257,31 @@ def test_nothing_is_lost_when_a_node_is_killed(start_servers, remotes):
     assert remote.transactions[0][0] == slow[0]
 
 
+def as_admin(server, statement, arguments):
+    return server.database.query(statement, arguments, user="matriarch_admin")
+
+
+def test_operators_see_retry_and_purge(server, remote):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    remote.on_send = lambda txn_id, body: (503, {"errcode": "M_UNKNOWN", "error": "not today"})
+    alice.send(room, "lost")
+    alice.put(path("rooms", room, "typing", alice.user_id), {"typing": True, "timeout": 30_000})
+    columns = "rooms, pending_rooms, pending_edus, last_error like '%%503%%', next_try_at > now(), pending_since < now()"
+    statement = f"select {columns} from matrix.destinations where server_name = %s"
+    eventually(lambda: as_admin(server, statement, [remote.name]) == [(1, 1, 1, True, True, True)])
+    assert as_admin(server, "select matriarch.purge_queue(%s)", [remote.name]) == [(1,)]
+    remote.on_send = remote.take
+    assert as_admin(server, "select matriarch.retry_now(%s)", [remote.name]) == [(True,)]
+    assert as_admin(server, "select matriarch.retry_now(%s)", ["nobody.example"]) == [(False,)]
+    statement = "select pending_rooms, pending_edus, next_try_at from matrix.destinations where server_name = %s"
+    eventually(lambda: as_admin(server, statement, [remote.name]) == [(0, 0, None)])
+    news = alice.send(room, "news")
+    eventually(lambda: ids(remote) == [news])
+    metrics = httpx.get(f"{server.node.url}/metrics").text
+    assert 'matriarch_federation_transactions_total{outcome="failed"}' in metrics
+
+
 def test_many_writers_lose_no_event(server, remote):
     """Marking and unmarking race: whatever was committed is sent."""
     alice = server.register("alice")
