@@ -35,9 +35,6 @@ pub enum Kind {
     Live,
     /// The same, of servers that leave it to this one to tell the others in the room: joins, knocks and leaves.
     Relayed,
-    /// Old ones, before the beginning of the timeline.
-    #[allow(dead_code, reason = "for who fetches history, once that is done")]
-    Backfilled,
     /// Known for themselves only: auth events, and the events of a given state.
     Outlier,
 }
@@ -47,7 +44,6 @@ impl Kind {
         match self {
             Self::Live => "live",
             Self::Relayed => "relayed",
-            Self::Backfilled => "backfilled",
             Self::Outlier => "outlier",
         }
     }
