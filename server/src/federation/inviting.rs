@@ -47,7 +47,7 @@ pub async fn invite(
     let batch = Batch {
         room_id,
         room_version: &prepared.room_version,
-        kind: Kind::Live,
+        kind: Kind::Relayed,
         servers: &[],
         pdus: vec![event.to_string()],
         states: BTreeMap::new(),
