@@ -255,7 +255,7 @@ def test_broken_nodes(rooms, forked):
     # The state that was given cannot be made again; that of the room can, where it does not need it.
     repair(rooms, forked.room_id, False)
     left = {row[0] for row in verify(rooms, forked.room_id)}
-    assert left <= {"state before", "current root", "current state", "memberships", "room"}, left
+    assert left <= {"state before", "current root", "current state", "memberships", "other servers", "room"}, left
 
 
 def test_flat_rows(rooms, forked):
@@ -289,6 +289,22 @@ def test_columns_of_the_room(rooms, forked):
     assert {row[2] for row in verify(rooms, forked.room_id)} == {
         "joined_members", "invited_members", "depth", "next_key_idx", "last_pos",
     }  # fmt: skip
+    heal(rooms, forked, "room")
+
+
+def test_other_servers(rooms, forked):
+    statement = "select destination_nid, joined_members from matriarch.destination_rooms where left_nid is null order by 1"
+    right = rooms.query(statement)
+    assert len(right) > 0
+    for damage in (
+        "update matriarch.destination_rooms set joined_members = 17 where left_nid is null",
+        "delete from matriarch.destination_rooms where left_nid is null",
+        "update matriarch.destination_rooms set left_nid = 1, joined_members = 0",
+    ):
+        rooms.query(damage)
+        heal(rooms, forked)
+        assert rooms.query(statement) == right
+    rooms.query("update matriarch.rooms set other_servers = 0")
     heal(rooms, forked, "room")
 
 

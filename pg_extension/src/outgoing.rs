@@ -8,7 +8,7 @@ pub mod edus;
 mod servers;
 mod transactions;
 
-pub use self::servers::ServerChanges;
+pub use self::servers::{ServerChanges, set_members};
 use crate::{room::Room, spi::Db};
 
 /// Among the users to be woken, stands for whoever sends transactions: they have work.

@@ -12,6 +12,7 @@ mod nodes;
 mod redactions;
 mod references;
 pub(crate) mod report;
+mod servers;
 mod states;
 mod verdicts;
 pub(crate) mod walk;

@@ -98,3 +98,24 @@ impl Room<'_> {
         self.header.other_servers = row.get(1);
     }
 }
+
+/// What [`COUNT`] does by changes, by what the numbers of members are to be.
+const SET_MEMBERS: &str = "
+    insert into destination_rooms as r (destination_nid, room_nid, joined_members, sent_nid)
+    select d.destination_nid, $1, c.members, (select coalesce(max(event_nid), 0) from events where room_nid = $1 and outgoing)
+    from unnest($2, $3) as c (server_name, members)
+    cross join lateral (select destination_nid from destinations where server_name = c.server_name offset 0) d
+    order by d.destination_nid
+    on conflict (destination_nid, room_nid) do update
+    set joined_members = excluded.joined_members,
+        left_nid = case when excluded.joined_members = 0 then coalesce(r.left_nid, excluded.sent_nid) end,
+        pending_since = case when excluded.joined_members = 0 then coalesce(r.pending_since, now()) else r.pending_since end";
+
+/// Sets how many members of servers are in a room, which is locked.
+pub fn set_members(db: &Db<'_>, room_nid: i64, members: Vec<(String, i64)>) {
+    let (servers, counts): (Vec<String>, Vec<i32>) =
+        members.into_iter().map(|(server, count)| (server, count as i32)).unzip();
+    db.execute(ADD_SERVERS, &[servers.clone().into()]);
+    db.execute(SET_MEMBERS, &[room_nid.into(), servers.into(), counts.into()]);
+    db.execute(SET_OTHER_SERVERS, &[room_nid.into()]);
+}

@@ -61,6 +61,7 @@ impl Verifier {
             }
             verifier.check_strangers(view);
             verifier.check_bounds(view, &counts);
+            verifier.check_servers(view, &counts);
         });
     }
 

@@ -1,7 +1,8 @@
 //! The members of the current state, as rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use matriarch_rules::identifiers::server_name;
 use serde_json::Value;
 
 use super::{Verifier, View, report::Finding};
@@ -63,6 +64,8 @@ struct Member {
 pub struct Counts {
     pub joined: i64,
     pub invited: i64,
+    /// Joined members of other servers, by server.
+    pub servers: BTreeMap<String, i64>,
 }
 
 impl Verifier {
@@ -104,7 +107,12 @@ impl Verifier {
                 continue;
             }
             let expected = member_of(&events.get(*nid));
-            counts.joined += i64::from(expected.membership == "join");
+            if expected.membership == "join" {
+                counts.joined += 1;
+                if let Some(server) = server_name(user_id).filter(|_| !view.room.signer.is_ours(user_id)) {
+                    *counts.servers.entry(server.to_owned()).or_default() += 1;
+                }
+            }
             counts.invited += i64::from(expected.membership == "invite");
             if found.as_ref() == Some(&expected) {
                 continue;
