@@ -2,16 +2,22 @@
 
 create function set_dehydrated_device(token_hash bytea, body text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'set_dehydrated_device_wrapper';
 comment on function set_dehydrated_device is 'PUT /dehydrated_device';
 
 create function dehydrated_device(token_hash bytea) returns setof response
 language c stable strict parallel restricted security definer set search_path = matriarch, pg_temp
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'dehydrated_device_wrapper';
 comment on function dehydrated_device is 'GET /dehydrated_device';
 
 create function delete_dehydrated_device(token_hash bytea) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'delete_dehydrated_device_wrapper';
 comment on function delete_dehydrated_device is 'DELETE /dehydrated_device';
 

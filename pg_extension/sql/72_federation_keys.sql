@@ -23,5 +23,7 @@ comment on function federation_user_devices is 'GET /_matrix/federation/v1/user/
 
 create function store_remote_keys(server text, answer text, complete text[]) returns void
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'store_remote_keys_wrapper';
 comment on function store_remote_keys is 'Stores a server''s answer to a query of its users'' keys; complete are the users whose devices were all asked for.';
