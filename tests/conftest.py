@@ -11,6 +11,7 @@ from harness.cluster import Cluster
 from harness.node import TROUBLE, Node
 from harness.peer import Peer
 from harness.server import Authority, Server
+from harness.synapse import Synapse
 
 ALL_NODES: list[Node] = []
 
@@ -135,6 +136,22 @@ def servers(shared_cluster, authority):
         yield servers
     for server in servers:
         server.database.drop()
+
+
+@pytest.fixture(scope="module")
+def synapse(authority, tmp_path_factory):
+    """A Synapse, shared by the tests of a file."""
+    synapse = Synapse(authority, tmp_path_factory.mktemp("synapse"))
+    try:
+        yield synapse.start()
+    finally:
+        synapse.stop()
+
+
+@pytest.fixture(scope="module")
+def matriarch(servers) -> Server:
+    """A homeserver of ours beside the Synapse."""
+    return servers[0]
 
 
 class Started:

@@ -106,6 +106,9 @@ def test_aliases_and_directories_of_other_servers(one, two):
     page = bob.post("/publicRooms", {"filter": {"generic_search_term": "Across"}}, params={"server": one.name})
     assert room in [entry["room_id"] for entry in page["chunk"]]
     assert room not in [entry["room_id"] for entry in bob.post("/publicRooms", {})["chunk"]]
+    page = bob.get("/publicRooms", params={"server": one.name})
+    assert room in [entry["room_id"] for entry in page["chunk"]]
+    two.node.client().get("/publicRooms", params={"server": one.name}, status=401, errcode="M_MISSING_TOKEN")
 
 
 def test_keys_of_users_across_servers(one, two):

@@ -124,7 +124,7 @@ fn public_rooms(token_hash: Option<&[u8]>, server: Option<&str>, request: &str) 
         let request: Request =
             serde_json::from_str(request).map_err(|error| MatrixError::bad_json(error.to_string()))?;
         if server.is_some_and(|server| server != Signer::current(db).server_name) {
-            let error = "This server cannot ask others for their room directories yet.";
+            let error = "This server does not talk to other servers.";
             return Err(MatrixError::not_found(error));
         }
         let limit = request.limit()?;

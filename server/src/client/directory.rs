@@ -113,12 +113,18 @@ struct PublicRooms {
 }
 
 /// `GET /_matrix/client/v3/publicRooms`
+///
+/// Other servers are asked only for those who are known here.
 async fn public_rooms(
     State(app): State<AppState>,
+    token: Option<AccessToken>,
     Query(query): Query<PublicRooms>,
 ) -> Result<MatrixResponse, ApiError> {
     let request = json!({ "limit": query.limit, "since": query.since });
-    // Other servers are asked for those who are known here only.
+    if let Some(server) = query.server.as_deref().filter(|server| app.is_other_server(server)) {
+        let token = token.ok_or_else(ApiError::missing_token)?;
+        return ask_for_public_rooms(&app, &token, server, &request).await;
+    }
     app.call(PUBLIC_ROOMS, &[&None::<&[u8]>, &query.server, &request.to_string()]).await
 }
 
@@ -136,10 +142,18 @@ async fn query_public_rooms(
 ) -> Result<MatrixResponse, ApiError> {
     let request = Value::Object(request);
     if let Some(server) = query.server.as_deref().filter(|server| app.is_other_server(server)) {
-        Session::of(&app.db, &token).await?;
-        let page = queries::remote_public_rooms(&app, server, &request).await?;
-        return Ok(MatrixResponse::of(Value::Object(page)));
+        return ask_for_public_rooms(&app, &token, server, &request).await;
     }
-    let request = request.to_string();
-    app.call(PUBLIC_ROOMS, &[&Some(token.hash()), &query.server, &request]).await
+    app.call(PUBLIC_ROOMS, &[&Some(token.hash()), &query.server, &request.to_string()]).await
+}
+
+async fn ask_for_public_rooms(
+    app: &AppState,
+    token: &AccessToken,
+    server: &str,
+    request: &Value,
+) -> Result<MatrixResponse, ApiError> {
+    Session::of(&app.db, token).await?;
+    let page = queries::remote_public_rooms(app, server, request).await?;
+    Ok(MatrixResponse::of(Value::Object(page)))
 }
