@@ -24,6 +24,13 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'create_room_wrapper';
 comment on function create_room is 'POST /createRoom';
 
+create function upgrade_room(token_hash bytea, room_id text, request text) returns setof response
+language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as 'MODULE_PATHNAME', 'upgrade_room_wrapper';
+comment on function upgrade_room is 'POST /rooms/{roomId}/upgrade';
+
 create function "join"(token_hash bytea, room text, request text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
 set plan_cache_mode = force_generic_plan set jit = off

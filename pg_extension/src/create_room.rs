@@ -2,10 +2,11 @@
 
 mod levels;
 mod request;
+pub mod upgrade;
 
 use std::rc::Rc;
 
-use matriarch_rules::Map;
+use matriarch_rules::{Map, RoomVersion};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
@@ -36,26 +37,60 @@ fn create_room(token_hash: &[u8], request: &str) -> ResponseRows {
 }
 
 fn create(db: &Db<'_>, signer: &Rc<Signer>, creator: &User, request: &CreateRoom) -> Result<Response> {
-    let version = request.version;
-    let random_id = (!version.room_id_is_create_event_id)
-        .then(|| format!("!{}:{}", random_letters(18), signer.server_name));
-    let mut origin_server_ts = now_ms();
-    loop {
-        let content = request.create_content.clone();
-        let built =
-            make_create_event(version, signer, creator, random_id.clone(), content, origin_server_ts)?;
-        let room_id = match &random_id {
-            Some(room_id) => room_id.clone(),
-            None => built.event.event_id().replacen('$', "!", 1),
-        };
-        let fill = |room: &mut Room<'_>| {
-            room.append_create(creator, built).map_err(invalid_state)?;
-            fill(room, creator, request)
-        };
-        match Room::create(db, Rc::clone(signer), &room_id, version, request.published, fill) {
-            Some(response) => return response,
-            // One user's create events of equal content and time are one event, and so the same room since version 12.
-            None => origin_server_ts += 1,
+    let new = NewRoom {
+        version: request.version,
+        room_id: random_room_id(request.version, signer),
+        create_content: request.create_content.clone(),
+        published: request.published,
+    };
+    new.begin(db, signer, creator, |room| fill(room, creator, request))
+}
+
+/// An id for a room, in versions where its create event does not give it one.
+fn random_room_id(version: &RoomVersion, signer: &Signer) -> Option<String> {
+    (!version.room_id_is_create_event_id).then(|| format!("!{}:{}", random_letters(18), signer.server_name))
+}
+
+/// A room that is about to be.
+struct NewRoom {
+    version: &'static RoomVersion,
+    /// As [`random_room_id`] has it.
+    room_id: Option<String>,
+    create_content: Map,
+    published: bool,
+}
+
+impl NewRoom {
+    /// Makes the room, appends its create event, and what `fill` does.
+    fn begin<R>(
+        self,
+        db: &Db<'_>,
+        signer: &Rc<Signer>,
+        creator: &User,
+        mut fill: impl FnMut(&mut Room<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let mut origin_server_ts = now_ms();
+        loop {
+            let content = self.create_content.clone();
+            let built = make_create_event(
+                self.version,
+                signer,
+                creator,
+                self.room_id.clone(),
+                content,
+                origin_server_ts,
+            )?;
+            let room_id =
+                self.room_id.clone().unwrap_or_else(|| built.event.event_id().replacen('$', "!", 1));
+            let fill = |room: &mut Room<'_>| {
+                room.append_create(creator, built).map_err(invalid_state)?;
+                fill(room)
+            };
+            match Room::create(db, Rc::clone(signer), &room_id, self.version, self.published, fill) {
+                Some(result) => return result,
+                // One user's create events of equal content and time are one event, and so the same room since version 12.
+                None => origin_server_ts += 1,
+            }
         }
     }
 }

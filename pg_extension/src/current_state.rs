@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::{
+    create_room::upgrade::carry_over,
     graph_events::GraphEvents,
     outgoing::{ServerChanges, edus},
     room::Room,
@@ -69,8 +70,9 @@ impl Room<'_> {
             // A connection for each part gives back the memory of its queries: there may be hundreds of thousands.
             connect(Mode::Write, |db| self.follow(db, changes, &mut joined));
         }
-        edus::introduce(self.db, self.nid, joined);
         self.forget_state();
+        carry_over(self, &joined);
+        edus::introduce(self.db, self.nid, joined);
     }
 
     /// Adds users of ours who came in to `joined`.

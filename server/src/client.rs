@@ -28,6 +28,7 @@ mod register;
 mod room_creation;
 mod room_membership;
 mod room_state;
+mod room_upgrades;
 pub mod send;
 pub mod send_to_device;
 mod server_discovery;
@@ -70,6 +71,7 @@ pub fn routes() -> Router<AppState> {
         .merge(room_creation::routes())
         .merge(room_membership::routes())
         .merge(room_state::routes())
+        .merge(room_upgrades::routes())
         .merge(send::routes())
         .merge(send_to_device::routes())
         .merge(server_discovery::routes())

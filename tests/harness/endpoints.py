@@ -80,6 +80,7 @@ ENDPOINTS = [
     E("POST", "/rooms/{room}/unban", "user_id", body={"user_id": "{friend}", "reason": "r"}),
     E("POST", "/rooms/{room}/leave", body={"reason": "r"}, spends="room"),
     E("POST", "/rooms/{room}/forget", spends="room"),
+    E("POST", "/rooms/{room}/upgrade", "new_version", body={"new_version": "12", "additional_creators": ["{friend}"]}, spends="room"),
     E("PUT", "/rooms/{room}/send/m.room.message/{txn}", body=TEXT, free=True),
     E("PUT", "/rooms/{room}/state/org.example.kind/key", body={"a": 1}, free=True),
     E("PUT", "/rooms/{room}/state/org.example.kind", body={"a": 1}, free=True),

@@ -10,6 +10,7 @@ use super::{
     insert::{self, EventRow},
 };
 use crate::{
+    create_room::upgrade::carry_over,
     graph_events::Status,
     outgoing::{ServerChanges, edus},
     room::{Extremity, POS_STEP, Room, StateEvent, reference},
@@ -160,8 +161,11 @@ impl Room<'_> {
             let mut servers = ServerChanges::default();
             servers.add(user_id, joined, event_nid);
             self.count_servers(self.db, servers);
-        } else if joined > 0 && self.header.other_servers > 0 {
-            edus::introduce(self.db, self.nid, vec![user_nid]);
+        } else if joined > 0 {
+            if self.header.other_servers > 0 {
+                edus::introduce(self.db, self.nid, vec![user_nid]);
+            }
+            carry_over(self, &[user_nid]);
         }
     }
 }

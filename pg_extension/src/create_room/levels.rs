@@ -10,7 +10,7 @@ use super::{
 use crate::users::User;
 
 /// The level of whoever created the room, and of those who stand beside them in a trusted private chat.
-const CREATOR: i64 = 100;
+pub const CREATOR: i64 = 100;
 
 /// Above every level that is given by default: only creators can upgrade rooms that have them (room version 12).
 const TOMBSTONE_FOR_CREATORS: i64 = 150;
@@ -49,11 +49,16 @@ pub fn initial(creator: &User, request: &CreateRoom) -> Map {
     content.extend(request.power_level_override.clone());
     let asked = request.power_level_override.get("events").and_then(|events| events.get("m.room.tombstone"));
     if creators_need_no_level && asked.is_none() {
-        let state_default = content.get("state_default").and_then(Value::as_i64).unwrap_or_default();
-        let level = TOMBSTONE_FOR_CREATORS.max(state_default.saturating_add(1));
+        let level = tombstone_for_creators(&content);
         if let Some(events) = content.get_mut("events").and_then(Value::as_object_mut) {
             events.insert("m.room.tombstone".to_owned(), level.into());
         }
     }
     content
+}
+
+/// The level that these power levels give nobody by default.
+pub fn tombstone_for_creators(content: &Map) -> i64 {
+    let state_default = content.get("state_default").and_then(Value::as_i64).unwrap_or_default();
+    TOMBSTONE_FOR_CREATORS.max(state_default.saturating_add(1))
 }

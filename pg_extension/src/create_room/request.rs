@@ -58,11 +58,7 @@ impl CreateRoom {
     /// invites by third-party id.
     pub fn parse(text: &str, creator: &User, signer: &Signer) -> Result<Self> {
         let body = Body::parse(text)?;
-        let version = body.string("room_version")?.unwrap_or(DEFAULT_VERSION);
-        let version = room_version(version).ok_or_else(|| {
-            let error = format!("The room version {version:?} is not supported.");
-            MatrixError::new(400, "M_UNSUPPORTED_ROOM_VERSION", error)
-        })?;
+        let version = supported(body.string("room_version")?.unwrap_or(DEFAULT_VERSION))?;
         let published = match body.string("visibility")? {
             Some("public") => true,
             None | Some("private") => false,
@@ -95,6 +91,14 @@ impl CreateRoom {
             power_level_override: body.object("power_level_content_override")?.cloned().unwrap_or_default(),
         })
     }
+}
+
+/// A room version. 400 `M_UNSUPPORTED_ROOM_VERSION` for one that this server does not know.
+pub fn supported(version: &str) -> Result<&'static RoomVersion> {
+    room_version(version).ok_or_else(|| {
+        let error = format!("The room version {version:?} is not supported.");
+        MatrixError::new(400, "M_UNSUPPORTED_ROOM_VERSION", error)
+    })
 }
 
 fn not_one_of(key: &str, value: &str) -> MatrixError {
@@ -142,29 +146,39 @@ fn create_content(
     }
     if version.privileged_creators {
         let mut creators = match content.remove("additional_creators") {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(creators)) => creators,
-            Some(_) => {
-                return Err(MatrixError::bad_json("`additional_creators` must be an array of user ids."));
-            }
+            Some(asked) => additional_creators(&asked)?,
+            None => Vec::new(),
         };
-        if !creators.iter().all(|user_id| user_id.as_str().is_some_and(is_user_id)) {
-            return Err(MatrixError::bad_json("`additional_creators` must be an array of user ids."));
-        }
         if preset == Preset::TrustedPrivate {
-            creators.extend(invite.iter().map(|user_id| Value::from(user_id.as_str())));
+            creators.extend(invite.iter().cloned());
         }
-        let mut each_once: Vec<Value> = Vec::new();
-        for user_id in creators {
-            if user_id != creator.id.as_str() && !each_once.contains(&user_id) {
-                each_once.push(user_id);
-            }
-        }
-        if !each_once.is_empty() {
-            content.insert("additional_creators".to_owned(), each_once.into());
-        }
+        set_additional_creators(&mut content, creator, creators);
     }
     Ok(content)
+}
+
+/// Reads `additional_creators`. 400 `M_BAD_JSON` if it is not an array of user ids.
+pub fn additional_creators(value: &Value) -> Result<Vec<String>> {
+    let user_id = |value: &Value| value.as_str().filter(|user_id| is_user_id(user_id)).map(str::to_owned);
+    let creators = match value {
+        Value::Null => Some(Vec::new()),
+        Value::Array(creators) => creators.iter().map(user_id).collect(),
+        _ => None,
+    };
+    creators.ok_or_else(|| MatrixError::bad_json("`additional_creators` must be an array of user ids."))
+}
+
+/// Names them in the content of a create event, each once.
+pub fn set_additional_creators(content: &mut Map, creator: &User, creators: Vec<String>) {
+    let mut each_once: Vec<Value> = Vec::new();
+    for user_id in creators {
+        if user_id != creator.id && !each_once.contains(&user_id.as_str().into()) {
+            each_once.push(user_id.into());
+        }
+    }
+    if !each_once.is_empty() {
+        content.insert("additional_creators".to_owned(), each_once.into());
+    }
 }
 
 fn initial_state(body: &Body) -> Result<Vec<InitialState>> {
