@@ -208,7 +208,7 @@ def test_whoever_shares_a_room_is_woken(nodes, shared_database, way):
     since = bob.sync()["next_batch"]
     since = bob.sync(since, timeout=500)["next_batch"]
     with ThreadPoolExecutor() as pool:
-        poll = pool.submit(lambda: bob.request("GET", "/sync", params={"since": since, "timeout": 2000}))
+        poll = pool.submit(lambda: bob.request("GET", "/sync", params={"set_presence": "offline", "since": since, "timeout": 2000}))
         time.sleep(0.3)
         ways_to_delete()[way](alice, other, shared_database)
         # The sync asked again, whatever the answer has to say of it.

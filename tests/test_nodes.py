@@ -161,7 +161,7 @@ def test_sigterm_drains(database, start_nodes):
     since = waiting.sync()["next_batch"]
     since = waiting.sync(since)["next_batch"]
     with ThreadPoolExecutor() as pool:
-        poll = pool.submit(lambda: waiting.request("GET", "/sync", params={"since": since, "timeout": 60_000}))
+        poll = pool.submit(lambda: waiting.request("GET", "/sync", params={"set_presence": "offline", "since": since, "timeout": 60_000}))
         started = time.monotonic()
         under_load(runners, lambda: None if nodes[0].stop() == 0 else pytest.fail("the exit status is not 0"))
         # The long poll was answered, not cut off, and did not hold up the end.
@@ -182,7 +182,7 @@ def test_postgres_restarts_under_the_nodes(own_cluster, start_nodes, how):
     since = bob.sync()["next_batch"]
 
     with ThreadPoolExecutor() as pool:
-        poll = pool.submit(lambda: bob.request("GET", "/sync", params={"since": since, "timeout": 20_000}))
+        poll = pool.submit(lambda: bob.request("GET", "/sync", params={"since": since, "timeout": 20_000, "set_presence": "offline"}))
         time.sleep(0.3)
         own_cluster.stop(how)
         for client in (alice, bob, nodes[0].client()):

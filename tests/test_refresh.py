@@ -197,7 +197,7 @@ class TestReplay:
         waiting = Client(nodes[1].url, pairs[-1]["access_token"])
         since = waiting.sync()["next_batch"]
         with ThreadPoolExecutor(1) as pool:
-            sync = pool.submit(waiting.request, "GET", "/sync", params={"since": since, "timeout": 30_000})
+            sync = pool.submit(waiting.request, "GET", "/sync", params={"set_presence": "offline", "since": since, "timeout": 30_000})
             time.sleep(0.5)
             begun = time.monotonic()
             refresh(nodes[0], pairs[0]["refresh_token"], **REFUSED)

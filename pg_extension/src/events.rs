@@ -72,6 +72,7 @@ fn of_all(db: &Db<'_>, session: Session, from: Option<&str>) -> Result<Answer> {
         filter,
         full_state: false,
         use_state_after: false,
+        presence: false,
         state_key: "state",
     };
     let events = Events::new(db);

@@ -5,6 +5,7 @@
 
 mod device_lists;
 mod edus;
+mod presence;
 mod receipts;
 mod rooms;
 mod to_device;

@@ -41,6 +41,7 @@ mod messages;
 mod outgoing;
 mod outside_membership;
 mod page;
+mod presence;
 mod profile;
 mod push_rules;
 mod readable_room;

@@ -6,7 +6,7 @@
 //! 2. which of their rooms have news, and what kind of ([`parts`], [`ephemeral`], [`account_data`]);
 //! 3. the new stretches of those rooms' timelines, as far as the asker sees them ([`cut`]);
 //! 4. the state that goes with them ([`room_state`]), summaries ([`summary`]) and unread counts ([`unread`]);
-//! 5. messages to their devices ([`to_device`]);
+//! 5. messages to their devices ([`to_device`]), and who is there ([`presence`]);
 //! 6. the answers ([`body`]).
 
 pub mod account_data;
@@ -17,6 +17,7 @@ mod ephemeral;
 mod gather;
 mod outside;
 mod parts;
+mod presence;
 mod room_state;
 mod section;
 mod stripped;

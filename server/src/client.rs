@@ -19,6 +19,7 @@ mod logout;
 mod members;
 mod messages;
 mod old_sync;
+mod presence;
 mod profile;
 mod push_rules;
 mod read_marker;
@@ -62,6 +63,7 @@ pub fn routes() -> Router<AppState> {
         .merge(members::routes())
         .merge(messages::routes())
         .merge(old_sync::routes())
+        .merge(presence::routes())
         .merge(profile::routes())
         .merge(push_rules::routes())
         .merge(read_marker::routes())

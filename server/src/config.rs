@@ -8,6 +8,7 @@
 mod database;
 mod federation;
 mod listener;
+mod presence;
 mod registration;
 mod terms;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use database::{Database, Embedded};
 pub use federation::Federation;
 pub use listener::{Api, Listener, Tls};
+pub use presence::Presence;
 pub use registration::{Registration, RegistrationMode};
 pub use terms::Policy;
 pub use tokens::Tokens;
@@ -93,6 +95,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Other servers.
     pub federation: Federation,
+    /// Who is there.
+    pub presence: Presence,
     /// Bounds on what one client may ask for.
     pub limits: Limits,
     /// What is logged, and how.
@@ -172,6 +176,7 @@ impl Default for Config {
             registration: Registration::default(),
             tokens: Tokens::default(),
             federation: Federation::default(),
+            presence: Presence::default(),
             limits: Limits::default(),
             log: Log::default(),
             debug: Debug::default(),

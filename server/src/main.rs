@@ -22,6 +22,7 @@ mod metrics;
 mod migrate;
 mod monitoring;
 mod password;
+mod presence;
 mod serve;
 mod state;
 mod user_command;

@@ -64,6 +64,7 @@ async fn run_on(
     background.spawn(hub::poll(app.hub.clone(), db.clone()));
     background.spawn(accounts::prune::run(db.clone()));
     background.spawn(app.last_seen.clone().run(db.clone()));
+    background.spawn(app.presence.clone().run(db.clone(), app.hub.clone()));
     background.spawn(keep_metrics(metrics));
     if app.config.federation.enabled {
         background.spawn(app.federation.sender.clone().run(db.clone(), app.hub.clone()));

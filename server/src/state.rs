@@ -15,6 +15,7 @@ use crate::error::ApiError;
 use crate::failure::Failure;
 use crate::federation::Federation;
 use crate::hub::Hub;
+use crate::presence::Presence;
 
 /// The node: cheap to clone, and without any state that the database does not have.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct AppState {
     pub acknowledgements: Acknowledgements,
     /// Whose requests were served lately.
     pub last_seen: LastSeen,
+    /// Who is there.
+    pub presence: Presence,
     /// Other servers.
     pub federation: Federation,
 }
@@ -40,6 +43,7 @@ impl AppState {
         let sends = send::batcher(db.clone(), hub.clone());
         let syncs = sync::batcher(db.clone());
         let acknowledgements = Acknowledgements::new(db.clone());
+        let presence = Presence::new(config.presence.enabled, db.clone(), hub.clone());
         let federation = Federation::new(&config)?;
         Ok(Self {
             config: Arc::new(config),
@@ -49,6 +53,7 @@ impl AppState {
             syncs,
             acknowledgements,
             last_seen: LastSeen::default(),
+            presence,
             federation,
         })
     }

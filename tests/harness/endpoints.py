@@ -108,6 +108,8 @@ ENDPOINTS = [
     E("POST", "/rooms/{room}/receipt/m.read/{event}", body={"thread_id": "main"}),
     E("POST", "/rooms/{room}/read_markers", body={"m.fully_read": "{event}", "m.read": "{event}", "m.read.private": "{event}"}),
     # Users
+    E("GET", "/presence/{user}/status"),
+    E("PUT", "/presence/{user}/status", "presence", body={"presence": "unavailable", "status_msg": "m"}),
     E("GET", "/profile/{user}", authenticated=False),
     E("GET", "/profile/{user}/displayname", authenticated=False),
     E("PUT", "/profile/{user}/displayname", body={"displayname": "n"}),

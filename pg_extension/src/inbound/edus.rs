@@ -7,17 +7,19 @@ use matriarch_rules::{Map, identifiers::server_name, json::parse_object};
 use serde_json::Value;
 
 use super::{
-    device_lists::Updates, receipts::Receipts, rooms::InboundRooms, to_device::Messages, typing::Typing,
+    device_lists::Updates, presence::Presence, receipts::Receipts, rooms::InboundRooms, to_device::Messages,
+    typing::Typing,
 };
 use crate::{response::Response, spi::Db};
 
-/// The EDUs of a transaction by kind. Those of kinds that are not known are passed over, and so is presence.
+/// The EDUs of a transaction by kind. Those of kinds that are not known are passed over.
 #[derive(Debug, Default)]
 pub struct Edus {
     typing: Typing,
     receipts: Receipts,
     to_device: Messages,
     device_lists: Updates,
+    presence: Presence,
 }
 
 /// A user of the server that sends, whose id SQL can be asked for.
@@ -52,6 +54,7 @@ impl Edus {
             "m.direct_to_device" => self.to_device.add(origin, content),
             "m.device_list_update" => self.device_lists.add_device(origin, content),
             "m.signing_key_update" => self.device_lists.add_cross_signing(origin, content),
+            "m.presence" => self.presence.add(origin, content),
             _ => None,
         }
     }
@@ -67,6 +70,7 @@ impl Edus {
         response.wake_rooms.extend(self.receipts.apply(db, rooms));
         response.wake_users.extend(self.to_device.apply(db, origin));
         response.wake_rooms.extend(self.device_lists.apply(db, origin));
+        response.wake_rooms.extend(self.presence.apply(db));
         response
     }
 }

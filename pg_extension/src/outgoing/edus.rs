@@ -6,7 +6,7 @@ use matriarch_rules::identifiers::server_name;
 use serde_json::{Value, json};
 
 use super::SENDERS;
-use crate::{append::random_letters, device_keys, json_text::object_text, spi::Db};
+use crate::{append::random_letters, device_keys, json_text::object_text, presence, spi::Db};
 
 /// Bytes of messages that one `m.direct_to_device` is to hold, where it holds several.
 const MESSAGES_BYTES: usize = 32_768;
@@ -171,11 +171,97 @@ const INTRODUCE: &str = "
     on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
     set edu_id = excluded.edu_id, content = excluded.content, created_at = excluded.created_at";
 
-/// Tells servers of the devices of users of ours who came into a room with them, where they share no other room.
+/// Tells servers of the devices of users of ours who came into a room with them, where they share no other room, and that
+/// these users are there.
 pub fn introduce(db: &Db<'_>, room_nid: i64, user_nids: Vec<i64>) {
     if !user_nids.is_empty() {
-        db.execute(INTRODUCE, &[room_nid.into(), user_nids.into()]);
+        db.execute(INTRODUCE, &[room_nid.into(), user_nids.clone().into()]);
+        db.execute(INTRODUCE_PRESENCE, &[room_nid.into(), user_nids.into()]);
     }
+}
+
+const INTRODUCE_PRESENCE: &str = "
+    insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
+    select d.destination_nid, 'm.presence', p.user_nid::text, p.user_nid::text
+    from unnest($2::bigint[]) as joined (user_nid)
+    cross join lateral (
+        select user_nid from presence where user_nid = joined.user_nid and presence <> 'offline' offset 0
+    ) p
+    cross join lateral (
+        select destination_nid from destination_rooms where room_nid = $1 and left_nid is null offset 0
+    ) r
+    join destinations d on d.destination_nid = r.destination_nid
+    where d.failing_since is null
+    order by d.destination_nid, p.user_nid
+    on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
+    set edu_id = excluded.edu_id, created_at = excluded.created_at";
+
+const WELCOME: &str = "
+    insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
+    select d.destination_nid, 'm.presence', p.user_nid::text, p.user_nid::text
+    from unnest($2::text[]) as s (server_name)
+    cross join lateral (
+        select destination_nid, failing_since from destinations where server_name = s.server_name offset 0
+    ) d
+    join destination_rooms r on r.destination_nid = d.destination_nid and r.room_nid = $1
+    cross join lateral (
+        select p.user_nid
+        from presence p
+        join memberships m on m.room_nid = $1 and m.user_nid = p.user_nid and m.membership = 'join'
+        where p.presence <> 'offline' and not p.is_remote
+        offset 0
+    ) p
+    where d.failing_since is null and r.joined_members = 1 and r.left_nid is null
+    order by d.destination_nid, p.user_nid
+    on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
+    set edu_id = excluded.edu_id, created_at = excluded.created_at";
+
+/// Tells servers whose first users came into a room which users of ours are there.
+pub fn welcome(db: &Db<'_>, room_nid: i64, servers: Vec<&str>) {
+    db.execute(WELCOME, &[room_nid.into(), servers.into()]);
+}
+
+/// Servers that do not answer are not told: presence is not worth waiting for them. What is told is read when it is sent.
+const PRESENCE: &str = "
+    insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
+    select r.destination_nid, 'm.presence', u.user_nid::text, u.user_nid::text
+    from unnest($1::bigint[]) as u (user_nid)
+    cross join lateral (
+        select distinct o.destination_nid
+        from memberships m
+        cross join lateral (
+            select destination_nid from destination_rooms where room_nid = m.room_nid and left_nid is null offset 0
+        ) o
+        where m.user_nid = u.user_nid and m.membership = 'join'
+        offset 0
+    ) r
+    join destinations d on d.destination_nid = r.destination_nid
+    where d.failing_since is null
+    order by r.destination_nid, u.user_nid
+    on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
+    set edu_id = excluded.edu_id, created_at = excluded.created_at";
+
+const TOLD: &str = "update presence set told_at = now() where user_nid = any($1)";
+
+/// Queues the presence of users of ours, whose rows of it are locked, for the servers that share rooms with them.
+pub fn presence(db: &Db<'_>, user_nids: Vec<i64>) {
+    db.execute(PRESENCE, &[user_nids.clone().into()]);
+    db.execute(TOLD, &[user_nids.into()]);
+}
+
+/// What is queued of presence, made one EDU for a server. The `user_nid`s of each destination.
+pub fn presence_contents(db: &Db<'_>, users: BTreeMap<i64, Vec<i64>>) -> Vec<(i64, String)> {
+    if users.is_empty() {
+        return Vec::new();
+    }
+    let pushed = presence::pushed(db, users.values().flatten().copied().collect());
+    users
+        .into_iter()
+        .filter_map(|(destination, users)| {
+            let push: Vec<&Value> = users.iter().filter_map(|user| pushed.get(user)).collect();
+            (!push.is_empty()).then(|| (destination, json!({ "push": push }).to_string()))
+        })
+        .collect()
 }
 
 /// An EDU's content as it is sent: what is said of keys and devices is read only now. `None` for what is not worth being

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use matriarch_rules::identifiers::server_name;
 
+use super::edus;
 use crate::{room::Room, spi::Db};
 
 const ADD_SERVERS: &str = "
@@ -88,7 +89,7 @@ impl Room<'_> {
         db.execute(ADD_SERVERS, &[servers.clone().into()]);
         let args = [
             self.nid.into(),
-            servers.into(),
+            servers.clone().into(),
             changes.iter().map(|(_, (change, ..))| *change).collect::<Vec<_>>().into(),
             changes.iter().map(|(_, (_, first, _))| *first).collect::<Vec<_>>().into(),
             changes.iter().map(|(_, (.., last))| *last).collect::<Vec<_>>().into(),
@@ -96,6 +97,7 @@ impl Room<'_> {
         db.execute(COUNT, &args);
         let row = db.query_one(SET_OTHER_SERVERS, &[self.nid.into()]);
         self.header.other_servers = row.get(1);
+        edus::welcome(db, self.nid, servers);
     }
 }
 

@@ -383,13 +383,23 @@ fn write(db: &Db<'_>, parts: &BTreeMap<i64, Parts>) -> Vec<TransactionRow> {
         .flat_map(|(destination, parts)| parts.edu_ids.iter().map(|edu_id| (*destination, *edu_id)))
         .unzip();
     let mut of_destination: HashMap<i64, Vec<String>> = HashMap::new();
-    for row in db.query(CONTENTS, &[of.into(), ids.into()]) {
-        let edu_type: String = row.get(2);
-        let Some(content) = edus::content(db, &edu_type, row.get(3)) else { continue };
+    let mut add = |destination: i64, edu_type: &str, content: &str| {
         let edu = object_text(|edu| {
-            edu.raw("content", &content).value("edu_type", edu_type);
+            edu.raw("content", content).value("edu_type", edu_type);
         });
-        of_destination.entry(row.get(1)).or_default().push(edu);
+        of_destination.entry(destination).or_default().push(edu);
+    };
+    let mut present: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for row in db.query(CONTENTS, &[of.into(), ids.into()]) {
+        let (destination, edu_type, queued): (i64, String, String) = (row.get(1), row.get(2), row.get(3));
+        if edu_type == "m.presence" {
+            present.entry(destination).or_default().extend(queued.parse::<i64>());
+        } else if let Some(content) = edus::content(db, &edu_type, queued) {
+            add(destination, &edu_type, &content);
+        }
+    }
+    for (destination, content) in edus::presence_contents(db, present) {
+        add(destination, "m.presence", &content);
     }
     db.query(HEADS, &[parts.keys().copied().collect::<Vec<i64>>().into()])
         .map(|row| {

@@ -23,6 +23,8 @@ struct Request {
     use_state_after: bool,
     /// As `use_state_after`, of clients that know it by the name it had before it was stable.
     unstable_use_state_after: bool,
+    /// Whether the server keeps presence.
+    presence: bool,
 }
 
 /// One request to sync.
@@ -32,6 +34,8 @@ pub struct Asker {
     pub filter: Rc<Filter>,
     pub full_state: bool,
     pub use_state_after: bool,
+    /// Whether who is there is wanted.
+    pub presence: bool,
     /// Under which key a room's state stands in the answer.
     pub state_key: &'static str,
 }
@@ -63,14 +67,15 @@ fn read(
         serde_json::from_str(request).map_err(|error| MatrixError::invalid_param(error.to_string()))?;
     let since = request.since.as_deref().map(|since| sync_token(db, "since", since, now)).transpose()?;
     let filter = filters.find(db, session.user_nid, request.filter.as_deref())?;
-    let Request { full_state, use_state_after, unstable_use_state_after, .. } = request;
+    let Request { full_state, use_state_after, unstable_use_state_after, presence, .. } = request;
     let state_key = match (use_state_after, unstable_use_state_after) {
         (true, _) => "state_after",
         (false, true) => "org.matrix.msc4222.state_after",
         (false, false) => "state",
     };
     let use_state_after = use_state_after || unstable_use_state_after;
-    Ok(Asker { session, since, filter, full_state, use_state_after, state_key })
+    let presence = presence && !filter.presence.admits_nothing();
+    Ok(Asker { session, since, filter, full_state, use_state_after, presence, state_key })
 }
 
 const FILTER: &str = "select content from filters where user_nid = $1 and filter_id = $2";

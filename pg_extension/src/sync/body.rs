@@ -16,6 +16,7 @@ use crate::{
         ephemeral,
         gather::{self, Filled, News},
         parts::{self, Columns, Part},
+        presence,
         stripped::Stripped,
         summary,
         to_device::{self, Batch},
@@ -36,6 +37,7 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
     };
     let filled = gather::sections(db, events, askers, &news);
     let to_device = to_device::queued(db, &columns);
+    let presence = presence::news(db, askers, &columns, &news);
     let stripped = Stripped::read(db, events, &news.parts);
     let renderer = Renderer::new(db, events, None);
     let jobs: Vec<_> = filled
@@ -49,6 +51,7 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
         news: &news,
         filled: &filled,
         to_device: &to_device,
+        presence: &presence,
         stripped: &stripped,
         renderer: &renderer,
         keys: &keys,
@@ -99,6 +102,8 @@ struct Writer<'w, 'a, 'd, 'c> {
     news: &'w News,
     filled: &'w [Filled<'a>],
     to_device: &'w [Batch],
+    /// `m.presence`, by asker.
+    presence: &'w [Vec<String>],
     stripped: &'w Stripped,
     renderer: &'w Renderer<'w, 'd, 'c>,
     keys: &'w Keys,
@@ -124,7 +129,8 @@ impl Writer<'_, '_, '_, '_> {
             changed |= !data.is_empty();
             body.events("account_data", data);
             body.object("rooms", |rooms| changed |= self.rooms(rooms, index, asker));
-            body.events::<&str>("presence", []);
+            changed |= !self.presence[index].is_empty();
+            body.events("presence", &self.presence[index]);
             body.events("to_device", &batch.messages);
             if asker.since.is_some() {
                 let lists = &self.news.device_lists[index];

@@ -11,6 +11,9 @@ inbound_transactions as (
 inbound_to_device as (
     delete from matriarch.inbound_to_device where received_at < now() - interval '7 days'
 ),
+absent as (
+    delete from matriarch.presence where presence = 'offline' and changed_at < now() - interval '7 days'
+),
 revoked_refresh_tokens as (
     delete from matriarch.revoked_refresh_tokens where revoked_at < now() - interval '7 days'
 )

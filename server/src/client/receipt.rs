@@ -2,8 +2,10 @@
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
 use serde_json::{Map, Value};
+use tokio_postgres::types::ToSql;
 
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
@@ -31,5 +33,11 @@ async fn send_receipt(
         Some(Value::String(thread_id)) if !thread_id.contains('\0') => Some(thread_id),
         Some(_) => return Err(ApiError::invalid_param("`thread_id` must be a string")),
     };
-    app.call(SET_RECEIPTS, &[&token.hash(), &room_id, &vec![receipt_type], &vec![event_id], &thread_id]).await
+    let args: [&(dyn ToSql + Sync); 5] =
+        [&token.hash(), &room_id, &vec![receipt_type], &vec![event_id], &thread_id];
+    let response = app.call(SET_RECEIPTS, &args).await?;
+    if response.status == StatusCode::OK {
+        app.presence.is_active(token);
+    }
+    Ok(response)
 }

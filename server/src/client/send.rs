@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::put;
 use tracing::error;
 
@@ -107,7 +108,12 @@ async fn send_together(db: &Db, hub: &Hub, sends: &[Send]) -> Result<Vec<MatrixR
 async fn submit(app: &AppState, send: Send) -> Answer {
     let mut hasher = DefaultHasher::new();
     send.room_id.hash(&mut hasher);
-    app.sends.submit(hasher.finish() % SHARDS, send).await?
+    let token = send.token;
+    let answer = app.sends.submit(hasher.finish() % SHARDS, send).await??;
+    if answer.status == StatusCode::OK {
+        app.presence.is_active(token);
+    }
+    Ok(answer)
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`

@@ -23,6 +23,7 @@ use crate::db::Db;
 use crate::error::ApiError;
 use crate::http::{AccessToken, ClientRoutes, Query, json_response};
 use crate::hub::Woken;
+use crate::presence;
 use crate::state::AppState;
 
 /// The routes of this module.
@@ -42,7 +43,7 @@ const SHARDS: u8 = 4;
 const SYNC: &str =
     "select status, body, changed, user_nid, room_nids, acknowledged_by from matriarch.sync($1, $2)";
 
-/// The query parameters. Presence (`set_presence`) is taken and has no effect.
+/// The query parameters.
 #[derive(Deserialize)]
 struct Parameters {
     since: Option<String>,
@@ -54,6 +55,8 @@ struct Parameters {
     /// Its name before it was stable.
     #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
     unstable_use_state_after: bool,
+    #[serde(default)]
+    set_presence: presence::State,
     /// Milliseconds.
     timeout: Option<u64>,
 }
@@ -66,6 +69,7 @@ struct Request {
     full_state: bool,
     use_state_after: bool,
     unstable_use_state_after: bool,
+    presence: bool,
 }
 
 /// A sync to be answered as of now.
@@ -163,10 +167,20 @@ async fn sync(
     token: AccessToken,
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, ApiError> {
-    let Parameters { since, filter, full_state, use_state_after, unstable_use_state_after, timeout } =
-        parameters;
-    let mut request = Request { since, filter, full_state, use_state_after, unstable_use_state_after };
+    let Parameters {
+        since,
+        filter,
+        full_state,
+        use_state_after,
+        unstable_use_state_after,
+        set_presence,
+        timeout,
+    } = parameters;
+    let presence = app.presence.is_enabled();
+    let mut request =
+        Request { since, filter, full_state, use_state_after, unstable_use_state_after, presence };
     let deadline = deadline(&app.config, timeout);
+    let mut is_noted = false;
     loop {
         let mark = app.hub.mark();
         let sync = Sync { token, request: serde_json::to_string(&request).unwrap_or_default() };
@@ -174,6 +188,10 @@ async fn sync(
         let answer = app.syncs.submit(shard, sync).await??;
         if let (Some(device_nid), Some(since)) = (answer.acknowledged_by, &request.since) {
             app.acknowledgements.submit(Acknowledgement { device_nid, since: since.clone() });
+        }
+        if answer.status == StatusCode::OK && !is_noted {
+            is_noted = true;
+            app.presence.syncs(token, set_presence, deadline);
         }
         if answer.changed || Instant::now() >= deadline {
             return Ok(json_response(answer.status, answer.body));

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::put;
 use serde::Deserialize;
 
@@ -35,5 +36,9 @@ async fn set_typing(
     JsonBody(body): JsonBody<Typing>,
 ) -> Result<MatrixResponse, ApiError> {
     let timeout = body.timeout.unwrap_or(DEFAULT_TIMEOUT_MS);
-    app.call(SET_TYPING, &[&token.hash(), &room_id, &user_id, &body.typing, &timeout]).await
+    let response = app.call(SET_TYPING, &[&token.hash(), &room_id, &user_id, &body.typing, &timeout]).await?;
+    if body.typing && response.status == StatusCode::OK {
+        app.presence.is_active(token);
+    }
+    Ok(response)
 }

@@ -28,8 +28,13 @@ pub fn routes() -> Router<AppState> {
 async fn send(
     State(app): State<AppState>,
     Path(txn_id): Path<String>,
-    ServerRequest { origin, content }: ServerRequest,
+    ServerRequest { origin, mut content }: ServerRequest,
 ) -> Result<MatrixResponse, ApiError> {
+    if !app.presence.is_enabled()
+        && let Some(Value::Array(edus)) = content.get_mut("edus")
+    {
+        edus.retain(|edu| edu.get("edu_type").and_then(Value::as_str) != Some("m.presence"));
+    }
     let pdus = texts(&content, "pdus", MAX_PDUS)?.ok_or_else(|| ApiError::missing_param("pdus"))?;
     let edus = texts(&content, "edus", MAX_EDUS)?.unwrap_or_default();
     let response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;

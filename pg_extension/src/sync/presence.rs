@@ -1,0 +1,37 @@
+//! Who is there, of those who share a room with the asker, and the asker. Client-Server API, "Presence".
+
+use crate::{
+    filter,
+    presence::{self, Subject, Wanted},
+    spi::{Db, texts_literal},
+    sync::{Asker, account_data, gather::News, parts::Columns},
+};
+
+/// `m.presence` events for each asker, in their order: of users whose presence changed, and of those who came to share a room.
+pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, news: &News) -> Vec<Vec<String>> {
+    let mut events = vec![Vec::new(); askers.len()];
+    let mut wanted = Wanted::default();
+    let owners: Vec<usize> = (0..askers.len()).filter(|&index| askers[index].presence).collect();
+    for &index in &owners {
+        let met: Vec<String> = news.device_lists[index].changed.iter().cloned().collect();
+        wanted.askers.push(columns.users[index]);
+        wanted.tokens.push(columns.tokens[index].clone());
+        wanted.met.push(texts_literal(&met));
+    }
+    let found = presence::news(db, wanted);
+    if found.iter().all(|users| users.is_empty()) {
+        return events;
+    }
+    let ignored = account_data::ignored(db, owners.iter().map(|&index| columns.users[index]).collect());
+    for (index, users) in owners.into_iter().zip(found) {
+        let ignored = ignored.get(&columns.users[index]);
+        let filter = &askers[index].filter.presence;
+        let is_wanted = |subject: &&Subject| {
+            let event =
+                filter::Subject { event_type: "m.presence", sender: Some(&subject.user_id), content: "{}" };
+            filter.admits(event) && !ignored.is_some_and(|ignored| ignored.contains(&subject.user_id))
+        };
+        events[index] = users.values().filter(is_wanted).map(Subject::event).collect();
+    }
+    events
+}

@@ -1,0 +1,68 @@
+//! Client-Server API, "Presence".
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::put;
+use serde::Deserialize;
+
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
+use crate::presence;
+use crate::state::AppState;
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new().client_v3("/presence/{user_id}/status", put(set_presence).get(presence))
+}
+
+const SET_PRESENCE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.set_presence($1, $2, $3, $4)";
+const PRESENCE: &str = "select status, body, wake_rooms, wake_users from matriarch.presence($1, $2)";
+/// Authenticates.
+const WHOAMI: &str = "select status, body, wake_rooms, wake_users from matriarch.whoami($1)";
+
+#[derive(Deserialize)]
+struct Status {
+    presence: presence::State,
+    status_msg: Option<String>,
+}
+
+/// `PUT /_matrix/client/v3/presence/{userId}/status`
+///
+/// Has no effect where presence is turned off.
+async fn set_presence(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(user_id): Path<String>,
+    JsonBody(Status { presence, status_msg }): JsonBody<Status>,
+) -> Result<MatrixResponse, ApiError> {
+    if !app.presence.is_enabled() {
+        return answer(&app, token, "{}").await;
+    }
+    let response = app.call(SET_PRESENCE, &[&token.hash(), &user_id, &presence.as_str(), &status_msg]).await;
+    app.presence.forget(&token);
+    response
+}
+
+/// `GET /_matrix/client/v3/presence/{userId}/status`
+async fn presence(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(user_id): Path<String>,
+) -> Result<MatrixResponse, ApiError> {
+    if !app.presence.is_enabled() {
+        return answer(&app, token, r#"{"presence":"offline"}"#).await;
+    }
+    app.call(PRESENCE, &[&token.hash(), &user_id]).await
+}
+
+/// Authenticates, and then gives the answer that is the same for everybody.
+async fn answer(app: &AppState, token: AccessToken, body: &str) -> Result<MatrixResponse, ApiError> {
+    let response = app.call(WHOAMI, &[&token.hash()]).await?;
+    Ok(match response.status {
+        StatusCode::OK => MatrixResponse { body: body.to_owned(), ..response },
+        _ => response,
+    })
+}
