@@ -12,9 +12,10 @@ import pytest
 from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 
-from harness.client import expect, path
+from harness.client import expect, new_txn_id, path
 from harness.cluster import SERVER_NAME
 from harness.peer import KEY_ID, Peer, event_id_of, public_room, receive, signed_form, verdicts
+from harness.recording import eventually
 
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 NUMBERS = itertools.count(1)
@@ -257,3 +258,113 @@ def test_hostile_bodies(federated, one, body, version):
     where = f"/_matrix/federation/{version}/invite/{encode('!room:one.example', '$x')}"
     answer = one.request(federated, "PUT", where, body)
     assert answer.status_code in (400, 401) and answer.json()["errcode"].startswith("M_"), answer.text
+
+
+# Taken back
+
+
+def send(node, peer, *pdus) -> dict:
+    body = {"origin": peer.name, "origin_server_ts": 0, "pdus": [pdu if isinstance(pdu, dict) else pdu.json for pdu in pdus], "edus": []}
+    return peer.call(node, "PUT", f"{V1}/send/{new_txn_id()}", body)["pdus"]
+
+
+def left(answer, room):
+    """The events by which a user left, by a sync answer."""
+    section = answer["rooms"].get("leave", {}).get(room.room_id)
+    return section and [(event["event_id"], event["content"]["membership"]) for event in section["timeline"]["events"]]
+
+
+def invited_to(federated, peers, **options):
+    """A room, and a user who is invited to it by the first of the servers."""
+    alice, bob = peers[0].user("alice"), federated.register("bob")
+    room = public_room(alice, peers, **options)
+    event, state = invite(room, alice, bob.user_id)
+    put(federated, peers[0], room, event.json, state=state)
+    room.head = [event]
+    assert room.room_id in bob.next()["rooms"]["invite"]
+    return room, alice, bob
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+@pytest.mark.parametrize("membership", ["leave", "ban"])
+def test_an_invite_is_taken_back(federated, one, version, membership):
+    room, alice, bob = invited_to(federated, [one], version=version)
+    waiting = []
+    thread = threading.Thread(target=lambda: waiting.append(bob.next(timeout=20000)))
+    thread.start()
+    leave = room.send(alice, "m.room.member", {"membership": membership, "reason": "a mistake"}, bob.user_id)
+    assert send(federated, one, leave) == {leave.event_id: {}}
+    thread.join()
+    assert left(waiting[0], room) == [(leave.event_id, membership)]
+    event = waiting[0]["rooms"]["leave"][room.room_id]["timeline"]["events"][0]
+    assert event["content"]["reason"] == "a mistake" and event["sender"] == alice
+    assert room.room_id not in bob.sync()["rooms"].get("invite", {})
+    # To be invited once more is possible.
+    event, state = invite(room, alice, bob.user_id)
+    put(federated, one, room, event.json, state=state)
+    assert room.room_id in bob.next()["rooms"]["invite"]
+
+
+def test_who_does_not_take_invites_back(federated, one):
+    other = Peer(f"host{next(NUMBERS)}.example")
+    other.publish(federated.database)
+    room, alice, bob = invited_to(federated, [one, other])
+    eve = other.user("eve")
+    room.join(eve)
+    by_eve = room.make(eve, "m.room.member", {"membership": "leave"}, bob.user_id)
+    by_alice = room.make(alice, "m.room.member", {"membership": "leave"}, bob.user_id)
+    forged = copy.deepcopy(by_alice.json)
+    forged["content"]["reason"] = "forged"
+    message = room.make(alice, "m.room.message", {"body": "hello", "membership": "leave"})
+    to_nobody = room.make(alice, "m.room.member", {"membership": "leave"}, f"@nobody:{SERVER_NAME}")
+    for peer, pdu in ((other, by_eve), (other, by_alice), (one, by_eve), (one, forged), (one, message), (one, to_nobody)):
+        (result,) = send(federated, peer, pdu).values()
+        assert "error" in result
+    assert left(bob.next(), room) is None
+    assert room.room_id in bob.sync()["rooms"]["invite"]
+
+
+def test_a_moderator_of_another_server_takes_it_back(federated, one):
+    """Their server is known to be in the room by the state that came with the invite."""
+    other = Peer(f"host{next(NUMBERS)}.example")
+    other.publish(federated.database)
+    alice, carol, bob = one.user("alice"), other.user("carol"), federated.register("bob")
+    room = public_room(alice, [one, other], "11", users={other.user("carol"): 100})
+    room.join(carol)
+    room.send(carol, "m.room.name", {"name": "Carol's"}, "")
+    event, state = invite(room, alice, bob.user_id)
+    put(federated, one, room, event.json, state=state)
+    bob.next()
+    leave = room.send(carol, "m.room.member", {"membership": "leave"}, bob.user_id)
+    assert send(federated, other, leave) == {leave.event_id: {}}
+    assert left(bob.next(), room) == [(leave.event_id, "leave")]
+
+
+@pytest.mark.parametrize("action", ["kick", "ban"])
+def test_invites_that_are_taken_back_are_told_to_the_server(servers, action):
+    one, two = servers
+    alice, bob = one.register("alice"), two.register("bob")
+    room = alice.create_room(preset="private_chat")
+    alice.send(room, "not for those outside")
+    alice.invite(room, bob)
+    bob.sync_until(lambda answer: room in answer["rooms"].get("invite", {}))
+    alice.post(path("rooms", room, action), {"user_id": bob.user_id, "reason": "a mistake"})
+    alice.send(room, "nor this")
+    answer = bob.sync_until(lambda answer: room in answer["rooms"].get("leave", {}))
+    (event,) = answer["rooms"]["leave"][room]["timeline"]["events"]
+    assert event["sender"] == alice.user_id and event["content"]["reason"] == "a mistake"
+    # The server gets nothing else of the room, and what it was to be sent is over.
+    assert two.database.query("select from matriarch.rooms where room_id = %s", [room]) == []
+    statement = "select from matriarch.destination_rooms join matriarch.rooms using (room_nid) where room_id = %s"
+    eventually(lambda: one.database.query(statement, [room]) == [])
+    assert one.database.query("select * from matrix.verify_room(%s)", [room]) == []
+
+
+def test_knocks_that_are_refused_are_told_to_the_server(servers):
+    one, two = servers
+    alice, bob = one.register("alice"), two.register("bob")
+    room = alice.create_room(preset="private_chat", initial_state=[{"type": "m.room.join_rules", "content": {"join_rule": "knock"}}])
+    bob.post(path("knock", room), params={"via": one.name})
+    assert room in bob.next()["rooms"]["knock"]
+    alice.post(path("rooms", room, "kick"), {"user_id": bob.user_id})
+    bob.sync_until(lambda answer: room in answer["rooms"].get("leave", {}))

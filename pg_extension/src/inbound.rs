@@ -7,6 +7,7 @@ mod device_lists;
 mod edus;
 mod presence;
 mod receipts;
+mod rescinded;
 mod rooms;
 mod to_device;
 mod typing;
@@ -17,7 +18,7 @@ use matriarch_rules::{Event, Map, RoomVersion, hash, json::parse_object, room_ve
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
-use self::{edus::Edus, rooms::InboundRooms};
+use self::{edus::Edus, rescinded::Rescinded, rooms::InboundRooms};
 use crate::{
     response::{MatrixError, Response, ResponseRows, respond},
     spi::{Db, Mode},
@@ -80,15 +81,28 @@ fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<
         let edus = Edus::read(origin, &edus);
         let room_ids = pdus.iter().filter_map(|pdu| pdu.get("room_id")?.as_str());
         let rooms = InboundRooms::of(db, origin, room_ids.chain(edus.room_ids()).collect());
-        let pdus: Vec<Pdu> = pdus.into_iter().filter_map(|pdu| read(&rooms, pdu)).collect();
-        stage(db, origin, &rooms, &pdus);
         let mut results = Map::new();
+        let mut ended = Vec::new();
+        let pdus = pdus.into_iter().filter(|pdu| match rescind(db, origin, &rooms, pdu) {
+            Some(Rescinded { event_id, outcome }) => {
+                results.insert(
+                    event_id,
+                    outcome.as_ref().map_or_else(|error| json!({ "error": error }), |_| json!({})),
+                );
+                ended.extend(outcome);
+                false
+            }
+            None => true,
+        });
+        let pdus: Vec<Pdu> = pdus.filter_map(|pdu| read(&rooms, pdu)).collect();
+        stage(db, origin, &rooms, &pdus);
         for pdu in pdus {
             let result = pdu.refusal.map_or_else(|| json!({}), |error| json!({ "error": error }));
             results.insert(pdu.event_id, result);
         }
         let body = json!({ "pdus": results }).to_string();
-        let response = edus.apply(db, origin, &rooms, Response::new(body));
+        let mut response = edus.apply(db, origin, &rooms, Response::new(body));
+        response.wake_users.extend(ended);
         db.execute(END, &[origin.into(), txn_id.into(), response.body.as_str().into()]);
         Ok(response)
     })
@@ -96,6 +110,15 @@ fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<
 
 fn answered(db: &Db<'_>, origin: &str, txn_id: &str) -> Option<String> {
     db.query_opt(ANSWERED, &[origin.into(), txn_id.into()]).map(|row| row.get(1))
+}
+
+/// Takes an event of a room that no user of this server is in, if it ends what one of them is to it.
+fn rescind(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdu: &Map) -> Option<Rescinded> {
+    let room_id = pdu.get("room_id")?.as_str()?;
+    match rooms.get(room_id) {
+        Some(room) if room.is_here() => None,
+        _ => rescinded::take(db, origin, room_id, pdu),
+    }
 }
 
 fn too_many() -> MatrixError {

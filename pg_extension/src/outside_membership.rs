@@ -113,7 +113,7 @@ fn knock_outside(
 }
 
 /// An event as a sync shows it.
-fn client_event(event_id: &str, event: &Map) -> String {
+pub fn client_event(event_id: &str, event: &Map) -> String {
     let mut shown: Map = ["content", "origin_server_ts", "sender", "state_key", "type"]
         .into_iter()
         .filter_map(|key| Some((key.to_owned(), event.get(key)?.clone())))

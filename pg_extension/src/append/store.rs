@@ -62,7 +62,8 @@ impl Room<'_> {
         let key_idx = key.as_ref().map(|(event_type, state_key)| self.key_idx(event_type, state_key));
         let prev_nids: Vec<i64> = self.header.cited().iter().map(|extremity| extremity.nid).collect();
 
-        let outgoing = self.mark_outgoing();
+        let outsider = self.outside_server(event);
+        let outgoing = self.mark_outgoing() || outsider.is_some();
         let header = &mut self.header;
         header.changed = true;
         header.depth = event.depth();
@@ -115,6 +116,9 @@ impl Room<'_> {
             );
             if event_type == "m.room.member" && !self.merging {
                 self.set_membership(event, state_key, sender, nid);
+            }
+            if let Some(server) = outsider {
+                self.send_outside(&server, nid);
             }
             self.set_state(key, key_idx, StateEvent { nid, event: Rc::clone(event) });
         }

@@ -20,6 +20,11 @@ pub struct InboundRoom {
 }
 
 impl InboundRoom {
+    /// Whether a user of this server is in it.
+    pub fn is_here(&self) -> bool {
+        self.is_here
+    }
+
     /// Why nothing is taken for this room from the server that sends.
     pub fn refusal(&self) -> Option<&'static str> {
         if !self.is_here {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use matriarch_rules::identifiers::server_name;
+use matriarch_rules::{Event, identifiers::server_name};
+use serde_json::Value;
 
-use super::edus;
+use super::{SENDERS, edus};
 use crate::{room::Room, spi::Db};
 
 const ADD_SERVERS: &str = "
@@ -98,6 +99,36 @@ impl Room<'_> {
         let row = db.query_one(SET_OTHER_SERVERS, &[self.nid.into()]);
         self.header.other_servers = row.get(1);
         edus::welcome(db, self.nid, servers);
+    }
+}
+
+/// As if the last of its members left by the event: it is sent nothing else.
+const SEND_OUTSIDE: &str = "
+    insert into destination_rooms (destination_nid, room_nid, joined_members, sent_nid, left_nid, pending_since)
+    select destination_nid, $1, 0, $3 - 1, $3, now()
+    from destinations
+    where server_name = $2
+    on conflict (destination_nid, room_nid) do nothing";
+
+impl Room<'_> {
+    /// The other server whose user is no longer invited, or may not knock any more, by this event, which is to be appended.
+    pub(crate) fn outside_server(&mut self, event: &Event) -> Option<String> {
+        let target = event.state_key().filter(|_| event.event_type() == "m.room.member")?;
+        let membership = event.content().get("membership").and_then(Value::as_str);
+        if self.signer.is_ours(target) || !matches!(membership, Some("leave" | "ban")) {
+            return None;
+        }
+        let (before, _) = self.membership(target)?;
+        matches!(before.as_str(), "invite" | "knock").then(|| server_name(target).map(str::to_owned))?
+    }
+
+    /// Has an event sent to a server that is not in the room. One that is gets it with all others, and one that just left
+    /// may learn of it by asking.
+    pub(crate) fn send_outside(&mut self, server: &str, event_nid: i64) {
+        self.db.execute(ADD_SERVERS, &[vec![server].into()]);
+        if self.db.execute(SEND_OUTSIDE, &[self.nid.into(), server.into(), event_nid.into()]) > 0 {
+            self.wake_users.push(SENDERS);
+        }
     }
 }
 
