@@ -137,7 +137,7 @@ def test_what_is_missing_is_asked_for(rooms, peers):
     assert rooms.query(statement) == []
     statement = "select event_id from matrix.events where position is not null order by position"
     assert [event_id for (event_id,) in rooms.query(statement)] == [
-        join.event_id, first.event_id, *[pdu.event_id for pdu in room.pdus[:4]], second.event_id,
+        *[pdu.event_id for pdu in room.pdus[:4]], join.event_id, first.event_id, second.event_id,
     ]  # fmt: skip
     # The room had two heads, and `second` comes after one of them.
     assert extremities(rooms, room) == {room.pdus[3].event_id, second.event_id}

@@ -9,12 +9,15 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off s
 as 'MODULE_PATHNAME', 'sync_wrapper';
 comment on function sync is 'GET /sync, for several requests at once: a row for each, in order. A request is a JSON object of the query parameters since, filter, full_state, use_state_after and unstable_use_state_after. Where changed is false there is nothing new, and room_nids are the rooms to wait for. acknowledged_by is the device whose token acknowledges messages that are still stored: acknowledge_to_device deletes them.';
 
-create function messages(token_hash bytea, room_id text, "from" text, "to" text, dir text, "limit" bigint, filter text) returns setof response
+create function messages(
+    token_hash bytea, room_id text, "from" text, "to" text, dir text, "limit" bigint, filter text, stops_at_gaps boolean
+)
+returns table (status smallint, body text, wake_rooms bigint[], wake_users bigint[], gap text)
 language c stable parallel restricted security definer
 set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'messages_wrapper';
-comment on function messages is 'GET /rooms/{roomId}/messages. from, to, limit and filter may be NULL.';
+comment on function messages is 'GET /rooms/{roomId}/messages. from, to, limit and filter may be NULL. With stops_at_gaps the page ends where events are missing that other servers may be asked for: gap is the event before which they belong, if the page has room for more.';
 
 create function context(token_hash bytea, room_id text, event_id text, "limit" bigint, filter text) returns setof response
 language c stable parallel restricted security definer

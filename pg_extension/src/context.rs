@@ -40,7 +40,8 @@ fn context(
         let (room, event) = event::find(db, &events, &session, Some(room_id), event_id)?;
         let pos = event.pos.unwrap_or(room.first_pos);
         let read = |direction, from, limit| {
-            page::read(db, &events, &room, &Request { direction, from, to: None, limit, filter: &filter })
+            let request = Request { direction, from, to: None, limit, filter: &filter, stops_at_gaps: true };
+            page::read(db, &events, &room, &request)
         };
         let before = read(Direction::Backward, pos - 1, limit / 2);
         let after = read(Direction::Forward, pos, limit - limit / 2);

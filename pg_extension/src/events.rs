@@ -44,7 +44,14 @@ fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) ->
         db,
         &events,
         &room,
-        &Request { direction, from: start, to: None, limit: MAX_LIMIT, filter: &filter },
+        &Request {
+            direction,
+            from: start,
+            to: None,
+            limit: MAX_LIMIT,
+            filter: &filter,
+            stops_at_gaps: false,
+        },
     );
 
     let renderer = Renderer::new(db, &events, Some(&room.room_id));

@@ -98,8 +98,8 @@ fn write(
 ) -> Result<()> {
     let filter = EventFilter::default();
     let (direction, upto) = (Direction::Backward, room.upto());
-    let mut page =
-        page::read(db, events, room, &Request { direction, from: upto, to: None, limit, filter: &filter });
+    let request = Request { direction, from: upto, to: None, limit, filter: &filter, stops_at_gaps: true };
+    let mut page = page::read(db, events, room, &request);
     page.events.reverse();
     let state = state_list::all(db, events, room.state()?);
     let renderer = Renderer::new(db, events, Some(&room.room_id));

@@ -6,6 +6,7 @@
 
 mod judge;
 mod order;
+mod places;
 mod redaction;
 mod report;
 mod store;
@@ -18,7 +19,7 @@ use matriarch_rules::{Event, RoomVersion, json::parse_object, room_version};
 use pgrx::{Array, pg_extern};
 use serde_json::{Value, json};
 
-use self::{judge::Intake, verify::Pdu};
+use self::{judge::Intake, places::Places, verify::Pdu};
 pub use self::{
     report::Verdict,
     verify::{Keys, Unfit, parse},
@@ -39,7 +40,7 @@ use crate::{
 pub(crate) enum Kind {
     /// New ones, at the end of the timeline.
     Live,
-    /// Old ones, before the beginning of the timeline.
+    /// Old ones, each before those that cite it.
     Backfilled,
     /// Known for themselves only: auth events, and the events of a given state.
     Outlier,
@@ -215,10 +216,19 @@ impl Batch {
         self.read_ahead(room, &events, &keys);
         let users = self.users(room);
         let refs: Vec<&Event> = self.pdus.iter().map(|pdu| &pdu.event).collect();
+        let order = order::topological(&refs);
+        let in_graph =
+            |event: &Event| events.by_id(event.event_id()).is_some_and(|known| known.is_in_graph());
+        let places = (kind == Kind::Backfilled).then(|| {
+            let new: Vec<&Event> =
+                order.iter().map(|place| refs[*place]).filter(|event| !in_graph(event)).collect();
+            Places::find(room, &new)
+        });
         let mut intake = Intake::new(room, &events, &keys, &users, kind, states, given_up, &self.pdus);
         intake.relay = self.relay;
+        intake.places = places.unwrap_or_default();
         let mut verdicts: HashMap<&str, Verdict> = HashMap::new();
-        for place in order::topological(&refs) {
+        for place in order {
             let pdu = &self.pdus[place];
             verdicts.insert(pdu.event.event_id(), intake.take(pdu));
         }

@@ -26,6 +26,7 @@ mod explain;
 mod federation;
 mod filter;
 mod filters;
+mod gaps;
 mod graph_events;
 mod handshake;
 mod inbound;

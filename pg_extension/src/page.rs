@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::{
     filter::{EventFilter, Subject},
+    gaps::{Gap, Gaps},
     readable_room::ReadableRoom,
     spi::Db,
     stored_event::{Events, StoredEvent},
@@ -23,6 +24,8 @@ pub struct Request<'f> {
     pub to: Option<i64>,
     pub limit: usize,
     pub filter: &'f EventFilter,
+    /// Whether the page ends where events are missing that other servers may be asked for.
+    pub stops_at_gaps: bool,
 }
 
 /// A page.
@@ -31,6 +34,8 @@ pub struct Page {
     pub events: Vec<Rc<StoredEvent>>,
     /// The place to go on from; `None` at the end.
     pub next: Option<i64>,
+    /// The event before which events are missing that belong into the page.
+    pub gap: Option<String>,
 }
 
 /// Reads a page.
@@ -41,16 +46,28 @@ pub fn read(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, request: 
     } else {
         request.to.unwrap_or(i64::MIN)
     };
-    let mut page = Page { events: Vec::new(), next: None };
+    let mut page = Page { events: Vec::new(), next: None, gap: None };
     let mut from = request.from;
     let mut scanned = 0;
     let mut count = request.limit + 1;
+    if let Some(event_id) = gap_at_start(db, events, room, request) {
+        return Page { next: Some(from), gap: Some(event_id), ..page };
+    }
     loop {
         let chunk = timeline::read(db, events, room.room_nid, request.direction, (from, to), count);
         visibility::prepare(db, events, &[(&room.reader, &chunk)]);
+        let gaps = Gaps::find(db, events, room, &chunk);
+        let mut passed = false;
         for event in &chunk {
             let pos = event.pos.unwrap_or(from);
             let before = if forward { pos - 1 } else { pos };
+            let gap = gaps.before(event);
+            let is_open = request.stops_at_gaps && gap == Some(Gap::Open);
+            if forward && is_open && from < pos - 1 {
+                page.next = Some(from);
+                page.gap = (page.events.len() < request.limit).then(|| event.event_id.clone());
+                return page;
+            }
             if is_wanted(db, events, room, request.filter, event) {
                 if page.events.len() == request.limit {
                     page.next = Some(before);
@@ -59,8 +76,16 @@ pub fn read(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, request: 
                 page.events.push(Rc::clone(event));
             }
             from = if forward { pos } else { pos - 1 };
+            if !forward && is_open && from > to {
+                page.next = Some(from);
+                page.gap = (page.events.len() < request.limit).then(|| event.event_id.clone());
+                return page;
+            }
+            passed = !forward && gap == Some(Gap::Passed);
         }
         if chunk.len() < count {
+            // What is missing at the end may be there another time.
+            page.next = (passed && !page.events.is_empty()).then_some(from);
             return page;
         }
         scanned += chunk.len();
@@ -70,6 +95,25 @@ pub fn read(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, request: 
         }
         count = (count * 4).clamp(32, MAX_SCAN - scanned + 1);
     }
+}
+
+/// The event before which the place to begin at is, if something is missing there.
+fn gap_at_start(
+    db: &Db<'_>,
+    events: &Events<'_, '_>,
+    room: &ReadableRoom,
+    request: &Request<'_>,
+) -> Option<String> {
+    let Request { direction, from, to, limit, .. } = *request;
+    let is_asked = request.stops_at_gaps && room.has_gaps && direction == Direction::Backward && limit > 0;
+    if !is_asked || from >= room.upto() || to.is_some_and(|to| to >= from) {
+        return None;
+    }
+    let place = (from, room.upto());
+    let next = timeline::read(db, events, room.room_nid, Direction::Forward, place, 1);
+    let gaps = Gaps::find(db, events, room, &next);
+    let event = next.first().filter(|event| gaps.before(event) == Some(Gap::Open))?;
+    Some(event.event_id.clone())
 }
 
 fn is_wanted(

@@ -25,6 +25,8 @@ pub struct ReadableRoom {
     pub reader: Reader,
     pub first_pos: i64,
     pub last_pos: i64,
+    /// Whether events before some of its events are missing.
+    pub has_gaps: bool,
     current_root: i64,
     world_readable: bool,
 }
@@ -41,7 +43,8 @@ const OPEN: &str = "
             select key_idx
             from room_keys
             where room_nid = r.room_nid and type = 'm.room.history_visibility' and state_key = ''
-        )
+        ),
+        exists (select from missing_prev_events where room_nid = r.room_nid)
     from rooms r
     left join memberships m on m.room_nid = r.room_nid and m.user_nid = $2
     where r.room_id = $1";
@@ -71,6 +74,7 @@ impl ReadableRoom {
             published: row.get(3),
             first_pos: row.get(4),
             last_pos: row.get(5),
+            has_gaps: row.get(12),
             current_root,
             membership,
             reader: Reader::new(session.user_nid, session.user_id.as_str().into(), standing, keys),

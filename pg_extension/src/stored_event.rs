@@ -95,6 +95,16 @@ impl StoredEvent {
         &self.json[self.content.clone()]
     }
 
+    /// `depth`, as the sender's server claims; 0 if it has none.
+    pub fn depth(&self) -> i64 {
+        #[derive(Deserialize)]
+        struct Depth {
+            #[serde(default)]
+            depth: i64,
+        }
+        serde_json::from_str::<Depth>(&self.json).map_or(0, |event| event.depth)
+    }
+
     /// A string of the content's top level.
     pub fn content_str(&self, key: &str) -> Option<String> {
         let content: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(self.content()).ok()?;

@@ -10,6 +10,8 @@ use crate::{
 
 /// How many of a user's own memberships are gone through to find out when they were last in the room.
 const MAX_STEPS: usize = 1000;
+/// The depth up to which events are of the room's making.
+const FIRST_EVENTS: i64 = 20;
 
 /// What ties a user to a room.
 #[derive(Debug, Clone)]
@@ -117,6 +119,35 @@ impl Reader {
         Some(self.membership_in(db, events, event.state_before?))
     }
 
+    /// Whether the reader may see what is right before an event, as far as the state there tells. Where the rule was made
+    /// by an event that is missing itself, what is before that may be under another one.
+    pub fn may_see_before(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
+        let Some(root) = event.state_before else { return false };
+        let membership = self.membership_in(db, events, root);
+        if self.may(&membership, &self.visibility_at(db, events, root), event.pos) {
+            return true;
+        }
+        let rule = self.visibility_in(db, root).map(|nid| events.get(nid));
+        rule.is_some_and(|rule| rule.pos.is_none() && rule.depth() > FIRST_EVENTS)
+    }
+
+    fn visibility_at(&self, db: &Db<'_>, events: &Events<'_, '_>, root: i64) -> String {
+        self.visibility_in(db, root)
+            .and_then(|nid| events.get(nid).content_str("history_visibility"))
+            .unwrap_or_default()
+    }
+
+    fn may(&self, membership: &str, visibility: &str, pos: Option<i64>) -> bool {
+        match visibility {
+            "world_readable" => true,
+            _ if membership == "join" => true,
+            "invited" => membership == "invite",
+            "joined" => false,
+            // Shared, and whatever is not understood.
+            _ => pos.is_some_and(|pos| pos < self.standing.joined_until()),
+        }
+    }
+
     /// Whether the reader may see an event. Events whose state before is unknown are seen by nobody.
     pub fn sees(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
         let Some(root) = event.state_before else { return false };
@@ -124,18 +155,8 @@ impl Reader {
         if &*before == "join" {
             return true;
         }
-        let visibility = self
-            .visibility_in(db, root)
-            .and_then(|nid| events.get(nid).content_str("history_visibility"))
-            .unwrap_or_default();
-        let may = |membership: &str, visibility: &str| match visibility {
-            "world_readable" => true,
-            _ if membership == "join" => true,
-            "invited" => membership == "invite",
-            "joined" => false,
-            // Shared, and whatever is not understood.
-            _ => event.pos.is_some_and(|pos| pos < self.standing.joined_until()),
-        };
+        let visibility = self.visibility_at(db, events, root);
+        let may = |membership: &str, visibility: &str| self.may(membership, visibility, event.pos);
         if may(&before, &visibility) {
             return true;
         }

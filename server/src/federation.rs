@@ -7,6 +7,7 @@ mod client;
 mod device_lists;
 mod discovery;
 pub mod end_to_end_keys;
+pub mod history;
 mod inbound;
 pub mod intake;
 mod invited;
@@ -34,6 +35,7 @@ use crate::state::AppState;
 
 use client::{Client, FederationError};
 use device_lists::DeviceLists;
+use history::History;
 use inbound::Inbound;
 use keys::KeyRing;
 use sender::Sender;
@@ -51,6 +53,7 @@ pub struct Federation {
     pub long_answers: Arc<Semaphore>,
     pub inbound: Inbound,
     pub device_lists: DeviceLists,
+    pub history: History,
 }
 
 impl Federation {
@@ -64,6 +67,7 @@ impl Federation {
             long_answers: Arc::new(Semaphore::new(LONG_ANSWERS)),
             inbound: Inbound::default(),
             device_lists: DeviceLists::default(),
+            history: History::default(),
         })
     }
 }

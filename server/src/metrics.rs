@@ -35,6 +35,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "What other servers sent or answered beyond a limit, by the limit"
     );
     describe_counter!(
+        "matriarch_federation_backfills_total",
+        "Gaps in rooms' history that other servers were asked to fill, by outcome"
+    );
+    describe_counter!(
         "matriarch_federation_transactions_total",
         "Transactions sent to other servers, by outcome"
     );
@@ -102,6 +106,11 @@ pub fn wakes(source: &'static str, count: usize) {
 /// Records that another server came upon a limit.
 pub fn federation_limit(limit: &'static str) {
     counter!("matriarch_federation_limits_total", "limit" => limit).increment(1);
+}
+
+/// Records that a gap in a room's history was `filled`, in part at least, or not (`failed`).
+pub fn backfill(outcome: &'static str) {
+    counter!("matriarch_federation_backfills_total", "outcome" => outcome).increment(1);
 }
 
 /// Records what became of a staged event.

@@ -74,6 +74,7 @@ async fn run_on(
     let served = serve(&app, listeners).await;
     background.shutdown().await;
     app.federation.inbound.release_all(&db).await;
+    app.federation.history.release_all(&db).await;
     app.federation.sender.release(&db).await;
     app.last_seen.write(&db).await;
     db.close();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use matriarch_rules::identifiers::server_name;
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 
 use crate::accounts::last_seen::LastSeen;
@@ -13,7 +14,7 @@ use crate::config::Config;
 use crate::db::{Db, MatrixResponse};
 use crate::error::ApiError;
 use crate::failure::Failure;
-use crate::federation::Federation;
+use crate::federation::{Federation, history};
 use crate::hub::Hub;
 use crate::presence::Presence;
 
@@ -66,6 +67,13 @@ impl AppState {
     /// Whether this is another server, and there are any.
     pub fn is_other_server(&self, server: &str) -> bool {
         self.config.federation.enabled && server != self.config.server_name
+    }
+
+    /// Has an event fetched that is missing here; whether to look again.
+    pub async fn fetch_event(&self, room_id: &str, event_id: &str) -> bool {
+        let deadline = Instant::now() + history::PATIENCE;
+        self.config.federation.enabled
+            && self.federation.history.fetch_event(self, room_id, event_id, deadline).await
     }
 
     /// Serves a request by one statement of the form

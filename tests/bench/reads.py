@@ -15,7 +15,7 @@ from harness.cluster import Cluster, Database
 from harness.node import Node
 
 SYNC = "select status, body from matriarch.sync(%s, %s)"
-MESSAGES = "select status, body from matriarch.messages(%s, %s, null, null, 'b', %s, null)"
+MESSAGES = "select status, body from matriarch.messages(%s, %s, null, null, 'b', %s, null, false)"
 SEND = """select status, body from matriarch.send(array_fill(%s::text, array[50]), %s, array_fill('m.room.message'::text, array[50]),
     array_fill(null::text, array[50]), %s, %s, array_fill(null::text, array[50]))"""
 TOKEN = """select t.token_hash from matriarch.access_tokens t join matriarch.users u using (user_nid)

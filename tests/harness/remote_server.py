@@ -25,6 +25,7 @@ class RemoteServer(Peer):
         self.devices: dict[str, dict] = {}
         self.asked: list[tuple[str, list[str], dict, dict | None]] = []
         self.txn_ids = 0
+        self.backfill_limit = 100
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -83,12 +84,13 @@ class RemoteServer(Peer):
     def handle(self, handler, body):
         url = urlsplit(handler.path)
         parts = [unquote(part) for part in url.path.split("/")[1:]]
-        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        lists = parse_qs(url.query)
+        query = {key: values if key == "v" else values[0] for key, values in lists.items()}
         if url.path.startswith("/_matrix/key/v2/server"):
             endpoint, parts = "keys", []
         elif match := re.fullmatch(r"/_matrix/federation/v\d/user/devices/.*", url.path):
             endpoint, parts = "devices", parts[5:]
-        elif url.path.startswith("/_matrix/federation/v1/"):
+        elif re.match(r"/_matrix/federation/v[12]/", url.path):
             endpoint, parts = parts[3], parts[4:]
         else:
             endpoint, parts = "unknown", []
@@ -136,6 +138,36 @@ class RemoteServer(Peer):
                     events.append(prev)
                     open_.append(event_id)
         return 200, {"events": [pdu.json for pdu in events[:20]]}
+
+    def answer_backfill(self, parts, query, _):
+        found, open_ = {}, list(query["v"])
+        while open_ and len(found) < min(int(query["limit"]), self.backfill_limit):
+            event_id = open_.pop(0)
+            if event_id not in found and (pdu := self.find(event_id)):
+                found[event_id] = pdu
+                open_ += pdu.json["prev_events"]
+        return 200, {"origin": self.name, "origin_server_ts": 0, "pdus": [pdu.json for pdu in found.values()]}
+
+    def room_of(self, room_id: str) -> RemoteRoom | None:
+        return next((room for room in getattr(self, "rooms", []) if room.room_id == room_id), None)
+
+    def answer_make_join(self, parts, *_):
+        if not (room := self.room_of(parts[0])):
+            return None
+        event, _state = room.template(parts[1], "m.room.member", {"membership": "join"}, parts[1])
+        return 200, {"room_version": room.version, "event": event}
+
+    def answer_send_join(self, parts, query, body):
+        room = self.room_of(parts[0])
+        prev = [self.find(event_id) for event_id in body["prev_events"]]
+        state = {key: pdu for event in prev for key, pdu in event.state.items()}
+        join = Pdu(body, state)
+        room.pdus.append(join)
+        room.head = [join]
+        before = list(state.values())
+        chain = self.auth_chain([*before, join], self.find)
+        answer = {"state": [pdu.json for pdu in before], "auth_chain": [pdu.json for pdu in chain]}
+        return 200, {"origin": self.name, "event": body, "members_omitted": False, **answer}
 
     def answer_event_auth(self, parts, *_):
         pdu = self.find(parts[1])

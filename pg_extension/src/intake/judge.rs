@@ -6,6 +6,7 @@ use matriarch_rules::{Event, Rejection};
 
 use super::{
     Kind, States,
+    places::Places,
     report::{Needs, Verdict},
     verify::Pdu,
     writer::Writer,
@@ -30,6 +31,8 @@ pub struct Intake<'r, 'a> {
     pub(super) states: &'r States,
     /// Whether the other servers of the room are to be sent what is accepted.
     pub relay: bool,
+    /// Where backfilled events go.
+    pub places: Places,
     given_up: &'r BTreeSet<String>,
     states_after: HashMap<i64, i64>,
 }
@@ -56,7 +59,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         given_up: &'r BTreeSet<String>,
         pdus: &[Pdu],
     ) -> Self {
-        let writer = Writer::new(room, kind, pdus);
+        let writer = Writer::new(room, pdus);
         Self {
             room,
             events,
@@ -66,6 +69,7 @@ impl<'r, 'a> Intake<'r, 'a> {
             writer,
             states,
             relay: false,
+            places: Places::default(),
             given_up,
             states_after: HashMap::new(),
         }
@@ -100,6 +104,9 @@ impl<'r, 'a> Intake<'r, 'a> {
                 Err(reason) => self.store(pdu, Status::Rejected, Some(reason), None),
             };
         }
+        if self.kind == Kind::Backfilled && self.places.of(event.event_id()).is_none() {
+            return Verdict::Refused("the timeline has no room for it".to_owned());
+        }
         let root = match self.state_before(event) {
             Ok(root) => root,
             Err(verdict) => return verdict,
@@ -123,7 +130,9 @@ impl<'r, 'a> Intake<'r, 'a> {
 
     fn missing_auth_events(&self, event: &Event) -> Vec<String> {
         let create = self.room.create_event_id().filter(|_| event.event_type() != "m.room.create");
-        let unknown = |id: &&str| self.events.by_id(id).is_none() && !self.given_up.contains(*id);
+        // Of what is backfilled, events are given up as those before others; they may be had as auth events nevertheless.
+        let is_lost = |id: &str| self.kind != Kind::Backfilled && self.given_up.contains(id);
+        let unknown = |id: &&str| self.events.by_id(id).is_none() && !is_lost(id);
         event.auth_events().chain(create.as_deref()).filter(unknown).map(str::to_owned).collect()
     }
 

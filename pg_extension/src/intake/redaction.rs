@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use matriarch_rules::{Event, power_levels::PowerLevels, redaction::applies};
 
-use super::judge::Intake;
+use super::{Kind, judge::Intake};
 use crate::{
     append::{
         annotations::{Annotations, may_mention_room, thread_root},
@@ -78,7 +78,11 @@ impl Intake<'_, '_> {
                 .and_then(|root| self.levels_at(root, |levels| may_mention_room(levels, sender)));
             allowed.unwrap_or(false)
         };
-        let annotations = Annotations::of(&event.event, may_mention_room);
+        let annotations = match self.kind {
+            Kind::Live => Annotations::of(&event.event, may_mention_room),
+            // What is old notifies nobody.
+            Kind::Backfilled | Kind::Outlier => Annotations::default(),
+        };
         // A thread that may not be is none.
         let thread_root_nid = thread_root(self.room.db, self.room.nid, &event.event).ok().flatten();
         Annotations { thread_root_nid, ..annotations }

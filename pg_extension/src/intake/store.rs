@@ -2,7 +2,14 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use super::{Kind, judge::Intake, report::Verdict, verify::Pdu, writer::promote};
+use super::{
+    Kind,
+    judge::Intake,
+    places::{HOLE_STEP, Place},
+    report::Verdict,
+    verify::Pdu,
+    writer::promote,
+};
 use crate::{
     append::{
         annotations::Annotations,
@@ -49,18 +56,18 @@ impl Intake<'_, '_> {
         let event = self.events.keep(self.graph_event(pdu, status, root, outlier.as_deref()));
         let accepted = status == Status::Accepted;
         let annotations = if accepted { self.annotations(&event) } else { Annotations::default() };
-        let pos = accepted.then(|| self.place_in_timeline(&event, &annotations));
+        let place = accepted.then(|| self.place_in_timeline(&event, &annotations));
         let row = EventRow {
             event_nid: event.nid,
             room_nid: self.room.nid,
-            pos,
+            pos: place.map(|place| place.pos),
             depth: event.event.depth(),
             origin_server_ts: event.event.origin_server_ts(),
             sender_nid: self.users[event.event.sender()],
             state_before: root,
             device_nid: None,
             thread_root_nid: annotations.thread_root_nid,
-            notify_seq: if self.kind == Kind::Live { self.room.header.notify_seq } else { 0 },
+            notify_seq: place.map_or(self.room.header.notify_seq, |place| place.notify_seq),
             key_idx: event.key_idx,
             status,
             status_reason: reason,
@@ -149,29 +156,34 @@ impl Intake<'_, '_> {
         })
     }
 
-    /// The `pos` of an accepted event; the room's header follows if it is a new one.
-    fn place_in_timeline(&mut self, event: &GraphEvent, annotations: &Annotations) -> i64 {
-        let pos = self.writer.next_pos;
-        self.writer.next_pos += POS_STEP;
-        self.writer.shown = true;
-        if self.kind == Kind::Live {
-            let header = &mut self.room.header;
-            header.last_pos = pos;
-            header.depth = header.depth.max(event.event.depth());
-            // Threads are counted apart, by their root.
-            if annotations.notifies && annotations.thread_root_nid.is_none() {
-                header.notify_seq += 1;
-            }
+    /// The place of an accepted event; the room's header follows if it is a new one.
+    fn place_in_timeline(&mut self, event: &GraphEvent, annotations: &Annotations) -> Place {
+        if let Some(place) = self.places.of(event.event.event_id()) {
+            self.writer.first_pos = place.pos.min(self.writer.first_pos);
+            return place;
         }
-        pos
+        let step = if self.missing_prevs(event).is_empty() { POS_STEP } else { HOLE_STEP };
+        self.writer.shown = true;
+        let header = &mut self.room.header;
+        header.last_pos += step;
+        header.depth = header.depth.max(event.event.depth());
+        // Threads are counted apart, by their root.
+        if annotations.notifies && annotations.thread_root_nid.is_none() {
+            header.notify_seq += 1;
+        }
+        Place { pos: header.last_pos, notify_seq: header.notify_seq }
+    }
+
+    /// The `prev_events` that are not in the graph.
+    fn missing_prevs<'e>(&self, event: &'e GraphEvent) -> Vec<&'e str> {
+        let is_prev = |prev: Rc<GraphEvent>| prev.is_in_graph() && prev.room_nid == self.room.nid;
+        event.event.prev_events().filter(|id| !self.events.by_id(id).is_some_and(is_prev)).collect()
     }
 
     /// Ties the event to those before and after it, and brings the forward extremities and the current state up to
     /// date.
     fn place_in_graph(&mut self, event: &Rc<GraphEvent>) {
-        let is_prev = |prev: Rc<GraphEvent>| prev.is_in_graph() && prev.room_nid == self.room.nid;
-        let unknown = |id: &&str| !self.events.by_id(id).is_some_and(is_prev);
-        let missing: Vec<&str> = event.event.prev_events().filter(unknown).collect();
+        let missing = self.missing_prevs(event);
         if !missing.is_empty() {
             self.room.db.execute(CITE, &[self.room.nid.into(), missing.into(), event.nid.into()]);
         }

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{Kind, verify::Pdu};
+use super::verify::Pdu;
 use crate::{
     append::insert::{EventRow, insert},
     graph_events::Status,
-    room::{POS_STEP, Room},
+    room::Room,
     spi::Db,
 };
 
@@ -15,11 +15,9 @@ pub struct Writer {
     pub rows: Vec<EventRow>,
     /// The state that `room_keys` and `memberships` say.
     pub followed: i64,
-    /// Where the next event goes in the timeline.
-    pub next_pos: i64,
-    /// Where the timeline begins if the batch goes before it.
-    first_pos: Option<i64>,
-    /// Whether the timeline grew.
+    /// The first place that a backfilled event got.
+    pub first_pos: i64,
+    /// Whether there is something new in the timeline.
     pub shown: bool,
     /// Events of the batch that stored events cite as `prev_events`.
     pub missed_prevs: HashSet<String>,
@@ -27,9 +25,7 @@ pub struct Writer {
     pub missed_targets: HashSet<String>,
 }
 
-const FIRST_POS: &str = "select first_pos from rooms where room_nid = $1";
-
-const SET_FIRST_POS: &str = "update rooms set first_pos = $2 where room_nid = $1";
+const SET_FIRST_POS: &str = "update rooms set first_pos = $2 where room_nid = $1 and first_pos > $2";
 
 const MISSED: &str = "
     select 'prev', m.prev_event_id
@@ -59,18 +55,13 @@ const PROMOTE: &str = "
 const REASON: &str = "select status_reason from events where event_nid = $1";
 
 impl Writer {
-    pub fn new(room: &mut Room<'_>, kind: Kind, pdus: &[Pdu]) -> Self {
+    pub fn new(room: &mut Room<'_>, pdus: &[Pdu]) -> Self {
         // The forward extremities.
         room.load([]);
-        let first_pos = (kind == Kind::Backfilled).then(|| {
-            let first_pos: i64 = room.db.query_one(FIRST_POS, &[room.nid.into()]).get(1);
-            first_pos - pdus.len() as i64 * POS_STEP
-        });
         let mut writer = Self {
             rows: Vec::with_capacity(pdus.len()),
             followed: room.header.root,
-            next_pos: first_pos.unwrap_or(room.header.last_pos + POS_STEP),
-            first_pos,
+            first_pos: i64::MAX,
             shown: false,
             missed_prevs: HashSet::new(),
             missed_targets: HashSet::new(),
@@ -109,10 +100,10 @@ impl Writer {
         }
     }
 
-    /// The timeline begins where the batch does, if that went before it.
+    /// The timeline begins where the batch does, if that went before all of it.
     pub fn finish(&self, room: &Room<'_>) {
-        if let Some(first_pos) = self.first_pos.filter(|_| self.shown) {
-            room.db.execute(SET_FIRST_POS, &[room.nid.into(), first_pos.into()]);
+        if self.first_pos < i64::MAX {
+            room.db.execute(SET_FIRST_POS, &[room.nid.into(), self.first_pos.into()]);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     filter::Subject,
+    gaps,
     spi::Db,
     stored_event::{Events, StoredEvent},
     sync::section::Section,
@@ -68,6 +69,7 @@ pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>
     while !open.is_empty() {
         windows.lengthen(db, events, &wanted);
         wanted.clear();
+        let lacking = lacking(db, events, sections, &open, &windows);
         let jobs: Vec<_> = open
             .iter()
             .filter_map(|&index| {
@@ -81,7 +83,7 @@ pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>
             let section = &sections[index];
             let place = place_of(events, section);
             let Some(window) = windows.get(place) else { return false };
-            match cut(db, events, section, window, ignored) {
+            match cut(db, events, section, window, &lacking, ignored) {
                 Some(cut) => {
                     sections[index].cut = cut;
                     false
@@ -94,6 +96,23 @@ pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>
             }
         });
     }
+}
+
+/// Those of the new events in rooms with gaps before which others are missing.
+fn lacking(
+    db: &Db<'_>,
+    events: &Events<'_, '_>,
+    sections: &[Section<'_>],
+    open: &[usize],
+    windows: &Windows,
+) -> HashSet<i64> {
+    let with_gaps = open.iter().map(|&index| &sections[index]).filter(|section| section.part.room.has_gaps);
+    let new: HashSet<i64> = with_gaps
+        .filter_map(|section| Some(new_to(section, windows.get(place_of(events, section))?)))
+        .flatten()
+        .map(|event| event.event_nid)
+        .collect();
+    gaps::lacking(db, new.into_iter().collect())
 }
 
 fn want(wanted: &mut HashMap<Place, usize>, place: Place, length: usize) {
@@ -126,6 +145,7 @@ fn cut(
     events: &Events<'_, '_>,
     section: &Section<'_>,
     window: &Window,
+    lacking: &HashSet<i64>,
     ignored: &Ignored,
 ) -> Option<Cut> {
     let limit = section.asker.filter.room.timeline.limit();
@@ -134,14 +154,19 @@ fn cut(
     for event in new {
         if !is_wanted(db, events, section, event, ignored) {
             cut.hidden.push(Rc::clone(event));
-            continue;
-        }
-        if cut.delivered.len() == limit {
+        } else if cut.delivered.len() == limit {
             cut.limited = true;
             break;
+        } else {
+            cut.before = event.pos.unwrap_or(cut.before) - 1;
+            cut.delivered.push(Rc::clone(event));
         }
-        cut.before = event.pos.unwrap_or(cut.before) - 1;
-        cut.delivered.push(Rc::clone(event));
+        // The client gets what is missing there when it pages back.
+        if lacking.contains(&event.event_nid) {
+            cut.limited = true;
+            cut.before = event.pos.unwrap_or(cut.before) - 1;
+            break;
+        }
     }
     if !cut.limited {
         cut.known = window.events.get(new.len()).map(Rc::clone);

@@ -19,6 +19,8 @@ pub struct RoomRow {
     pub notify_seq: i64,
     pub joined_members: i32,
     pub invited_members: i32,
+    /// Whether events before some of its events are missing.
+    pub has_gaps: bool,
 }
 
 /// A room of an asker.
@@ -88,7 +90,7 @@ const CHANGED: &str = "
         a.token is null or not pg_visible_in_snapshot(m.xid, a.token),
         a.token is null or not pg_visible_in_snapshot(r.xid, a.token),
         r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
-        m.forgotten
+        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid)
     from (
         select number, user_nid, token::pg_snapshot as token, everything, left_too
         from unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[])
@@ -137,7 +139,7 @@ const ADDED: &str = "
         coalesce(not pg_visible_in_snapshot(m.xid, a.token), true),
         coalesce(not pg_visible_in_snapshot(r.xid, a.token), true),
         r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
-        m.forgotten
+        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid)
     from (
         select number, room_nid, user_nid, token::pg_snapshot as token
         from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality a (room_nid, user_nid, token, number)
@@ -183,6 +185,7 @@ fn read(row: &Row<'_>, rooms: &mut HashMap<i64, Rc<RoomRow>>) -> ((usize, i64), 
             notify_seq: row.get(11),
             joined_members: row.get(12),
             invited_members: row.get(13),
+            has_gaps: row.get(15),
         })
     });
     let part = Part {

@@ -24,7 +24,7 @@ const SET_KEY: &str = "update room_keys set current_event_nid = $3 where room_ni
 /// The columns of the room, and what they must be at least or at most.
 const BOUNDS: &str = "
     select r.joined_members, r.invited_members, r.depth, r.next_key_idx, r.first_pos, r.last_pos,
-        (select max(depth) from events where room_nid = r.room_nid and pos > 0),
+        (select max(depth) from events where room_nid = r.room_nid and is_live(pos)),
         (select max(key_idx) + 1 from room_keys where room_nid = r.room_nid),
         (select min(pos) from events where room_nid = r.room_nid and pos is not null),
         (select max(pos) from events where room_nid = r.room_nid and pos is not null)

@@ -1,6 +1,6 @@
 //! The forward extremities, and the events that accepted ones leave behind although they were not accepted.
 //!
-//! Backfilled events, whose `pos` is below 0, never become forward extremities. Whether an event that only they cite is
+//! Backfilled events never become forward extremities. Whether an event that only they cite is
 //! one depends on what came first, so that both are right; the next event of this server cites it.
 
 use std::collections::{BTreeSet, HashMap};
@@ -11,7 +11,7 @@ use super::{Verifier, View, references::ids, report::Finding};
 /// one of the latter is live.
 const SUPERSEDED: &str = "
     with recursive superseded (event_nid, live) as (
-        select p.event_nid, e.pos > 0
+        select p.event_nid, is_live(e.pos)
         from events e
         cross join lateral unnest(e.prev_nids) as cited (event_nid)
         cross join lateral (
@@ -39,7 +39,7 @@ const FLAGGED: &str = "
 const SET_SUPERSEDED: &str = "update events set superseded = $2 where event_nid = $1";
 
 const HEADS: &str = "
-    select event_nid from events where room_nid = $1 and pos > 0
+    select event_nid from events where room_nid = $1 and is_live(pos)
     except
     (
         select unnest(prev_nids) from events where room_nid = $1 and pos is not null
@@ -54,14 +54,14 @@ const RIGHT: &str = "
     select e.event_nid
     from unnest($3) as wanted (event_nid)
     cross join lateral (
-        select event_nid from events where event_nid = wanted.event_nid and room_nid = $1 and pos > 0 offset 0
+        select event_nid from events where event_nid = wanted.event_nid and room_nid = $1 and is_live(pos) offset 0
     ) e
     except
     (
         select cited.event_nid
         from events e
         cross join lateral unnest(e.prev_nids) as cited (event_nid)
-        where e.room_nid = $1 and e.pos > 0 and cited.event_nid = any($3)
+        where e.room_nid = $1 and is_live(e.pos) and cited.event_nid = any($3)
         union all
         select unnest(e.prev_nids)
         from unnest($2) as s (event_nid)

@@ -14,6 +14,10 @@ inbound_to_device as (
 absent as (
     delete from matriarch.presence where presence = 'offline' and changed_at < now() - interval '7 days'
 ),
+history_gaps as (
+    delete from matriarch.history_gaps
+    where next_try_at < now() - interval '7 days' and coalesce(leased_until < now(), true)
+),
 revoked_refresh_tokens as (
     delete from matriarch.revoked_refresh_tokens where revoked_at < now() - interval '7 days'
 )

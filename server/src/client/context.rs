@@ -31,5 +31,10 @@ async fn context(
     Path((room_id, event_id)): Path<(String, String)>,
     Query(Parameters { limit, filter }): Query<Parameters>,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(CONTEXT, &[&token.hash(), &room_id, &event_id, &limit, &filter]).await
+    let hash = token.hash();
+    let response = app.call(CONTEXT, &[&hash, &room_id, &event_id, &limit, &filter]).await?;
+    match response.elsewhere && app.fetch_event(&room_id, &event_id).await {
+        true => app.call(CONTEXT, &[&hash, &room_id, &event_id, &limit, &filter]).await,
+        false => Ok(response),
+    }
 }

@@ -24,7 +24,12 @@ async fn event(
     token: AccessToken,
     Path((room_id, event_id)): Path<(String, String)>,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(EVENT, &[&token.hash(), &Some(room_id), &event_id]).await
+    let (hash, room) = (token.hash(), Some(&room_id));
+    let response = app.call(EVENT, &[&hash, &room, &event_id]).await?;
+    match response.elsewhere && app.fetch_event(&room_id, &event_id).await {
+        true => app.call(EVENT, &[&hash, &room, &event_id]).await,
+        false => Ok(response),
+    }
 }
 
 /// `GET /_matrix/client/v3/events/{eventId}`, deprecated

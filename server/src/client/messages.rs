@@ -4,11 +4,16 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
+use crate::federation::history::PATIENCE;
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
 use crate::state::AppState;
+
+/// How often a page is read again, when other servers gave what it lacked.
+const MAX_READS: usize = 20;
 
 /// The routes of this module.
 pub fn routes() -> Router<AppState> {
@@ -25,14 +30,34 @@ struct Parameters {
 }
 
 const MESSAGES: &str = "
-    select status, body, wake_rooms, wake_users from matriarch.messages($1, $2, $3, $4, $5, $6, $7)";
+    select status, body, wake_rooms, wake_users, gap from matriarch.messages($1, $2, $3, $4, $5, $6, $7, $8)";
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`
+///
+/// Where the page comes to a gap, other servers are asked for what is missing. After a few seconds the client gets what
+/// there is, and may go on from there.
 async fn messages(
     State(app): State<AppState>,
     token: AccessToken,
     Path(room_id): Path<String>,
     Query(Parameters { from, to, dir, limit, filter }): Query<Parameters>,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(MESSAGES, &[&token.hash(), &room_id, &from, &to, &dir, &limit, &filter]).await
+    let deadline = Instant::now() + PATIENCE;
+    let (hash, federated) = (token.hash(), app.config.federation.enabled);
+    let mut reads = 1;
+    loop {
+        let row = app
+            .db
+            .query_opt(MESSAGES, &[&hash, &room_id, &from, &to, &dir, &limit, &filter, &federated])
+            .await?
+            .ok_or_else(ApiError::internal)?;
+        let gap: Option<String> = row.try_get("gap").map_err(|_| ApiError::internal())?;
+        let Some(event_id) = gap.filter(|_| reads < MAX_READS) else {
+            return MatrixResponse::from_row(&row);
+        };
+        if !app.federation.history.fill(&app, &room_id, &event_id, deadline).await {
+            return MatrixResponse::from_row(&row);
+        }
+        reads += 1;
+    }
 }

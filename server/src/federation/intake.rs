@@ -35,6 +35,8 @@ pub enum Kind {
     Live,
     /// The same, of servers that leave it to this one to tell the others in the room: joins, knocks and leaves.
     Relayed,
+    /// Old ones, that were missing before others. What is missing before them in turn is not asked for.
+    Backfilled,
     /// Known for themselves only: auth events, and the events of a given state.
     Outlier,
 }
@@ -44,6 +46,7 @@ impl Kind {
         match self {
             Self::Live => "live",
             Self::Relayed => "relayed",
+            Self::Backfilled => "backfilled",
             Self::Outlier => "outlier",
         }
     }
@@ -217,7 +220,7 @@ impl<'i> Intake<'i> {
             main_ids: main.events.iter().map(|event| event.event_id.clone()).collect(),
             outlier_ids: BTreeSet::new(),
             stored: BTreeSet::new(),
-            budget: Budget::new(),
+            budget: Budget::new(batch.kind),
             taken,
             main,
         }
@@ -341,9 +344,11 @@ impl<'i> Intake<'i> {
     fn take_hopeless(&mut self, from_main: bool) -> Vec<(Open, Unavailable)> {
         let pool = if from_main { &mut self.main } else { &mut self.outliers };
         let (mut hopeless, mut kept) = (Vec::new(), Vec::new());
+        // What is before old events is not asked for, but may be had as an auth event.
+        let without = if self.kind == Kind::Backfilled { BTreeSet::new() } else { self.given_up.clone() };
         for event in std::mem::take(&mut pool.events) {
             let has_state = self.states.contains_key(&event.event_id);
-            match event.lacks(&self.unavailable, &self.given_up, has_state, from_main) {
+            match event.lacks(&self.unavailable, &without, has_state, from_main) {
                 Some(lack) => hopeless.push((event, lack)),
                 None => {
                     let lost = event.needs.names().filter(|name| self.unavailable.contains_key(*name));

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Kind;
+
 const TIME: Duration = Duration::from_secs(180);
 const ROUNDS: u32 = 40;
 /// Events that are fetched: the state of a big room with its auth events.
@@ -14,6 +16,9 @@ const GAPS: u32 = 10;
 /// Requests for auth chains, and for states.
 const CHAINS: u32 = 10;
 const STATES: u32 = 5;
+/// The same for history. A state for each branch of the graph that the answer cuts off.
+const BACKFILL_TIME: Duration = Duration::from_secs(45);
+const BACKFILL_STATES: u32 = 20;
 /// Requests for single events.
 const SINGLES: u32 = 500;
 
@@ -42,15 +47,19 @@ impl Requests {
 }
 
 impl Budget {
-    pub fn new() -> Self {
+    pub fn new(kind: Kind) -> Self {
+        let (time, states) = match kind {
+            Kind::Backfilled => (BACKFILL_TIME, BACKFILL_STATES),
+            Kind::Live | Kind::Relayed | Kind::Outlier => (TIME, STATES),
+        };
         Self {
-            deadline: Instant::now() + TIME,
+            deadline: Instant::now() + time,
             rounds: ROUNDS,
             events: EVENTS,
             bytes: BYTES,
             gaps: Requests(GAPS),
             chains: Requests(CHAINS),
-            states: Requests(STATES),
+            states: Requests(states),
             singles: Requests(SINGLES),
         }
     }

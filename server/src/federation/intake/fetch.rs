@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::pool::{Open, state_before};
-use super::{Intake, Unavailable};
+use super::{Intake, Kind, Unavailable};
 use crate::error::ApiError;
 use crate::federation::client::{FederationError, Request};
 
@@ -271,6 +271,10 @@ impl Intake<'_> {
         let mut wanted: BTreeSet<String> = prev_events.filter(is_open).cloned().collect();
         self.give_up_lost_prev_events();
         if wanted.is_empty() {
+            return Ok(());
+        }
+        if self.kind == Kind::Backfilled {
+            self.given_up.extend(wanted);
             return Ok(());
         }
         let ids: Vec<&str> = wanted.iter().map(String::as_str).collect();

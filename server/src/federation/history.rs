@@ -1,0 +1,329 @@
+//! What of a room's history is missing here, asked for when somebody reads there. Server-Server API, "Backfilling and
+//! retrieving missing events".
+//!
+//! A gap is known by the event before which others are missing. It is filled from its newer end, some events at a time: a
+//! node leases it, so that however many read there, at whatever nodes, one request is made. A gap that nobody can fill is
+//! left alone for a while, longer each time, and readers pass over it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use matriarch_rules::{Event, RoomVersion, room_version};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{debug, info};
+
+use super::client::{FederationError, Request};
+use super::intake::{self, Batch, Kind, Outcome, Taken};
+use super::membership::encode;
+use crate::db::Db;
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// How long a reader waits for what is missing, in all.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Events to ask for, and the most that are taken of an answer.
+const EVENTS: usize = 100;
+/// The longest answer that is read, in mebibytes.
+const MAX_ANSWER: usize = 16;
+/// How many servers are asked.
+const MAX_SERVERS: usize = 5;
+/// How long a server is waited for.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
+/// After so long without an answer the next one is asked as well.
+const HEDGE: Duration = Duration::from_secs(2);
+/// How often a node looks whether another one is done with a gap, and how long.
+const POLL: Duration = Duration::from_millis(100);
+const LEASE: Duration = Duration::from_secs(60);
+
+const CLAIM: &str = "select outcome, room_version, missing from matriarch.claim_history_gap($1, $2)";
+const FINISH: &str = "select matriarch.finish_history_gap($1, $2, $3)";
+const SERVERS: &str = "select server_name from matriarch.history_servers($1, $2) as server_name";
+const VERSION: &str = "select room_version from matriarch.rooms where room_id = $1";
+
+/// A room's id and an event's.
+type Place = (String, String);
+
+/// This node's part in filling gaps. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct History {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// What is being done. Whoever waits for it has a receiver, which is closed in the end.
+    tasks: Mutex<HashMap<Place, watch::Receiver<()>>>,
+    /// Gaps that this node has leased.
+    leased: Mutex<BTreeSet<Place>>,
+}
+
+/// A gap that was leased.
+struct Claimed {
+    version: &'static RoomVersion,
+    /// The events to ask for.
+    missing: Vec<String>,
+}
+
+/// What is being done about a place.
+#[derive(Clone, Copy)]
+enum Task {
+    /// Filling the gap before the event.
+    Gap,
+    /// Fetching the event.
+    Event,
+}
+
+impl History {
+    /// Has the gap before an event filled, in part at least. Whether that was done, or found to be impossible for now, by
+    /// `deadline`; it goes on after that.
+    pub async fn fill(&self, app: &AppState, room_id: &str, event_id: &str, deadline: Instant) -> bool {
+        self.done(app, (room_id.to_owned(), event_id.to_owned()), Task::Gap, deadline).await
+    }
+
+    /// Has an event fetched that is missing. Whether somebody was asked, and was done, by `deadline`.
+    pub async fn fetch_event(
+        &self,
+        app: &AppState,
+        room_id: &str,
+        event_id: &str,
+        deadline: Instant,
+    ) -> bool {
+        self.done(app, (room_id.to_owned(), event_id.to_owned()), Task::Event, deadline).await
+    }
+
+    /// Gives back what is leased still, when the node stops.
+    pub async fn release_all(&self, db: &Db) {
+        let leased = std::mem::take(&mut *lock(&self.shared.leased));
+        for (room_id, event_id) in leased {
+            let _logged = db.query(FINISH, &[&room_id, &event_id, &None::<&str>]).await;
+        }
+    }
+
+    async fn done(&self, app: &AppState, place: Place, task: Task, deadline: Instant) -> bool {
+        let mut running = self.running(app, place, task);
+        // Nothing is ever sent: it ends when the task does.
+        timeout_at(deadline, running.changed()).await.is_ok()
+    }
+
+    /// The task for a place, begun unless it runs already.
+    fn running(&self, app: &AppState, place: Place, task: Task) -> watch::Receiver<()> {
+        let mut tasks = lock(&self.shared.tasks);
+        if let Some(running) = tasks.get(&place) {
+            return running.clone();
+        }
+        let (ends, running) = watch::channel(());
+        tasks.insert(place.clone(), running.clone());
+        let (this, app) = (self.clone(), app.clone());
+        tokio::spawn(async move {
+            // A database that is away was logged by `Db`.
+            let _logged = match task {
+                Task::Gap => this.fill_gap(&app, &place).await,
+                Task::Event => fetch_event(&app, &place).await,
+            };
+            lock(&this.shared.tasks).remove(&place);
+            drop(ends);
+        });
+        running
+    }
+
+    async fn fill_gap(&self, app: &AppState, place: &Place) -> Result<(), ApiError> {
+        let Some(claimed) = claim(&app.db, place).await? else { return Ok(()) };
+        lock(&self.shared.leased).insert(place.clone());
+        let filled = timeout(LEASE, ask_for(app, place, &claimed)).await;
+        let error = match filled {
+            Ok(Ok(())) => None,
+            Ok(Err(FederationError::Internal(error))) => Some(error.message.into_owned()),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("it took too long".to_owned()),
+        };
+        crate::metrics::backfill(if error.is_none() { "filled" } else { "failed" });
+        let (room_id, event_id) = place;
+        if let Some(error) = &error {
+            info!(room_id, event_id, error, "what is missing before an event cannot be had");
+        }
+        let error = error.map(|error| error.replace('\0', "\u{fffd}"));
+        let finished = app.db.query(FINISH, &[room_id, event_id, &error]).await;
+        lock(&self.shared.leased).remove(place);
+        finished.map(drop)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Leases a gap, or waits until whoever has it is done. `None` if there is nothing to be done about it.
+async fn claim(db: &Db, (room_id, event_id): &Place) -> Result<Option<Claimed>, ApiError> {
+    let deadline = Instant::now() + LEASE;
+    loop {
+        let Some(row) = db.query_opt(CLAIM, &[room_id, event_id]).await? else { return Ok(None) };
+        match row.get("outcome") {
+            "claimed" => {
+                let version = room_version(row.get("room_version")).ok_or_else(ApiError::internal)?;
+                return Ok(Some(Claimed { version, missing: row.get("missing") }));
+            }
+            "busy" if Instant::now() < deadline => sleep(POLL).await,
+            _ => return Ok(None),
+        }
+    }
+}
+
+/// The servers to ask, the likeliest first.
+async fn servers(app: &AppState, room_id: &str, event_id: Option<&str>) -> Result<Vec<String>, ApiError> {
+    let rows = app.db.query(SERVERS, &[&room_id, &event_id]).await?;
+    let servers = rows.iter().filter_map(|row| row.try_get::<_, String>("server_name").ok());
+    Ok(servers.filter(|server| app.federation.client.admits(server)).take(MAX_SERVERS).collect())
+}
+
+/// Asks servers until one has given some of what is missing. One that is slow is not waited for before the next is asked.
+async fn ask_for(
+    app: &AppState,
+    (room_id, event_id): &Place,
+    claimed: &Claimed,
+) -> Result<(), FederationError> {
+    let servers = servers(app, room_id, Some(event_id)).await?;
+    let mut path = format!("/_matrix/federation/v1/backfill/{}?limit={EVENTS}", encode(room_id));
+    for missing in &claimed.missing {
+        path += &format!("&v={}", encode(missing));
+    }
+    let nobody = || FederationError::Unreachable {
+        server: "another server of the room".to_owned(),
+        reason: "there is none to ask".to_owned(),
+    };
+    let mut failure = nobody();
+    let mut next = servers.iter();
+    let mut asked = FuturesUnordered::new();
+    loop {
+        if let Some(server) = next.next() {
+            let path = &path;
+            asked.push(async move { (server, ask(app, server, path).await) });
+        }
+        let answered = match next.len() {
+            0 => asked.next().await,
+            _ => match timeout(HEDGE, asked.next()).await {
+                Ok(answered) => answered,
+                Err(_) => continue,
+            },
+        };
+        let Some((server, answer)) = answered else { return Err(failure) };
+        let taken = match answer {
+            Ok(answer) => take_in(app, room_id, claimed, server, &servers, &answer).await?,
+            Err(error @ FederationError::Internal(_)) => return Err(error),
+            Err(error) => {
+                debug!(room_id, server, %error, "asked for history in vain");
+                failure = error;
+                continue;
+            }
+        };
+        let is_known = |taken: &Taken| {
+            taken.event_id.as_ref().is_some_and(|id| claimed.missing.contains(id))
+                && is_stored(&taken.outcome)
+        };
+        if taken.iter().any(is_known) {
+            return Ok(());
+        }
+        let reason = match taken.iter().find(|taken| !is_stored(&taken.outcome)) {
+            Some(taken) => format!("{:?}", taken.outcome),
+            None => "it has not what was asked for".to_owned(),
+        };
+        failure = FederationError::BadAnswer { server: server.clone(), reason };
+    }
+}
+
+fn is_stored(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Accepted | Outcome::SoftFailed(_) | Outcome::Rejected(_))
+}
+
+async fn ask(app: &AppState, server: &str, path: &str) -> Result<Map<String, Value>, FederationError> {
+    let federation = &app.federation;
+    let time = federation.client.timeout().min(SERVER_TIMEOUT);
+    let unavailable = || FederationError::Unreachable {
+        server: server.to_owned(),
+        reason: "too many long answers are awaited".to_owned(),
+    };
+    let permits = federation.long_answers.acquire_many(u32::try_from(MAX_ANSWER).unwrap_or(u32::MAX));
+    let Ok(Ok(_permits)) = timeout(time, permits).await else { return Err(unavailable()) };
+    let request = Request {
+        method: Method::GET,
+        destination: server,
+        path,
+        body: None,
+        max_answer: MAX_ANSWER * 1024 * 1024,
+        timeout: time,
+    };
+    federation.client.send(&app.db, request).await
+}
+
+/// Takes in what a server answered, as far as it was asked for.
+async fn take_in(
+    app: &AppState,
+    room_id: &str,
+    claimed: &Claimed,
+    server: &str,
+    servers: &[String],
+    answer: &Map<String, Value>,
+) -> Result<Vec<Taken>, ApiError> {
+    let pdus = answer.get("pdus").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let pdus = &pdus[..pdus.len().min(EVENTS)];
+    let others = servers.iter().filter(|other| *other != server).cloned();
+    let servers: Vec<String> = std::iter::once(server.to_owned()).chain(others).collect();
+    let batch = Batch {
+        room_id,
+        room_version: claimed.version.id,
+        kind: Kind::Backfilled,
+        servers: &servers,
+        pdus: ancestors(claimed.version, pdus, &claimed.missing),
+        states: BTreeMap::new(),
+    };
+    intake::take_in(app, batch).await
+}
+
+/// Those of the events that are asked for, or come before those among them: JSON texts.
+fn ancestors(version: &RoomVersion, pdus: &[Value], wanted: &[String]) -> Vec<String> {
+    let read = |pdu: &Value| {
+        let mut json = pdu.as_object()?.clone();
+        json.remove("unsigned");
+        let event = Event::from_pdu(version, json).ok()?;
+        Some((event.event_id().to_owned(), (event, pdu.to_string())))
+    };
+    let mut events: HashMap<String, (Event, String)> = pdus.iter().filter_map(read).collect();
+    let mut open: Vec<String> = wanted.to_vec();
+    let mut found = Vec::new();
+    while let Some(event_id) = open.pop() {
+        if let Some((event, text)) = events.remove(&event_id) {
+            open.extend(event.prev_events().map(str::to_owned));
+            found.push(text);
+        }
+    }
+    found
+}
+
+/// Asks servers of the room for an event, and takes it in.
+async fn fetch_event(app: &AppState, (room_id, event_id): &Place) -> Result<(), ApiError> {
+    let Some(row) = app.db.query_opt(VERSION, &[room_id]).await? else { return Ok(()) };
+    let version = room_version(row.get("room_version")).ok_or_else(ApiError::internal)?;
+    let servers = servers(app, room_id, None).await?;
+    let path = format!("/_matrix/federation/v1/event/{}", encode(event_id));
+    let claimed = Claimed { version, missing: vec![event_id.clone()] };
+    for server in &servers {
+        match ask(app, server, &path).await {
+            Ok(answer) => {
+                let taken = take_in(app, room_id, &claimed, server, &servers, &answer).await?;
+                if taken.iter().any(|taken| is_stored(&taken.outcome)) {
+                    return Ok(());
+                }
+            }
+            Err(FederationError::Internal(error)) => return Err(error),
+            Err(FederationError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
+            Err(error) => debug!(room_id, event_id, server, %error, "asked for an event in vain"),
+        }
+    }
+    Ok(())
+}
