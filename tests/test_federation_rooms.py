@@ -90,6 +90,26 @@ def test_an_invite_is_seen_and_taken(one, two):
         sound(server, room)
 
 
+def test_invites_with_a_new_room_and_as_state(one, two):
+    alice, bob, carol, dave = one.register("alice"), two.register("bob"), two.register("carol"), one.register("dave")
+    gone = "@gone:127.0.0.1:1"
+    room = alice.create_room(preset="trusted_private_chat", is_direct=True, invite=[bob.user_id, dave.user_id, gone], room_version="11")
+    # Who cannot be told is not invited.
+    assert members(alice, room) == {alice.user_id: "join", bob.user_id: "invite", dave.user_id: "invite"}
+    (event,) = [
+        event for event in bob.sync()["rooms"]["invite"][room]["invite_state"]["events"] if event.get("state_key") == bob.user_id
+    ]
+    assert event["content"]["is_direct"] is True
+    bob.join(room)
+    assert bob.state(room, "m.room.power_levels")["users"][bob.user_id] == 100
+    event_id = alice.send_state(room, "m.room.member", {"membership": "invite", "reason": "come"}, carol.user_id)
+    assert alice.event(room, event_id)["content"]["reason"] == "come"
+    assert room in carol.sync()["rooms"]["invite"]
+    carol.join(room)
+    for server in (one, two):
+        sound(server, room)
+
+
 def test_restricted_rooms(one, two):
     alice, bob, carol = one.register("alice"), two.register("bob"), two.register("carol")
     space = alice.create_room(preset="public_chat")

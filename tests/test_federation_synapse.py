@@ -127,6 +127,27 @@ def test_an_invite(home, away, version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_who_left_is_invited_again(home, away, synapse, version):
+    """While others of the server have stayed in the room."""
+    alice, bob, dave = home.register("alice"), away.register("bob"), away.register("dave")
+    room = alice.create_room(preset="private_chat", invite=[bob.user_id, dave.user_id], room_version=version)
+    for user in (bob, dave):
+        user.join(room)
+    for _ in range(2):
+        eventually(lambda: members(alice, room).get(dave.user_id), "join")
+        dave.leave(room)
+        eventually(lambda: members(alice, room).get(dave.user_id), "leave")
+        alice.invite(room, dave)
+        if away is synapse:
+            # A Synapse lets nobody in by an invite before the room's own events tell it of that.
+            eventually(lambda: members(bob, room).get(dave.user_id), "invite")
+        dave.join(room)
+    converse(room, alice, bob, dave)
+    settled(room, alice, bob, dave)
+    sound(room, home, away)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_restricted_room(home, away, version):
     alice, bob, carol = home.register("alice"), away.register("bob"), away.register("carol")
     space = alice.create_room(preset="public_chat", room_version=version)

@@ -17,12 +17,12 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'send_wrapper';
 comment on function send is 'PUT send, PUT state and PUT redact: several requests, each with its own answer, in order. The arrays are of one length; state_keys, txn_ids and redacts hold NULL where a request has none.';
 
-create function create_room(token_hash bytea, request text) returns setof response
+create function create_room(token_hash bytea, request text, elsewhere text[]) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
 set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'create_room_wrapper';
-comment on function create_room is 'POST /createRoom';
+comment on function create_room is 'POST /createRoom. The API node invites those in elsewhere afterwards: users of other servers, who have to sign it.';
 
 create function upgrade_room(token_hash bytea, room_id text, request text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp

@@ -14,7 +14,7 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'users_in_room_wrapper';
 comment on function users_in_room is 'Users whose servers may help the user into a room: who invited them, then some of its members.';
 
-create function prepare_invite(token_hash bytea, room_id text, body text) returns setof response
+create function prepare_invite(token_hash bytea, room_id text, user_id text, content text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
 set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off

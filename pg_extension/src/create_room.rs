@@ -25,25 +25,33 @@ const CLAIM_ALIAS: &str = "
     insert into room_aliases (room_alias, room_nid, creator_nid) values ($1, $2, $3) on conflict (room_alias) do nothing";
 
 /// `POST /createRoom`
+///
+/// `elsewhere` are those of the invited whom the API node will invite afterwards, as their servers have to sign it.
 #[pg_extern]
-fn create_room(token_hash: &[u8], request: &str) -> ResponseRows {
+fn create_room(token_hash: &[u8], request: &str, elsewhere: Vec<String>) -> ResponseRows {
     respond(Mode::Write, |db| {
         let creator = Session::authenticate(db, token_hash)?.user();
         let signer = Signer::current(db);
         let request = CreateRoom::parse(request, &creator, &signer)?;
         // From here on something was written: a refusal must undo it.
-        Ok(create(db, &signer, &creator, &request).unwrap_or_else(|refusal| refusal.abort()))
+        Ok(create(db, &signer, &creator, &request, &elsewhere).unwrap_or_else(|refusal| refusal.abort()))
     })
 }
 
-fn create(db: &Db<'_>, signer: &Rc<Signer>, creator: &User, request: &CreateRoom) -> Result<Response> {
+fn create(
+    db: &Db<'_>,
+    signer: &Rc<Signer>,
+    creator: &User,
+    request: &CreateRoom,
+    elsewhere: &[String],
+) -> Result<Response> {
     let new = NewRoom {
         version: request.version,
         room_id: random_room_id(request.version, signer),
         create_content: request.create_content.clone(),
         published: request.published,
     };
-    new.begin(db, signer, creator, |room| fill(room, creator, request))
+    new.begin(db, signer, creator, |room| fill(room, creator, request, elsewhere))
 }
 
 /// An id for a room, in versions where its create event does not give it one.
@@ -96,8 +104,9 @@ impl NewRoom {
 }
 
 /// Appends what follows the create event.
-fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom) -> Result<Response> {
-    let invited: Vec<&str> = request.invite.iter().map(String::as_str).collect();
+fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom, elsewhere: &[String]) -> Result<Response> {
+    let invited: Vec<&str> =
+        request.invite.iter().filter(|user_id| !elsewhere.contains(user_id)).map(String::as_str).collect();
     users::intern(room.db, &invited);
 
     let membership = |membership: &str| Map::from_iter([("membership".to_owned(), membership.into())]);
@@ -132,7 +141,7 @@ fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom) -> Result<Res
         let content = json!({ "topic": topic, "m.topic": { "m.text": [{ "body": topic }] } });
         set(room, "m.room.topic", "", object(content))?;
     }
-    for user_id in &request.invite {
+    for user_id in invited {
         let mut content = membership("invite");
         if request.is_direct {
             content.insert("is_direct".to_owned(), true.into());

@@ -107,20 +107,23 @@ fn complete(
 }
 
 /// Makes and signs the event that invites a user of another server, without appending it: that server signs it first.
+/// `content` is that of the event, in which the membership may be left out.
 ///
 /// The answer is `{"event_id", "event", "room_version", "invite_room_state"}`. Errors as those of an invite.
 #[pg_extern(volatile)]
-fn prepare_invite(token_hash: &[u8], room_id: &str, body: &str) -> ResponseRows {
+fn prepare_invite(token_hash: &[u8], room_id: &str, user_id: &str, content: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
         let user = Session::authenticate(db, token_hash)?.user();
-        let body = Body::parse(body)?;
-        let target = body.required_string("user_id")?;
-        if !is_user_id(target) {
-            return Err(MatrixError::invalid_param(format!("{target:?} is not a user id.")));
+        if !is_user_id(user_id) {
+            return Err(MatrixError::invalid_param(format!("{user_id:?} is not a user id.")));
         }
-        let content = content_of("invite", &body)?;
+        let mut content = request::object(content)?;
+        content.insert("membership".to_owned(), "invite".into());
+        if content.get("reason").is_some_and(|reason| !reason.is_string()) {
+            return Err(MatrixError::bad_json("`reason` must be a string."));
+        }
         Room::with(db, room_id, |room| {
-            let built = room.prepare(LocalEvent::state(&user, "m.room.member", target, content))?;
+            let built = room.prepare(LocalEvent::state(&user, "m.room.member", user_id, content))?;
             room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
             let state: Vec<Value> = SHOWN_TO_OUTSIDERS
                 .iter()

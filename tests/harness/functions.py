@@ -92,7 +92,7 @@ class User:
     # Rooms
 
     def create_room(self, **body) -> str:
-        return self.call("create_room", body)["room_id"]
+        return self.call("create_room", body, [])["room_id"]
 
     def join(self, room: str, **body) -> Answer:
         return self.call("join", room, body)

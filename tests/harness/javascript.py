@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .node import Node
-
 FOLDER = Path(__file__).resolve().parents[1] / "js"
 
 
@@ -23,13 +21,13 @@ def install() -> Path:
     return programs / "node"
 
 
-def run(file: str, nodes: list[Node]):
-    """Runs the tests of a file against nodes, and fails with what Node.js printed."""
+def run(file: str, nodes: list, **environment: str):
+    """Runs the tests of a file against nodes (or servers apart), and fails with what Node.js printed."""
     finished = subprocess.run(
         # The client's timers outlive it; without a forced exit they would be waited for.
         [install(), "--test", "--test-force-exit", "--test-reporter=spec", file],
         cwd=FOLDER,
-        env={"PATH": os.environ["PATH"], "NODE_URLS": ",".join(node.url for node in nodes)},
+        env={"PATH": os.environ["PATH"], "NODE_URLS": ",".join(node.url for node in nodes), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -72,6 +72,7 @@ class Synapse:
             "enable_registration": True,
             "enable_registration_without_verification": True,
             "allow_public_rooms_over_federation": True,
+            "allow_device_name_lookup_over_federation": True,
             "room_list_publication_rules": [{"action": "allow"}],
             "ip_range_blacklist": [],
             "federation_ip_range_blacklist": [],

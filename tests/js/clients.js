@@ -1,4 +1,5 @@
-// Clients of matrix-js-sdk, and waiting for what they see. NODE_URLS names the nodes, separated by a comma.
+// Clients of matrix-js-sdk, and waiting for what they see. NODE_URLS names the nodes, separated by a comma. They are of one
+// server, unless SERVERS_APART is set: then users log in where they registered.
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,6 +12,7 @@ logger.methodFactory = () => () => {};
 logger.rebuild();
 
 export const nodes = process.env.NODE_URLS.split(",");
+const homes = new Map();
 export const PASSWORD = "correct horse battery staple";
 
 /** Waits for an event of an emitter that `wanted` accepts, and gives its arguments. */
@@ -51,11 +53,13 @@ export async function register(baseUrl, prefix) {
         .catch((error) =>
             anonymous.registerRequest({ ...request, auth: { type: "m.login.dummy", session: error.data.session } }),
         );
+    homes.set(registered.user_id, baseUrl);
     return registered.user_id;
 }
 
 /** Logs a user in by password on a new device; `options` go to the client. */
-export async function login(baseUrl, userId, options = {}) {
+export async function login(node, userId, options = {}) {
+    const baseUrl = process.env.SERVERS_APART ? homes.get(userId) : node;
     const answer = await createClient({ baseUrl }).loginRequest({
         type: "m.login.password",
         identifier: { type: "m.id.user", user: userId },

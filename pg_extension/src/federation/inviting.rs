@@ -7,7 +7,7 @@ use matriarch_rules::{
     signature::sign_event,
 };
 use pgrx::pg_extern;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     intake::{self, Unfit},
@@ -31,7 +31,8 @@ const ACCOUNT: &str = "
 
 /// `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`; the API node makes a body of the second version of one of the first.
 ///
-/// Whoever is invited is not told of: the answer for users who do not exist is the same.
+/// Whoever is invited is not told of: the answer for users who do not exist is the same. It is `{"event"}`, and for the API node
+/// `inhabited_room_version` if users of this server are in the room: the event is then to be taken in like any other.
 ///
 /// # Errors
 ///
@@ -65,8 +66,12 @@ fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str)
         let is_inhabited = room.is_some_and(|room| room.check_inhabited().is_ok());
         let target = event.state_key().unwrap_or_default();
         let account: Option<i64> = db.query_opt(ACCOUNT, &[target.into()]).map(|row| row.get(1));
-        let mut response = signed(&signer, version, given.clone());
-        // To a room that this server is in, the invite comes as all events do.
+        let mut answer = Map::new();
+        answer.insert("event".to_owned(), signed(&signer, version, given.clone()).into());
+        if is_inhabited && account.is_some() {
+            answer.insert("inhabited_room_version".to_owned(), version.id.into());
+        }
+        let mut response = Response::json(&answer.into());
         if let Some(user_nid) = account.filter(|_| !is_inhabited) {
             let sender = event.sender();
             let sender = User { nid: users::intern(db, &[sender])[sender], id: sender.to_owned() };
@@ -110,10 +115,10 @@ fn verified(db: &Db<'_>, version: &RoomVersion, event: Event) -> Result<Event> {
     }
 }
 
-/// The answer: the event, signed by this server too, and otherwise as it came.
-fn signed(signer: &Signer, version: &RoomVersion, mut event: Map) -> Response {
+/// The event, signed by this server too, and otherwise as it came.
+fn signed(signer: &Signer, version: &RoomVersion, mut event: Map) -> Map {
     sign_event(version, &mut event, &signer.server_name, &signer.key);
-    Response::json(&json!({ "event": event }))
+    event
 }
 
 /// What users are shown of the room. Where the room's id is made of the create event, all of it must be events of the room, with

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
 use matriarch_rules::identifiers::{is_room_alias, is_user_id};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::accounts::session::Session;
 use crate::db::MatrixResponse;
@@ -130,10 +130,13 @@ async fn invite(
     JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Answer {
     let target = request.get("user_id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let body = Value::Object(request).to_string();
     if is_user_id(&target) && app.is_elsewhere(&target) {
-        return inviting::invite(&app, &token, &room, &target, &body).await;
+        let reason = request.into_iter().filter(|(key, value)| key == "reason" && !value.is_null());
+        let content = Value::Object(reason.collect()).to_string();
+        let answer = inviting::invite(&app, &token, &room, &target, &content).await?;
+        return Ok(if answer.status.is_success() { MatrixResponse::of(json!({})) } else { answer });
     }
+    let body = Value::Object(request).to_string();
     set_membership(State(app), token, Path(room), "invite", body).await
 }
 

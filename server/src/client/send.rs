@@ -8,11 +8,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::put;
+use serde::Deserialize;
 use tracing::error;
 
 use crate::batcher::Batcher;
 use crate::db::{Db, MatrixResponse};
 use crate::error::ApiError;
+use crate::federation::inviting;
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
 use crate::hub::Hub;
 use crate::state::AppState;
@@ -165,7 +167,19 @@ async fn set_state_with_key(
     Path((room_id, event_type, state_key)): Path<(String, String, String)>,
     RawJsonBody(content): RawJsonBody,
 ) -> Answer {
+    if event_type == "m.room.member" && app.is_elsewhere(&state_key) && is_invite(&content) {
+        return inviting::invite(&app, &token, &room_id, &state_key, &content).await;
+    }
     let send =
         Send { room_id, token, event_type, state_key: Some(state_key), txn_id: None, content, redacts: None };
     submit(&app, send).await
+}
+
+fn is_invite(content: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Member {
+        membership: Option<String>,
+    }
+    serde_json::from_str(content)
+        .is_ok_and(|member: Member| member.membership.is_some_and(|membership| membership == "invite"))
 }

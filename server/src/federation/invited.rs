@@ -1,14 +1,19 @@
 //! Users of other servers invite those of this one, which signs the event too. Server-Server API, "Inviting to a room".
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::authentication::ServerRequest;
 use super::client::FederationError;
+use super::intake::{self, Batch, Kind};
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
 use crate::http::{Path, json_response};
@@ -57,7 +62,8 @@ async fn invite_v1(
     })
 }
 
-/// By one statement, if the key that signed the event is known.
+/// By one statement, if the key that signed the event is known. An invite to a room that this server is in is an event of that
+/// room: it is taken in before the answer, so that who was invited can join as soon as others hear of it.
 async fn take(
     app: &AppState,
     origin: &str,
@@ -65,19 +71,44 @@ async fn take(
     event_id: &str,
     body: &str,
 ) -> Result<MatrixResponse, ApiError> {
-    let answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
-    if answer.status != StatusCode::FAILED_DEPENDENCY {
-        return Ok(answer);
+    let mut answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
+    if answer.status == StatusCode::FAILED_DEPENDENCY {
+        let federation = &app.federation;
+        if let Err(FederationError::Internal(error)) =
+            federation.key_ring.fetch(&federation.client, &app.db, origin).await
+        {
+            return Err(error);
+        }
+        answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
     }
-    let federation = &app.federation;
-    if let Err(FederationError::Internal(error)) =
-        federation.key_ring.fetch(&federation.client, &app.db, origin).await
-    {
-        return Err(error);
-    }
-    let answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
     if answer.status == StatusCode::FAILED_DEPENDENCY {
         return Err(ApiError::invalid_param("The key that signed the event cannot be had"));
     }
-    Ok(answer)
+    if answer.status != StatusCode::OK {
+        return Ok(answer);
+    }
+    let signed: Signed = serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())?;
+    if let Some(room_version) = &signed.inhabited_room_version {
+        take_in(app, origin, room_id, room_version, &signed.event).await;
+    }
+    Ok(MatrixResponse { body: json!({ "event": signed.event }).to_string(), ..answer })
+}
+
+/// The invite as this server signed it.
+#[derive(Deserialize)]
+struct Signed {
+    event: Value,
+    /// The version of a room that users of this server are in.
+    inhabited_room_version: Option<String>,
+}
+
+async fn take_in(app: &AppState, origin: &str, room_id: &str, room_version: &str, event: &Value) {
+    let servers = [origin.to_owned()];
+    let pdus = vec![event.to_string()];
+    let batch =
+        Batch { room_id, room_version, kind: Kind::Live, servers: &servers, pdus, states: BTreeMap::new() };
+    if let Err(error) = intake::take_in(app, batch).await {
+        // It will come again, with the room's other events.
+        info!(room_id, error = %error.message, "an invite is left for later");
+    }
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
+use futures_util::{StreamExt, stream};
 use matriarch_rules::identifiers::server_name;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::client::{FederationError, Request};
 use super::intake::{self, Batch, Kind, Outcome};
@@ -18,7 +20,8 @@ use crate::state::AppState;
 /// Bytes: one event.
 const MAX_ANSWER: usize = 256 * 1024;
 
-const PREPARE: &str = "select status, body, wake_rooms, wake_users from matriarch.prepare_invite($1, $2, $3)";
+const PREPARE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.prepare_invite($1, $2, $3, $4)";
 
 /// The invite, signed by this server.
 #[derive(Deserialize)]
@@ -29,15 +32,41 @@ struct Prepared {
     invite_room_state: Vec<Value>,
 }
 
-/// Invites a user of another server. `body` is the client's.
+/// How many users of a new room are invited at a time.
+const CONCURRENCY: usize = 8;
+
+/// Invites users of other servers into a room that was just made. One whose server does not take the invite is left out: the
+/// room is there, and whoever made it sees who is not.
+pub async fn invite_all(
+    app: &AppState,
+    token: &AccessToken,
+    room_id: &str,
+    user_ids: &[String],
+    content: &Value,
+) {
+    let invite = |user_id: &String| {
+        let (user_id, content) = (user_id.clone(), content.to_string());
+        async move {
+            match invite(app, token, room_id, &user_id, &content).await {
+                Ok(answer) if answer.status.is_success() => {}
+                Ok(answer) => warn!(room_id, user_id, answer = answer.body, "a user was not invited"),
+                Err(error) => warn!(room_id, user_id, error = %error.message, "a user was not invited"),
+            }
+        }
+    };
+    stream::iter(user_ids).map(invite).buffer_unordered(CONCURRENCY).collect::<()>().await;
+}
+
+/// Invites a user of another server; the answer is `{"event_id"}`. `content` is that of the event, in which the membership may
+/// be left out.
 pub async fn invite(
     app: &AppState,
     token: &AccessToken,
     room_id: &str,
     user_id: &str,
-    body: &str,
+    content: &str,
 ) -> Result<MatrixResponse, ApiError> {
-    let prepared = app.call(PREPARE, &[&token.hash(), &room_id, &body]).await?;
+    let prepared = app.call(PREPARE, &[&token.hash(), &room_id, &user_id, &content]).await?;
     if prepared.status != StatusCode::OK {
         return Ok(prepared);
     }
@@ -53,7 +82,7 @@ pub async fn invite(
         states: BTreeMap::new(),
     };
     match intake::take_in(app, batch).await?.pop().map(|taken| taken.outcome) {
-        Some(Outcome::Accepted) => Ok(MatrixResponse::of(json!({}))),
+        Some(Outcome::Accepted) => Ok(MatrixResponse::of(json!({ "event_id": prepared.event_id }))),
         // The room changed in between.
         Some(Outcome::SoftFailed(reason) | Outcome::Rejected(reason)) => Err(ApiError::forbidden(reason)),
         _ => {

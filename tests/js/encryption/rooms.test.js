@@ -71,6 +71,7 @@ test("who left reads no more", async () => {
 
 test("who comes back reads what comes then", async () => {
     await alice.client.invite(roomId, dave.userId);
+    await bob.sees(roomId, "invite", dave);
     await dave.client.joinRoom(roomId);
     await alice.sees(roomId, "join", dave);
     await readBy("welcome back", alice, alice2, bob, bob2, carol, dave);
