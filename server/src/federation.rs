@@ -1,6 +1,7 @@
 //! Other servers: the server-server API, and this server as a client of theirs.
 
 mod addresses;
+mod arrival;
 mod authentication;
 mod backfilling;
 mod client;
@@ -19,6 +20,7 @@ pub mod queries;
 mod resident;
 mod retrieving_events;
 mod sender;
+mod state_answer;
 mod transactions;
 mod version;
 mod well_known;

@@ -1,7 +1,9 @@
-"""Starts a durable cluster and one node, both built for release, and runs the load generator on them.
+"""Starts a durable cluster and one node, both built for release, and runs the load generator on them; then the benchmarks
+that need another server.
 
 `make bench` calls this; arguments go to the load generator (`--seconds`, `--only`)."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness import process
 from harness.cluster import Cluster
 from harness.node import Node
+
+from . import join_large
 
 
 def main() -> int:
@@ -29,12 +33,22 @@ def main() -> int:
                 *("--pid", str(node.process.pid)),
                 *sys.argv[1:],
             ]
-            return subprocess.run(command).returncode
+            returned = subprocess.run(command).returncode
         finally:
             print(node.new_log(), end="", file=sys.stderr)
             node.stop()
+        if only() in "join-large":
+            join_large.run(cluster)
+        return returned
     finally:
         cluster.remove()
+
+
+def only() -> str:
+    """The part of a scenario's name that the arguments ask for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="")
+    return parser.parse_known_args()[0].only
 
 
 sys.exit(main())

@@ -187,6 +187,31 @@ class RemoteServer(Peer):
         chain = self.auth_chain(state, self.find)
         return 200, {"pdus": [each.json for each in state], "auth_chain": [each.json for each in chain]}
 
+    def room(self, room_id: str) -> RemoteRoom | None:
+        return next((room for room in getattr(self, "rooms", []) if room.room_id == room_id), None)
+
+    def answer_make_join(self, parts, *_):
+        if not (room := self.room(parts[0])):
+            return None
+        event, _ = room.template(parts[1], "m.room.member", {"membership": "join"}, parts[1])
+        return 200, {"room_version": room.version, "event": event}
+
+    def answer_send_join(self, parts, query, event):
+        if not (room := self.room(parts[0])):
+            return None
+        state = {key: pdu for head in room.head for key, pdu in head.state.items()}
+        join = Pdu(event, state)
+        room.pdus.append(join)
+        room.head = [join]
+        chain = self.auth_chain([*state.values(), join], self.find)
+        return 200, {
+            "origin": self.name,
+            "event": event,
+            "state": [pdu.json for pdu in state.values()],
+            "auth_chain": [pdu.json for pdu in chain],
+            "members_omitted": False,
+        }
+
     def answer_devices(self, parts, *_):
         devices = self.devices.get(parts[0])
         return (200, devices) if devices else None

@@ -17,6 +17,7 @@ pub async fn run(db: Db) {
     loop {
         let _logged = db.query(include_str!("prune.sql"), &[]).await;
         let _logged = db.query("select matriarch.prune_keys()", &[]).await;
+        let _logged = db.query("select matriarch.forget_arrivals()", &[]).await;
         tokio::time::sleep(INTERVAL).await;
     }
 }

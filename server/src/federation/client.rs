@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
 use hickory_resolver::TokioResolver;
 use matriarch_rules::json::parse_object;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use reqwest::{Url, redirect};
+use reqwest::{Response, Url, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::discovery::{Authority, Resolver};
@@ -25,6 +27,8 @@ use crate::failure::Failure;
 
 mod tls;
 
+/// Bytes of an error that are read.
+const MAX_ERROR: usize = 64 * 1024;
 /// Hops of a `.well-known`.
 const MAX_REDIRECTS: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -177,6 +181,38 @@ impl Client {
 
     /// Sends a request that is signed in this server's name; gives the object that was answered with 200.
     pub async fn send(&self, db: &Db, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
+        let (server, max_answer) = (request.destination, request.max_answer);
+        let response = self.begin_signed(db, request).await?;
+        read_object(server, response, max_answer).await
+    }
+
+    /// The same for long answers: hands on what comes of an answer of 200, as it comes. Ends early if nobody takes it.
+    pub async fn stream(
+        &self,
+        db: &Db,
+        request: Request<'_>,
+        chunks: mpsc::Sender<Bytes>,
+    ) -> Result<(), FederationError> {
+        let (server, max_answer) = (request.destination, request.max_answer);
+        let mut left = max_answer;
+        let mut response = self.begin_signed(db, request).await?;
+        if response.status() != StatusCode::OK {
+            return read_object(server, response, MAX_ERROR).await.map(drop);
+        }
+        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, &error))? {
+            left = left.checked_sub(chunk.len()).ok_or_else(|| {
+                warn!(server, limit = "answer", bytes = max_answer, "an answer is too long");
+                crate::metrics::federation_limit("answer");
+                bad(server, format!("it is longer than {max_answer} bytes"))
+            })?;
+            if chunks.send(chunk).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin_signed(&self, db: &Db, request: Request<'_>) -> Result<Response, FederationError> {
         let target = self.target(&request).await?;
         let uri = match target.url.query() {
             Some(query) => format!("{}?{query}", target.url.path()),
@@ -188,24 +224,26 @@ impl Client {
             .await?
             .ok_or_else(ApiError::internal)?;
         let authorization: String = row.get("authorization");
-        self.exchange(target, request, content, Some(authorization)).await
+        self.begin(target, request, content, Some(authorization)).await
     }
 
     /// The same without a signature: for keys, which are asked for before anything else.
     pub async fn send_unsigned(&self, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
         let target = self.target(&request).await?;
+        let (server, max_answer) = (request.destination, request.max_answer);
         let content = request.body.map(Value::to_string);
-        self.exchange(target, request, content, None).await
+        let response = self.begin(target, request, content, None).await?;
+        read_object(server, response, max_answer).await
     }
 
-    async fn exchange(
+    /// Sends a request; the answer, of which the body is still to come.
+    async fn begin(
         &self,
         target: Target<'_>,
         request: Request<'_>,
         content: Option<String>,
         authorization: Option<String>,
-    ) -> Result<Map<String, Value>, FederationError> {
-        let server = || request.destination.to_owned();
+    ) -> Result<Response, FederationError> {
         let mut http = target
             .http
             .request(request.method, target.url)
@@ -217,31 +255,7 @@ impl Client {
         if let Some(content) = content {
             http = http.header(CONTENT_TYPE, "application/json").body(content);
         }
-        let unreachable =
-            |error: reqwest::Error| FederationError::Unreachable { server: server(), reason: reason(&error) };
-        let mut response = http.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > request.max_answer {
-                let reason = format!("it is longer than {} bytes", request.max_answer);
-                return Err(FederationError::BadAnswer { server: server(), reason });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let object = std::str::from_utf8(&body).ok().and_then(|text| parse_object(text).ok());
-        if status != StatusCode::OK {
-            let text = |key: &str| {
-                let text = object.as_ref().and_then(|object| object.get(key)).and_then(Value::as_str);
-                text.unwrap_or_default().chars().take(500).collect()
-            };
-            let (errcode, error) = (text("errcode"), text("error"));
-            return Err(FederationError::Refused { server: server(), status, errcode, error });
-        }
-        object.ok_or_else(|| FederationError::BadAnswer {
-            server: server(),
-            reason: "it is not a JSON object".to_owned(),
-        })
+        http.send().await.map_err(|error| unreachable(request.destination, &error))
     }
 
     /// Finds out where a request goes.
@@ -271,6 +285,40 @@ impl Client {
         })?;
         Ok(Target { http, url, host_header: authority.host_header() })
     }
+}
+
+/// Reads an answer whole: the object of one of 200.
+async fn read_object(
+    server: &str,
+    mut response: Response,
+    max_answer: usize,
+) -> Result<Map<String, Value>, FederationError> {
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, &error))? {
+        if body.len() + chunk.len() > max_answer {
+            return Err(bad(server, format!("it is longer than {max_answer} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let object = std::str::from_utf8(&body).ok().and_then(|text| parse_object(text).ok());
+    if status != StatusCode::OK {
+        let text = |key: &str| {
+            let text = object.as_ref().and_then(|object| object.get(key)).and_then(Value::as_str);
+            text.unwrap_or_default().chars().take(500).collect()
+        };
+        let (errcode, error) = (text("errcode"), text("error"));
+        return Err(FederationError::Refused { server: server.to_owned(), status, errcode, error });
+    }
+    object.ok_or_else(|| bad(server, "it is not a JSON object".to_owned()))
+}
+
+fn unreachable(server: &str, error: &reqwest::Error) -> FederationError {
+    FederationError::Unreachable { server: server.to_owned(), reason: reason(error) }
+}
+
+fn bad(server: &str, reason: String) -> FederationError {
+    FederationError::BadAnswer { server: server.to_owned(), reason }
 }
 
 /// Where a request goes, and by which client.

@@ -17,7 +17,9 @@ use serde::Deserialize;
 use tracing::{debug, warn};
 
 use self::budget::Budget;
-use self::pool::{Open, Pool};
+pub use self::pool::Open;
+use self::pool::Pool;
+use crate::db::MatrixResponse;
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -25,8 +27,8 @@ const RECEIVE: &str =
     "select status, body, wake_rooms, wake_users from matriarch.receive_pdus($1, $2, $3, $4, $5, $6)";
 
 /// Events, and bytes, that one statement takes in at most.
-const CHUNK_EVENTS: usize = 500;
-const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+pub const CHUNK_EVENTS: usize = 500;
+pub const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
 /// What events are to a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,24 +98,25 @@ pub struct Taken {
 
 /// The answer of `receive_pdus`.
 #[derive(Deserialize)]
-struct Answer {
-    pdus: Vec<Report>,
+pub struct Answer {
+    pub pdus: Vec<Report>,
 }
 
+/// What it says of an event.
 #[derive(Deserialize)]
-struct Report {
+pub struct Report {
     verdict: String,
     reason: Option<String>,
     #[serde(default)]
-    needs: Needs,
+    pub needs: Needs,
 }
 
 /// What the caller has to bring before an event can be judged.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
-struct Needs {
+pub struct Needs {
     /// Server names and key ids.
-    keys: Vec<(String, String)>,
+    pub keys: Vec<(String, String)>,
     /// Events to be brought as outliers.
     events: Vec<String>,
     prev_events: Vec<String>,
@@ -123,7 +126,7 @@ struct Needs {
 
 impl Report {
     /// What became of the event; `None` if it needs something.
-    fn outcome(&self) -> Option<Outcome> {
+    pub fn outcome(&self) -> Option<Outcome> {
         let reason = || self.reason.clone().unwrap_or_default();
         match self.verdict.as_str() {
             "accepted" => Some(Outcome::Accepted),
@@ -134,6 +137,14 @@ impl Report {
             _ => None,
         }
     }
+}
+
+/// Reads an answer of `receive_pdus`.
+pub fn read_answer(response: &MatrixResponse) -> Result<Answer, ApiError> {
+    if response.status != StatusCode::OK {
+        return Err(ApiError::new(response.status, "M_UNKNOWN", "The room takes in no events"));
+    }
+    serde_json::from_str(&response.body).map_err(|_| ApiError::internal())
 }
 
 /// Takes events into their room, fetches what they need, and wakes whom they concern. What became of each PDU, in their
@@ -181,7 +192,7 @@ struct Intake<'i> {
 
 /// Why something cannot be had, and whether it may be had later.
 #[derive(Clone, Debug)]
-struct Unavailable {
+pub struct Unavailable {
     reason: String,
     later: bool,
 }
@@ -282,10 +293,7 @@ impl<'i> Intake<'i> {
         let (room_id, version) = (self.room_id, self.version.id);
         let response =
             self.app.call(RECEIVE, &[&room_id, &version, &kind.name(), &texts, &states, &given_up]).await?;
-        if response.status != StatusCode::OK {
-            return Err(ApiError::new(response.status, "M_UNKNOWN", "The room takes in no events"));
-        }
-        let answer: Answer = serde_json::from_str(&response.body).map_err(|_| ApiError::internal())?;
+        let answer = read_answer(&response)?;
         for (mut event, report) in part.into_iter().zip(answer.pdus) {
             match report.outcome() {
                 Some(outcome) => self.settle(event, outcome),

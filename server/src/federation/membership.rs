@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use matriarch_rules::identifiers::{is_room_alias, is_server_name, server_name};
-use matriarch_rules::room_version;
+use matriarch_rules::{RoomVersion, room_version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tracing::{debug, info};
+use tracing::info;
 
+use super::arrival::{self, Arrived};
 use super::client::{FederationError, Request};
 use super::intake::{self, Batch, Kind, Outcome};
 use super::queries;
@@ -27,10 +28,8 @@ use crate::state::AppState;
 const MAX_SERVERS: usize = 10;
 /// Templates, and answers without state.
 const SMALL_ANSWER: usize = 1024 * 1024;
-/// The state of a room with hundreds of thousands of members.
-const MAX_STATE: usize = 512 * 1024 * 1024;
-/// Servers take their time to write down the state of a big room.
-const STATE_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a join may take.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// What need not be encoded in a segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -93,16 +92,6 @@ fn first_version() -> String {
 struct Signed {
     event_id: String,
     event: Value,
-}
-
-/// The answer to `send_join`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Joined {
-    /// As the resident server accepted it: in restricted rooms with its signature.
-    event: Option<Value>,
-    state: Vec<Value>,
-    auth_chain: Vec<Value>,
 }
 
 /// A segment of a path.
@@ -194,7 +183,7 @@ impl Traveller<'_> {
         server: &str,
         wish: Wish,
         room_id: &str,
-    ) -> Result<(String, Signed), FederationError> {
+    ) -> Result<(&'static RoomVersion, Signed), FederationError> {
         let app = self.app;
         let (room, user) = (encode(room_id), encode(self.user_id));
         let mut path = format!("/_matrix/federation/v1/make_{}/{room}/{user}", wish.name());
@@ -213,24 +202,23 @@ impl Traveller<'_> {
         let answer = app.federation.client.send(&app.db, request).await?;
         let template: Template =
             serde_json::from_value(Value::Object(answer)).map_err(|error| bad(server, &error.to_string()))?;
-        if room_version(&template.room_version).is_none() {
-            return Err(bad(server, "it names a room version that does not exist"));
-        }
+        let version = room_version(&template.room_version)
+            .ok_or_else(|| bad(server, "it names a room version that does not exist"))?;
         let (membership, event) = (wish.name(), template.event.to_string());
         let args: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-            &[&self.token.hash(), &room_id, &template.room_version, &membership, &event, &self.body];
+            &[&self.token.hash(), &room_id, &version.id, &membership, &event, &self.body];
         let MatrixResponse { status, body, .. } = app.call(SIGN, args).await?;
         if status != StatusCode::OK {
             return Err(bad(server, &body));
         }
         let signed = serde_json::from_str(&body).map_err(|_| ApiError::internal())?;
-        Ok((template.room_version, signed))
+        Ok((version, signed))
     }
 
     async fn by(&self, server: &str, wish: Wish, room_id: &str) -> Result<(), FederationError> {
         let (version, signed) = self.make(server, wish, room_id).await?;
         let (edition, max_answer, timeout) = match wish {
-            Wish::Join => ("v2", MAX_STATE, STATE_TIMEOUT),
+            Wish::Join => ("v2", arrival::MAX_ANSWER, arrival::ANSWER_TIMEOUT),
             Wish::Knock => ("v1", SMALL_ANSWER, self.app.federation.client.timeout()),
             Wish::Leave => ("v2", SMALL_ANSWER, self.app.federation.client.timeout()),
         };
@@ -248,18 +236,22 @@ impl Traveller<'_> {
             max_answer,
             timeout,
         };
-        let answer = self.app.federation.client.send(&self.app.db, request).await?;
+        let app = self.app;
         match wish {
-            Wish::Join => {}
-            Wish::Knock => return Ok(self.note_knock(room_id, &version, &signed, &answer).await?),
+            Wish::Join => {
+                let arrived = arrival::receive(app, room_id, version, request, JOIN_TIMEOUT).await?;
+                self.enter(server, room_id, version, &signed, arrived).await?;
+            }
+            Wish::Knock => {
+                let answer = app.federation.client.send(&app.db, request).await?;
+                self.note_knock(room_id, version.id, &signed, &answer).await?;
+            }
             Wish::Leave => {
+                app.federation.client.send(&app.db, request).await?;
                 self.note_leave(room_id, Some(&signed)).await?;
-                return Ok(());
             }
         }
-        let joined: Joined =
-            serde_json::from_value(Value::Object(answer)).map_err(|error| bad(server, &error.to_string()))?;
-        self.enter(server, room_id, &version, &signed, &joined).await
+        Ok(())
     }
 
     /// Notes that the user knocks, with what the server told of the room.
@@ -284,49 +276,26 @@ impl Traveller<'_> {
         self.app.call(LEAVE_OUTSIDE, &[&self.token.hash(), &room_id, &event_id, &event]).await
     }
 
-    /// Takes in the room's state, and then the join.
+    /// Takes in the join, by the state that came.
     async fn enter(
         &self,
         server: &str,
         room_id: &str,
-        version: &str,
+        version: &'static RoomVersion,
         signed: &Signed,
-        joined: &Joined,
+        arrived: Arrived,
     ) -> Result<(), FederationError> {
-        let app = self.app;
+        let event = arrived.rest.event.as_ref().unwrap_or(&signed.event);
         let servers = [server.to_owned()];
-        let texts = |events: &[Value]| events.iter().map(Value::to_string).collect::<Vec<_>>();
-
-        let mut pdus = texts(&joined.auth_chain);
-        let first_of_state = pdus.len();
-        pdus.extend(texts(&joined.state));
         let batch = Batch {
             room_id,
-            room_version: version,
-            kind: Kind::Outlier,
-            servers: &servers,
-            pdus,
-            states: BTreeMap::new(),
-        };
-        let taken = intake::take_in(app, batch).await?;
-        let state: Vec<String> = taken
-            .into_iter()
-            .skip(first_of_state)
-            .filter(|taken| taken.outcome == Outcome::Outlier || taken.outcome == Outcome::Accepted)
-            .filter_map(|taken| taken.event_id)
-            .collect();
-        debug!(room_id, server, events = state.len(), "the state of a room that is joined");
-
-        let event = joined.event.as_ref().unwrap_or(&signed.event);
-        let batch = Batch {
-            room_id,
-            room_version: version,
+            room_version: version.id,
             kind: Kind::Live,
             servers: &servers,
             pdus: vec![event.to_string()],
-            states: BTreeMap::from([(signed.event_id.clone(), state)]),
+            states: BTreeMap::from([(signed.event_id.clone(), arrived.state)]),
         };
-        let taken = intake::take_in(app, batch).await?;
+        let taken = intake::take_in(self.app, batch).await?;
         match taken.first() {
             Some(taken) if taken.outcome == Outcome::Accepted => Ok(()),
             Some(taken) => {

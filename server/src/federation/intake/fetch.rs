@@ -15,6 +15,7 @@ use tracing::debug;
 use super::pool::{Open, state_before};
 use super::{Intake, Kind, Unavailable};
 use crate::error::ApiError;
+use crate::federation::arrival;
 use crate::federation::client::{FederationError, Request};
 
 const HEADS: &str = "select matriarch.room_heads($1) as heads";
@@ -44,7 +45,6 @@ const MAX_EVENT: usize = 256 * 1024;
 const MAX_GAP: usize = 8 * MEBIBYTE;
 const MAX_CHAIN: usize = 32 * MEBIBYTE;
 const MAX_IDS: usize = 16 * MEBIBYTE;
-const MAX_STATE: usize = 64 * MEBIBYTE;
 const MEBIBYTE: usize = 1024 * 1024;
 
 /// By whom an event is.
@@ -74,6 +74,20 @@ fn is_passing(error: &FederationError) -> bool {
 fn event_ids(answer: &Map<String, Value>, key: &str) -> Vec<String> {
     let ids = answer.get(key).and_then(Value::as_array).into_iter().flatten();
     ids.filter_map(Value::as_str).filter(|id| !id.contains('\0')).map(str::to_owned).collect()
+}
+
+/// What a server that was asked in vain leaves to say.
+fn failed(
+    before: Unavailable,
+    server: &str,
+    path: &str,
+    error: FederationError,
+) -> Result<Unavailable, ApiError> {
+    if let FederationError::Internal(error) = error {
+        return Err(error);
+    }
+    debug!(server, path, %error, "asked in vain");
+    Ok(Unavailable { later: before.later || is_passing(&error), reason: error.to_string() })
 }
 
 fn lost(reason: impl Into<String>) -> Unavailable {
@@ -380,19 +394,29 @@ impl Intake<'_> {
             }
         }
         let path = format!("/_matrix/federation/v1/state/{room}?event_id={event}");
-        let read = |answer: Map<String, Value>| {
-            let state = self.read_events(&answer, "pdus").filter(|state| !state.is_empty())?;
-            Some((state, self.read_events(&answer, "auth_chain").unwrap_or_default()))
-        };
-        Ok(match self.ask(&path, None, MAX_STATE, read).await? {
-            Ok((state, chain)) => {
-                let ids = state.iter().map(|event| event.event_id.clone()).collect();
-                self.add_outliers(state.into_iter().chain(chain).collect(), None).await?;
-                self.states.insert(event_id.to_owned(), ids);
-                Ok(())
+        let mut why = lost("there is nobody to ask");
+        for server in self.servers {
+            let time = self.budget.time_left();
+            let request = Request {
+                method: Method::GET,
+                destination: server,
+                path: &path,
+                body: None,
+                max_answer: arrival::MAX_ANSWER,
+                timeout: arrival::ANSWER_TIMEOUT.min(time),
+            };
+            // In a box, as it comes here in turn: for outliers, which need no state.
+            let arrival = arrival::receive(self.app, self.room_id, self.version, request, time);
+            match Box::pin(arrival).await {
+                Ok(arrived) if !arrived.state.is_empty() => {
+                    self.states.insert(event_id.to_owned(), arrived.state);
+                    return Ok(Ok(()));
+                }
+                Ok(_) => why.reason = format!("{server} does not have it"),
+                Err(error) => why = failed(why, server, &path, error)?,
             }
-            Err(why) => Err(why),
-        })
+        }
+        Ok(Err(why))
     }
 
     /// The events of the room in an answer; those that are none are passed over.
@@ -431,11 +455,7 @@ impl Intake<'_> {
                     Some(found) => return Ok(Ok(found)),
                     None => why.reason = format!("{server} does not have it"),
                 },
-                Err(FederationError::Internal(error)) => return Err(error),
-                Err(error) => {
-                    debug!(server, path, %error, "asked in vain");
-                    why = Unavailable { later: why.later || is_passing(&error), reason: error.to_string() };
-                }
+                Err(error) => why = failed(why, server, path, error)?,
             }
         }
         Ok(Err(why))

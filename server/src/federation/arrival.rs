@@ -1,0 +1,338 @@
+//! The state of a room, of hundreds of thousands of events perhaps, on its way from another server into the database.
+//!
+//! The answer is read as it comes ([`state_answer`]) and its events are staged in `arriving_events`; what is kept here is which
+//! cites which ([`index`]). Then they are taken in as outliers, those that others cite first: several statements at the same
+//! time, since each verifies its events before it waits for the room's lock. The few that need what the answer does not have
+//! go by [`intake`] in the end.
+
+mod index;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use matriarch_rules::RoomVersion;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use self::index::Index;
+use super::client::{FederationError, Request};
+use super::intake::{self, Batch, CHUNK_BYTES, CHUNK_EVENTS, Kind, Open, Outcome};
+use super::state_answer::{self, Part, Rest};
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// The longest answer that is read, in bytes: the state of a room with hundreds of thousands of members.
+pub const MAX_ANSWER: usize = 512 * 1024 * 1024;
+/// Servers take their time to write down the state of a big room.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
+/// Events of an answer, with those that they cite: as many as are kept in memory.
+const MAX_EVENTS: u32 = 500_000;
+/// Events that need what the answer does not have.
+const MAX_NEEDY: usize = 5_000;
+/// For so many more events of an answer so many mebibytes of long answers are taken: what is kept of them.
+const PERMIT_EVENTS: u32 = 10_000;
+const PERMITS: u32 = 4;
+/// How long an answer may wait for these.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Statements at the same time. They verify in parallel; writing they wait for each other.
+const PARALLEL: usize = 4;
+/// How often events are tried that wait for others or for keys.
+const MAX_PASSES: usize = 5;
+/// Servers whose keys are fetched at the same time, and how long that may take for all.
+const PARALLEL_KEYS: usize = 50;
+const KEYS_TIMEOUT: Duration = Duration::from_secs(120);
+
+const BEGIN: &str = "insert into matriarch.arrivals (room_id) values ($1) returning arrival_id";
+const STAGE: &str = include_str!("arrival/stage.sql");
+const RECEIVE: &str = include_str!("arrival/receive.sql");
+const READ: &str = "
+select json from matriarch.arriving_events where arrival_id = $1 and number = any($2)";
+const END: &str = include_str!("arrival/end.sql");
+
+/// What an answer brought: the ids of its state events, as far as they were stored, and the rest of it.
+pub struct Arrived {
+    pub state: Vec<String>,
+    pub rest: Rest,
+}
+
+/// An event that was read, not staged yet.
+struct Incoming {
+    open: Open,
+    is_state: bool,
+}
+
+/// What became of a part of the events.
+#[derive(Default)]
+struct Received {
+    stored: Vec<u32>,
+    /// Those that need something.
+    open: Vec<u32>,
+    /// Whose keys they need.
+    servers: BTreeSet<String>,
+}
+
+/// An answer on its way in.
+struct Arrival<'a> {
+    app: &'a AppState,
+    id: i64,
+    room_id: &'a str,
+    version: &'static RoomVersion,
+    server: &'a str,
+    index: Index,
+    /// Taken as the index grows, so that one answer that comes slowly keeps no others waiting.
+    permits: Vec<OwnedSemaphorePermit>,
+    /// Servers whose keys were asked for, and those that gave none.
+    asked: BTreeSet<String>,
+    given_up: BTreeSet<String>,
+    deadline: Instant,
+}
+
+/// Asks a server for the state of a room, by a `send_join` or `state` request, and takes in what comes until the time is up.
+///
+/// # Errors
+///
+/// What the server did wrong, and limits that its answer is over.
+pub async fn receive(
+    app: &AppState,
+    room_id: &str,
+    version: &'static RoomVersion,
+    request: Request<'_>,
+    time: Duration,
+) -> Result<Arrived, FederationError> {
+    let row = app.db.query_opt(BEGIN, &[&room_id]).await?.ok_or_else(ApiError::internal)?;
+    let mut arrival = Arrival {
+        app,
+        id: row.get("arrival_id"),
+        room_id,
+        version,
+        server: request.destination,
+        index: Index::default(),
+        permits: Vec::new(),
+        asked: BTreeSet::new(),
+        given_up: BTreeSet::new(),
+        deadline: Instant::now() + time,
+    };
+    let arrived = arrival.run(request).await;
+    app.db.query(END, &[&arrival.id]).await?;
+    arrived
+}
+
+fn bad(server: &str, reason: &str) -> FederationError {
+    FederationError::BadAnswer { server: server.to_owned(), reason: reason.to_owned() }
+}
+
+impl Arrival<'_> {
+    async fn run(&mut self, request: Request<'_>) -> Result<Arrived, FederationError> {
+        let begun = Instant::now();
+        let rest = self.stage(request).await?;
+        let staged = begun.elapsed();
+        self.take_in().await?;
+        let state = self.index.stored_state();
+        debug!(
+            room_id = self.room_id,
+            server = self.server,
+            events = self.index.count,
+            state = state.len(),
+            staged_ms = staged.as_millis(),
+            taken_ms = (begun.elapsed() - staged).as_millis(),
+            "the state of a room arrived"
+        );
+        Ok(Arrived { state, rest })
+    }
+
+    /// Logs and counts that the answer is over a limit.
+    fn over(&self, limit: &'static str) -> FederationError {
+        warn!(room_id = self.room_id, server = self.server, limit, "the state of a room is too much");
+        crate::metrics::federation_limit(limit);
+        bad(self.server, &format!("it is over the limit of {limit}"))
+    }
+
+    /// Reads the answer into the staging table.
+    async fn stage(&mut self, request: Request<'_>) -> Result<Rest, FederationError> {
+        let (chunks, chunks_read) = mpsc::channel(16);
+        let (events, mut events_read) = mpsc::channel::<Incoming>(CHUNK_EVENTS);
+        let (version, room_id) = (self.version, self.room_id.to_owned());
+        // Reading and hashing takes a processor of its own.
+        let reader = tokio::task::spawn_blocking(move || {
+            state_answer::read(chunks_read, |part, text| match Open::read(version, &room_id, text) {
+                Ok(open) => events
+                    .blocking_send(Incoming { open, is_state: part == Part::State })
+                    .map_err(|_| "nobody takes its events".to_owned()),
+                // What is no event of the room is passed over.
+                Err(_) => Ok(()),
+            })
+        });
+        let app = self.app;
+        let streamed = app.federation.client.stream(&app.db, request, chunks);
+        let server = self.server;
+        let staged = async {
+            let mut staged = Ok(());
+            let mut batch = Vec::new();
+            while staged.is_ok() && events_read.recv_many(&mut batch, CHUNK_EVENTS).await > 0 {
+                staged = self.stage_batch(std::mem::take(&mut batch)).await;
+            }
+            // Who reads is told to stop.
+            drop(events_read);
+            staged
+        };
+        let (streamed, staged) = tokio::join!(streamed, staged);
+        let rest = reader.await.map_err(|_| ApiError::internal())?;
+        staged?;
+        streamed?;
+        rest.map_err(|reason| bad(server, &reason))
+    }
+
+    async fn stage_batch(&mut self, batch: Vec<Incoming>) -> Result<(), FederationError> {
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        for Incoming { open, is_state } in batch {
+            let added = self.index.add(&open.event_id, &open.auth_events, open.text.len(), is_state);
+            if let Some(number) = added {
+                numbers.push(i64::from(number));
+                texts.push(open.text);
+            }
+        }
+        self.make_room().await?;
+        self.app.db.query(STAGE, &[&self.id, &numbers, &texts]).await?;
+        Ok(())
+    }
+
+    /// Sees to it that there is memory for the index.
+    async fn make_room(&mut self) -> Result<(), FederationError> {
+        if self.index.size() > MAX_EVENTS {
+            return Err(self.over("state_events"));
+        }
+        while self.permits.len() < (self.index.size() / PERMIT_EVENTS) as usize {
+            let long_answers = Arc::clone(&self.app.federation.long_answers);
+            match timeout(PERMIT_TIMEOUT, long_answers.acquire_many_owned(PERMITS)).await {
+                Ok(Ok(permit)) => self.permits.push(permit),
+                _ => return Err(self.over("state_memory")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what was staged.
+    async fn take_in(&mut self) -> Result<(), FederationError> {
+        let order = self.index.in_order();
+        // What all others cite goes first, and with it the keys are fetched that most of them need.
+        let (first, others) = order.split_at(order.len().min(CHUNK_EVENTS));
+        let (mut open, servers) = self.pass(first).await?;
+        self.fetch_keys(servers).await;
+        open.extend(others);
+        for _ in 0..MAX_PASSES {
+            let before = open.len();
+            let (left, servers) = self.pass(&open).await?;
+            open = left;
+            let has_news = self.fetch_keys(servers).await;
+            if open.is_empty() || !(has_news || open.len() < before) {
+                break;
+            }
+        }
+        self.take_needy(open).await
+    }
+
+    /// Hands events over in parts; those that need something, and the servers whose keys are missing.
+    async fn pass(&mut self, numbers: &[u32]) -> Result<(Vec<u32>, BTreeSet<String>), FederationError> {
+        let parts = self.index.parts(numbers, CHUNK_EVENTS, CHUNK_BYTES);
+        let this = &*self;
+        let received: Vec<Received> =
+            stream::iter(parts).map(|part| this.receive_part(part)).buffered(PARALLEL).try_collect().await?;
+        let (mut open, mut servers) = (Vec::new(), BTreeSet::new());
+        for part in received {
+            part.stored.into_iter().for_each(|number| self.index.note_stored(number));
+            open.extend(part.open);
+            servers.extend(part.servers);
+        }
+        Ok((open, servers))
+    }
+
+    async fn receive_part(&self, part: Vec<u32>) -> Result<Received, FederationError> {
+        if Instant::now() > self.deadline {
+            return Err(self.over("state_time"));
+        }
+        let numbers: Vec<i64> = part.iter().copied().map(i64::from).collect();
+        let given_up: Vec<&str> = self.given_up.iter().map(String::as_str).collect();
+        let version = self.version.id;
+        let response =
+            self.app.call(RECEIVE, &[&self.room_id, &version, &self.id, &numbers, &given_up]).await?;
+        let answer = intake::read_answer(&response)?;
+        if answer.pdus.len() != part.len() {
+            // A crash of the database empties the staging table.
+            return Err(ApiError::unavailable().into());
+        }
+        let mut received = Received::default();
+        for (number, report) in part.into_iter().zip(answer.pdus) {
+            match report.outcome() {
+                Some(Outcome::Outlier | Outcome::Accepted | Outcome::SoftFailed(_)) => {
+                    received.stored.push(number);
+                }
+                Some(_) => {}
+                None => {
+                    received.open.push(number);
+                    received.servers.extend(report.needs.keys.into_iter().map(|(server, _)| server));
+                }
+            }
+        }
+        Ok(received)
+    }
+
+    /// Fetches servers' keys, of each once; whether that was tried for any.
+    async fn fetch_keys(&mut self, servers: BTreeSet<String>) -> bool {
+        let new: Vec<String> = servers.difference(&self.asked).cloned().collect();
+        // What was fetched and did not help will not come.
+        self.given_up.extend(servers.intersection(&self.asked).cloned());
+        let has_news = !servers.is_empty();
+        let (federation, db) = (&self.app.federation, &self.app.db);
+        let until = Instant::now() + KEYS_TIMEOUT;
+        let fetched: Vec<(String, bool)> = stream::iter(new)
+            .map(|server| async move {
+                let left = until.saturating_duration_since(Instant::now());
+                let fetch = federation.key_ring.fetch(&federation.client, db, &server);
+                let fetched = timeout(left, fetch).await;
+                (server, matches!(fetched, Ok(Ok(()))))
+            })
+            .buffer_unordered(PARALLEL_KEYS)
+            .collect()
+            .await;
+        for (server, has_keys) in fetched {
+            if !has_keys {
+                self.given_up.insert(server.clone());
+            }
+            self.asked.insert(server);
+        }
+        has_news
+    }
+
+    /// Takes in events that cite what the answer does not have.
+    async fn take_needy(&mut self, mut open: Vec<u32>) -> Result<(), FederationError> {
+        if open.len() > MAX_NEEDY {
+            let _logged = self.over("state_gaps");
+            open.truncate(MAX_NEEDY);
+        }
+        let servers = [self.server.to_owned()];
+        for part in self.index.parts(&open, CHUNK_EVENTS, CHUNK_BYTES) {
+            if Instant::now() > self.deadline {
+                return Err(self.over("state_time"));
+            }
+            let numbers: Vec<i64> = part.iter().copied().map(i64::from).collect();
+            let rows = self.app.db.query(READ, &[&self.id, &numbers]).await?;
+            let batch = Batch {
+                room_id: self.room_id,
+                room_version: self.version.id,
+                kind: Kind::Outlier,
+                servers: &servers,
+                pdus: rows.iter().map(|row| row.get("json")).collect(),
+                states: BTreeMap::new(),
+            };
+            for taken in intake::take_in(self.app, batch).await? {
+                if let (Some(id), Outcome::Outlier | Outcome::Accepted) = (taken.event_id, taken.outcome) {
+                    self.index.note_stored_id(&id);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+-- Takes in staged events as outliers, in the order of their numbers in $4.
+select status, body, wake_rooms, wake_users
+from matriarch.receive_pdus(
+    $1, $2, 'outlier',
+    array(
+        select e.json
+        from unnest($4::bigint[]) with ordinality as wanted (number, place)
+        cross join lateral (
+            select json from matriarch.arriving_events where arrival_id = $3 and number = wanted.number offset 0
+        ) e
+        order by wanted.place
+    ),
+    null, $5
+)

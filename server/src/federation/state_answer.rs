@@ -1,0 +1,176 @@
+//! Answers that bring the state of a room, read as they come: of `send_join` and `state`. Server-Server API, "Joining Rooms"
+//! and "Retrieving events". They can be hundreds of megabytes long, and nothing of them is kept here.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, BufReader, Read};
+use std::rc::Rc;
+
+use axum::body::Bytes;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+/// The longest value that is kept, in bytes: longer than any event, also with what servers add to it.
+const MAX_VALUE: usize = 1024 * 1024;
+/// Servers that a room is said to have.
+const MAX_SERVERS: usize = 10_000;
+const BUFFER: usize = 64 * 1024;
+
+/// What an event is in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    State,
+    AuthChain,
+}
+
+/// The rest of an answer; what was not there, or is malformed, is empty.
+#[derive(Debug, Default, PartialEq)]
+pub struct Rest {
+    /// As the resident server accepted it: in restricted rooms with its signature.
+    pub event: Option<Value>,
+    /// Whether members are missing in the state.
+    pub members_omitted: bool,
+    pub servers_in_room: Vec<String>,
+}
+
+/// Reads an answer, and hands on its events, JSON texts. Blocks while it waits for more.
+///
+/// # Errors
+///
+/// A sentence: of what is wrong with the answer, or of `take`, whose error ends the reading.
+pub fn read(
+    chunks: mpsc::Receiver<Bytes>,
+    take: impl FnMut(Part, String) -> Result<(), String>,
+) -> Result<Rest, String> {
+    let allowance = Rc::new(Cell::new(MAX_VALUE));
+    let chunks = Chunks { receiver: chunks, chunk: Bytes::new(), allowance: Rc::clone(&allowance) };
+    let mut deserializer = serde_json::Deserializer::from_reader(BufReader::with_capacity(BUFFER, chunks));
+    let mut rest = Rest::default();
+    let answer = Answer { rest: &mut rest, take, allowance: &allowance };
+    answer.deserialize(&mut deserializer).map_err(|error| error.to_string())?;
+    deserializer.end().map_err(|error| error.to_string())?;
+    Ok(rest)
+}
+
+/// What came, as a reader, which fails when a single value goes on for too long.
+struct Chunks {
+    receiver: mpsc::Receiver<Bytes>,
+    chunk: Bytes,
+    /// Bytes that may come before it is renewed.
+    allowance: Rc<Cell<usize>>,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.chunk = chunk,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.chunk.len());
+        let left = self.allowance.get().checked_sub(length);
+        self.allowance.set(left.ok_or_else(|| io::Error::other("a value is too long"))?);
+        buffer[..length].copy_from_slice(&self.chunk.split_to(length));
+        Ok(length)
+    }
+}
+
+/// The whole answer.
+struct Answer<'a, F> {
+    rest: &'a mut Rest,
+    take: F,
+    allowance: &'a Cell<usize>,
+}
+
+impl<'de, F: FnMut(Part, String) -> Result<(), String>> DeserializeSeed<'de> for Answer<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, F: FnMut(Part, String) -> Result<(), String>> Visitor<'de> for Answer<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            self.allowance.set(MAX_VALUE);
+            let part = match key.as_str() {
+                "state" | "pdus" => Part::State,
+                "auth_chain" => Part::AuthChain,
+                "event" => {
+                    self.rest.event = Some(map.next_value()?);
+                    continue;
+                }
+                "members_omitted" => {
+                    self.rest.members_omitted = map.next_value::<Value>()? == true;
+                    continue;
+                }
+                "servers_in_room" => {
+                    let servers = &mut self.rest.servers_in_room;
+                    let take = |text: String| {
+                        if let (true, Ok(server)) = (servers.len() < MAX_SERVERS, serde_json::from_str(&text))
+                        {
+                            servers.push(server);
+                        }
+                        Ok(())
+                    };
+                    map.next_value_seed(Values { take, allowance: self.allowance })?;
+                    continue;
+                }
+                _ => {
+                    // Nothing of it is kept.
+                    self.allowance.set(usize::MAX);
+                    map.next_value::<IgnoredAny>()?;
+                    self.allowance.set(MAX_VALUE);
+                    continue;
+                }
+            };
+            let take = |text| (self.take)(part, text);
+            map.next_value_seed(Values { take, allowance: self.allowance })?;
+        }
+        Ok(())
+    }
+}
+
+/// An array, whose values are handed on one by one.
+struct Values<'a, F> {
+    take: F,
+    allowance: &'a Cell<usize>,
+}
+
+impl<'de, F: FnMut(String) -> Result<(), String>> DeserializeSeed<'de> for Values<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(String) -> Result<(), String>> Visitor<'de> for Values<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut values: A) -> Result<(), A::Error> {
+        while let Some(value) = values.next_element::<Box<RawValue>>()? {
+            self.allowance.set(MAX_VALUE);
+            let text: Box<str> = value.into();
+            (self.take)(text.into()).map_err(A::Error::custom)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
