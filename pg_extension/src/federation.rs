@@ -3,6 +3,7 @@
 mod asked_room;
 mod auth_chain;
 mod backfilling;
+mod hierarchy;
 mod inviting;
 mod membership_templates;
 mod partial_state;

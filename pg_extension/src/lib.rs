@@ -59,6 +59,7 @@ mod send;
 mod server_keys;
 mod session;
 mod signing;
+mod spaces;
 mod spi;
 mod state;
 mod state_at;

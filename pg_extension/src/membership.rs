@@ -3,7 +3,7 @@
 mod restricted;
 mod third_party;
 
-pub use restricted::Unauthorised;
+pub use restricted::{Unauthorised, allowed_rooms};
 pub use third_party::refuse_invite as refuse_third_party_invite;
 
 use matriarch_rules::{

@@ -33,6 +33,7 @@ mod room_upgrades;
 pub mod send;
 pub mod send_to_device;
 mod server_discovery;
+mod spaces;
 pub mod sync;
 mod tags;
 mod typing;
@@ -77,6 +78,7 @@ pub fn routes() -> Router<AppState> {
         .merge(send::routes())
         .merge(send_to_device::routes())
         .merge(server_discovery::routes())
+        .merge(spaces::routes())
         .merge(sync::routes())
         .merge(tags::routes())
         .merge(typing::routes())

@@ -8,6 +8,7 @@ mod client;
 mod device_lists;
 mod discovery;
 pub mod end_to_end_keys;
+pub mod hierarchy;
 pub mod history;
 mod inbound;
 pub mod intake;
@@ -37,6 +38,7 @@ use crate::state::AppState;
 
 use client::{Client, FederationError};
 use device_lists::DeviceLists;
+use hierarchy::Hierarchies;
 use history::History;
 use inbound::Inbound;
 use keys::KeyRing;
@@ -56,6 +58,7 @@ pub struct Federation {
     pub inbound: Inbound,
     pub device_lists: DeviceLists,
     pub history: History,
+    pub hierarchies: Hierarchies,
 }
 
 impl Federation {
@@ -70,6 +73,7 @@ impl Federation {
             inbound: Inbound::default(),
             device_lists: DeviceLists::default(),
             history: History::default(),
+            hierarchies: Hierarchies::default(),
         })
     }
 }
@@ -83,6 +87,7 @@ pub fn routes() -> Router<AppState> {
         .merge(queries::routes())
         .merge(retrieving_events::routes())
         .merge(backfilling::routes())
+        .merge(hierarchy::routes())
         .merge(transactions::routes())
         .merge(resident::routes())
         .merge(invited::routes())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::{room::parse_stored, spi::Db};
+use crate::{membership::allowed_rooms, room::parse_stored, spi::Db};
 
 /// What a room's current state says of it.
 #[derive(Debug, Default)]
@@ -17,6 +17,9 @@ pub struct Description {
     pub room_type: Option<String>,
     pub history_visibility: Option<String>,
     pub guest_access: Option<String>,
+    pub encryption: Option<String>,
+    /// The rooms whose members may join, by the join rules.
+    pub allowed_room_ids: Vec<String>,
 }
 
 const READ: &str = "
@@ -27,7 +30,7 @@ const READ: &str = "
         and k.state_key = ''
         and k.type in (
             'm.room.create', 'm.room.name', 'm.room.topic', 'm.room.canonical_alias', 'm.room.avatar',
-            'm.room.join_rules', 'm.room.history_visibility', 'm.room.guest_access'
+            'm.room.join_rules', 'm.room.history_visibility', 'm.room.guest_access', 'm.room.encryption'
         )";
 
 impl Description {
@@ -53,7 +56,11 @@ impl Description {
             "m.room.topic" => self.topic = plain_topic(content).or_else(|| string("topic")),
             "m.room.canonical_alias" => self.canonical_alias = string("alias"),
             "m.room.avatar" => self.avatar_url = string("url"),
-            "m.room.join_rules" => self.join_rule = string("join_rule"),
+            "m.room.join_rules" => {
+                self.join_rule = string("join_rule");
+                self.allowed_room_ids = allowed_rooms(content);
+            }
+            "m.room.encryption" => self.encryption = string("algorithm"),
             "m.room.history_visibility" => self.history_visibility = string("history_visibility"),
             _ => self.guest_access = string("guest_access"),
         }

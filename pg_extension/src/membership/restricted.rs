@@ -128,7 +128,7 @@ impl Room<'_> {
 }
 
 /// The rooms whose members may join, by the conditions of type `m.room_membership`; no other type is known.
-fn allowed_rooms(join_rules: &Map) -> Vec<String> {
+pub fn allowed_rooms(join_rules: &Map) -> Vec<String> {
     let conditions = join_rules.get("allow").and_then(Value::as_array);
     conditions
         .into_iter()

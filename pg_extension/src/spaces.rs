@@ -1,0 +1,15 @@
+//! Spaces: rooms that hold rooms, and how rooms are summarized for those who are not in them. Client-Server API, "Spaces" and
+//! "Room summary".
+
+mod child;
+mod elsewhere;
+mod hierarchy;
+mod local;
+mod room_summary;
+mod summary;
+
+pub use self::{
+    child::Child,
+    local::{LocalRoom, LocalRooms},
+    summary::Summary,
+};
