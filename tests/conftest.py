@@ -8,6 +8,7 @@ import pytest
 
 from harness import functions
 from harness.cluster import Cluster
+from harness.links import Links
 from harness.node import TROUBLE, Node
 from harness.peer import Peer
 from harness.server import Authority, Server
@@ -124,6 +125,19 @@ def start_servers(shared_cluster, authority):
             servers.extend(new)
             return new
         yield start
+    for server in servers:
+        server.database.drop()
+
+
+@pytest.fixture(scope="module")
+def linked(shared_cluster, authority):
+    """Three homeservers of two nodes each, shared by the tests of a file, and the links between them."""
+    links = Links()
+    with Started() as started:
+        level = {"MATRIARCH_LOG__LEVEL": "info,matriarch::federation=debug"}
+        servers = [Server(shared_cluster, authority, started, 2, links, **level) for _ in range(3)]
+        yield servers, links
+    links.close()
     for server in servers:
         server.database.drop()
 

@@ -1,5 +1,6 @@
 """Whole servers that talk to each other: each a database of its own, and nodes of which the first serves federation by TLS."""
 
+import itertools
 from pathlib import Path
 
 import trustme
@@ -24,9 +25,10 @@ class Authority:
 
 
 class Server:
-    """A homeserver. `localhost:<port>` is its name: others find it without DNS."""
+    """A homeserver. `localhost:<port>` is its name: others find it without DNS. With `links`, all nodes serve federation, behind
+    a balancer at that port, whose links to other servers can be cut."""
 
-    def __init__(self, cluster: Cluster, authority: Authority, start, count: int = 1, **settings):
+    def __init__(self, cluster: Cluster, authority: Authority, start, count: int = 1, links=None, **settings):
         self.port = process.free_port()
         self.name = f"localhost:{self.port}"
         self.database = cluster.create_database()
@@ -35,12 +37,16 @@ class Server:
         self.database.query("delete from matriarch.signing_keys")
         self.database.query("select matriarch.initialize(%s)", [self.name])
         self.nodes = []
+        self.inner_ports = [process.free_port() for _ in range(count)] if links else [self.port]
+        self.turn = itertools.count()
+        if links:
+            links.front(self)
         for number in range(count):
             client_port = process.free_port()
             listeners = [f'{{address = "127.0.0.1", port = {client_port}, apis = {ALL_APIS}}}']
-            if number == 0:
+            if number < len(self.inner_ports):
                 tls = f'{{certificate = "{authority.certificate}", key = "{authority.key}"}}'
-                listeners.append(f'{{address = "127.0.0.1", port = {self.port}, tls = {tls}, apis = ["federation"]}}')
+                listeners.append(f'{{address = "127.0.0.1", port = {self.inner_ports[number]}, tls = {tls}, apis = ["federation"]}}')
             options = {
                 "MATRIARCH_SERVER_NAME": self.name,
                 "MATRIARCH_LISTENERS": f"[{', '.join(listeners)}]",
@@ -50,6 +56,11 @@ class Server:
                 **settings,
             }
             self.nodes.append(start(self.database, f"server{number}", client_port, **options))
+
+    def ports(self) -> list[int]:
+        """Where the nodes serve federation: another one first each time."""
+        first = next(self.turn) % len(self.inner_ports)
+        return self.inner_ports[first:] + self.inner_ports[:first]
 
     @property
     def node(self):

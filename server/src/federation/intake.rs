@@ -10,10 +10,12 @@ mod fetch;
 mod pool;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
 use axum::http::StatusCode;
 use matriarch_rules::{RoomVersion, room_version};
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 use tracing::{debug, warn};
 
 use self::budget::Budget;
@@ -61,7 +63,7 @@ pub struct Batch<'b> {
     /// A room that is not known is made.
     pub room_version: &'b str,
     pub kind: Kind,
-    /// Whom to ask for what is missing, in this order: the server that sent the events, then others of the room.
+    /// Whom to ask first for what is missing, in this order: the server that sent the events, mostly.
     pub servers: &'b [String],
     /// JSON texts.
     pub pdus: Vec<String>,
@@ -170,6 +172,10 @@ struct Intake<'i> {
     room_id: &'i str,
     kind: Kind,
     servers: &'i [String],
+    /// Other servers in the room, once they were looked up.
+    others: OnceCell<Vec<String>>,
+    /// Servers that did not answer, and are not asked again: why.
+    silent: Mutex<BTreeMap<String, String>>,
     /// The events of the batch, and those before them.
     main: Pool,
     /// Auth events and events of states, which come first.
@@ -223,6 +229,8 @@ impl<'i> Intake<'i> {
             room_id: batch.room_id,
             kind: batch.kind,
             servers: batch.servers,
+            others: OnceCell::new(),
+            silent: Mutex::default(),
             outliers: Pool::default(),
             states: batch.states,
             given_up: BTreeSet::new(),

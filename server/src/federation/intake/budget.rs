@@ -1,5 +1,6 @@
 //! What taking in one batch may cost, whatever other servers answer.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,6 +22,8 @@ const BACKFILL_TIME: Duration = Duration::from_secs(45);
 const BACKFILL_STATES: u32 = 20;
 /// Requests for single events.
 const SINGLES: u32 = 500;
+/// Requests to servers that have nothing to do with the events, and are only in the room.
+const OTHERS: u32 = 30;
 
 /// What is left.
 #[derive(Debug)]
@@ -33,16 +36,17 @@ pub struct Budget {
     pub chains: Requests,
     pub states: Requests,
     pub singles: Requests,
+    pub others: Requests,
 }
 
 /// How many requests of one kind are left.
 #[derive(Debug)]
-pub struct Requests(u32);
+pub struct Requests(AtomicU32);
 
 impl Requests {
     /// Takes one, if there is one left.
-    pub fn take(&mut self) -> bool {
-        self.0.checked_sub(1).map(|left| self.0 = left).is_some()
+    pub fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 }
 
@@ -57,10 +61,11 @@ impl Budget {
             rounds: ROUNDS,
             events: EVENTS,
             bytes: BYTES,
-            gaps: Requests(GAPS),
-            chains: Requests(CHAINS),
-            states: Requests(states),
-            singles: Requests(SINGLES),
+            gaps: Requests(GAPS.into()),
+            chains: Requests(CHAINS.into()),
+            states: Requests(states.into()),
+            singles: Requests(SINGLES.into()),
+            others: Requests(OTHERS.into()),
         }
     }
 

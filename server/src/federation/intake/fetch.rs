@@ -1,6 +1,7 @@
 //! Fetching what events need from other servers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -18,7 +19,7 @@ use crate::error::ApiError;
 use crate::federation::arrival;
 use crate::federation::client::{FederationError, Request};
 
-const HEADS: &str = "select matriarch.room_heads($1) as heads";
+const ENDS: &str = "select heads, first_depth from matriarch.room_ends($1)";
 /// What other servers have sent beside.
 const STAGED: &str = "
 select p.origin, p.json
@@ -28,6 +29,11 @@ where r.room_id = $1 and p.event_id = any($2)
 limit 100";
 const UNKNOWN: &str = "select event_id from matriarch.unknown_events($1) as event_id";
 
+const OTHERS: &str = "select matriarch.servers_to_ask($1, $2, $3)";
+
+/// Servers that are asked when those that sent the events fail, and how long each may take.
+const MAX_OTHERS: i32 = 3;
+const OTHERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests at the same time to one server, and for keys to many, some of which are gone.
 const PARALLEL: usize = 10;
 const PARALLEL_KEYS: usize = 50;
@@ -302,6 +308,12 @@ impl Intake<'_> {
                 self.add_to_main(event);
             }
         }
+        let ends = self.app.db.query_opt(ENDS, &[&self.room_id]).await?;
+        let (heads, first_depth): (Option<Vec<String>>, Option<i64>) =
+            ends.map_or((None, None), |row| (row.get("heads"), row.get("first_depth")));
+        let heads = heads.unwrap_or_default();
+        let first_depth = first_depth.unwrap_or_default();
+        self.leave_earlier_events(&mut wanted, first_depth);
         if wanted.is_empty() {
             return Ok(());
         }
@@ -312,13 +324,11 @@ impl Intake<'_> {
             self.unavailable.extend(wanted.into_iter().map(over));
             return Ok(());
         }
-        let heads = self.app.db.query_opt(HEADS, &[&self.room_id]).await?;
-        let heads: Vec<String> =
-            heads.and_then(|row| row.get::<_, Option<Vec<String>>>("heads")).unwrap_or_default();
         let body = json!({
             "earliest_events": heads.iter().take(GAP_ENDS).collect::<Vec<_>>(),
             "latest_events": after.iter().take(GAP_ENDS).collect::<Vec<_>>(),
             "limit": GAP_EVENTS,
+            "min_depth": first_depth,
         });
         let path = format!("/_matrix/federation/v1/get_missing_events/{}", encode(self.room_id));
         let read = |answer| self.read_events(&answer, "events").filter(|events| !events.is_empty());
@@ -337,6 +347,16 @@ impl Intake<'_> {
         self.unavailable.extend(missing);
         found.into_iter().for_each(|event| self.add_to_main(event));
         Ok(())
+    }
+
+    /// What came before this server was in the room is history, which is not fetched for an event that forks off there.
+    fn leave_earlier_events(&mut self, wanted: &mut BTreeSet<String>, first_depth: i64) {
+        let later = self.main.events.iter().filter(|event| event.depth > first_depth);
+        let later: BTreeSet<&String> = later.flat_map(|event| &event.needs.prev_events).collect();
+        for id in wanted.extract_if(.., |id| !later.contains(id)) {
+            let reason = lost(format!("{id} is from before this server was in the room"));
+            self.unavailable.insert(id, reason);
+        }
     }
 
     /// What came once, and is missing still, will not come.
@@ -426,7 +446,7 @@ impl Intake<'_> {
         Some(events.iter().filter_map(read).collect())
     }
 
-    /// Asks one server after the other until one gives what can be read.
+    /// Asks one server after the other until one gives what can be read: those of the batch, then others in the room.
     async fn ask<T>(
         &self,
         path: &str,
@@ -435,29 +455,79 @@ impl Intake<'_> {
         read: impl Fn(Map<String, Value>) -> Option<T>,
     ) -> Fetched<T> {
         let mut why = lost("there is nobody to ask");
-        let federation = &self.app.federation;
+        let timeout = self.app.federation.client.timeout();
         for server in self.servers {
-            let time = federation.client.timeout().min(self.budget.time_left());
-            if time < Duration::from_millis(1) {
+            match self.ask_one(server, path, body, max_answer, timeout, &read).await? {
+                Ok(found) => return Ok(Ok(found)),
+                Err(error) => why = Unavailable { later: why.later || error.later, ..error },
+            }
+        }
+        for server in self.others().await? {
+            if !self.budget.others.take() {
                 break;
             }
-            // Long answers of hostile servers could fill the memory.
-            let size = u32::try_from(max_answer / MEBIBYTE).unwrap_or(u32::MAX);
-            let permits = timeout(time, federation.long_answers.acquire_many(size)).await;
-            let Ok(Ok(_permits)) = permits else {
-                why = Unavailable { reason: "too many long answers are awaited".to_owned(), later: true };
-                break;
-            };
-            let method = if body.is_some() { Method::POST } else { Method::GET };
-            let request = Request { method, destination: server, path, body, max_answer, timeout: time };
-            match federation.client.send(&self.app.db, request).await {
-                Ok(answer) => match read(answer) {
-                    Some(found) => return Ok(Ok(found)),
-                    None => why.reason = format!("{server} does not have it"),
-                },
-                Err(error) => why = failed(why, server, path, error)?,
+            if let Ok(found) =
+                self.ask_one(server, path, body, max_answer, timeout.min(OTHERS_TIMEOUT), &read).await?
+            {
+                return Ok(Ok(found));
             }
         }
         Ok(Err(why))
+    }
+
+    /// Servers in the room that may have what those that the batch names do not give.
+    async fn others(&self) -> Result<&[String], ApiError> {
+        let beside = self.servers.first().map(String::as_str).unwrap_or_default();
+        let others = self.others.get_or_try_init(|| async {
+            let rows = self.app.db.query(OTHERS, &[&self.room_id, &beside, &MAX_OTHERS]).await?;
+            let others = rows.iter().filter_map(|row| row.try_get(0).ok());
+            Ok::<Vec<String>, ApiError>(others.filter(|server| !self.servers.contains(server)).collect())
+        });
+        Ok(others.await?)
+    }
+
+    async fn ask_one<T>(
+        &self,
+        server: &str,
+        path: &str,
+        body: Option<&Value>,
+        max_answer: usize,
+        time: Duration,
+        read: impl Fn(Map<String, Value>) -> Option<T>,
+    ) -> Fetched<T> {
+        let passing = |reason: String| Ok(Err(Unavailable { reason, later: true }));
+        if let Some(reason) = self.silent().get(server) {
+            return passing(reason.clone());
+        }
+        let federation = &self.app.federation;
+        let time = time.min(self.budget.time_left());
+        if time < Duration::from_millis(1) {
+            return passing("there was no time left".to_owned());
+        }
+        // Long answers of hostile servers could fill the memory.
+        let size = u32::try_from(max_answer / MEBIBYTE).unwrap_or(u32::MAX);
+        let permits = timeout(time, federation.long_answers.acquire_many(size)).await;
+        let Ok(Ok(_permits)) = permits else {
+            crate::metrics::federation_limit("long_answers");
+            return passing("too many long answers are awaited".to_owned());
+        };
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let request = Request { method, destination: server, path, body, max_answer, timeout: time };
+        match federation.client.send(&self.app.db, request).await {
+            Ok(answer) => Ok(read(answer).ok_or_else(|| lost(format!("{server} does not have it")))),
+            Err(FederationError::Internal(error)) => Err(error),
+            Err(error) => {
+                debug!(server, path, %error, "asked in vain");
+                let (reason, later) = (error.to_string(), is_passing(&error));
+                if matches!(error, FederationError::Unreachable { .. }) {
+                    self.silent().insert(server.to_owned(), reason.clone());
+                }
+                Ok(Err(Unavailable { reason, later }))
+            }
+        }
+    }
+
+    fn silent(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,35 @@
+-- Whom to ask for what an event needs, and how far back.
+
+create function room_ends(room_id text, out heads text[], out first_depth bigint)
+language sql stable strict parallel safe security definer set search_path = matriarch, pg_temp
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+    select
+        (
+            select array_agg(e.event_id order by e.event_nid desc)
+            from unnest(r.forward_extremities) head (event_nid)
+            join events e on e.event_nid = head.event_nid
+        ),
+        (select e.depth from events e where e.room_nid = r.room_nid and e.pos is not null order by e.pos limit 1)
+    from rooms r
+    where r.room_id = room_ends.room_id
+$$;
+comment on function room_ends is 'The room''s forward extremities, newest first, and the depth of the first event of its timeline here. What is before that is fetched when somebody wants to read it.';
+
+create function servers_to_ask(room_id text, beside text, max integer) returns setof text
+language sql stable strict parallel safe security definer set search_path = matriarch, pg_temp
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+    select d.server_name
+    from rooms r
+    join destination_rooms dr on dr.room_nid = r.room_nid
+    join destinations d on d.destination_nid = dr.destination_nid
+    where r.room_id = servers_to_ask.room_id and dr.left_nid is null
+        and d.failing_since is null and d.server_name <> beside
+    order by dr.joined_members desc, d.server_name
+    limit max
+$$;
+comment on function servers_to_ask is 'Other servers in the room than one, those with most members first, as far as they answer.';
+
+revoke all on function room_ends, servers_to_ask from public;
+grant execute on function room_ends, servers_to_ask to matriarch_api;
