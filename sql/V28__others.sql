@@ -1,4 +1,4 @@
--- Whom to ask for what an event needs, and how far back.
+-- Whom to ask for what an event needs, and how far back; rooms that users of this server are just joining.
 
 create function room_ends(room_id text, out heads text[], out first_depth bigint)
 language sql stable strict parallel safe security definer set search_path = matriarch, pg_temp
@@ -33,3 +33,11 @@ comment on function servers_to_ask is 'Other servers in the room than one, those
 
 revoke all on function room_ends, servers_to_ask from public;
 grant execute on function room_ends, servers_to_ask to matriarch_api;
+
+create table joins_under_way (
+    room_id text collate "C" primary key,
+    until   timestamptz not null
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500);
+comment on table joins_under_way is 'Rooms of other servers that users of this one are just joining: the servers in it may send events before the state has come, and are kept waiting for a moment.';
+comment on column joins_under_way.until is 'When the join has failed at the latest, as far as senders are concerned. A node deletes the row when the join ends; its periodic task, what nodes left that died.';
+grant select, insert, update, delete on joins_under_way to matriarch_api;

@@ -165,8 +165,8 @@ def converge(servers, room, events, timeout: float = 25):
         if time.monotonic() > deadline:
             everything = set().union(*known)
             missing = {event_id for one in known for event_id in everything - one}
-            told = "\n".join(f"{server.name}: {line}" for server in servers for line in traces(server, missing))
-            differing = [set(one) ^ set(states[0]) for one in states]
+            differing = {each[2] for one in states for each in set(one) ^ set(states[0])}
+            told = "\n".join(f"{server.name}: {line}" for server in servers for line in traces(server, missing | differing))
             raise AssertionError(f"no convergence: the states differ by {differing}, and not all have {missing}:\n{told}")
         time.sleep(0.1)
 

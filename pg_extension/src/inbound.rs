@@ -60,7 +60,8 @@ struct Pdu {
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for a long transaction id, 429 `M_LIMIT_EXCEEDED` while too many events of the server are staged.
+/// 400 `M_INVALID_PARAM` for a long transaction id, 429 `M_LIMIT_EXCEEDED` while too many events of the server are staged,
+/// 425 for events of a room that a user of this server is just joining.
 #[pg_extern(volatile)]
 fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<String>) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -74,13 +75,16 @@ fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<
         if !pdus.is_empty() && staged >= MAX_STAGED {
             return Err(too_many());
         }
+        let pdus: Vec<Map> = pdus.iter().filter_map(|pdu| parse_object(pdu).ok()).collect();
+        let edus = Edus::read(origin, &edus);
+        let room_ids: BTreeSet<&str> = pdus.iter().filter_map(|pdu| pdu.get("room_id")?.as_str()).collect();
+        let rooms = InboundRooms::of(db, origin, room_ids.iter().copied().chain(edus.room_ids()).collect());
+        if rooms.is_any_joined_just_now(db, &room_ids) {
+            return Err(too_early());
+        }
         if db.query_opt(BEGIN, &[origin.into(), txn_id.into()]).is_none() {
             return Ok(Response::new(answered(db, origin, txn_id).unwrap_or_default()));
         }
-        let pdus: Vec<Map> = pdus.iter().filter_map(|pdu| parse_object(pdu).ok()).collect();
-        let edus = Edus::read(origin, &edus);
-        let room_ids = pdus.iter().filter_map(|pdu| pdu.get("room_id")?.as_str());
-        let rooms = InboundRooms::of(db, origin, room_ids.chain(edus.room_ids()).collect());
         let mut results = Map::new();
         let mut ended = Vec::new();
         let pdus = pdus.into_iter().filter(|pdu| match rescind(db, origin, &rooms, pdu) {
@@ -124,6 +128,12 @@ fn rescind(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdu: &Map) -> Option
 fn too_many() -> MatrixError {
     let reason = "Too many of your events wait to be taken into their rooms.";
     MatrixError::new(429, "M_LIMIT_EXCEEDED", reason).with("retry_after_ms", 10_000)
+}
+
+/// The server in the room that let a user of this one in has told the others, and the state has not come yet.
+fn too_early() -> MatrixError {
+    let reason = "A user of this server is just joining a room of these events.";
+    MatrixError::new(425, "M_LIMIT_EXCEEDED", reason).with("retry_after_ms", 1_000)
 }
 
 /// Finds out which event of which room a PDU is, and whether it is refused at once; `None` for what has no event id.

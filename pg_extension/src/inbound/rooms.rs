@@ -66,6 +66,11 @@ const ROOMS: &str = "
         offset 0
     ) acl on true";
 
+const JOINED_JUST_NOW: &str = "
+    select exists (
+        select from joins_under_way where room_id = any($1::text[]) and until > now()
+    )";
+
 impl InboundRooms {
     /// Those of the rooms that are known, in one query.
     pub fn of(db: &Db<'_>, origin: &str, room_ids: BTreeSet<&str>) -> Self {
@@ -94,6 +99,14 @@ impl InboundRooms {
 
     pub fn get(&self, room_id: &str) -> Option<&InboundRoom> {
         self.0.get(room_id)
+    }
+
+    /// Whether a user of this server is on the way into one of these rooms, in which nobody of this server is.
+    pub fn is_any_joined_just_now(&self, db: &Db<'_>, room_ids: &BTreeSet<&str>) -> bool {
+        let is_here = |room_id: &&str| self.get(room_id).is_some_and(InboundRoom::is_here);
+        let absent: Vec<&str> =
+            room_ids.iter().copied().filter(|id| !is_here(id) && !id.contains('\0')).collect();
+        !absent.is_empty() && db.query_one(JOINED_JUST_NOW, &[absent.into()]).get(1)
     }
 
     /// The `room_nid` of a room for which something is taken from the server that sends.

@@ -11,6 +11,9 @@ inbound_transactions as (
 inbound_to_device as (
     delete from matriarch.inbound_to_device where received_at < now() - interval '7 days'
 ),
+joins_under_way as (
+    delete from matriarch.joins_under_way where until < now() - interval '1 hour'
+),
 absent as (
     delete from matriarch.presence where presence = 'offline' and changed_at < now() - interval '7 days'
 ),

@@ -46,6 +46,13 @@ const LEAVE_OUTSIDE: &str =
 const KNOCK_OUTSIDE: &str =
     "select status, body, wake_rooms, wake_users from matriarch.knock_outside($1, $2, $3, $4, $5)";
 
+/// Who sends events of the room meanwhile waits for so long at most.
+const JOIN_BEGINS: &str = "
+insert into matriarch.joins_under_way (room_id, until) values ($1, now() + interval '1 minute')
+on conflict (room_id) do update set until = excluded.until";
+
+const JOIN_ENDS: &str = "delete from matriarch.joins_under_way where room_id = $1";
+
 /// What a user wants of a room elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
@@ -239,8 +246,14 @@ impl Traveller<'_> {
         let app = self.app;
         match wish {
             Wish::Join => {
-                let arrived = arrival::receive(app, room_id, version, request, JOIN_TIMEOUT).await?;
-                self.enter(server, room_id, version, &signed, arrived).await?;
+                // From here on other servers may send events of the room.
+                app.db.query(JOIN_BEGINS, &[&room_id]).await?;
+                let joined = match arrival::receive(app, room_id, version, request, JOIN_TIMEOUT).await {
+                    Ok(arrived) => self.enter(server, room_id, version, &signed, arrived).await,
+                    Err(error) => Err(error),
+                };
+                app.db.query(JOIN_ENDS, &[&room_id]).await?;
+                joined?;
             }
             Wish::Knock => {
                 let answer = app.federation.client.send(&app.db, request).await?;

@@ -1,9 +1,13 @@
 //! What other servers send. Server-Server API, "Transactions".
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::put;
 use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep};
 
 use super::authentication::ServerRequest;
 use crate::db::MatrixResponse;
@@ -13,6 +17,10 @@ use crate::state::AppState;
 
 const MAX_PDUS: usize = 50;
 const MAX_EDUS: usize = 100;
+
+/// How long events wait for the state of their room, which a user of this server is just joining; and how often to look.
+const JOIN_TIME: Duration = Duration::from_secs(10);
+const JOIN_PAUSE: Duration = Duration::from_millis(250);
 
 const RECEIVE: &str =
     "select status, body, wake_rooms, wake_users from matriarch.receive_transaction($1, $2, $3, $4)";
@@ -37,7 +45,16 @@ async fn send(
     }
     let pdus = texts(&content, "pdus", MAX_PDUS)?.ok_or_else(|| ApiError::missing_param("pdus"))?;
     let edus = texts(&content, "edus", MAX_EDUS)?.unwrap_or_default();
-    let response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
+    let mut response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
+    let deadline = Instant::now() + JOIN_TIME;
+    while response.status == StatusCode::TOO_EARLY {
+        if Instant::now() > deadline {
+            response.status = StatusCode::TOO_MANY_REQUESTS;
+            break;
+        }
+        sleep(JOIN_PAUSE).await;
+        response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
+    }
     if !pdus.is_empty() {
         app.federation.inbound.arrived();
     }
