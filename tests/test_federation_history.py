@@ -333,6 +333,34 @@ def test_an_event_in_a_hole(home, remote_servers):
     late.sound()
 
 
+@pytest.mark.parametrize("order", ["itself", "what comes after it"])
+def test_an_event_that_was_asked_for_before_it_came(home, remote_servers, order):
+    """It is new all the same: in the sync, the current state, and the place where others go on."""
+    late = Late(home, remote_servers(), messages=20).join()
+    alice, room = late.alice, late.room
+    late.server.learn(room)
+    alice.next()
+    before = room.message(late.creator, "before it")
+    topic = room.send(late.creator, "m.room.topic", {"topic": "new"}, "")
+    late.server.learn(room)
+    assert alice.event(late.room_id, topic.event_id)["content"] == {"topic": "new"}
+    alice.messages(late.room_id, limit=50)
+    assert topic.event_id not in ids(timeline(alice.next(), late.room_id))
+    newest = [before, topic] if order == "itself" else [room.message(late.creator, "after it")]
+    late.server.learn(room)
+    late.server.transaction(late.node, newest)
+    wanted = [before.event_id, topic.event_id, *([] if order == "itself" else [newest[0].event_id])]
+    found = []
+    while len(found) < len(wanted):
+        found += ids(timeline(alice.sync_until(lambda answer: timeline(answer, late.room_id)), late.room_id))
+    assert found == wanted
+    assert alice.state(late.room_id, "m.room.topic") == {"topic": "new"}
+    statement = "select cardinality(forward_extremities) from matriarch.rooms where room_id = %s"
+    assert late.database.query(statement, [late.room_id]) == [(1,)]
+    assert len(late.database.query("select from matriarch.loose_events")) == 0
+    late.sound()
+
+
 def test_events_that_nobody_has(home, remote_servers):
     late = Late(home, remote_servers(), messages=3).join()
     late.alice.event(late.room_id, "$nowhere", status=404, errcode="M_NOT_FOUND")

@@ -382,3 +382,30 @@ def test_upgrade(home, away):
         assert bob.state(replacement, "m.room.name") == {"name": "Old"}
         converse(replacement, alice, bob)
         sound(replacement, home, away)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_that_was_away_catches_up(home, away, matriarch, synapse, version):
+    alice, bob = home.register("alice"), away.register("bob")
+    room = alice.create_room(preset="public_chat", room_version=version)
+    bob.join(room, params={"via": home.name, "server_name": home.name})
+    converse(room, alice, bob)
+    absent, writer = (matriarch.node if away is matriarch else synapse), alice
+    absent.stop()
+    said = [f"meanwhile {number}" for number in range(60)]
+    for body in said:
+        writer.send(room, body)
+    writer.send_state(room, "m.room.topic", {"topic": "written meanwhile"})
+    absent.start()
+    if away is synapse:
+        matriarch.database.query("select matriarch.retry_now(%s)", [synapse.name])
+    last = writer.send(room, "welcome back")
+    # What is asked for before it comes is not lost for those who sync.
+    bob.request("GET", path("rooms", room, "event", last))
+    bob.sync_until(lambda answer: last in [event["event_id"] for event in timeline(answer, room)], seconds=40)
+    assert bob.state(room, "m.room.topic") == {"topic": "written meanwhile"}
+    history = bodies(bob.history(room))
+    assert [body for body in history if body.startswith("meanwhile")] == said
+    converse(room, alice, bob)
+    settled(room, alice, bob)
+    sound(room, home, away)

@@ -164,7 +164,8 @@ const KNOWN: &str = "
     from unnest($1::text[]) as wanted (event_id)
     cross join lateral (
         select event_id from events where event_id = wanted.event_id and status <> 3 offset 0
-    ) e";
+    ) e
+    where not exists (select from loose_events l where l.event_id = e.event_id)";
 
 /// Queues are locked in the order of their rooms.
 const STAGE: &str = "

@@ -1,6 +1,7 @@
 //! The checks that need the room: by the auth events, by the state before the event, by the current state.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use matriarch_rules::{Event, Rejection};
 
@@ -82,7 +83,8 @@ impl<'r, 'a> Intake<'r, 'a> {
             if known.room_nid != self.room.nid {
                 return Verdict::Refused("another room has an event of this id".to_owned());
             }
-            if known.is_in_graph() || self.kind == Kind::Outlier {
+            let is_settled = known.is_in_graph() && !self.is_loose(event.event_id());
+            if is_settled || self.kind == Kind::Outlier {
                 return self.verdict_of(&known);
             }
         }
@@ -128,6 +130,11 @@ impl<'r, 'a> Intake<'r, 'a> {
         self.store(pdu, Status::Accepted, None, Some(root))
     }
 
+    /// Whether an event is here as an old one that nothing comes after, while this batch is of new ones. It is as new as they are.
+    fn is_loose(&self, event_id: &str) -> bool {
+        self.kind == Kind::Live && self.writer.loose.contains(event_id)
+    }
+
     fn missing_auth_events(&self, event: &Event) -> Vec<String> {
         let create = self.room.create_event_id().filter(|_| event.event_type() != "m.room.create");
         // Of what is backfilled, events are given up as those before others; they may be had as auth events nevertheless.
@@ -165,7 +172,8 @@ impl<'r, 'a> Intake<'r, 'a> {
         let mut roots = BTreeSet::new();
         let (mut missing, mut lost) = (Vec::new(), false);
         for id in event.prev_events() {
-            match self.events.by_id(id).filter(|prev| prev.is_in_graph() && prev.room_nid == self.room.nid) {
+            let in_graph = |prev: &Rc<GraphEvent>| prev.is_in_graph() && prev.room_nid == self.room.nid;
+            match self.events.by_id(id).filter(|prev| in_graph(prev) && !self.is_loose(id)) {
                 Some(prev) => roots.extend(self.state_after(&prev)),
                 None if self.given_up.contains(id) => lost = true,
                 None => missing.push(id.to_owned()),

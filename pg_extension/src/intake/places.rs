@@ -3,7 +3,7 @@
 //! A live event before which others are missing leaves room for them ([`HOLE_STEP`]). A batch takes a small part of what
 //! room there is, so that there is some left for what comes before its events, and between them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use matriarch_rules::Event;
 
@@ -16,9 +16,9 @@ const SHARE: i64 = 64;
 /// How far from the beginning of the timeline an event goes that nothing there comes after.
 const AHEAD: i64 = 1 << 40;
 
-/// The first of the stored events that cite each.
+/// The first of the stored events that cite each, and whether all of those are loose.
 const CITING: &str = "
-    select m.prev_event_id, min(e.pos)
+    select m.prev_event_id, min(e.pos), bool_and(exists (select from loose_events l where l.event_nid = m.event_nid))
     from unnest($2) as wanted (event_id)
     cross join lateral (
         select prev_event_id, event_nid
@@ -56,6 +56,14 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct Places {
     by_id: HashMap<String, Place>,
+    loose: HashSet<String>,
+}
+
+/// What is known of those who cite an event.
+#[derive(Debug, Clone, Copy)]
+struct Citing {
+    first_pos: i64,
+    loose: bool,
 }
 
 impl Places {
@@ -64,24 +72,30 @@ impl Places {
     pub fn find(room: &Room<'_>, batch: &[&Event]) -> Self {
         let ids: Vec<&str> = batch.iter().map(|event| event.event_id()).collect();
         let rows = room.db.query(CITING, &[room.nid.into(), ids.into()]);
-        let mut before: HashMap<String, i64> = rows.map(|row| (row.get(1), row.get(2))).collect();
+        let mut before: HashMap<String, Citing> =
+            rows.map(|row| (row.get(1), Citing { first_pos: row.get(2), loose: row.get(3) })).collect();
         // What comes later in the batch cites what comes earlier.
         for event in batch.iter().rev() {
-            let Some(&pos) = before.get(event.event_id()) else { continue };
+            let Some(&citing) = before.get(event.event_id()) else { continue };
             for prev in event.prev_events() {
-                let of_prev = before.entry(prev.to_owned()).or_insert(pos);
-                *of_prev = pos.min(*of_prev);
+                let of_prev = before.entry(prev.to_owned()).or_insert(citing);
+                of_prev.first_pos = citing.first_pos.min(of_prev.first_pos);
+                of_prev.loose &= citing.loose;
             }
         }
         let mut runs: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
         let mut loose = Vec::new();
         for event in batch {
             match before.get(event.event_id()) {
-                Some(&pos) => runs.entry(pos).or_default().push(event.event_id()),
+                Some(citing) => runs.entry(citing.first_pos).or_default().push(event.event_id()),
                 None => loose.push(*event),
             }
         }
-        let mut places = Self::default();
+        let is_loose = |id: &&str| before.get(*id).is_none_or(|citing| citing.loose);
+        let mut places = Self {
+            loose: batch.iter().map(|event| event.event_id()).filter(is_loose).map(str::to_owned).collect(),
+            ..Self::default()
+        };
         for (pos, run) in runs {
             let limits = Limits::before(room, pos);
             places.add(&run, limits, pos);
@@ -93,6 +107,11 @@ impl Places {
     /// The place of an event, if there is one.
     pub fn of(&self, event_id: &str) -> Option<Place> {
         self.by_id.get(event_id).copied()
+    }
+
+    /// Whether no event of the timeline is known to come after this one; see `loose_events`.
+    pub fn is_loose(&self, event_id: &str) -> bool {
+        self.loose.contains(event_id)
     }
 
     /// Events that nothing here comes after: in the midst of the gap that they lie in by their depth.

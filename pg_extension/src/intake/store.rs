@@ -93,6 +93,7 @@ impl Intake<'_, '_> {
         }
         if event.is_in_graph() {
             self.place_in_graph(&event);
+            self.tie(&event);
         }
         if accepted {
             self.apply_redaction(&event);
@@ -209,6 +210,18 @@ impl Intake<'_, '_> {
             extremities.sort_unstable_by_key(|extremity| extremity.nid);
         }
         self.set_current_state(event);
+    }
+
+    /// Keeps `loose_events` true of an event and those that it cites.
+    fn tie(&mut self, event: &GraphEvent) {
+        let id = event.event.event_id();
+        if self.kind == Kind::Backfilled && self.places.is_loose(id) {
+            self.flush();
+            self.writer.add_loose(self.room, event.nid, id);
+        } else {
+            let tied: Vec<&str> = event.event.prev_events().chain([id]).collect();
+            self.writer.tie(self.room, &tied);
+        }
     }
 
     /// Whether an accepted event that is here already comes after this one, without an accepted one between.

@@ -23,6 +23,8 @@ pub struct Writer {
     pub missed_prevs: HashSet<String>,
     /// Targets of redactions that came before them.
     pub missed_targets: HashSet<String>,
+    /// Events of the batch, and their `prev_events`, that are in `loose_events`.
+    pub loose: HashSet<String>,
 }
 
 const SET_FIRST_POS: &str = "update rooms set first_pos = $2 where room_nid = $1 and first_pos > $2";
@@ -38,7 +40,29 @@ const MISSED: &str = "
     from unnest($2) as wanted (event_id)
     cross join lateral (
         select event_id from missing_redacted_events where room_nid = $1 and event_id = wanted.event_id offset 0
-    ) m";
+    ) m
+    union all
+    select 'loose', l.event_id
+    from unnest($2 || $3) as wanted (event_id)
+    cross join lateral (
+        select event_id from loose_events where room_nid = $1 and event_id = wanted.event_id offset 0
+    ) l";
+
+const ADD_LOOSE: &str = "
+    insert into loose_events (event_nid, room_nid, event_id) values ($1, $2, $3) on conflict (event_nid) do nothing";
+
+/// These, and those loose ones that come before them.
+const TIE: &str = "
+    with recursive tied as (
+        select l.event_nid from loose_events l where l.room_nid = $1 and l.event_id = any($2)
+        union
+        select p.event_nid
+        from tied t
+        join events e on e.event_nid = t.event_nid
+        cross join unnest(e.prev_nids) as p (event_nid)
+        where exists (select from loose_events l where l.event_nid = p.event_nid)
+    )
+    delete from loose_events l using tied t where l.event_nid = t.event_nid returning l.event_id";
 
 /// State events that were not rejected; see the comment of the table.
 const CITE: &str = "
@@ -65,16 +89,35 @@ impl Writer {
             shown: false,
             missed_prevs: HashSet::new(),
             missed_targets: HashSet::new(),
+            loose: HashSet::new(),
         };
         let ids: Vec<&str> = pdus.iter().map(|pdu| pdu.event.event_id()).collect();
-        for row in room.db.query(MISSED, &[room.nid.into(), ids.into()]) {
+        let prevs: Vec<&str> =
+            pdus.iter().flat_map(|pdu| pdu.event.prev_events()).filter(|id| !id.contains('\0')).collect();
+        for row in room.db.query(MISSED, &[room.nid.into(), ids.into(), prevs.into()]) {
             let missed = match row.get::<String>(1).as_str() {
                 "prev" => &mut writer.missed_prevs,
-                _ => &mut writer.missed_targets,
+                "target" => &mut writer.missed_targets,
+                _ => &mut writer.loose,
             };
             missed.insert(row.get(2));
         }
         writer
+    }
+
+    /// Notes that nothing in the timeline is known to come after an event.
+    pub fn add_loose(&mut self, room: &Room<'_>, event_nid: i64, event_id: &str) {
+        room.db.execute(ADD_LOOSE, &[event_nid.into(), room.nid.into(), event_id.into()]);
+        self.loose.insert(event_id.to_owned());
+    }
+
+    /// These events, and those before them, have something after them now.
+    pub fn tie(&mut self, room: &Room<'_>, event_ids: &[&str]) {
+        if event_ids.iter().any(|id| self.loose.contains(*id)) {
+            for row in room.db.query(TIE, &[room.nid.into(), event_ids.to_vec().into()]) {
+                self.loose.remove(&row.get::<String>(1));
+            }
+        }
     }
 
     /// Writes the rows, and their edges.

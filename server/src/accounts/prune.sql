@@ -21,6 +21,9 @@ history_gaps as (
     delete from matriarch.history_gaps
     where next_try_at < now() - interval '7 days' and coalesce(leased_until < now(), true)
 ),
+loose_events as (
+    delete from matriarch.loose_events where created_at < now() - interval '30 days'
+),
 revoked_refresh_tokens as (
     delete from matriarch.revoked_refresh_tokens where revoked_at < now() - interval '7 days'
 )
