@@ -370,6 +370,47 @@ def test_events_that_nobody_has(home, remote_servers):
     assert len(late.server.asked) == asked
 
 
+# Events by time
+
+
+def closest(client, room, ts, dir="f", **options):
+    where = f"/_matrix/client/v1{path('rooms', room, 'timestamp_to_event')}"
+    return client.get(where, params={"ts": ts, "dir": dir}, **options)
+
+
+def test_the_event_closest_to_a_time(home, remote_servers):
+    late = Late(home, remote_servers(), messages=300).join()
+    pdus = late.room.pdus
+    time_of = lambda pdu: pdu.json["origin_server_ts"]  # noqa: E731
+    wanted = [(100, time_of(pdus[100]), "f"), (150, time_of(pdus[150]) + 3, "b"), (201, time_of(pdus[200]) + 1, "f"), (0, 5, "f")]
+    for number, ts, dir in wanted:
+        answer = {"event_id": pdus[number].event_id, "origin_server_ts": time_of(pdus[number])}
+        for client in (late.alice, late.alice.at(home[1])):
+            assert closest(client, late.room_id, ts, dir) == answer
+    closest(late.alice, late.room_id, 5, "b", status=404, errcode="M_NOT_FOUND")
+    closest(late.alice, late.room_id, 2**52, "f", status=404, errcode="M_NOT_FOUND")
+    # From there clients go on, to both sides.
+    context = late.alice.get(path("rooms", late.room_id, "context", pdus[150].event_id), params={"limit": 2})
+    back = ids(page_all(late.alice, late.room_id, from_=context["start"], limit=50))
+    assert back[::-1] == late.expected()[:150]
+    assert ids(page_all(late.alice, late.room_id, limit=100))[::-1] == late.expected()
+    late.sound()
+    asked = len(late.server.asked)
+    assert closest(late.alice, late.room_id, time_of(pdus[77]))["event_id"] == pdus[77].event_id
+    assert len(late.server.asked) == asked
+
+
+@pytest.mark.parametrize("answer", [(404, {}), (200, {}), (200, {"event_id": "$x", "origin_server_ts": 7}), "hang"])
+def test_nobody_knows_the_closest_event(home, remote_servers, answer):
+    late = Late(home, remote_servers(), messages=5).join()
+    late.server.hooks["timestamp_to_event"] = lambda *_: time.sleep(10) if answer == "hang" else answer
+    join = late.room.pdus[-1]
+    started = time.monotonic()
+    assert closest(late.alice, late.room_id, 5)["event_id"] == join.event_id
+    assert time.monotonic() - started < 7
+    late.sound()
+
+
 # Servers that do not help
 
 

@@ -187,3 +187,24 @@ def test_text_that_sql_cannot_hold(alice, room):
     event_id = alice.send(room, {"msgtype": "m.text", "body": "nul \0 and \u2028 and 🐘"})
     assert alice.event(room, event_id)["content"]["body"] == "nul \0 and \u2028 and 🐘"
     assert alice.messages(room, limit=1)["chunk"][0]["content"]["body"] == "nul \0 and \u2028 and 🐘"
+
+
+def test_the_event_closest_to_a_time(alice, room, node):
+    where = f"/_matrix/client/v1{path('rooms', room, 'timestamp_to_event')}"
+    events = alice.history(room)
+    last = events[-1]
+    answer = {"event_id": last["event_id"], "origin_server_ts": last["origin_server_ts"]}
+    assert alice.get(where, params={"ts": 2**53, "dir": "b"}) == answer
+    assert alice.get(where, params={"ts": 0, "dir": "f"})["event_id"] == events[0]["event_id"]
+    for ts, dir in ((0, "b"), (2**53, "f")):
+        alice.get(where, params={"ts": ts, "dir": dir}, status=404, errcode="M_NOT_FOUND")
+    alice.get(where, params={"ts": 1, "dir": "x"}, status=400, errcode="M_INVALID_PARAM")
+    node.register("stranger").get(where, params={"ts": 0, "dir": "f"}, status=403, errcode="M_FORBIDDEN")
+    # What is hidden from a member is passed over.
+    alice.send_state(room, "m.room.history_visibility", {"history_visibility": "joined"})
+    alice.send(room, "hidden")
+    bob = node.register("bob")
+    bob.join(room)
+    own = bob.state(room, "m.room.member", bob.user_id) and bob.messages(room, limit=1)["chunk"][0]
+    hidden = alice.history(room)[-2]
+    assert bob.get(where, params={"ts": hidden["origin_server_ts"], "dir": "f"})["event_id"] == own["event_id"]

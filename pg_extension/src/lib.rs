@@ -69,6 +69,7 @@ mod stored_event;
 mod sync;
 mod tags;
 mod timeline;
+mod timestamp_to_event;
 mod to_device;
 mod token;
 mod typing;

@@ -36,6 +36,7 @@ mod server_discovery;
 mod spaces;
 pub mod sync;
 mod tags;
+mod timestamp_to_event;
 mod typing;
 mod uia;
 mod unprovided;
@@ -81,6 +82,7 @@ pub fn routes() -> Router<AppState> {
         .merge(spaces::routes())
         .merge(sync::routes())
         .merge(tags::routes())
+        .merge(timestamp_to_event::routes())
         .merge(typing::routes())
         .merge(uia::routes())
         .merge(unprovided::routes())

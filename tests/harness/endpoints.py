@@ -91,6 +91,7 @@ ENDPOINTS = [
     E("PUT", "/rooms/{room}/redact/{event}/{txn}", body={"reason": "r"}),
     E("GET", "/rooms/{room}/event/{event}"),
     E("GET", "/rooms/{room}/context/{event}", query={"limit": "3", "filter": "{}"}),
+    E("GET", "/client/v1/rooms/{room}/timestamp_to_event", query={"ts": "1", "dir": "f"}),
     E("GET", "/client/v1/rooms/{room}/hierarchy", query={"limit": "3", "max_depth": "2", "suggested_only": "true"}),
     E("GET", "/client/v1/room_summary/{room}", query={"via": "test.example"}, authenticated=False),
     E("GET", "/rooms/{room}/messages", query={"dir": "b", "from": "{token}", "to": "{token}", "limit": "3", "filter": "{}"}),

@@ -148,6 +148,14 @@ class RemoteServer(Peer):
                 open_ += pdu.json["prev_events"]
         return 200, {"origin": self.name, "origin_server_ts": 0, "pdus": [pdu.json for pdu in found.values()]}
 
+    def answer_timestamp_to_event(self, parts, query, _):
+        ts, forward = int(query["ts"]), query["dir"] == "f"
+        near = [pdu for pdu in self.room_of(parts[0]).pdus if (pdu.json["origin_server_ts"] - ts) * (1 if forward else -1) >= 0]
+        if not near:
+            return None
+        pdu = min(near, key=lambda pdu: abs(pdu.json["origin_server_ts"] - ts))
+        return 200, {"event_id": pdu.event_id, "origin_server_ts": pdu.json["origin_server_ts"]}
+
     def room_of(self, room_id: str) -> RemoteRoom | None:
         return next((room for room in getattr(self, "rooms", []) if room.room_id == room_id), None)
 

@@ -41,6 +41,8 @@ const HEDGE: Duration = Duration::from_secs(2);
 /// How often a node looks whether another one is done with a gap, and how long.
 const POLL: Duration = Duration::from_millis(100);
 const LEASE: Duration = Duration::from_secs(60);
+/// How long servers that did not answer soon are asked after the others.
+const SLOW: Duration = Duration::from_secs(120);
 
 const CLAIM: &str = "select outcome, room_version, missing from matriarch.claim_history_gap($1, $2)";
 const FINISH: &str = "select matriarch.finish_history_gap($1, $2, $3)";
@@ -62,6 +64,22 @@ struct Shared {
     tasks: Mutex<HashMap<Place, watch::Receiver<()>>>,
     /// Gaps that this node has leased.
     leased: Mutex<BTreeSet<Place>>,
+    /// Servers that did not answer, or not soon, and until when they are asked after the others.
+    slow: Mutex<HashMap<String, Instant>>,
+}
+
+/// A time in a room, whose closest event may be missing.
+#[derive(Debug)]
+pub struct Time<'t> {
+    pub room_id: &'t str,
+    /// The event before which the gap is.
+    pub gap: &'t str,
+    /// Milliseconds since 1970.
+    pub ts: i64,
+    /// `f` or `b`
+    pub dir: &'t str,
+    /// The time of the closest event here, if there is one.
+    pub known_ts: Option<i64>,
 }
 
 /// A gap that was leased.
@@ -96,6 +114,15 @@ impl History {
         deadline: Instant,
     ) -> bool {
         self.done(app, (room_id.to_owned(), event_id.to_owned()), Task::Event, deadline).await
+    }
+
+    /// Asks servers for the event closest to a time, near the gap before `event_id`, and has one fetched that is closer than
+    /// `known`. Whether to look again.
+    pub async fn fetch_closest(&self, app: &AppState, place: &Time<'_>, deadline: Instant) -> bool {
+        match timeout_at(deadline, closest(app, place)).await {
+            Ok(Some(event_id)) => self.fetch_event(app, place.room_id, &event_id, deadline).await,
+            _ => false,
+        }
     }
 
     /// Gives back what is leased still, when the node stops.
@@ -179,7 +206,20 @@ async fn claim(db: &Db, (room_id, event_id): &Place) -> Result<Option<Claimed>, 
 async fn servers(app: &AppState, room_id: &str, event_id: Option<&str>) -> Result<Vec<String>, ApiError> {
     let rows = app.db.query(SERVERS, &[&room_id, &event_id]).await?;
     let servers = rows.iter().filter_map(|row| row.try_get::<_, String>("server_name").ok());
-    Ok(servers.filter(|server| app.federation.client.admits(server)).take(MAX_SERVERS).collect())
+    let mut servers: Vec<String> = servers.filter(|server| app.federation.client.admits(server)).collect();
+    let slow = lock(&app.federation.history.shared.slow);
+    let now = Instant::now();
+    servers.sort_by_key(|server| slow.get(server).is_some_and(|until| *until > now));
+    servers.truncate(MAX_SERVERS);
+    Ok(servers)
+}
+
+/// Has a server asked after the others for a while.
+fn note_slow(app: &AppState, server: &str) {
+    let mut slow = lock(&app.federation.history.shared.slow);
+    let now = Instant::now();
+    slow.retain(|_, until| *until > now);
+    slow.insert(server.to_owned(), now + SLOW);
 }
 
 /// Asks servers until one has given some of what is missing. One that is slow is not waited for before the next is asked.
@@ -207,9 +247,12 @@ async fn ask_for(
         }
         let answered = match next.len() {
             0 => asked.next().await,
-            _ => match timeout(HEDGE, asked.next()).await {
+            left => match timeout(HEDGE, asked.next()).await {
                 Ok(answered) => answered,
-                Err(_) => continue,
+                Err(_) => {
+                    note_slow(app, &servers[servers.len() - left - 1]);
+                    continue;
+                }
             },
         };
         let Some((server, answer)) = answered else { return Err(failure) };
@@ -258,7 +301,11 @@ async fn ask(app: &AppState, server: &str, path: &str) -> Result<Map<String, Val
         max_answer: MAX_ANSWER * 1024 * 1024,
         timeout: time,
     };
-    federation.client.send(&app.db, request).await
+    let answer = federation.client.send(&app.db, request).await;
+    if matches!(answer, Err(FederationError::Unreachable { .. })) {
+        note_slow(app, server);
+    }
+    answer
 }
 
 /// Takes in what a server answered, as far as it was asked for.
@@ -303,6 +350,32 @@ fn ancestors(version: &RoomVersion, pdus: &[Value], wanted: &[String]) -> Vec<St
         }
     }
     found
+}
+
+/// The event that a server names as the closest to a time, if it is closer than what is known.
+async fn closest(app: &AppState, time: &Time<'_>) -> Option<String> {
+    let Time { room_id, gap, ts, dir, known_ts } = *time;
+    let path = format!("/_matrix/federation/v1/timestamp_to_event/{}?ts={ts}&dir={dir}", encode(room_id));
+    for server in servers(app, room_id, Some(gap)).await.ok()? {
+        let answer = match ask(app, &server, &path).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                debug!(room_id, server, %error, "asked for the event closest to a time in vain");
+                continue;
+            }
+        };
+        let event_id = answer.get("event_id").and_then(Value::as_str).filter(|id| !id.contains('\0'));
+        let found_ts = answer.get("origin_server_ts").and_then(Value::as_i64);
+        let (Some(event_id), Some(found_ts)) = (event_id, found_ts) else { continue };
+        let is_closer = match dir {
+            "f" => found_ts >= ts && known_ts.is_none_or(|known| found_ts < known),
+            _ => found_ts <= ts && known_ts.is_none_or(|known| found_ts > known),
+        };
+        if is_closer {
+            return Some(event_id.to_owned());
+        }
+    }
+    None
 }
 
 /// Asks servers of the room for an event, and takes it in.

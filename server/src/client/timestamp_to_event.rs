@@ -1,0 +1,68 @@
+//! The event closest to a time. Client-Server API, "Getting events for a room".
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::federation::history::{PATIENCE, Time};
+use crate::http::{AccessToken, ClientRoutes, Path, Query};
+use crate::state::AppState;
+
+/// The routes of this module.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .client_v1("/rooms/{room_id}/timestamp_to_event", get(timestamp_to_event))
+        .client_unstable("/org.matrix.msc3030/rooms/{room_id}/timestamp_to_event", get(timestamp_to_event))
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    ts: i64,
+    dir: String,
+}
+
+/// What was found here.
+#[derive(Deserialize)]
+struct Found {
+    origin_server_ts: i64,
+}
+
+const TIMESTAMP_TO_EVENT: &str = "
+    select status, body, wake_rooms, wake_users, gap from matriarch.timestamp_to_event($1, $2, $3, $4)";
+
+/// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`
+///
+/// Where what is here of the room has a gap between the time and the event, other servers are asked.
+async fn timestamp_to_event(
+    State(app): State<AppState>,
+    token: AccessToken,
+    Path(room_id): Path<String>,
+    Query(Parameters { ts, dir }): Query<Parameters>,
+) -> Result<MatrixResponse, ApiError> {
+    let deadline = Instant::now() + PATIENCE;
+    let look = async || {
+        let row = app.db.query_opt(TIMESTAMP_TO_EVENT, &[&token.hash(), &room_id, &ts, &dir]).await?;
+        let row = row.ok_or_else(ApiError::internal)?;
+        let gap: Option<String> = row.try_get("gap").map_err(|_| ApiError::internal())?;
+        Ok::<_, ApiError>((MatrixResponse::from_row(&row)?, gap))
+    };
+    let (response, gap) = look().await?;
+    let Some(gap) = gap.filter(|_| app.config.federation.enabled) else { return Ok(response) };
+    let known_ts = match response.status {
+        StatusCode::OK => {
+            let found: Found = serde_json::from_str(&response.body).map_err(|_| ApiError::internal())?;
+            Some(found.origin_server_ts)
+        }
+        _ => None,
+    };
+    let time = Time { room_id: &room_id, gap: &gap, ts, dir: &dir, known_ts };
+    match app.federation.history.fetch_closest(&app, &time, deadline).await {
+        true => look().await.map(|(response, _)| response),
+        false => Ok(response),
+    }
+}
