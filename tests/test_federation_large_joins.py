@@ -184,6 +184,7 @@ def test_a_node_dies_while_the_state_comes(start_servers, remote):
         handler.end_headers()
         handler.wfile.write(b'{"state": [' + b",".join(list(room.events.values())[:1000]) + b",")
         hang.wait(60)
+        handler.close_connection = True
         return "answered"
 
     remote.hooks["send_join"] = half
@@ -312,12 +313,12 @@ def test_between_two_of_our_servers(servers):
     one, two = servers
     alice = one.register("alice")
     room = alice.create_room(preset="public_chat")
-    for number in range(1200):
+    for number in range(600):
         alice.send_state(room, "org.example.number", {"number": number}, str(number))
     bob = two.register("bob")
     bob.join(room, params={"via": one.name})
     assert len(bob.get(path("rooms", room, "state"))) == len(alice.get(path("rooms", room, "state")))
-    assert bob.state(room, "org.example.number", "1199") == {"number": 1199}
+    assert bob.state(room, "org.example.number", "599") == {"number": 599}
     nothing_is_staged(two)
     assert verify(two.database, room) == []
 
@@ -365,3 +366,104 @@ def test_a_long_state_behind_a_gap(server, remote):
     assert joined(server, room.room_id) == MEMBERS + 601
     nothing_is_staged(server)
     assert verify(server.database, room.room_id) == []
+
+
+def test_two_users_join_at_the_same_time(start_servers, remote):
+    (server,) = start_servers(1, nodes=2)
+    room = LargeRoom(remote, MEMBERS)
+    room.serve()
+    users = [node.register("joiner") for node in server.nodes]
+    failures = []
+
+    def join(user):
+        try:
+            user.join(room.room_id, params={"via": remote.name})
+        except AssertionError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=join, args=[user]) for user in users]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert joined(server, room.room_id) == MEMBERS + 2
+    for user in users:
+        members = user.get(path("rooms", room.room_id, "joined_members"))["joined"]
+        assert {each.user_id for each in users} < set(members)
+    nothing_is_staged(server)
+    assert verify(server.database, room.room_id) == []
+
+
+def test_what_the_answer_lacks_is_asked_for(server, remote):
+    creator = remote.user("creator")
+    room = public_room(creator, [remote])
+    early = [room.join(remote.user(f"early{number}")) for number in range(3)]
+    # What authorized those has no place in the state any more.
+    room.send(creator, "m.room.power_levels", levels(room) | {"events": {"org.example": 1}}, "")
+    room.join(remote.user("late"))
+    remote.learn(room)
+
+    def without_chain(handler, parts, query, event):
+        status, answer = remote.answer_send_join(parts, query, event)
+        return status, answer | {"auth_chain": []}
+
+    remote.hooks["send_join"] = without_chain
+    user = server.register("joiner")
+    user.join(room.room_id, params={"via": remote.name})
+    members = user.get(path("rooms", room.room_id, "joined_members"))["joined"]
+    assert {pdu.json["sender"] for pdu in early} < set(members) and len(members) == 6
+    assert remote.asked_for("event_auth") or remote.asked_for("event")
+    assert verify(server.database, room.room_id) == []
+
+
+def test_answers_that_come_slowly_keep_nobody_waiting(server, remote):
+    slow, quick = LargeRoom(remote, 10, "slow"), LargeRoom(remote, 10, "quick")
+    hang = threading.Event()
+
+    def drip(handler, parts, query, event):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000000")
+        handler.end_headers()
+        handler.wfile.write(b'{"state": [')
+        hang.wait(60)
+        handler.close_connection = True
+        return "answered"
+
+    slow.serve()
+    remote.hooks["send_join"] = drip
+    waiting = [begin_join(server, slow, remote)[1] for _ in range(8)]
+    until(lambda: len(remote.asked_for("send_join")) == 8)
+    quick.serve()
+    user = server.register("joiner")
+    begun = time.monotonic()
+    user.join(quick.room_id, params={"via": remote.name})
+    assert time.monotonic() - begun < 10
+    hang.set()
+    for thread in waiting:
+        thread.join()
+    assert joined(server, slow.room_id) is None
+
+
+def test_a_state_without_end(server, remote):
+    room = LargeRoom(remote, 10)
+    room.serve()
+    template = json.loads(room.events[room.newest[0]])
+
+    def endless(handler, parts, query, event):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "10000000000")
+        handler.end_headers()
+        handler.wfile.write(b'{"state": [')
+        for number in range(10**9):
+            auth_events = [f"${number:033}{place:010}" for place in range(10)]
+            handler.wfile.write(json.dumps({**template, "auth_events": auth_events}).encode() + b",")
+        return "answered"
+
+    remote.hooks["send_join"] = endless
+    user = server.register("joiner")
+    user.join(room.room_id, params={"via": remote.name}, status=502, errcode="M_UNKNOWN")
+    assert 'matriarch_federation_limits_total{limit="state_events"} 1' in server.node.client().http.get("/metrics").text
+    assert '"limit":"state_events"' in server.node.log.read_text()
+    nothing_is_staged(server)
+    assert joined(server, room.room_id) is None

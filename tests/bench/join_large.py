@@ -1,7 +1,7 @@
 """Joining rooms of another server that have 10,000 and 100,000 members: the time, and the memory of node and database.
 
 `make bench` and `python -m bench --only join-large` run it. Beside it: what the same machine takes to verify as many signatures
-on one core, and to copy the same JSON into a bare table."""
+on one core, and to copy the same JSON into a bare table; and Synapse, on the same PostgreSQL, which joins the same room."""
 
 import threading
 import time
@@ -14,6 +14,7 @@ from harness.large_room import LargeRoom
 from harness.node import Node
 from harness.remote_server import RemoteServer
 from harness.server import Authority
+from harness.synapse import Synapse
 
 SIZES = (10_000, 100_000)
 MEBIBYTE = 1024.0
@@ -23,7 +24,7 @@ BARE_TABLE = "create table bare_join (event_id text primary key, json text)"
 class Memory:
     """The greatest memory that processes have while this runs, in MiB: the node's, and the largest of the database's sessions."""
 
-    def __init__(self, node: Node, postmaster: int):
+    def __init__(self, node: Node | Synapse, postmaster: int):
         self.node, self.postmaster = Path(f"/proc/{node.process.pid}"), postmaster
         self.session = 0.0
         self.ended = threading.Event()
@@ -67,30 +68,42 @@ def run(cluster: Cluster):
         MATRIARCH_FEDERATION__ALLOW_PRIVATE_ADDRESSES="true",
     ).start()
     server = RemoteServer(authority)
+    synapse = Synapse(authority, cluster.folder.path, cluster)
     try:
+        synapse.start()
         for size in SIZES:
-            measure(node, server, size, cluster.postmaster.pid)
+            measure(node, synapse, server, size, cluster.postmaster.pid)
     finally:
         server.close()
+        synapse.stop()
         node.stop()
         database.drop()
 
 
-def measure(node: Node, server: RemoteServer, size: int, postmaster: int):
+def measure(node: Node, synapse: Synapse, server: RemoteServer, size: int, postmaster: int):
     room = LargeRoom(server, size)
     room.serve()
-    user = node.register("joiner")
-    user.http.timeout = 600
     with Memory(node, postmaster) as memory:
-        begun = time.perf_counter()
-        user.join(room.room_id, params={"via": server.name})
-        took = time.perf_counter() - begun
+        took = join(node, room)
     statement = "select joined_members from matriarch.rooms where room_id = %s"
     assert node.database.query(statement, [room.room_id]) == [(size + 1,)]
     report(f"join of a room of {size} members", took, "s", signatures(size), "as many signatures, one core")
     report(f"join of a room of {size} members", took, "s", copy(node, room), "copy of its JSON")
+    with Memory(synapse, postmaster) as of_synapse:
+        synapse_took = join(synapse, room)
+    report(f"join of a room of {size} members", took, "s", synapse_took, "Synapse")
+    report(f"the node's memory, {size} members", memory.peak, "MiB", of_synapse.peak, "Synapse")
     report(f"the node's memory, {size} members", memory.peak, "MiB", memory.before, "before")
     report(f"a session's memory, {size} members", memory.session, "MiB")
+
+
+def join(server: Node | Synapse, room: LargeRoom) -> float:
+    """Seconds until a new user is in the room."""
+    user = server.register("joiner")
+    user.http.timeout = 3600
+    begun = time.perf_counter()
+    user.join(room.room_id, params={"via": room.server.name})
+    return time.perf_counter() - begun
 
 
 def signatures(count: int) -> float:

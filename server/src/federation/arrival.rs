@@ -153,36 +153,46 @@ impl Arrival<'_> {
     /// Reads the answer into the staging table.
     async fn stage(&mut self, request: Request<'_>) -> Result<Rest, FederationError> {
         let (chunks, chunks_read) = mpsc::channel(16);
-        let (events, mut events_read) = mpsc::channel::<Incoming>(CHUNK_EVENTS);
+        let (batches, mut batches_read) = mpsc::channel::<Vec<Incoming>>(1);
         let (version, room_id) = (self.version, self.room_id.to_owned());
         // Reading and hashing takes a processor of its own.
         let reader = tokio::task::spawn_blocking(move || {
-            state_answer::read(chunks_read, |part, text| match Open::read(version, &room_id, text) {
-                Ok(open) => events
-                    .blocking_send(Incoming { open, is_state: part == Part::State })
-                    .map_err(|_| "nobody takes its events".to_owned()),
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            let hand_on =
+                |batch| batches.blocking_send(batch).map_err(|_| "nobody takes its events".to_owned());
+            let rest = state_answer::read(chunks_read, |part, text| {
                 // What is no event of the room is passed over.
-                Err(_) => Ok(()),
-            })
+                let Ok(open) = Open::read(version, &room_id, text) else { return Ok(()) };
+                bytes += open.text.len();
+                batch.push(Incoming { open, is_state: part == Part::State });
+                if batch.len() < CHUNK_EVENTS && bytes < CHUNK_BYTES {
+                    return Ok(());
+                }
+                bytes = 0;
+                hand_on(std::mem::take(&mut batch))
+            })?;
+            hand_on(batch)?;
+            Ok(rest)
         });
         let app = self.app;
         let streamed = app.federation.client.stream(&app.db, request, chunks);
         let server = self.server;
         let staged = async {
             let mut staged = Ok(());
-            let mut batch = Vec::new();
-            while staged.is_ok() && events_read.recv_many(&mut batch, CHUNK_EVENTS).await > 0 {
-                staged = self.stage_batch(std::mem::take(&mut batch)).await;
+            while staged.is_ok()
+                && let Some(batch) = batches_read.recv().await
+            {
+                staged = self.stage_batch(batch).await;
             }
             // Who reads is told to stop.
-            drop(events_read);
+            drop(batches_read);
             staged
         };
         let (streamed, staged) = tokio::join!(streamed, staged);
         let rest = reader.await.map_err(|_| ApiError::internal())?;
         staged?;
         streamed?;
-        rest.map_err(|reason| bad(server, &reason))
+        rest.map_err(|reason: String| bad(server, &reason))
     }
 
     async fn stage_batch(&mut self, batch: Vec<Incoming>) -> Result<(), FederationError> {
