@@ -13,6 +13,7 @@ use matriarch_rules::{RoomVersion, room_version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::time::interval;
 use tracing::info;
 
 use super::arrival::{self, Arrived};
@@ -30,6 +31,8 @@ const MAX_SERVERS: usize = 10;
 const SMALL_ANSWER: usize = 1024 * 1024;
 /// How long a join may take.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1800);
+/// A third of what others wait for it, when the node has died.
+const JOIN_RENEWAL: Duration = Duration::from_secs(20);
 
 /// What need not be encoded in a segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -46,7 +49,7 @@ const LEAVE_OUTSIDE: &str =
 const KNOCK_OUTSIDE: &str =
     "select status, body, wake_rooms, wake_users from matriarch.knock_outside($1, $2, $3, $4, $5)";
 
-/// Who sends events of the room meanwhile waits for so long at most.
+/// Who sends events of the room meanwhile has to wait. Renewed as long as the join takes.
 const JOIN_BEGINS: &str = "
 insert into matriarch.joins_under_way (room_id, until) values ($1, now() + interval '1 minute')
 on conflict (room_id) do update set until = excluded.until";
@@ -246,14 +249,11 @@ impl Traveller<'_> {
         let app = self.app;
         match wish {
             Wish::Join => {
-                // From here on other servers may send events of the room.
-                app.db.query(JOIN_BEGINS, &[&room_id]).await?;
-                let joined = match arrival::receive(app, room_id, version, request, JOIN_TIMEOUT).await {
-                    Ok(arrived) => self.enter(server, room_id, version, &signed, arrived).await,
-                    Err(error) => Err(error),
+                let join = async {
+                    let arrived = arrival::receive(app, room_id, version, request, JOIN_TIMEOUT).await?;
+                    self.enter(server, room_id, version, &signed, arrived).await
                 };
-                app.db.query(JOIN_ENDS, &[&room_id]).await?;
-                joined?;
+                self.while_under_way(room_id, join).await?;
             }
             Wish::Knock => {
                 let answer = app.federation.client.send(&app.db, request).await?;
@@ -265,6 +265,28 @@ impl Traveller<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Joins, while it is known that this is under way: from here on other servers may send events of the room.
+    async fn while_under_way(
+        &self,
+        room_id: &str,
+        join: impl Future<Output = Result<(), FederationError>>,
+    ) -> Result<(), FederationError> {
+        let db = &self.app.db;
+        db.query(JOIN_BEGINS, &[&room_id]).await?;
+        let mut renewal = interval(JOIN_RENEWAL);
+        renewal.reset();
+        tokio::pin!(join);
+        let joined = loop {
+            tokio::select! {
+                joined = &mut join => break joined,
+                // Should that fail, it was logged, and the join goes on.
+                _ = renewal.tick() => { let _logged = db.query(JOIN_BEGINS, &[&room_id]).await; }
+            }
+        };
+        db.query(JOIN_ENDS, &[&room_id]).await?;
+        joined
     }
 
     /// Notes that the user knocks, with what the server told of the room.
