@@ -103,6 +103,7 @@ impl Room<'_> {
             return Ok((current.event.event_id().to_owned(), None));
         }
         let annotations = self.annotate(&event)?;
+        self.check_policy(&event, transaction)?;
         let event = Rc::new(event);
         let event_nid = self.store_event(NewEvent {
             event: &event,

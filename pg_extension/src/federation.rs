@@ -11,4 +11,5 @@ mod pdus;
 mod retrieving_events;
 mod sent_memberships;
 mod server_reader;
+mod third_party_invites;
 mod timestamp;

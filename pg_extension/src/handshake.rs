@@ -123,22 +123,31 @@ fn prepare_invite(token_hash: &[u8], room_id: &str, user_id: &str, content: &str
             return Err(MatrixError::bad_json("`reason` must be a string."));
         }
         Room::with(db, room_id, |room| {
-            let built = room.prepare(LocalEvent::state(&user, "m.room.member", user_id, content))?;
-            room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
-            let state: Vec<Value> = SHOWN_TO_OUTSIDERS
-                .iter()
-                .filter_map(|event_type| room.state(event_type, ""))
-                .map(|state| Value::Object(state.event.json().clone()))
-                .collect();
-            Ok(Response::json(&json!({
-                "event_id": built.event.event_id(),
-                "event": built.event.json(),
-                "room_version": room.version.id,
-                "invite_room_state": state,
-            })))
+            let prepared = prepared(room, LocalEvent::state(&user, "m.room.member", user_id, content))?;
+            Ok(Response::json(&prepared.into()))
         })
         .unwrap_or_else(|| Err(MatrixError::not_found("This server is not in the room.")))
     })
+}
+
+/// An invite that is not appended yet, with what goes with it to the user's server.
+pub fn prepared(room: &mut Room<'_>, invite: LocalEvent<'_>) -> Result<Map> {
+    let built = room.prepare(invite)?;
+    room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
+    let state: Vec<Value> = SHOWN_TO_OUTSIDERS
+        .iter()
+        .filter_map(|event_type| room.state(event_type, ""))
+        .map(|state| Value::Object(state.event.json().clone()))
+        .collect();
+    let policy_server = room.policy_server().map(|policy| policy.via);
+    let fields: [(&str, Value); 5] = [
+        ("policy_server", policy_server.into()),
+        ("event_id", built.event.event_id().into()),
+        ("event", built.event.json().clone().into()),
+        ("room_version", room.version.id.into()),
+        ("invite_room_state", state.into()),
+    ];
+    Ok(fields.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
 }
 
 const INVITER: &str = "

@@ -58,8 +58,11 @@ fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
             if let Some(signed) = invite {
                 room.accept_third_party_invite(&user, signed)?;
             }
-            room.set_member(&user, &user.id, std::mem::take(&mut content))?;
-            Ok(room.answer(json!({ "room_id": room.id })))
+            let answer = json!({ "room_id": room.id });
+            room.asks_policy_server = true;
+            room.set_member(&user, &user.id, std::mem::take(&mut content))
+                .map_err(|error| error.or_answer(answer.clone()))?;
+            Ok(room.answer(answer))
         })
     })
 }
@@ -105,8 +108,9 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
                 }
                 _ => {}
             }
-            room.set_member(&user, target, content)?;
             let body = if action == "knock" { json!({ "room_id": room.id }) } else { json!({}) };
+            room.asks_policy_server = true;
+            room.set_member(&user, target, content).map_err(|error| error.or_answer(body.clone()))?;
             Ok(room.answer(body))
         })
     })

@@ -65,6 +65,9 @@ pub struct Room<'a> {
     pub(crate) header: Header,
     /// Whether the state that was read is that of some branches, not the current one.
     pub(crate) merging: bool,
+    /// Whether what is appended is refused as long as the room's policy server has not signed it. Where it is not asked, other servers
+    /// ask it when they get the event.
+    pub(crate) asks_policy_server: bool,
     /// Events that are appended but not yet written.
     pub(crate) unwritten: Vec<EventRow>,
     slots: HashMap<StateKey, Slot>,
@@ -182,6 +185,7 @@ impl<'a> Room<'a> {
                 ..Header::default()
             },
             merging: false,
+            asks_policy_server: false,
             unwritten: Vec::new(),
             slots: HashMap::new(),
             found: StateVersion { root: row.get(3), rewrites: row.get(11) },
@@ -207,6 +211,7 @@ impl<'a> Room<'a> {
             wake_users: Vec::new(),
             header: Header::default(),
             merging: false,
+            asks_policy_server: false,
             unwritten: Vec::new(),
             slots: HashMap::new(),
             found: StateVersion::default(),

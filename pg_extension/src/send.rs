@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use matriarch_rules::Map;
 use pgrx::{Array, iter::TableIterator, pg_extern};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     append::LocalEvent,
@@ -171,7 +171,8 @@ fn send_one(
     if let Some(event_id) = transaction.as_ref().and_then(|transaction| sent.get(transaction)) {
         return Ok(Response::new(event_id_body(event_id)));
     }
-    let event_id = draft.send(room)?;
+    room.asks_policy_server = true;
+    let event_id = draft.send(room).map_err(signed_first)?;
     let body = event_id_body(&event_id);
     sent.extend(transaction.map(|transaction| (transaction, event_id)));
     let wake_users = std::mem::take(&mut room.wake_users);
@@ -251,6 +252,12 @@ impl Draft<'_> {
         };
         Ok(appended.event_id)
     }
+}
+
+/// Where the room's policy server is to sign the event first, it is known already how the request is answered then.
+fn signed_first(error: MatrixError) -> MatrixError {
+    let event_id = error.extra.get("event_id").cloned().unwrap_or_default();
+    error.or_answer(json!({ "event_id": event_id }))
 }
 
 fn event_id_body(event_id: &str) -> String {

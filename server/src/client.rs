@@ -36,6 +36,7 @@ mod server_discovery;
 mod spaces;
 pub mod sync;
 mod tags;
+mod third_party_invites;
 mod timestamp_to_event;
 mod typing;
 mod uia;

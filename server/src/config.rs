@@ -7,6 +7,7 @@
 
 mod database;
 mod federation;
+mod identity;
 mod listener;
 mod presence;
 mod registration;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use database::{Database, Embedded};
 pub use federation::Federation;
+pub use identity::Identity;
 pub use listener::{Api, Listener, Tls};
 pub use presence::Presence;
 pub use registration::{Registration, RegistrationMode};
@@ -95,6 +97,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Other servers.
     pub federation: Federation,
+    /// Identity servers.
+    pub identity: Identity,
     /// Who is there.
     pub presence: Presence,
     /// Bounds on what one client may ask for.
@@ -176,6 +180,7 @@ impl Default for Config {
             registration: Registration::default(),
             tokens: Tokens::default(),
             federation: Federation::default(),
+            identity: Identity::default(),
             presence: Presence::default(),
             limits: Limits::default(),
             log: Log::default(),

@@ -17,11 +17,13 @@ pub mod inviting;
 mod key_queries;
 mod keys;
 pub mod membership;
+pub mod policy_servers;
 pub mod queries;
 mod resident;
 mod retrieving_events;
 mod sender;
 mod state_answer;
+mod third_party_invites;
 mod transactions;
 mod version;
 mod well_known;
@@ -36,12 +38,15 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::state::AppState;
 
-use client::{Client, FederationError};
+pub use client::FederationError;
+
+use client::Client;
 use device_lists::DeviceLists;
 use hierarchy::Hierarchies;
 use history::History;
 use inbound::Inbound;
 use keys::KeyRing;
+use policy_servers::PolicyServers;
 use sender::Sender;
 
 /// Mebibytes of long answers that a node awaits at the same time: whole states, auth chains.
@@ -59,6 +64,7 @@ pub struct Federation {
     pub device_lists: DeviceLists,
     pub history: History,
     pub hierarchies: Hierarchies,
+    pub policy_servers: PolicyServers,
 }
 
 impl Federation {
@@ -74,6 +80,7 @@ impl Federation {
             device_lists: DeviceLists::default(),
             history: History::default(),
             hierarchies: Hierarchies::default(),
+            policy_servers: PolicyServers::default(),
         })
     }
 }
@@ -91,5 +98,6 @@ pub fn routes() -> Router<AppState> {
         .merge(transactions::routes())
         .merge(resident::routes())
         .merge(invited::routes())
+        .merge(third_party_invites::routes())
         .merge(version::routes())
 }

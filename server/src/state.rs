@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::db::{Db, MatrixResponse};
 use crate::error::ApiError;
 use crate::failure::Failure;
-use crate::federation::{Federation, history};
+use crate::federation::{Federation, history, policy_servers};
 use crate::hub::Hub;
 use crate::presence::Presence;
 
@@ -79,6 +79,8 @@ impl AppState {
     /// Serves a request by one statement of the form
     /// `select status, body, wake_rooms, wake_users from matriarch.…($1, …)`, and wakes the syncs that it names.
     ///
+    /// Where the room's policy server is to sign an event first, it is asked, and another statement follows.
+    ///
     /// The statement may run more than once after a serialization failure, so it must not be one of several that
     /// belong together.
     pub async fn call(
@@ -88,6 +90,6 @@ impl AppState {
     ) -> Result<MatrixResponse, ApiError> {
         let response = self.db.call(sql, params).await?;
         self.hub.wake(&response.wake_rooms, &response.wake_users);
-        Ok(response)
+        policy_servers::complete(self, response).await
     }
 }

@@ -90,6 +90,8 @@ class RemoteServer(Peer):
             endpoint, parts = "keys", []
         elif match := re.fullmatch(r"/_matrix/federation/v\d/user/devices/.*", url.path):
             endpoint, parts = "devices", parts[5:]
+        elif url.path == "/_matrix/policy/v1/sign":
+            endpoint, parts = "sign", []
         elif re.match(r"/_matrix/federation/v[12]/", url.path):
             endpoint, parts = parts[3], parts[4:]
         else:

@@ -27,6 +27,7 @@ pub use member::check_join_authorised_signature;
 pub use rule::{Rejection, Rule};
 pub use selection::auth_types_for_event;
 use state::State;
+pub use third_party_invite::{InviteKey, signing_keys};
 
 /// Checks the rules that need no state of the room: those on create events, and those on an event's
 /// `auth_events`.

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     graph_events::{GraphEvent, GraphEvents, Status},
+    policy_server::PolicyServer,
     resolve::RoomGraph,
     room::Room,
     state,
@@ -35,6 +36,8 @@ pub struct Intake<'r, 'a> {
     /// Where backfilled events go.
     pub places: Places,
     given_up: &'r BTreeSet<String>,
+    /// That of the state that the room had before the batch.
+    policy_server: Option<PolicyServer>,
     states_after: HashMap<i64, i64>,
 }
 
@@ -61,6 +64,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         pdus: &[Pdu],
     ) -> Self {
         let writer = Writer::new(room, pdus);
+        let policy_server = if kind == Kind::Live { room.policy_server() } else { None };
         Self {
             room,
             events,
@@ -72,6 +76,7 @@ impl<'r, 'a> Intake<'r, 'a> {
             relay: false,
             places: Places::default(),
             given_up,
+            policy_server,
             states_after: HashMap::new(),
         }
     }
@@ -125,6 +130,17 @@ impl<'r, 'a> Intake<'r, 'a> {
             && let Err(rejection) = self.check_by_current_state(event, root)
         {
             let reason = format!("by the current state: {rejection}");
+            return self.store(pdu, Status::SoftFailed, Some(reason), Some(root));
+        }
+        if self.kind == Kind::Live
+            && let Some(policy) = &self.policy_server
+            && !policy.recommends(self.room.version, event)
+        {
+            if !self.given_up.contains(&format!("policy {}", event.event_id())) {
+                let policy_server = Some(policy.via.clone());
+                return Verdict::Needs(Needs { policy_server, ..Needs::default() });
+            }
+            let reason = format!("{}, the room's policy server, did not sign it", policy.via);
             return self.store(pdu, Status::SoftFailed, Some(reason), Some(root));
         }
         self.store(pdu, Status::Accepted, None, Some(root))

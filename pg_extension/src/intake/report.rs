@@ -13,6 +13,8 @@ pub struct Needs {
     pub prev_events: Vec<String>,
     /// The ids of the events of the state before it, since the events before it cannot be obtained.
     pub state: bool,
+    /// The signature of the room's policy server: its name.
+    pub policy_server: Option<String>,
 }
 
 impl Needs {}
@@ -74,6 +76,9 @@ pub fn to_json(event_id: Option<&str>, verdict: &Verdict) -> Value {
         }
         if needs.state {
             wanted.insert("state".to_owned(), true.into());
+        }
+        if let Some(policy_server) = &needs.policy_server {
+            wanted.insert("policy_server".to_owned(), policy_server.as_str().into());
         }
         report.insert("needs".to_owned(), wanted.into());
     }

@@ -27,6 +27,9 @@ impl Room<'_> {
         let token = signed.get("token").and_then(Value::as_str).unwrap_or_default();
         let unknown =
             || MatrixError::forbidden("There is no third-party invite with this token in the room.");
+        if token.contains('\0') {
+            return Err(unknown());
+        }
         let invite = self.state("m.room.third_party_invite", token).ok_or_else(unknown)?.event;
         if !self.signer.is_ours(invite.sender()) {
             return Err(MatrixError::forbidden("The third-party invite was made on another server."));

@@ -5,8 +5,11 @@ use axum::extract::State;
 use axum::routing::post;
 use matriarch_rules::identifiers::is_user_id;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use tracing::info;
 
+use super::room_membership::invite_user;
+use super::third_party_invites::ThirdPartyId;
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
 use crate::federation::inviting;
@@ -33,23 +36,56 @@ struct Room {
     room_id: String,
 }
 
+/// Invites by third-party id that a request may ask for: an identity server is asked for each.
+const MAX_INVITES: usize = 20;
+
 /// `POST /_matrix/client/v3/createRoom`
+///
+/// Invites by third-party id follow when the room is there; one that is refused does not undo it.
 async fn create_room(
     State(app): State<AppState>,
     token: AccessToken,
     RawJsonBody(body): RawJsonBody,
 ) -> Result<MatrixResponse, ApiError> {
+    let (body, by_address) = match app.config.identity.servers.is_empty() {
+        true => (body, Vec::new()),
+        false => without_third_parties(body)?,
+    };
     let invited: Invited = serde_json::from_str(&body).unwrap_or_default();
     let mut elsewhere = invited.invite.unwrap_or_default();
     elsewhere.retain(|user_id| is_user_id(user_id) && app.is_elsewhere(user_id));
     elsewhere.sort_unstable();
     elsewhere.dedup();
     let created = app.call(CREATE_ROOM, &[&token.hash(), &body, &elsewhere]).await?;
-    if !created.status.is_success() || elsewhere.is_empty() {
+    if !created.status.is_success() || elsewhere.is_empty() && by_address.is_empty() {
         return Ok(created);
     }
     let room: Room = serde_json::from_str(&created.body).map_err(|_| ApiError::internal())?;
     let content = if invited.is_direct == Some(true) { json!({ "is_direct": true }) } else { json!({}) };
     inviting::invite_all(&app, &token, &room.room_id, &elsewhere, &content).await;
+    for invite in by_address {
+        match invite_user(&app, token, &room.room_id, invite).await {
+            Ok(answer) if answer.status.is_success() => {}
+            Ok(answer) => info!(status = %answer.status, "an invite to a new room is refused"),
+            Err(error) => info!(errcode = &*error.errcode, "an invite to a new room came to nothing"),
+        }
+    }
     Ok(created)
+}
+
+/// Takes the invites by third-party id out of a request.
+fn without_third_parties(body: String) -> Result<(String, Vec<Map<String, Value>>), ApiError> {
+    let Ok(mut request) = serde_json::from_str::<Map<String, Value>>(&body) else {
+        return Ok((body, Vec::new()));
+    };
+    let Some(invites) = request.remove("invite_3pid") else { return Ok((body, Vec::new())) };
+    let invites: Vec<Map<String, Value>> = serde_json::from_value(invites)
+        .map_err(|_| ApiError::bad_json("`invite_3pid` must be an array of objects"))?;
+    if invites.len() > MAX_INVITES {
+        return Err(ApiError::invalid_param("`invite_3pid` has too many invites"));
+    }
+    for invite in &invites {
+        ThirdPartyId::of(invite)?;
+    }
+    Ok((Value::Object(request).to_string(), invites))
 }

@@ -8,6 +8,7 @@ use axum::routing::post;
 use matriarch_rules::identifiers::{is_room_alias, is_user_id};
 use serde_json::{Map, Value, json};
 
+use super::third_party_invites::{self, Invited, ThirdPartyId};
 use crate::accounts::session::Session;
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
@@ -129,15 +130,32 @@ async fn invite(
     Path(room): Path<String>,
     JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Answer {
+    invite_user(&app, token, &room, request).await
+}
+
+/// Invites by user id or third-party id.
+pub async fn invite_user(
+    app: &AppState,
+    token: AccessToken,
+    room: &str,
+    mut request: Map<String, Value>,
+) -> Answer {
+    if !request.contains_key("user_id") && request.contains_key("address") {
+        let id = ThirdPartyId::of(&request)?;
+        match third_party_invites::invite(app, token, room, id).await? {
+            Invited::Answered(answer) => return Ok(answer),
+            Invited::User(user_id) => request.insert("user_id".to_owned(), user_id.into()),
+        };
+    }
     let target = request.get("user_id").and_then(Value::as_str).unwrap_or_default().to_owned();
     if is_user_id(&target) && app.is_elsewhere(&target) {
         let reason = request.into_iter().filter(|(key, value)| key == "reason" && !value.is_null());
         let content = Value::Object(reason.collect()).to_string();
-        let answer = inviting::invite(&app, &token, &room, &target, &content).await?;
+        let answer = inviting::invite(app, &token, room, &target, &content).await?;
         return Ok(if answer.status.is_success() { MatrixResponse::of(json!({})) } else { answer });
     }
     let body = Value::Object(request).to_string();
-    set_membership(State(app), token, Path(room), "invite", body).await
+    app.call(SET_MEMBERSHIP, &[&token.hash(), &room, &"invite", &body]).await
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/kick`

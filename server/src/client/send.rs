@@ -9,12 +9,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::put;
 use serde::Deserialize;
+use serde_json::Value;
 use tracing::error;
 
 use crate::batcher::Batcher;
 use crate::db::{Db, MatrixResponse};
 use crate::error::ApiError;
-use crate::federation::inviting;
+use crate::federation::{inviting, policy_servers};
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
 use crate::hub::Hub;
 use crate::state::AppState;
@@ -112,10 +113,31 @@ async fn submit(app: &AppState, send: Send) -> Answer {
     send.room_id.hash(&mut hasher);
     let token = send.token;
     let answer = app.sends.submit(hasher.finish() % SHARDS, send).await??;
+    let answer = policy_servers::complete(app, answer).await?;
     if answer.status == StatusCode::OK {
         app.presence.is_active(token);
     }
     Ok(answer)
+}
+
+/// Sends the event that stands for an invite until the user is known.
+pub async fn set_third_party_invite(
+    app: &AppState,
+    token: AccessToken,
+    room_id: &str,
+    invite: String,
+    content: Value,
+) -> Answer {
+    let send = Send {
+        room_id: room_id.to_owned(),
+        token,
+        event_type: "m.room.third_party_invite".to_owned(),
+        state_key: Some(invite),
+        txn_id: None,
+        content: content.to_string(),
+        redacts: None,
+    };
+    submit(app, send).await
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`

@@ -33,6 +33,10 @@ const MAX_ERROR: usize = 64 * 1024;
 const MAX_REDIRECTS: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const WELL_KNOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// For servers that are no homeservers.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of their answers.
+const MAX_FETCHED: usize = 256 * 1024;
 
 const SIGN_REQUEST: &str = "select matriarch.sign_request($1, $2, $3, $4) as authorization";
 
@@ -236,6 +240,37 @@ impl Client {
         read_object(server, response, max_answer).await
     }
 
+    /// Asks something else than a homeserver, such as an identity server, by HTTPS; gives the object that was answered with 200.
+    pub async fn fetch(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+        bearer: Option<&str>,
+    ) -> Result<Map<String, Value>, FederationError> {
+        let parsed = Url::parse(url).ok();
+        let server = parsed.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned();
+        let unreachable =
+            |reason: &str| FederationError::Unreachable { server: server.clone(), reason: reason.to_owned() };
+        let url = parsed.ok_or_else(|| unreachable("this is no URL"))?;
+        let literal = server.trim_matches(['[', ']']).parse().ok();
+        if literal.is_some_and(|address| !self.shared.resolver.admits(address)) {
+            return Err(unreachable("its address is private"));
+        }
+        let target = Target { http: &self.shared.direct, host_header: host_header(&url), url };
+        let request = Request {
+            method,
+            destination: &server,
+            path: "",
+            body: None,
+            max_answer: MAX_FETCHED,
+            timeout: FETCH_TIMEOUT,
+        };
+        let authorization = bearer.map(|token| format!("Bearer {token}"));
+        let response = self.begin(target, request, body.map(Value::to_string), authorization).await?;
+        read_object(&server, response, MAX_FETCHED).await
+    }
+
     /// Sends a request; the answer, of which the body is still to come.
     async fn begin(
         &self,
@@ -285,6 +320,11 @@ impl Client {
         })?;
         Ok(Target { http, url, host_header: authority.host_header() })
     }
+}
+
+fn host_header(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Reads an answer whole: the object of one of 200.

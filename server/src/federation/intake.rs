@@ -124,6 +124,8 @@ pub struct Needs {
     prev_events: Vec<String>,
     /// The ids of the events of the state before it.
     state: bool,
+    /// The signature of this policy server.
+    policy_server: Option<String>,
 }
 
 impl Report {
@@ -187,6 +189,8 @@ struct Intake<'i> {
     unavailable: BTreeMap<String, Unavailable>,
     /// Servers whose keys were fetched.
     asked: BTreeSet<String>,
+    /// Events that a policy server was asked to sign.
+    asked_to_sign: BTreeSet<String>,
     /// Events that are or were in `main`, and in `outliers`.
     main_ids: BTreeSet<String>,
     outlier_ids: BTreeSet<String>,
@@ -236,6 +240,7 @@ impl<'i> Intake<'i> {
             given_up: BTreeSet::new(),
             unavailable: BTreeMap::new(),
             asked: BTreeSet::new(),
+            asked_to_sign: BTreeSet::new(),
             main_ids: main.events.iter().map(|event| event.event_id.clone()).collect(),
             outlier_ids: BTreeSet::new(),
             stored: BTreeSet::new(),
@@ -272,6 +277,8 @@ impl<'i> Intake<'i> {
     /// Hands a pool over in parts, again while that settles any; the events that need what is not in the pool.
     async fn receive(&mut self, mut pool: Pool, kind: Kind) -> Result<Pool, ApiError> {
         loop {
+            // Servers may name an event twice, in a state and in an authorization chain.
+            let count = pool.events.len();
             let before: BTreeSet<String> = pool.events.iter().map(|open| open.event_id.clone()).collect();
             let mut open = Pool::default();
             for part in pool.parts(CHUNK_EVENTS, CHUNK_BYTES) {
@@ -280,7 +287,7 @@ impl<'i> Intake<'i> {
             pool = open;
             // An event that waits for another part is taken in by the next pass.
             let waits = pool.events.iter().any(|open| open.needs.cited().any(|id| before.contains(id)));
-            if !waits || pool.events.len() == before.len() {
+            if !waits || pool.events.len() == count {
                 break;
             }
         }

@@ -6,12 +6,13 @@ use axum::http::{Method, StatusCode};
 use futures_util::{StreamExt, stream};
 use matriarch_rules::identifiers::server_name;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use super::client::{FederationError, Request};
 use super::intake::{self, Batch, Kind, Outcome};
 use super::membership::encode;
+use super::policy_servers;
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
 use crate::http::AccessToken;
@@ -25,11 +26,13 @@ const PREPARE: &str =
 
 /// The invite, signed by this server.
 #[derive(Deserialize)]
-struct Prepared {
+pub struct Prepared {
     event_id: String,
-    event: Value,
+    event: Map<String, Value>,
     room_version: String,
     invite_room_state: Vec<Value>,
+    /// That of the room, which is to sign the invite too.
+    policy_server: Option<String>,
 }
 
 /// How many users of a new room are invited at a time.
@@ -71,6 +74,22 @@ pub async fn invite(
         return Ok(prepared);
     }
     let prepared: Prepared = serde_json::from_str(&prepared.body).map_err(|_| ApiError::internal())?;
+    send(app, room_id, user_id, prepared).await
+}
+
+/// Has an invite signed by the server of the user who is invited, and takes it into the room.
+pub async fn send(
+    app: &AppState,
+    room_id: &str,
+    user_id: &str,
+    mut prepared: Prepared,
+) -> Result<MatrixResponse, ApiError> {
+    let federation = &app.federation;
+    if let Some(server) = &prepared.policy_server {
+        let event = &mut prepared.event;
+        let signed = federation.policy_servers.sign(&federation.client, &app.db, server, event).await;
+        signed.map_err(policy_servers::for_client)?;
+    }
     let server = server_name(user_id).unwrap_or_default();
     let event = signed_by(app, server, room_id, &prepared).await.map_err(FederationError::for_client)?;
     let batch = Batch {

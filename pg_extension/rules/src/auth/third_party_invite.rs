@@ -55,31 +55,29 @@ where
     }
     // 4.4.1.7. If any signature in `signed` matches any public key in the `m.room.third_party_invite`
     // event, allow. 4.4.1.8. Otherwise, reject.
-    if is_signed_by_any(signed, &public_keys(&invite)) {
-        Ok(())
-    } else {
+    if signing_keys(&invite, signed).is_empty() {
         reject(Rule::ThirdPartyOtherwise, "no signature matches a public key")
+    } else {
+        Ok(())
     }
 }
 
-/// The keys in `public_key` and `public_keys` of an `m.room.third_party_invite`; what is not a key is left
-/// out.
-fn public_keys(invite: &Event) -> Vec<PublicKey> {
-    let content = invite.content();
-    let listed = content.get("public_keys").and_then(Value::as_array);
-    content
-        .get("public_key")
-        .into_iter()
-        .chain(listed.into_iter().flatten().filter_map(|entry| entry.get("public_key")))
-        .filter_map(|key| PublicKey::from_base64(key.as_str()?).ok())
-        .collect()
+/// A key of an `m.room.third_party_invite`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InviteKey<'e> {
+    /// In base64.
+    pub public_key: &'e str,
+    /// Where to ask whether the key is valid still; absent if it always is.
+    pub key_validity_url: Option<&'e str>,
 }
 
-fn is_signed_by_any(signed: &Map, keys: &[PublicKey]) -> bool {
+/// The keys in `public_key` and `public_keys` of an `m.room.third_party_invite` by which `signed` is signed; what is not a key
+/// is left out.
+pub fn signing_keys<'e>(invite: &'e Event, signed: &Map) -> Vec<InviteKey<'e>> {
     let Ok(message) = json_to_sign(signed) else {
-        return false;
+        return Vec::new();
     };
-    signed
+    let signatures: Vec<&str> = signed
         .get("signatures")
         .and_then(Value::as_object)
         .into_iter()
@@ -88,5 +86,22 @@ fn is_signed_by_any(signed: &Map, keys: &[PublicKey]) -> bool {
         .flatten()
         .filter(|(key_id, _)| key_id.starts_with("ed25519:"))
         .filter_map(|(_, signature)| signature.as_str())
-        .any(|signature| keys.iter().any(|key| key.verifies(message.as_bytes(), signature)))
+        .collect();
+    let signs = |key: &&InviteKey<'e>| {
+        PublicKey::from_base64(key.public_key)
+            .is_ok_and(|key| signatures.iter().any(|signature| key.verifies(message.as_bytes(), signature)))
+    };
+    let content = invite.content();
+    let listed = content.get("public_keys").and_then(Value::as_array);
+    let entries = listed.into_iter().flatten().filter_map(Value::as_object);
+    let keys: Vec<InviteKey<'e>> = std::iter::once(content)
+        .chain(entries)
+        .filter_map(|entry| {
+            Some(InviteKey {
+                public_key: entry.get("public_key")?.as_str()?,
+                key_validity_url: entry.get("key_validity_url").and_then(Value::as_str),
+            })
+        })
+        .collect();
+    keys.iter().filter(signs).copied().collect()
 }

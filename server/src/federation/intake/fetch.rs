@@ -106,7 +106,50 @@ impl Intake<'_> {
         self.fetch_keys().await?;
         self.fetch_auth_events().await?;
         self.fetch_prev_events().await?;
-        self.fetch_states().await
+        self.fetch_states().await?;
+        self.fetch_signatures().await;
+        Ok(())
+    }
+
+    /// Has policy servers sign events that lack their signature, each once; those that they do not sign are taken in without.
+    async fn fetch_signatures(&mut self) {
+        let (federation, db) = (&self.app.federation, &self.app.db);
+        let time_left = self.budget.time_left();
+        let mut wanted = Vec::new();
+        for (index, open) in self.main.events.iter().enumerate() {
+            let Some(server) = &open.needs.policy_server else { continue };
+            if self.asked_to_sign.insert(open.event_id.clone()) && self.budget.singles.take() {
+                wanted.push((index, server.clone(), open.text.clone()));
+            } else {
+                self.given_up.insert(format!("policy {}", open.event_id));
+            }
+        }
+        let signed: Vec<(usize, Option<String>)> = stream::iter(wanted)
+            .map(|(index, server, text)| async move {
+                let mut event: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+                let sign = federation.policy_servers.sign(&federation.client, db, &server, &mut event);
+                let signed = match timeout(time_left, sign).await {
+                    Ok(Ok(())) => Some(Value::Object(event).to_string()),
+                    Ok(Err(error)) => {
+                        debug!(server, %error, "a policy server did not sign an event");
+                        None
+                    }
+                    Err(_) => None,
+                };
+                (index, signed)
+            })
+            .buffer_unordered(PARALLEL)
+            .collect()
+            .await;
+        for (index, signed) in signed {
+            let open = &mut self.main.events[index];
+            match signed {
+                Some(text) => open.text = text,
+                None => {
+                    self.given_up.insert(format!("policy {}", open.event_id));
+                }
+            }
+        }
     }
 
     async fn fetch_keys(&mut self) -> Result<(), ApiError> {

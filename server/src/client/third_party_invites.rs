@@ -1,0 +1,163 @@
+//! Client-Server API, "Third-party invites": users are invited by e-mail address, by the help of an identity server.
+
+use axum::http::{Method, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use matriarch_rules::identifiers::{is_server_name, is_user_id};
+use matriarch_rules::third_party_id::canonical_email;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::send;
+use crate::db::MatrixResponse;
+use crate::error::ApiError;
+use crate::federation::FederationError;
+use crate::http::AccessToken;
+use crate::state::AppState;
+
+const BEGIN: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.begin_third_party_invite($1, $2)";
+
+/// Whom to invite, and the identity server to ask.
+#[derive(Debug, Deserialize)]
+pub struct ThirdPartyId {
+    id_server: String,
+    id_access_token: String,
+    medium: String,
+    address: String,
+}
+
+impl ThirdPartyId {
+    /// Reads a request.
+    pub fn of(request: &Map<String, Value>) -> Result<Self, ApiError> {
+        let text = |key: &str| match request.get(key) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(_) => Err(ApiError::bad_json(format!("`{key}` must be a string"))),
+            None => Err(ApiError::missing_param(key)),
+        };
+        Ok(Self {
+            id_server: text("id_server")?,
+            id_access_token: text("id_access_token")?,
+            medium: text("medium")?,
+            address: text("address")?,
+        })
+    }
+}
+
+/// What became of it.
+pub enum Invited {
+    /// The address is a user's: they are to be invited as all others.
+    User(String),
+    /// The user is invited by the address, or the request was refused.
+    Answered(MatrixResponse),
+}
+
+/// Invites whoever has a third-party id.
+///
+/// # Errors
+///
+/// 403 `M_SERVER_NOT_TRUSTED` for an identity server that the configuration does not name; the identity server's own refusals.
+pub async fn invite(
+    app: &AppState,
+    token: AccessToken,
+    room_id: &str,
+    id: ThirdPartyId,
+) -> Result<Invited, ApiError> {
+    if !app.config.identity.admits(&id.id_server) {
+        let error = "This server does not ask that identity server, so it cannot invite by third-party id";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "M_SERVER_NOT_TRUSTED", error));
+    }
+    if !is_server_name(&id.id_server) {
+        return Err(ApiError::invalid_param("`id_server` must be a host name"));
+    }
+    let begun = app.call(BEGIN, &[&token.hash(), &room_id]).await?;
+    if begun.status != StatusCode::OK {
+        return Ok(Invited::Answered(begun));
+    }
+    let address = if id.medium == "email" { canonical_email(&id.address) } else { id.address.clone() };
+    let server = IdentityServer { app, id: &id, address: &address };
+    if let Some(user_id) = server.lookup().await.map_err(FederationError::for_client)? {
+        return Ok(Invited::User(user_id));
+    }
+    let told = serde_json::from_str(&begun.body).map_err(|_| ApiError::internal())?;
+    let stored = server.store_invite(told).await.map_err(FederationError::for_client)?;
+    let answer = send::set_third_party_invite(app, token, room_id, stored.token, stored.content).await?;
+    Ok(Invited::Answered(match answer.status {
+        StatusCode::OK => MatrixResponse { body: "{}".to_owned(), ..answer },
+        _ => answer,
+    }))
+}
+
+/// An identity server, asked in the name of a user about one address. Identity Service API.
+struct IdentityServer<'i> {
+    app: &'i AppState,
+    id: &'i ThirdPartyId,
+    address: &'i str,
+}
+
+/// An invite that waits at the identity server for who has the address.
+struct Stored {
+    token: String,
+    /// Of `m.room.third_party_invite`.
+    content: Value,
+}
+
+impl IdentityServer<'_> {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Map<String, Value>, FederationError> {
+        let url = format!("https://{}/_matrix/identity/v2/{path}", self.id.id_server);
+        let bearer = Some(self.id.id_access_token.as_str());
+        self.app.federation.client.fetch(method, &url, body, bearer).await
+    }
+
+    fn bad(&self, reason: &str) -> FederationError {
+        FederationError::BadAnswer { server: self.id.id_server.clone(), reason: reason.to_owned() }
+    }
+
+    /// The user whose address it is, if the identity server knows one.
+    async fn lookup(&self) -> Result<Option<String>, FederationError> {
+        let details = self.ask(Method::GET, "hash_details", None).await?;
+        let pepper = details.get("lookup_pepper").and_then(Value::as_str);
+        let pepper = pepper.ok_or_else(|| self.bad("it has no pepper"))?;
+        let algorithms = details.get("algorithms").and_then(Value::as_array);
+        if !algorithms.is_some_and(|algorithms| algorithms.iter().any(|name| name == "sha256")) {
+            return Err(self.bad("it does not support sha256"));
+        }
+        let hashed = Sha256::digest(format!("{} {} {pepper}", self.address, self.id.medium));
+        let hashed = URL_SAFE_NO_PAD.encode(hashed);
+        let body = json!({ "algorithm": "sha256", "pepper": pepper, "addresses": [hashed] });
+        let found = self.ask(Method::POST, "lookup", Some(&body)).await?;
+        let user_id = found.get("mappings").and_then(|mappings| mappings.get(&hashed)?.as_str());
+        Ok(user_id.filter(|user_id| is_user_id(user_id)).map(str::to_owned))
+    }
+
+    /// Has the invite kept for whoever proves to have the address. `told`: what is said of the room.
+    async fn store_invite(&self, mut told: Map<String, Value>) -> Result<Stored, FederationError> {
+        told.insert("medium".to_owned(), self.id.medium.as_str().into());
+        told.insert("address".to_owned(), self.address.into());
+        let mut stored = self.ask(Method::POST, "store-invite", Some(&Value::Object(told))).await?;
+        let is_token = |token: &str| {
+            (1..=255).contains(&token.len())
+                && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".=_-".contains(&byte))
+        };
+        let token = stored.get("token").and_then(Value::as_str).filter(|token| is_token(token));
+        let token = token.ok_or_else(|| self.bad("it has no token"))?.to_owned();
+        let keys = stored.remove("public_keys").unwrap_or_default();
+        let first = keys.get(0).cloned().unwrap_or_default();
+        if !first.get("public_key").is_some_and(Value::is_string) {
+            return Err(self.bad("it has no public key"));
+        }
+        let content = json!({
+            "display_name": stored.get("display_name").and_then(Value::as_str).unwrap_or_default(),
+            "key_validity_url": first.get("key_validity_url").and_then(Value::as_str).unwrap_or_default(),
+            "public_key": first["public_key"],
+            "public_keys": keys,
+        });
+        Ok(Stored { token, content })
+    }
+}
