@@ -58,6 +58,30 @@ def test_receipts(shared):
     assert ephemeral(shared, shared.alice.next()) == {}
 
 
+def test_receipts_that_come_before_their_events(shared):
+    first, second = (shared.room.message(shared.bob, text) for text in ("one", "two"))
+    shared.alice.next()
+    shared.send([], [receipt(shared, first.event_id, ts=5), receipt(shared, second.event_id, ts=6)])
+    assert ephemeral(shared, shared.alice.next()) == {}
+    shared.send([first])
+    shared.wait([first])
+    # The newest counts: that for the first event it has replaced.
+    assert ephemeral(shared, shared.alice.next()) == {}
+    shared.send([second])
+    shared.wait([second])
+    assert ephemeral(shared, shared.alice.next())["m.receipt"] == {second.event_id: {"m.read": {shared.bob: {"ts": 6}}}}
+    assert shared.database.query("select from matriarch.held_receipts") == []
+    # In one transaction with its event.
+    third = shared.room.message(shared.bob, "three")
+    shared.send([third], [receipt(shared, third.event_id, ts=7)])
+    shared.wait([third])
+    shared.alice.sync_until(lambda answer: third.event_id in ephemeral(shared, answer).get("m.receipt", {}))
+    # What waits is bounded, and for those in the room.
+    nobody = shared.server.user("nobody")
+    shared.send([], [receipt(shared, "$later", user=nobody), *(receipt(shared, "$later", thread_id=f"${n}") for n in range(99))])
+    assert shared.database.query("select count(*) from matriarch.held_receipts") == [(99,)]
+
+
 def test_receipts_in_threads(shared):
     root = shared.alice.send(shared.room_id, "root")
     relation = {"rel_type": "m.thread", "event_id": root}

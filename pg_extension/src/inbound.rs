@@ -18,6 +18,7 @@ use matriarch_rules::{Event, Map, RoomVersion, hash, json::parse_object, room_ve
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
+pub use self::receipts::apply_held as apply_held_receipts;
 use self::{edus::Edus, rescinded::Rescinded, rooms::InboundRooms};
 use crate::{
     response::{MatrixError, Response, ResponseRows, respond},

@@ -1,5 +1,4 @@
-//! `m.receipt`. Server-Server API, "Receipts". A receipt for an event that is not in the room yet is lost, as it would be for a
-//! client; the user's next one makes up for it.
+//! `m.receipt`. Server-Server API, "Receipts". A receipt for an event that is not in the room yet waits for it ([`apply_held`]).
 
 use matriarch_rules::Map;
 use serde_json::Value;
@@ -52,6 +51,45 @@ const WRITE: &str = "
     where receipts.pos < excluded.pos
     returning room_nid";
 
+/// Receipts for events that are not in the timeline, in the order of the primary key: the last of each user and thread. A room
+/// holds so many at most.
+const HOLD: &str = "
+    insert into held_receipts (room_nid, user_nid, thread_id, event_id, ts)
+    select distinct on (a.room_nid, u.user_nid, a.thread_id) a.room_nid, u.user_nid, a.thread_id, a.event_id, a.ts
+    from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+        with ordinality a (room_nid, user_id, event_id, thread_id, ts, number)
+    cross join lateral (select user_nid from users where user_id = a.user_id offset 0) u
+    cross join lateral (
+        select from memberships
+        where room_nid = a.room_nid and user_nid = u.user_nid and membership = 'join'
+        offset 0
+    ) m
+    where not exists (select from events e where e.event_id = a.event_id and (e.pos is not null or e.room_nid <> a.room_nid))
+        and (select count(*) from (select from held_receipts where room_nid = a.room_nid limit 1000) held) < 1000
+    order by a.room_nid, u.user_nid, a.thread_id, a.number desc
+    on conflict (room_nid, user_nid, thread_id) do update
+    set event_id = excluded.event_id, ts = excluded.ts, received_at = excluded.received_at";
+
+const APPLY_HELD: &str = "
+    with found as (
+        delete from held_receipts h
+        using events e
+        where h.room_nid = $1 and e.event_id = h.event_id and e.room_nid = h.room_nid and e.pos is not null
+        returning h.room_nid, h.user_nid, h.thread_id, e.event_nid, e.pos, h.ts
+    )
+    insert into receipts (room_nid, user_nid, receipt_type, thread_id, event_nid, pos, ts)
+    select room_nid, user_nid, 'm.read', thread_id, event_nid, pos, ts
+    from found
+    order by room_nid, user_nid, thread_id
+    on conflict (room_nid, user_nid, receipt_type, thread_id) do update
+    set event_nid = excluded.event_nid, pos = excluded.pos, ts = excluded.ts, xid = excluded.xid
+    where receipts.pos < excluded.pos";
+
+/// Has receipts that came before their events take effect, now that events have come into the room. It is woken for these.
+pub fn apply_held(db: &Db<'_>, room_nid: i64) {
+    db.execute(APPLY_HELD, &[room_nid.into()]);
+}
+
 impl Receipts {
     /// Reads an EDU's content; `None` for what has no effect.
     pub fn add(&mut self, origin: &str, content: &Map) -> Option<()> {
@@ -84,14 +122,17 @@ impl Receipts {
             |of: fn(&Receipt) -> &str| open.iter().map(|(_, receipt)| of(receipt)).collect::<Vec<_>>();
         let room_nids: Vec<i64> = open.iter().map(|(room_nid, _)| *room_nid).collect();
         let times: Vec<i64> = open.iter().map(|(_, receipt)| receipt.ts).collect();
-        let args = [
-            room_nids.into(),
-            column(|receipt| &receipt.user_id).into(),
-            column(|receipt| &receipt.event_id).into(),
-            column(|receipt| &receipt.thread_id).into(),
-            times.into(),
-        ];
-        db.query(WRITE, &args).map(|row| row.get(1)).collect()
+        let args = || {
+            [
+                room_nids.clone().into(),
+                column(|receipt| &receipt.user_id).into(),
+                column(|receipt| &receipt.event_id).into(),
+                column(|receipt| &receipt.thread_id).into(),
+                times.clone().into(),
+            ]
+        };
+        db.execute(HOLD, &args());
+        db.query(WRITE, &args()).map(|row| row.get(1)).collect()
     }
 }
 

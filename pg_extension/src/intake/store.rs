@@ -16,6 +16,7 @@ use crate::{
         insert::{EventRow, next_event_nid},
     },
     graph_events::{GraphEvent, Status},
+    inbound::apply_held_receipts,
     room::{Extremity, POS_STEP, reference},
 };
 
@@ -288,6 +289,9 @@ impl Intake<'_, '_> {
         self.writer.finish(self.room);
         if self.writer.followed != self.room.header.root {
             self.room.follow_state(self.writer.followed);
+        }
+        if self.writer.shown {
+            apply_held_receipts(self.room.db, self.room.nid);
         }
         self.writer.shown
     }

@@ -24,6 +24,9 @@ history_gaps as (
 loose_events as (
     delete from matriarch.loose_events where created_at < now() - interval '30 days'
 ),
+held_receipts as (
+    delete from matriarch.held_receipts where received_at < now() - interval '1 hour'
+),
 revoked_refresh_tokens as (
     delete from matriarch.revoked_refresh_tokens where revoked_at < now() - interval '7 days'
 )
