@@ -82,20 +82,6 @@ fn event_ids(answer: &Map<String, Value>, key: &str) -> Vec<String> {
     ids.filter_map(Value::as_str).filter(|id| !id.contains('\0')).map(str::to_owned).collect()
 }
 
-/// What a server that was asked in vain leaves to say.
-fn failed(
-    before: Unavailable,
-    server: &str,
-    path: &str,
-    error: FederationError,
-) -> Result<Unavailable, ApiError> {
-    if let FederationError::Internal(error) = error {
-        return Err(error);
-    }
-    debug!(server, path, %error, "asked in vain");
-    Ok(Unavailable { later: before.later || is_passing(&error), reason: error.to_string() })
-}
-
 fn lost(reason: impl Into<String>) -> Unavailable {
     Unavailable { reason: reason.into(), later: false }
 }
@@ -457,29 +443,64 @@ impl Intake<'_> {
             }
         }
         let path = format!("/_matrix/federation/v1/state/{room}?event_id={event}");
+        let named = self.servers.len();
+        let servers: Vec<String> = self.servers.iter().chain(self.others().await?).cloned().collect();
         let mut why = lost("there is nobody to ask");
-        for server in self.servers {
-            let time = self.budget.time_left();
-            let request = Request {
-                method: Method::GET,
-                destination: server,
-                path: &path,
-                body: None,
-                max_answer: arrival::MAX_ANSWER,
-                timeout: arrival::ANSWER_TIMEOUT.min(time),
+        for (place, server) in servers.iter().enumerate() {
+            let is_other = place >= named;
+            if is_other && !self.budget.others.take() {
+                break;
+            }
+            let lack = match self.ask_for_state(server, event_id, &path).await? {
+                Ok(()) => return Ok(Ok(())),
+                Err(lack) => lack,
             };
-            // In a box, as it comes here in turn: for outliers, which need no state.
-            let arrival = arrival::receive(self.app, self.room_id, self.version, request, time);
-            match Box::pin(arrival).await {
-                Ok(arrived) if !arrived.state.is_empty() => {
-                    self.states.insert(event_id.to_owned(), arrived.state);
-                    return Ok(Ok(()));
-                }
-                Ok(_) => why.reason = format!("{server} does not have it"),
-                Err(error) => why = failed(why, server, &path, error)?,
+            if !is_other {
+                why = Unavailable { later: why.later || lack.later, ..lack };
             }
         }
         Ok(Err(why))
+    }
+
+    /// Has a server give the state before an event whole.
+    async fn ask_for_state(&mut self, server: &str, event_id: &str, path: &str) -> Fetched<()> {
+        if let Some(reason) = self.silent().get(server) {
+            return Ok(Err(Unavailable { reason: reason.clone(), later: true }));
+        }
+        // Who is slow leaves time for the next one.
+        let time = self.budget.time_left() / 2;
+        let request = Request {
+            method: Method::GET,
+            destination: server,
+            path,
+            body: None,
+            max_answer: arrival::MAX_ANSWER,
+            timeout: arrival::ANSWER_TIMEOUT.min(time),
+        };
+        // In a box, as it comes here in turn: for outliers, which need no state.
+        let arrival = arrival::receive(self.app, self.room_id, self.version, request, time);
+        match Box::pin(arrival).await {
+            Ok(arrived) if !arrived.state.is_empty() => {
+                self.states.insert(event_id.to_owned(), arrived.state);
+                Ok(Ok(()))
+            }
+            Ok(_) => Ok(Err(lost(format!("{server} does not have it")))),
+            Err(error) => Ok(Err(self.failed(server, path, error)?)),
+        }
+    }
+
+    /// What is to be said of a server that was asked in vain, and is not asked again if it cannot be reached.
+    fn failed(&self, server: &str, path: &str, error: FederationError) -> Result<Unavailable, ApiError> {
+        debug!(server, path, %error, "asked in vain");
+        let (reason, later) = (error.to_string(), is_passing(&error));
+        match error {
+            FederationError::Internal(error) => return Err(error),
+            FederationError::Unreachable { .. } => {
+                self.silent().insert(server.to_owned(), reason.clone());
+            }
+            _ => {}
+        }
+        Ok(Unavailable { reason, later })
     }
 
     /// The events of the room in an answer; those that are none are passed over.
@@ -558,15 +579,7 @@ impl Intake<'_> {
         let request = Request { method, destination: server, path, body, max_answer, timeout: time };
         match federation.client.send(&self.app.db, request).await {
             Ok(answer) => Ok(read(answer).ok_or_else(|| lost(format!("{server} does not have it")))),
-            Err(FederationError::Internal(error)) => Err(error),
-            Err(error) => {
-                debug!(server, path, %error, "asked in vain");
-                let (reason, later) = (error.to_string(), is_passing(&error));
-                if matches!(error, FederationError::Unreachable { .. }) {
-                    self.silent().insert(server.to_owned(), reason.clone());
-                }
-                Ok(Err(Unavailable { reason, later }))
-            }
+            Err(error) => Ok(Err(self.failed(server, path, error)?)),
         }
     }
 
