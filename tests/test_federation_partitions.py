@@ -1,8 +1,10 @@
 """Three of our own servers, two nodes each, that lose sight of each other, write on, and find each other again."""
 
 import random
+import threading
 import time
 
+import httpx
 import pytest
 
 from harness.client import path
@@ -192,3 +194,82 @@ def test_partitions_heal(linked, seed, version):
     links.heal()
     story.write(3)
     story.end()
+
+
+def test_nodes_that_die_while_they_send_and_receive(linked):
+    servers, _ = linked
+    story = Story(servers, 99, "12")
+    sent = []
+
+    def write(party, user, count=120):
+        for n in range(count):
+            # The other node takes over when one dies.
+            for _ in range(2):
+                try:
+                    sent.append(party.at_any_node(story.rng, user).send(story.room, f"{n} of {user.user_id}"))
+                    break
+                except httpx.TransportError:
+                    continue
+
+    writers = [threading.Thread(target=write, args=[party, party.admin]) for party in story.parties]
+    [writer.start() for writer in writers]
+    for number, server in enumerate(servers):
+        victim = server.nodes[number % 2]
+        time.sleep(0.3)
+        victim.kill()
+        time.sleep(0.5)
+        victim.start()
+    [writer.join() for writer in writers]
+    story.end()
+    for server in servers:
+        assert set(sent) <= set(story.known(server))
+
+
+def test_a_server_that_was_away_for_a_day(linked):
+    """It gets the newest of each room, and fetches what it wants of the rest."""
+    servers, _ = linked
+    stories = [Story(servers, seed, "11") for seed in range(4)]
+    away, *others = servers
+    for node in away.nodes:
+        node.stop()
+    lengths = (1200, 300, 300, 300)
+
+    def write(story, party, count):
+        writer = party.admin.at(party.server.nodes[0])
+        for n in range(count):
+            writer.send(story.room, str(n))
+        writer.send_state(story.room, "m.room.topic", {"topic": f"of {party.server.name}"})
+
+    writers = [
+        threading.Thread(target=write, args=[story, party, length // 2])
+        for story, length in zip(stories, lengths) for party in story.parties[1:]
+    ]  # fmt: skip
+    [writer.start() for writer in writers]
+    [writer.join() for writer in writers]
+    before = [sum(metric(node, "matriarch_federation_pdus_sent_total") for node in server.nodes) for server in others]
+    for server in others:
+        server.database.query("update matriarch.destination_rooms set pending_since = now() - interval '1 day' where pending_since is not null")
+        server.database.query("update matriarch.destinations set txn_created_at = now() - interval '1 day' where txn_id is not null")
+    for node in away.nodes:
+        node.start()
+    retry(servers)
+    started = time.monotonic()
+    for story in stories:
+        converge(servers, story.room, lambda server: (), timeout=60)
+    assert time.monotonic() - started < 60
+    for story, length in zip(stories, lengths):
+        story.parties[0].admin.at(away.node).send(story.room, "what did I miss?")
+        news = [story.news(server) for server in servers]
+        # A gap of a thousand events is passed over; history is fetched when somebody reads it.
+        assert length > 1000 or set(news[1]) <= set(news[0])
+        converge(servers, story.room, lambda server: ())
+        for server in servers:
+            assert verify(server.database, story.room) == []
+    # A transaction that was under way may be repeated; of each room there is the newest event.
+    after = [sum(metric(node, "matriarch_federation_pdus_sent_total") for node in server.nodes) for server in others]
+    assert all(new - old <= 50 + 4 * len(stories) for old, new in zip(before, after)), (before, after)
+
+
+def metric(node, name: str) -> float:
+    lines = httpx.get(f"{node.url}/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
