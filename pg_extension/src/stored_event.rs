@@ -49,8 +49,9 @@ struct Fields<'j> {
     sender: Cow<'j, str>,
     #[serde(borrow)]
     state_key: Option<Cow<'j, str>>,
+    /// Anything, in events that are no redactions.
     #[serde(borrow)]
-    redacts: Option<Cow<'j, str>>,
+    redacts: Option<&'j RawValue>,
     event_id: Option<IgnoredAny>,
 }
 
@@ -83,7 +84,7 @@ impl StoredEvent {
             txn_id: row.opt(11),
             sender: fields.sender.into_owned(),
             state_key: fields.state_key.map(Cow::into_owned),
-            redacts: fields.redacts.map(Cow::into_owned),
+            redacts: fields.redacts.and_then(|redacts| serde_json::from_str(redacts.get()).ok()),
             names_id: fields.event_id.is_some(),
             content,
             json,

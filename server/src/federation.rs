@@ -51,6 +51,8 @@ use sender::Sender;
 
 /// Mebibytes of long answers that a node awaits at the same time: whole states, auth chains.
 const LONG_ANSWERS: usize = 256;
+/// Long requests of other servers that a node works on at the same time.
+const LONG_BODIES: usize = 3;
 
 /// What is needed to deal with other servers. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +62,8 @@ pub struct Federation {
     pub sender: Sender,
     /// Permits to await long answers of other servers, one for each mebibyte.
     pub long_answers: Arc<Semaphore>,
+    /// Long requests that may be worked on at the same time.
+    pub long_bodies: Arc<Semaphore>,
     pub inbound: Inbound,
     pub device_lists: DeviceLists,
     pub history: History,
@@ -76,6 +80,7 @@ impl Federation {
             client,
             key_ring: KeyRing::default(),
             long_answers: Arc::new(Semaphore::new(LONG_ANSWERS)),
+            long_bodies: Arc::new(Semaphore::new(LONG_BODIES)),
             inbound: Inbound::default(),
             device_lists: DeviceLists::default(),
             history: History::default(),

@@ -27,7 +27,7 @@ pub struct Federation {
     pub allow_private_addresses: bool,
     /// Servers to ask for the signing keys of servers that do not answer, in this order. Default: none.
     pub notaries: Vec<String>,
-    /// Seconds that another server may take to answer. Default: 60.
+    /// Seconds that another server may take to answer, or to send a request's body. Default: 60.
     pub request_timeout: u64,
 }
 

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use matriarch_rules::json::parse_object;
 use matriarch_rules::signature::{PublicKey, verify_json};
 use serde_json::{Map, Value, json};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::x_matrix::XMatrix;
 use crate::error::ApiError;
@@ -15,6 +15,9 @@ use crate::state::AppState;
 
 /// How many signatures of one request are looked at: servers sign with each of their keys.
 const MAX_SIGNATURES: usize = 4;
+
+/// Objects in a body. Each takes more than half a kilobyte of memory, however short it is.
+const MAX_OBJECTS: usize = 200_000;
 
 /// A request of another server, whose signature is right.
 #[derive(Debug)]
@@ -27,6 +30,21 @@ pub struct ServerRequest {
 
 fn unauthorized(reason: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", reason)
+}
+
+/// How many JSON objects a text has, if it is JSON.
+fn objects(text: &str) -> usize {
+    let (mut objects, mut in_string, mut is_escaped) = (0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'{' if !in_string => objects += 1,
+            _ => {}
+        }
+    }
+    objects
 }
 
 impl FromRequest<AppState> for ServerRequest {
@@ -61,12 +79,16 @@ impl FromRequest<AppState> for ServerRequest {
         signed.insert("uri".to_owned(), uri.into());
         signed.insert("origin".to_owned(), origin.as_str().into());
         signed.insert("destination".to_owned(), ours.as_str().into());
-        let mut content = Map::new();
         if !bytes.is_empty() {
             let text =
                 std::str::from_utf8(&bytes).map_err(|_| ApiError::not_json("The body is not valid UTF-8"))?;
-            content = parse_object(text).map_err(|error| ApiError::not_json(error.to_string()))?;
-            signed.insert("content".to_owned(), content.clone().into());
+            if objects(text) > MAX_OBJECTS {
+                info!(origin, limit = "objects", "the body of another server's request is over a limit");
+                crate::metrics::federation_limit("objects");
+                return Err(ApiError::too_large());
+            }
+            let content = parse_object(text).map_err(|error| ApiError::not_json(error.to_string()))?;
+            signed.insert("content".to_owned(), content.into());
         }
         for header in headers {
             let key = find_key(app, &origin, &header.key).await?;
@@ -77,6 +99,10 @@ impl FromRequest<AppState> for ServerRequest {
             if right {
                 log_user(&origin);
                 app.federation.sender.heard_from(&app.db, &app.hub, &origin);
+                let content = match signed.remove("content") {
+                    Some(Value::Object(content)) => content,
+                    _ => Map::new(),
+                };
                 return Ok(Self { origin, content });
             }
         }
@@ -97,5 +123,15 @@ async fn find_key(app: &AppState, origin: &str, key_id: &str) -> Result<Option<P
             debug!(origin, %error, "no keys");
             Ok(None)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::objects;
+
+    #[test]
+    fn braces_in_strings_are_no_objects() {
+        assert_eq!(objects(r#"{"a": [{}, {"b{": "{\"{\\"}, {}]}"#), 4);
     }
 }

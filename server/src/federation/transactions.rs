@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::put;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
+use tracing::info;
 
 use super::authentication::ServerRequest;
 use crate::db::MatrixResponse;
@@ -54,6 +55,10 @@ async fn send(
         }
         sleep(JOIN_PAUSE).await;
         response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
+    }
+    if response.status == StatusCode::TOO_MANY_REQUESTS {
+        info!(origin, limit = "staged", "another server is told to wait with its events");
+        crate::metrics::federation_limit("staged");
     }
     if !pdus.is_empty() {
         app.federation.inbound.arrived();

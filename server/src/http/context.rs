@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::{Instrument, debug, error, field, info_span, warn};
+use tracing::{Instrument, debug, error, field, info, info_span, warn};
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -124,11 +124,13 @@ pub async fn observe(State(app): State<AppState>, mut request: Request, next: Ne
 
 /// Bytes of a request of another server: a full transaction, of events and EDUs as long as events may be.
 const SERVER_BODY: usize = 12 * 1024 * 1024;
-/// How long the body of another server's request may take.
-const SERVER_BODY_TIME: Duration = Duration::from_secs(60);
+
+/// Bytes of a request that takes much memory as it is read; few such are worked on at a time.
+const LONG_BODY: usize = 4 * 1024 * 1024;
+const LONG_BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads the whole body before the handler runs, up to `limits.max_body_size`; of other servers, who send many events at
-/// once, more than that, in bounded time.
+/// once, more than that, within `federation.request_timeout`.
 ///
 /// A handler may refuse a request without looking at its body; were the body then unread, the connection would be
 /// closed under the client.
@@ -136,9 +138,15 @@ pub async fn buffer_body(State(app): State<AppState>, request: Request, next: Ne
     let (parts, body) = request.into_parts();
     let limit = app.config.limits.max_body_size;
     let body = if parts.uri.path().starts_with("/_matrix/federation/") {
-        match timeout(SERVER_BODY_TIME, read_body(body, limit.max(SERVER_BODY))).await {
+        let time = Duration::from_secs(app.config.federation.request_timeout);
+        match timeout(time, read_body(body, limit.max(SERVER_BODY))).await {
+            Ok(Err(refusal)) if refusal.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                server_body_limit("body");
+                Err(refusal)
+            }
             Ok(body) => body,
             Err(_) => {
+                server_body_limit("body_time");
                 let message = "The body did not arrive in time";
                 Err(closing(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", message)))
             }
@@ -147,9 +155,23 @@ pub async fn buffer_body(State(app): State<AppState>, request: Request, next: Ne
         read_body(body, limit).await
     };
     match body {
+        Ok(bytes) if bytes.len() > LONG_BODY => {
+            let permit = timeout(LONG_BODY_PATIENCE, app.federation.long_bodies.acquire()).await;
+            let Ok(Ok(_permit)) = permit else {
+                server_body_limit("long_bodies");
+                let message = "Too many long requests are under way";
+                return ApiError::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", message).into_response();
+            };
+            next.run(Request::from_parts(parts, Body::from(bytes))).await
+        }
         Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
         Err(refusal) => refusal,
     }
+}
+
+fn server_body_limit(limit: &'static str) {
+    info!(limit, "the body of another server's request is over a limit");
+    crate::metrics::federation_limit(limit);
 }
 
 /// An answer after which the connection is of no use.

@@ -11,7 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::pool::{Open, state_before};
 use super::{Intake, Kind, Unavailable};
@@ -347,7 +347,8 @@ impl Intake<'_> {
             return Ok(());
         }
         if !self.budget.gaps.take() {
-            debug!(room_id = self.room_id, missing = wanted.len(), "the gap is too long");
+            let origin = self.servers.first();
+            info!(room_id = self.room_id, origin, limit = "gap", missing = wanted.len(), "a gap is passed over");
             crate::metrics::federation_limit("gap");
             let over = |id: String| (id.clone(), lost(format!("{id} is far behind")));
             self.unavailable.extend(wanted.into_iter().map(over));
@@ -419,6 +420,7 @@ impl Intake<'_> {
 
     async fn fetch_state(&mut self, event_id: &str) -> Fetched<()> {
         if !self.budget.states.take() {
+            info!(room_id = self.room_id, origin = self.servers.first(), limit = "states", "events need too much");
             crate::metrics::federation_limit("states");
             return Ok(Err(lost("too many states are missing")));
         }
@@ -572,6 +574,7 @@ impl Intake<'_> {
         let size = u32::try_from(max_answer / MEBIBYTE).unwrap_or(u32::MAX);
         let permits = timeout(time, federation.long_answers.acquire_many(size)).await;
         let Ok(Ok(_permits)) = permits else {
+            info!(server, limit = "long_answers", "too many long answers are awaited");
             crate::metrics::federation_limit("long_answers");
             return passing("too many long answers are awaited".to_owned());
         };
