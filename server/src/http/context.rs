@@ -160,7 +160,8 @@ pub async fn buffer_body(State(app): State<AppState>, request: Request, next: Ne
             let Ok(Ok(_permit)) = permit else {
                 server_body_limit("long_bodies");
                 let message = "Too many long requests are under way";
-                return ApiError::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", message).into_response();
+                return ApiError::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", message)
+                    .into_response();
             };
             next.run(Request::from_parts(parts, Body::from(bytes))).await
         }

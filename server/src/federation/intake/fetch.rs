@@ -348,7 +348,13 @@ impl Intake<'_> {
         }
         if !self.budget.gaps.take() {
             let origin = self.servers.first();
-            info!(room_id = self.room_id, origin, limit = "gap", missing = wanted.len(), "a gap is passed over");
+            info!(
+                room_id = self.room_id,
+                origin,
+                limit = "gap",
+                missing = wanted.len(),
+                "a gap is passed over"
+            );
             crate::metrics::federation_limit("gap");
             let over = |id: String| (id.clone(), lost(format!("{id} is far behind")));
             self.unavailable.extend(wanted.into_iter().map(over));
@@ -420,7 +426,12 @@ impl Intake<'_> {
 
     async fn fetch_state(&mut self, event_id: &str) -> Fetched<()> {
         if !self.budget.states.take() {
-            info!(room_id = self.room_id, origin = self.servers.first(), limit = "states", "events need too much");
+            info!(
+                room_id = self.room_id,
+                origin = self.servers.first(),
+                limit = "states",
+                "events need too much"
+            );
             crate::metrics::federation_limit("states");
             return Ok(Err(lost("too many states are missing")));
         }
