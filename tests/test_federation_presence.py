@@ -88,6 +88,8 @@ def test_nothing_waits_for_a_server_that_is_away(server, remote):  # noqa: F811
     assert server.database.query(statement, [remote.name]) == [(0,)]
     back(server, remote)
     eventually(lambda: any(pdu["content"].get("body") == "hello" for pdu in remote.pdus))
+    answers = "select failing_since is null from matriarch.destinations where server_name = %s"
+    eventually(lambda: server.database.query(answers, [remote.name]) == [(True,)])
     set_presence(alice, "unavailable")
     eventually(lambda: [item["presence"] for item in told(remote, alice)] == ["unavailable"])
 

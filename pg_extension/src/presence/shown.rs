@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     json_text::object_text,
     session::Session,
-    spi::{Db, Row},
+    spi::{Db, Row, Rows},
 };
 
 /// A user, and their presence as others see it at this moment.
@@ -85,75 +85,86 @@ pub fn pushed(db: &Db<'_>, user_nids: BTreeSet<i64>) -> HashMap<i64, Value> {
     db.query(OF_USERS, &[user_nids.into()]).map(told).collect()
 }
 
-/// Who wants to know, as columns of one length.
+/// Who wants to know; the first two are columns of one length.
 #[derive(Debug, Default)]
 pub struct Wanted {
     /// `user_nid`s.
     pub askers: Vec<i64>,
     /// Snapshots; NULL for those who know nothing yet.
     pub tokens: Vec<Option<String>>,
-    /// Ids of users whom the asker met since, as PostgreSQL's text form of `text[]`: their presence is news although it did
-    /// not change.
-    pub met: Vec<String>,
+    /// Users whom an asker, by their place, met since: their presence is news although it did not change.
+    pub met: Vec<(usize, String)>,
 }
 
-/// Whoever knows nothing of users takes them for offline.
-const NEWS: &str = "
+/// What changed since tokens.
+const CHANGED: &str = "
     select u.user_id, p.presence, p.status_msg, p.currently_active,
-        (extract(epoch from now() - p.last_active_at) * 1000)::bigint, p.number
+        (extract(epoch from now() - p.last_active_at) * 1000)::bigint, a.number
     from (
-        select a.number, p.*
-        from (
-            select number, user_nid, token::pg_snapshot as token
-            from unnest($1::bigint[], $2::text[]) with ordinality a (user_nid, token, number)
-            where token is not null
-            offset 0
-        ) a
-        cross join lateral (
-            select *
-            from presence
-            where xid >= pg_snapshot_xmin(a.token) and not pg_visible_in_snapshot(xid, a.token)
-            offset 0
-        ) p
-        where p.user_nid = a.user_nid or exists (
+        select number, user_nid, token::pg_snapshot as token
+        from unnest($1::bigint[], $2::text[]) with ordinality a (user_nid, token, number)
+        where token is not null
+        offset 0
+    ) a
+    cross join lateral (
+        select *
+        from presence
+        where xid >= pg_snapshot_xmin(a.token) and not pg_visible_in_snapshot(xid, a.token)
+        offset 0
+    ) p
+    cross join lateral (select user_id from users where user_nid = p.user_nid offset 0) u
+    where p.user_nid = a.user_nid or exists (
+        select
+        from memberships m
+        join memberships own on own.room_nid = m.room_nid and own.user_nid = a.user_nid and own.membership = 'join'
+        where m.user_nid = p.user_nid and m.membership = 'join'
+    )";
+
+/// For who has no token. Whoever knows nothing of users takes them for offline.
+const THERE: &str = "
+    select u.user_id, p.presence, p.status_msg, p.currently_active,
+        (extract(epoch from now() - p.last_active_at) * 1000)::bigint, a.number
+    from unnest($1::bigint[], $2::text[]) with ordinality a (user_nid, token, number)
+    cross join lateral (select * from presence where presence <> 'offline' offset 0) p
+    cross join lateral (select user_id from users where user_nid = p.user_nid offset 0) u
+    where a.token is null and (
+        p.user_nid = a.user_nid or exists (
             select
             from memberships m
             join memberships own on own.room_nid = m.room_nid and own.user_nid = a.user_nid and own.membership = 'join'
             where m.user_nid = p.user_nid and m.membership = 'join'
         )
-        union all
-        select a.number, p.*
-        from unnest($1::bigint[], $2::text[]) with ordinality a (user_nid, token, number)
-        cross join lateral (select * from presence where presence <> 'offline' offset 0) p
-        where a.token is null and (
-            p.user_nid = a.user_nid or exists (
-                select
-                from memberships m
-                join memberships own
-                    on own.room_nid = m.room_nid and own.user_nid = a.user_nid and own.membership = 'join'
-                where m.user_nid = p.user_nid and m.membership = 'join'
-            )
-        )
-        union all
-        select a.number, p.*
-        from unnest($3::text[]) with ordinality a (met, number)
-        cross join lateral unnest(a.met::text[]) as met (user_id)
-        cross join lateral (select user_nid from users where user_id = met.user_id offset 0) m
-        cross join lateral (
-            select * from presence where user_nid = m.user_nid and presence <> 'offline' offset 0
-        ) p
-    ) p
-    cross join lateral (select user_id from users where user_nid = p.user_nid offset 0) u";
+    )";
 
-/// What is new to each asker, in their order, by user id.
+const MET: &str = "
+    select u.user_id, p.presence, p.status_msg, p.currently_active,
+        (extract(epoch from now() - p.last_active_at) * 1000)::bigint, a.number
+    from unnest($1::bigint[], $2::text[]) a (number, user_id)
+    cross join lateral (select user_nid, user_id from users where user_id = a.user_id offset 0) u
+    cross join lateral (
+        select * from presence where user_nid = u.user_nid and presence <> 'offline' offset 0
+    ) p";
+
+/// What is new to each asker, in their order, by user id. Mostly it is one query, and nothing.
 pub fn news(db: &Db<'_>, wanted: Wanted) -> Vec<BTreeMap<String, Subject>> {
-    let mut found = vec![BTreeMap::new(); wanted.askers.len()];
-    if found.is_empty() {
-        return found;
+    let Wanted { askers, tokens, met } = wanted;
+    let mut found = vec![BTreeMap::new(); askers.len()];
+    let mut take = |rows: Rows<'_>| {
+        for row in rows {
+            let subject = read(&row);
+            found[row.get::<i64>(6) as usize - 1].insert(subject.user_id.clone(), subject);
+        }
+    };
+    if tokens.iter().any(Option::is_some) {
+        take(db.query(CHANGED, &[askers.clone().into(), tokens.clone().into()]));
     }
-    for row in db.query(NEWS, &[wanted.askers.into(), wanted.tokens.into(), wanted.met.into()]) {
-        let subject = read(&row);
-        found[row.get::<i64>(6) as usize - 1].insert(subject.user_id.clone(), subject);
+    if tokens.iter().any(Option::is_none) {
+        take(db.query(THERE, &[askers.into(), tokens.into()]));
+    }
+    let (numbers, users): (Vec<i64>, Vec<String>) =
+        met.into_iter().map(|(asker, user_id)| (asker as i64 + 1, user_id)).unzip();
+    if !users.is_empty() {
+        take(db.query(MET, &[numbers.into(), users.into()]));
     }
     found
 }

@@ -3,7 +3,7 @@
 use crate::{
     filter,
     presence::{self, Subject, Wanted},
-    spi::{Db, texts_literal},
+    spi::Db,
     sync::{Asker, account_data, gather::News, parts::Columns},
 };
 
@@ -13,10 +13,10 @@ pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, news: &News) -> V
     let mut wanted = Wanted::default();
     let owners: Vec<usize> = (0..askers.len()).filter(|&index| askers[index].presence).collect();
     for &index in &owners {
-        let met: Vec<String> = news.device_lists[index].changed.iter().cloned().collect();
+        let met = news.device_lists[index].changed.iter().cloned();
+        wanted.met.extend(met.map(|user_id| (wanted.askers.len(), user_id)));
         wanted.askers.push(columns.users[index]);
         wanted.tokens.push(columns.tokens[index].clone());
-        wanted.met.push(texts_literal(&met));
     }
     let found = presence::news(db, wanted);
     if found.iter().all(|users| users.is_empty()) {
