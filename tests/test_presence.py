@@ -232,6 +232,18 @@ def test_syncing_on_writes_nothing(node, shared_database):
     assert shared_database.query(statement, [alice.user_id]) == before
 
 
+def test_rows_of_another_cluster_are_no_news(node, shared_database):
+    """As a dump may bring them: their transaction ids are those of another history."""
+    alice, bob, _ = together(node)
+    set_presence(alice, "online")
+    bob.next()
+    own = "user_nid = (select user_nid from matriarch.users where user_id = %s)"
+    shared_database.query(f"update matriarch.presence set xid = '1000000000000' where {own}", [alice.user_id])
+    assert presence(bob.next()) == {}
+    set_presence(alice, "unavailable")
+    assert alice.user_id in presence(bob.next())
+
+
 def test_filters(node):
     alice, bob, _ = together(node)
     set_presence(alice, "online")

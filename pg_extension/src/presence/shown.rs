@@ -96,7 +96,7 @@ pub struct Wanted {
     pub met: Vec<(usize, String)>,
 }
 
-/// What changed since tokens.
+/// What changed since tokens. Rows that a dump brought from another cluster have ids that this one has not given out yet.
 const CHANGED: &str = "
     select u.user_id, p.presence, p.status_msg, p.currently_active,
         (extract(epoch from now() - p.last_active_at) * 1000)::bigint, a.number
@@ -109,7 +109,8 @@ const CHANGED: &str = "
     cross join lateral (
         select *
         from presence
-        where xid >= pg_snapshot_xmin(a.token) and not pg_visible_in_snapshot(xid, a.token)
+        where xid >= pg_snapshot_xmin(a.token) and xid < pg_snapshot_xmax(pg_current_snapshot())
+            and not pg_visible_in_snapshot(xid, a.token)
         offset 0
     ) p
     cross join lateral (select user_id from users where user_nid = p.user_nid offset 0) u
