@@ -14,7 +14,7 @@ from harness import process
 from harness.cluster import Cluster
 from harness.node import Node
 
-from . import join_large
+from . import federation, join_large
 
 
 def main() -> int:
@@ -39,6 +39,8 @@ def main() -> int:
             node.stop()
         if only() in "join-large":
             join_large.run(cluster)
+        if only() in "federation":
+            federation.run(cluster)
         return returned
     finally:
         cluster.remove()
