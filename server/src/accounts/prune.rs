@@ -16,6 +16,7 @@ pub async fn run(db: Db) {
     tokio::time::sleep(INTERVAL.mul_f64(rand::random::<f64>())).await;
     loop {
         let _logged = db.query(include_str!("prune.sql"), &[]).await;
+        let _logged = db.query("select matriarch.prune_outgoing()", &[]).await;
         let _logged = db.query("select matriarch.prune_keys()", &[]).await;
         let _logged = db.query("select matriarch.forget_arrivals()", &[]).await;
         tokio::time::sleep(INTERVAL).await;
