@@ -14,7 +14,7 @@ from harness import process
 from harness.cluster import Cluster
 from harness.node import Node
 
-from . import federation, join_large
+from . import federation, join_large, synapse
 
 
 def main() -> int:
@@ -41,6 +41,8 @@ def main() -> int:
             join_large.run(cluster)
         if only() in "federation":
             federation.run(cluster)
+        if only() in "synapse":
+            synapse.run(cluster)
         return returned
     finally:
         cluster.remove()

@@ -62,7 +62,7 @@ class Synapse:
             "tls_certificate_path": str(authority.certificate),
             "tls_private_key_path": str(authority.key),
             "federation_custom_ca_list": [str(authority.file)],
-            "database": database(self.folder, cluster),
+            "database": self.database(cluster),
             "log_config": str(self.folder / "log.yaml"),
             "media_store_path": str(self.folder / "media"),
             "signing_key_path": str(self.folder / "signing.key"),
@@ -130,12 +130,11 @@ class Synapse:
         """What it logged of its own errors."""
         return [line for line in self.log.read_text(errors="replace").splitlines() if re.search(r" (ERROR|CRITICAL) ", line)]
 
-
-def database(folder: Path, cluster: Cluster | None) -> dict:
-    """The configuration of Synapse's database."""
-    if cluster is None:
-        return {"name": "sqlite3", "args": {"database": str(folder / "synapse.db")}}
-    name = f"synapse_{secrets.token_hex(4)}"
-    cluster.execute("create database {} template template0 locale 'C'", name)
-    arguments = {"user": "postgres", "dbname": name, "host": str(cluster.socket_folder), "port": cluster.port}
-    return {"name": "psycopg2", "args": {**arguments, "cp_min": 5, "cp_max": 20}}
+    def database(self, cluster: Cluster | None) -> dict:
+        """The configuration of its database."""
+        if cluster is None:
+            return {"name": "sqlite3", "args": {"database": str(self.folder / "synapse.db")}}
+        self.database_name = f"synapse_{self.port}"
+        cluster.execute("create database {} template template0 locale 'C'", self.database_name)
+        arguments = {"user": "postgres", "dbname": self.database_name, "host": str(cluster.socket_folder), "port": cluster.port}
+        return {"name": "psycopg2", "args": {**arguments, "cp_min": 5, "cp_max": 20}}
