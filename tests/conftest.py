@@ -11,6 +11,8 @@ from harness.cluster import Cluster
 from harness.links import Links
 from harness.node import TROUBLE, Node
 from harness.peer import Peer
+from harness.recording import RecordingServer
+from harness.remote_server import RemoteServer
 from harness.server import Authority, Server
 from harness.synapse import Synapse
 
@@ -166,6 +168,37 @@ def synapse(authority, tmp_path_factory):
 def matriarch(servers) -> Server:
     """A homeserver of ours beside the Synapse."""
     return servers[0]
+
+
+@pytest.fixture(scope="module")
+def remote_servers(authority):
+    """A function: remote_servers(count=1) gives scripted servers."""
+    servers = []
+
+    def make(count=1):
+        new = [RemoteServer(authority) for _ in range(count)]
+        servers.extend(new)
+        return new
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def remotes(authority):
+    """A function: remotes(database) gives a scripted server that remembers what it is sent, and whose key the database knows."""
+    servers = []
+
+    def start(database) -> RecordingServer:
+        remote = RecordingServer(authority)
+        servers.append(remote)
+        remote.publish(database)
+        return remote
+
+    yield start
+    for server in servers:
+        server.close()
 
 
 class Started:

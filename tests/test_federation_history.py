@@ -10,23 +10,7 @@ import pytest
 from conftest import Started
 from harness.client import bodies, path, timeline
 from harness.peer import public_room
-from harness.remote_server import RemoteServer
 from harness.verify import verify
-
-
-@pytest.fixture(scope="module")
-def remote_servers(authority):
-    """A function that makes servers."""
-    servers = []
-
-    def make(count=1):
-        new = [RemoteServer(authority) for _ in range(count)]
-        servers.extend(new)
-        return new
-
-    yield make
-    for server in servers:
-        server.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,23 +8,7 @@ import pytest
 
 from harness.client import path
 from harness.peer import event_id_of
-from harness.recording import RecordingServer, eventually
-
-
-@pytest.fixture
-def remotes(authority):
-    """A function: remotes(database) gives a scripted server whose key the database knows."""
-    servers = []
-
-    def start(database) -> RecordingServer:
-        remote = RecordingServer(authority)
-        servers.append(remote)
-        remote.publish(database)
-        return remote
-
-    yield start
-    for server in servers:
-        server.close()
+from harness.recording import eventually
 
 
 @pytest.fixture

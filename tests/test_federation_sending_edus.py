@@ -4,28 +4,12 @@ import pytest
 
 from harness.client import new_txn_id, path
 from harness.crypto import CrossSigning, Device
-from harness.recording import RecordingServer, eventually
+from harness.recording import eventually
 
 
 @pytest.fixture(scope="module")
 def server(servers):
     return servers[0]
-
-
-@pytest.fixture
-def remotes(authority):
-    """A function: remotes(database) gives a scripted server whose key the database knows."""
-    started = []
-
-    def start(database) -> RecordingServer:
-        remote = RecordingServer(authority)
-        started.append(remote)
-        remote.publish(database)
-        return remote
-
-    yield start
-    for remote in started:
-        remote.close()
 
 
 @pytest.fixture

@@ -8,22 +8,7 @@ import pytest
 
 from conftest import Started
 from harness.peer import KEY_ID
-from harness.remote_server import RemoteServer, adopt
-
-
-@pytest.fixture(scope="module")
-def remote_servers(authority):
-    """A function that makes servers."""
-    servers = []
-
-    def make(count=1):
-        new = [RemoteServer(authority) for _ in range(count)]
-        servers.extend(new)
-        return new
-
-    yield make
-    for server in servers:
-        server.close()
+from harness.remote_server import adopt
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@
 //! withhold must not do harm that stays: an event whose auth events cannot be had is not stored at all, since it would be
 //! stored as rejected for ever.
 
+mod ask;
 mod budget;
 mod fetch;
 mod pool;

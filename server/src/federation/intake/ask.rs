@@ -1,0 +1,139 @@
+//! Asking other servers, one after the other, within the limits of the batch.
+
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Map, Value};
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use super::{Intake, Unavailable};
+use crate::error::ApiError;
+use crate::federation::client::{FederationError, Request};
+
+const OTHERS: &str = "select matriarch.servers_to_ask($1, $2, $3)";
+
+/// Servers that are asked when those that sent the events fail, and how long each may take.
+const MAX_OTHERS: i32 = 3;
+const OTHERS_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const MEBIBYTE: usize = 1024 * 1024;
+
+/// What was asked for, or why it cannot be had; an error if the own database failed.
+pub(super) type Fetched<T> = Result<Result<T, Unavailable>, ApiError>;
+
+/// Whether the same request may be answered later.
+fn is_passing(error: &FederationError) -> bool {
+    match error {
+        FederationError::Unreachable { .. } | FederationError::Internal(_) => true,
+        FederationError::Refused { status, .. } => {
+            status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+        }
+        FederationError::BadAnswer { .. } | FederationError::NotAdmitted(_) => false,
+    }
+}
+
+/// It will not be had later either.
+pub(super) fn lost(reason: impl Into<String>) -> Unavailable {
+    Unavailable { reason: reason.into(), later: false }
+}
+
+impl Intake<'_> {
+    /// Asks one server after the other until one gives what can be read: those of the batch, then others in the room.
+    pub(super) async fn ask<T>(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+        max_answer: usize,
+        read: impl Fn(Map<String, Value>) -> Option<T>,
+    ) -> Fetched<T> {
+        let mut why = lost("there is nobody to ask");
+        let timeout = self.app.federation.client.timeout();
+        for server in self.servers {
+            match self.ask_one(server, path, body, max_answer, timeout, &read).await? {
+                Ok(found) => return Ok(Ok(found)),
+                Err(error) => why = Unavailable { later: why.later || error.later, ..error },
+            }
+        }
+        for server in self.others().await? {
+            if !self.budget.others.take() {
+                break;
+            }
+            if let Ok(found) =
+                self.ask_one(server, path, body, max_answer, timeout.min(OTHERS_TIMEOUT), &read).await?
+            {
+                return Ok(Ok(found));
+            }
+        }
+        Ok(Err(why))
+    }
+
+    /// Servers in the room that may have what those that the batch names do not give.
+    pub(super) async fn others(&self) -> Result<&[String], ApiError> {
+        let beside = self.servers.first().map(String::as_str).unwrap_or_default();
+        let others = self.others.get_or_try_init(|| async {
+            let rows = self.app.db.query(OTHERS, &[&self.room_id, &beside, &MAX_OTHERS]).await?;
+            let others = rows.iter().filter_map(|row| row.try_get(0).ok());
+            Ok::<Vec<String>, ApiError>(others.filter(|server| !self.servers.contains(server)).collect())
+        });
+        Ok(others.await?)
+    }
+
+    async fn ask_one<T>(
+        &self,
+        server: &str,
+        path: &str,
+        body: Option<&Value>,
+        max_answer: usize,
+        time: Duration,
+        read: impl Fn(Map<String, Value>) -> Option<T>,
+    ) -> Fetched<T> {
+        let passing = |reason: String| Ok(Err(Unavailable { reason, later: true }));
+        if let Some(reason) = self.silent().get(server) {
+            return passing(reason.clone());
+        }
+        let federation = &self.app.federation;
+        let time = time.min(self.budget.time_left());
+        if time < Duration::from_millis(1) {
+            return passing("there was no time left".to_owned());
+        }
+        // Long answers of hostile servers could fill the memory.
+        let size = u32::try_from(max_answer / MEBIBYTE).unwrap_or(u32::MAX);
+        let permits = timeout(time, federation.long_answers.acquire_many(size)).await;
+        let Ok(Ok(_permits)) = permits else {
+            info!(server, limit = "long_answers", "too many long answers are awaited");
+            crate::metrics::federation_limit("long_answers");
+            return passing("too many long answers are awaited".to_owned());
+        };
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let request = Request { method, destination: server, path, body, max_answer, timeout: time };
+        match federation.client.send(&self.app.db, request).await {
+            Ok(answer) => Ok(read(answer).ok_or_else(|| lost(format!("{server} does not have it")))),
+            Err(error) => Ok(Err(self.failed(server, path, error)?)),
+        }
+    }
+
+    pub(super) fn silent(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be said of a server that was asked in vain, and is not asked again if it cannot be reached.
+    pub(super) fn failed(
+        &self,
+        server: &str,
+        path: &str,
+        error: FederationError,
+    ) -> Result<Unavailable, ApiError> {
+        debug!(server, path, %error, "asked in vain");
+        let (reason, later) = (error.to_string(), is_passing(&error));
+        match error {
+            FederationError::Internal(error) => return Err(error),
+            FederationError::Unreachable { .. } => {
+                self.silent().insert(server.to_owned(), reason.clone());
+            }
+            _ => {}
+        }
+        Ok(Unavailable { reason, later })
+    }
+}
