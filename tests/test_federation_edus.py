@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from test_federation_transactions import Shared, home, remote_servers, shared, until  # noqa: F401
+from test_federation_transactions import Shared, home, shared, until  # noqa: F401
 
 
 def ephemeral(shared, answer) -> dict:

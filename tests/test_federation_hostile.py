@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from test_federation_transactions import Shared, Unknown, home, remote_servers, shared, until  # noqa: F401
+from test_federation_transactions import Shared, Unknown, home, shared, until  # noqa: F401
 
 from harness.peer import KEY_ID
 

@@ -4,7 +4,7 @@ import pytest
 
 from harness.client import new_txn_id, path
 from harness.recording import RecordingServer, eventually
-from test_federation_sending_edus import away, back, of_type, remote, remotes, share_room  # noqa: F401
+from test_federation_sending_edus import away, back, of_type, remote, share_room  # noqa: F401
 from test_presence import past, presence, seen_by, set_presence, state_by
 
 

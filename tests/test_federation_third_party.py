@@ -8,7 +8,7 @@ from harness.client import expect, path
 from harness.identity_server import IdentityServer
 from harness.recording import eventually
 from harness.server import Server
-from test_federation_sending_edus import remote, remotes  # noqa: F401
+from test_federation_sending_edus import remote  # noqa: F401
 
 ADDRESS = "friend@example.org"
 ON_BIND = "/_matrix/federation/v1/3pid/onbind"
