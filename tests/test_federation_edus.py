@@ -233,9 +233,13 @@ def test_a_sleeping_sync_learns_of_updates(tracked):
 
 def test_a_gap_has_the_whole_list_fetched(tracked):
     serve(tracked, 20, "NEW", "LAPTOP")
+    # The list comes after the sync: one sync would tell of both.
+    heard = threading.Event()
+    tracked.server.hooks["devices"] = lambda *_: heard.wait(20) and None
     tracked.database.query("update matriarch.remote_device_lists set next_try_at = now()")
     tracked.send([], [update(tracked, 20, [19], device="NEW")])
     assert changed(tracked) == [tracked.bob]
+    heard.set()
     until(lambda: state_of(tracked) == [(20, False)])
     assert set(known(tracked)) == {"NEW", "LAPTOP"}
     assert changed(tracked) == [tracked.bob]
