@@ -6,6 +6,7 @@ import pytest
 from conftest import Started
 from harness.client import expect, path
 from harness.identity_server import IdentityServer
+from harness.peer import KEY_ID
 from harness.recording import eventually
 from harness.server import Server
 from test_federation_sending_edus import remote  # noqa: F401
@@ -118,6 +119,42 @@ def test_a_user_of_another_server_has_it(servers, identity, is_there):
     eventually(lambda: alice.state(room, "m.room.member", bob.user_id)["membership"] == "join")
     # The server that lets the user in asks whether the key is valid.
     assert [endpoint for endpoint, _, _ in identity.requests].count("pubkey/isvalid") == 1
+
+
+def test_joins_with_what_an_identity_server_signed(servers, identity):
+    one, two = servers
+    alice, bob, eve, carol = one.register("alice"), one.register("bob"), one.register("eve"), two.register("carol")
+    name = alice.user_id[1:].split(":")[0]
+    room = alice.create_room(preset="private_chat", room_alias_name=name)
+    invite(alice, room, identity)
+    token = identity.invites[0]["token"]
+
+    def join(client, signed, where=room, status=200, errcode=None, **options):
+        return client.post(path("join", where), {"third_party_signed": signed}, status=status, errcode=errcode, **options)
+
+    def full(client, token=token):
+        """What clients are given has a sender, which is signed too."""
+        proved = {"mxid": client.user_id, "token": token, "sender": alice.user_id}
+        return {**proved, "signatures": {identity.name: {KEY_ID: identity.sign_json(proved)}}}
+
+    join(bob, full(bob, "another"), status=403, errcode="M_FORBIDDEN")
+    join(eve, full(bob), status=403, errcode="M_FORBIDDEN")
+    join(bob, {**full(bob), "extra": 5}, status=403, errcode="M_FORBIDDEN")
+    join(bob, {**full(bob), "sender": bob.user_id}, status=403, errcode="M_FORBIDDEN")
+    join(bob, {}, status=400, errcode="M_INVALID_PARAM")
+    join(bob, 5, status=400, errcode="M_BAD_JSON")
+    join(bob, full(bob), "#nothing:" + one.name, status=404, errcode="M_NOT_FOUND")
+    identity.valid = False
+    join(bob, full(bob), status=403, errcode="M_FORBIDDEN")
+    assert not is_invited(bob, room)
+    identity.valid = True
+    assert join(bob, full(bob), f"#{name}:{one.name}") == {"room_id": room}
+    assert join(bob, full(bob)) == {"room_id": room}
+    members = [event for event in alice.history(room) if event["state_key"] == bob.user_id]
+    assert [(event["sender"], event["content"]["membership"]) for event in members] == [(alice.user_id, "invite"), (bob.user_id, "join")]
+    # Where the room is elsewhere, the server of who invited makes the invite.
+    assert join(carol, full(carol), params={"via": one.name}) == {"room_id": room}
+    eventually(lambda: alice.state(room, "m.room.member", carol.user_id)["membership"] == "join")
 
 
 def test_what_is_not_proved(servers, identity, authority):

@@ -1,10 +1,6 @@
 """Joining, inviting, leaving, kicking, banning, unbanning, knocking, forgetting."""
 
-import base64
-
 import pytest
-from Crypto.PublicKey import ECC
-from Crypto.Signature import eddsa
 
 from harness import functions
 from harness.functions import Refused, User, state_content
@@ -218,23 +214,3 @@ def test_knocking(rooms, version):
     alice.invite(room, bob)
     bob.join(room)
     refused(403, "M_FORBIDDEN", bob.act, room, "knock")
-
-
-def test_joining_by_a_third_party_invite(rooms):
-    """The identity server's signature turns the room's token into an invite in the inviter's name, and a join."""
-    alice, bob = User(rooms, "alice"), User(rooms, "bob")
-    key = ECC.generate(curve="ed25519")
-    encode = lambda octets: base64.b64encode(octets).decode().rstrip("=")
-    public_key = encode(key.public_key().export_key(format="raw"))
-    room = alice.create_room()
-    invite = {"display_name": "b...", "public_key": public_key, "key_validity_url": "https://id.example/valid"}
-    alice.send_state(room, "m.room.third_party_invite", invite, state_key="token")
-    to_sign = f'{{"mxid":"{bob.user_id}","sender":"{alice.user_id}","token":"token"}}'
-    signature = encode(eddsa.new(key, "rfc8032").sign(to_sign.encode()))
-    signed = {"mxid": bob.user_id, "sender": alice.user_id, "token": "token", "signatures": {"id.example": {"ed25519:0": signature}}}
-    before = events(rooms, room)
-    refused(403, "M_FORBIDDEN", bob.join, room, third_party_signed={**signed, "token": "other"})
-    refused(403, "M_FORBIDDEN", User(rooms, "eve").join, room, third_party_signed=signed)
-    assert events(rooms, room) == before
-    assert bob.join(room, third_party_signed=signed) == {"room_id": room}
-    assert events(rooms, room) == before + 2

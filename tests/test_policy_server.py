@@ -98,6 +98,85 @@ def test_all_kinds_of_events(server, policy):
     assert len(kinds()) == 8
 
 
+def policed(client, room, policy, type, state_key="", content=None):
+    """The current state event, once it has this content and the policy server's signature."""
+
+    def is_there():
+        event = client.get(path("rooms", room, "state", type, state_key), params={"format": "event"})
+        return event if content is None or event["content"] == content else None
+
+    event = eventually(is_there)
+    assert any(asked["type"] == type and asked["content"] == event["content"] for asked in policy.asked_to_sign)
+    return event
+
+
+def test_changes_of_profiles(server, policy):
+    alice, bob = server.register("alice"), server.register("bob")
+    rooms = [policy_room(server, policy, alice) for _ in range(3)] + [alice.create_room(preset="public_chat")]
+    alice.put(path("profile", alice.user_id, "displayname"), {"displayname": "Alice"})
+    for room in rooms:
+        assert alice.state(room, "m.room.member", alice.user_id)["displayname"] == "Alice"
+    assert sorted(asked["room_id"] for asked in policy.asked_to_sign) == sorted(rooms[:3])
+    # Where it is refused, the room keeps what it has.
+    policy.refusal = lambda event: FORBIDDEN if event["content"].get("displayname") == "Spam" else None
+    alice.put(path("profile", alice.user_id, "displayname"), {"displayname": "Spam"})
+    assert bob.get(path("profile", alice.user_id)) == {"displayname": "Spam"}
+    names = [alice.state(room, "m.room.member", alice.user_id)["displayname"] for room in rooms]
+    assert names == ["Alice", "Alice", "Alice", "Spam"]
+    for room in rooms:
+        assert server.database.query("select * from matrix.verify_room(%s)", [room]) == []
+
+
+def test_a_member_who_left_meanwhile(server, policy):
+    """A change of the profile that waits for its signature does not bring back who has left."""
+    alice, bob = server.register("alice"), server.register("bob")
+    room = policy_room(server, policy, alice)
+    bob.join(room)
+
+    def refusal(event):
+        if event["content"].get("displayname"):
+            assert bob.leave(room) == {}
+
+    policy.refusal = refusal
+    bob.put(path("profile", bob.user_id, "displayname"), {"displayname": "Bob"})
+    eventually(lambda: alice.state(room, "m.room.member", bob.user_id)["membership"] == "leave")
+    time.sleep(0.5)
+    assert alice.state(room, "m.room.member", bob.user_id)["membership"] == "leave"
+
+
+def test_aliases(server, policy):
+    alice = server.register("alice")
+    name = alice.user_id[1:].split(":")[0]
+    room = policy_room(server, policy, alice, room_alias_name=name)
+    alice.delete(path("directory", "room", f"#{name}:{server.name}"))
+    policed(alice, room, policy, "m.room.canonical_alias", content={})
+
+
+@pytest.mark.parametrize("old, new", [("11", "11"), ("11", "12"), ("12", "12"), ("12", "11")])
+def test_room_upgrades(server, policy, old, new):
+    alice = server.register("alice")
+    name = alice.user_id[1:].split(":")[0]
+    room = policy_room(server, policy, alice, room_version=old, room_alias_name=name, visibility="public")
+    upgrade = lambda **options: alice.post(path("rooms", room, "upgrade"), {"new_version": new}, **options)  # noqa: E731
+    policy.refusal = lambda event: FORBIDDEN if event["type"] == "m.room.tombstone" else None
+    upgrade(status=400, errcode="M_FORBIDDEN")
+    alice.state(room, "m.room.tombstone", status=404, errcode="M_NOT_FOUND")
+    assert len(alice.get("/joined_rooms")["joined_rooms"]) == 1
+    assert alice.get(path("directory", "list", "room", room)) == {"visibility": "public"}
+    policy.refusal = lambda event: None
+    replacement = upgrade()["replacement_room"]
+    tombstone = policed(alice, room, policy, "m.room.tombstone")
+    assert tombstone["content"]["replacement_room"] == replacement
+    create = alice.state(replacement, "m.room.create")
+    assert create["predecessor"] == {"room_id": room} | ({"event_id": tombstone["event_id"]} if new == "11" else {})
+    assert alice.get(path("directory", "list", "room", replacement)) == {"visibility": "public"}
+    policed(alice, room, policy, "m.room.canonical_alias", content={})
+    eventually(lambda: alice.state(room, "m.room.power_levels")["events_default"] == 50)
+    policed(alice, room, policy, "m.room.power_levels")
+    for one in (room, replacement):
+        assert server.database.query("select * from matrix.verify_room(%s)", [one]) == []
+
+
 def test_rooms_that_use_none(server, policy):
     alice = server.register("alice")
     without_key = {"via": policy.name, "public_keys": {}}

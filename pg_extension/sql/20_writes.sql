@@ -24,12 +24,12 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'create_room_wrapper';
 comment on function create_room is 'POST /createRoom. The API node invites those in elsewhere afterwards: users of other servers, who have to sign it.';
 
-create function upgrade_room(token_hash bytea, room_id text, request text) returns setof response
-language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
+create function upgrade_room(token_hash bytea, room_id text, request text, tombstone text, created_at bigint) returns setof response
+language c volatile parallel unsafe security definer set search_path = matriarch, pg_temp
 set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'upgrade_room_wrapper';
-comment on function upgrade_room is 'POST /rooms/{roomId}/upgrade';
+comment on function upgrade_room is 'POST /rooms/{roomId}/upgrade. tombstone and created_at are NULL, but for the second attempt where the room''s policy server has signed the tombstone: status 428 gave them.';
 
 create function "join"(token_hash bytea, room text, request text) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp

@@ -87,8 +87,8 @@ fn delete_alias(token_hash: &[u8], alias: &str) -> ResponseRows {
             if db.execute(DELETE, &[alias.into(), room.nid.into()]) == 0 {
                 return Err(not_found(alias));
             }
-            let withdrawn = withdraw(room, &session, alias);
-            Ok(if withdrawn { Response::empty().wake_room(room.nid) } else { Response::empty() })
+            withdraw(room, &session, alias);
+            Ok(room.answer(json!({})))
         });
         deleted.unwrap_or_else(|| Err(not_found(alias)))
     })
@@ -105,9 +105,9 @@ pub fn may_direct(db: &Db<'_>, room: &mut Room<'_>, session: &Session) -> bool {
     joined && may_send() == Some(true) || db.query_opt(IS_ADMIN, &[session.user_nid.into()]).is_some()
 }
 
-/// Takes an alias out of the room's canonical alias event, if it is there and the user may; returns whether it did.
-fn withdraw(room: &mut Room<'_>, session: &Session, alias: &str) -> bool {
-    let Some(current) = room.state(CANONICAL_ALIAS, "") else { return false };
+/// Takes an alias out of the room's canonical alias event, if it is there and the user may.
+fn withdraw(room: &mut Room<'_>, session: &Session, alias: &str) {
+    let Some(current) = room.state(CANONICAL_ALIAS, "") else { return };
     let mut content: Map = current.event.content().clone();
     if content.get("alias").and_then(Value::as_str) == Some(alias) {
         content.remove("alias");
@@ -116,10 +116,10 @@ fn withdraw(room: &mut Room<'_>, session: &Session, alias: &str) -> bool {
         others.retain(|other| other.as_str() != Some(alias));
     }
     if &content == current.event.content() {
-        return false;
+        return;
     }
-    let user = session.user();
-    room.append(LocalEvent::state(&user, CANONICAL_ALIAS, "", content)).is_ok()
+    // A refused event leaves the room as it was.
+    drop(room.append_once_signed(LocalEvent::state(&session.user(), CANONICAL_ALIAS, "", content)));
 }
 
 const OF_ROOM: &str = "select room_alias from room_aliases where room_nid = $1 order by room_alias";

@@ -6,7 +6,7 @@ pub mod upgrade;
 
 use std::rc::Rc;
 
-use matriarch_rules::{Map, RoomVersion};
+use matriarch_rules::{Map, RoomVersion, build::BuiltEvent};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ fn create(
         create_content: request.create_content.clone(),
         published: request.published,
     };
-    new.begin(db, signer, creator, |room| fill(room, creator, request, elsewhere))
+    new.begin(db, signer, creator, now_ms(), |room| fill(room, creator, request, elsewhere))
 }
 
 /// An id for a room, in versions where its create event does not give it one.
@@ -69,27 +69,30 @@ struct NewRoom {
 }
 
 impl NewRoom {
-    /// Makes the room, appends its create event, and what `fill` does.
+    /// The create event, and the id of the room that it makes.
+    fn create_event(
+        &self,
+        signer: &Signer,
+        creator: &User,
+        origin_server_ts: i64,
+    ) -> Result<(BuiltEvent, String)> {
+        let (room_id, content) = (self.room_id.clone(), self.create_content.clone());
+        let built = make_create_event(self.version, signer, creator, room_id, content, origin_server_ts)?;
+        let room_id = self.room_id.clone().unwrap_or_else(|| built.event.event_id().replacen('$', "!", 1));
+        Ok((built, room_id))
+    }
+
+    /// Makes the room, appends its create event, which is made at `origin_server_ts` if it can be, and what `fill` does.
     fn begin<R>(
         self,
         db: &Db<'_>,
         signer: &Rc<Signer>,
         creator: &User,
+        mut origin_server_ts: i64,
         mut fill: impl FnMut(&mut Room<'_>) -> Result<R>,
     ) -> Result<R> {
-        let mut origin_server_ts = now_ms();
         loop {
-            let content = self.create_content.clone();
-            let built = make_create_event(
-                self.version,
-                signer,
-                creator,
-                self.room_id.clone(),
-                content,
-                origin_server_ts,
-            )?;
-            let room_id =
-                self.room_id.clone().unwrap_or_else(|| built.event.event_id().replacen('$', "!", 1));
+            let (built, room_id) = self.create_event(signer, creator, origin_server_ts)?;
             let fill = |room: &mut Room<'_>| {
                 room.append_create(creator, built).map_err(invalid_state)?;
                 fill(room)

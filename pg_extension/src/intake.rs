@@ -96,7 +96,7 @@ fn receive_pdus(
             .or_else(created)
             .or_else(|| Room::with(db, room_id, take))
             .ok_or_else(|| MatrixError::not_found("The room is not known."))?;
-        Ok(Response { body: answer.to_string(), wake_rooms, wake_users })
+        Ok(Response { wake_rooms, wake_users, ..Response::json(&answer) })
     })
 }
 

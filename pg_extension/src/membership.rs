@@ -1,10 +1,8 @@
 //! Changes of membership: the endpoints, and what `PUT state` of `m.room.member` shares with them.
 
 mod restricted;
-mod third_party;
 
 pub use restricted::{Unauthorised, allowed_rooms};
-pub use third_party::refuse_invite as refuse_third_party_invite;
 
 use matriarch_rules::{
     Map,
@@ -47,7 +45,6 @@ fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
         let user = Session::authenticate(db, token_hash)?.user();
         let request = Body::parse(request)?;
         let mut content = content_of("join", &request)?;
-        let invite = request.object("third_party_signed")?;
         in_room(db, room, |room| {
             if room.is_joined(&user.id) {
                 return Ok(single("room_id", room.id.as_str()));
@@ -55,11 +52,7 @@ fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
             if room.is_elsewhere() {
                 return Err(elsewhere());
             }
-            if let Some(signed) = invite {
-                room.accept_third_party_invite(&user, signed)?;
-            }
             let answer = json!({ "room_id": room.id });
-            room.asks_policy_server = true;
             room.set_member(&user, &user.id, std::mem::take(&mut content))
                 .map_err(|error| error.or_answer(answer.clone()))?;
             Ok(room.answer(answer))
@@ -109,7 +102,6 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
                 _ => {}
             }
             let body = if action == "knock" { json!({ "room_id": room.id }) } else { json!({}) };
-            room.asks_policy_server = true;
             room.set_member(&user, target, content).map_err(|error| error.or_answer(body.clone()))?;
             Ok(room.answer(body))
         })
@@ -133,6 +125,12 @@ fn forget(token_hash: &[u8], room_id: &str) -> ResponseRows {
             None => Err(MatrixError::not_found("You were never in this room.")),
         })
     })
+}
+
+/// The answer to who wants to invite an address, where no API node asks an identity server.
+pub fn refuse_third_party_invite() -> MatrixError {
+    let error = "This server asks no identity server, so it cannot invite by third-party id.";
+    MatrixError::new(403, "M_SERVER_NOT_TRUSTED", error)
 }
 
 /// The content that a request asks for.
@@ -236,6 +234,7 @@ impl Room<'_> {
     pub fn answer(&mut self, body: Value) -> Response {
         let mut response = Response::json(&body).wake_room(self.nid);
         response.wake_users = std::mem::take(&mut self.wake_users);
+        response.unsigned = std::mem::take(&mut self.unsigned);
         response
     }
 }

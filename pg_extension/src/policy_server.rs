@@ -1,8 +1,9 @@
 //! Policy servers, which recommend events by signing them. Server-Server API, "Policy Servers".
 //!
 //! What users of this server send to a room that uses one is not appended before it is signed: the answer to the request is then the event
-//! as it would be (status 428), the API node has it signed, and [`append_signed`] takes it in. Events of other servers without
-//! signature are soft-failed, after they were asked for once more.
+//! as it would be (status 428), the API node has it signed, and [`append_signed`] takes it in. What follows from a request, but is not what
+//! it asks for, is signed after it is answered (status 202). Events of other servers without signature are soft-failed, after they
+//! were asked for once more.
 
 use matriarch_rules::{
     Event, RoomVersion,
@@ -10,9 +11,10 @@ use matriarch_rules::{
     signature::{PublicKey, event_is_signed_with},
 };
 use pgrx::pg_extern;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
+    append::LocalEvent,
     intake::{self, Verdict},
     response::{MatrixError, Response, ResponseRows, respond},
     room::Room,
@@ -62,9 +64,6 @@ impl Room<'_> {
         event: &Event,
         transaction: Option<(i64, &str)>,
     ) -> Result<(), MatrixError> {
-        if !self.asks_policy_server {
-            return Ok(());
-        }
         match self.policy_server() {
             Some(policy) if !policy.recommends(self.version, event) => {
                 let reason = "The room's policy server must sign the event.";
@@ -75,17 +74,59 @@ impl Room<'_> {
                     .with("event_id", event.event_id())
                     .with("event", event.json().clone())
                     .with("device_nid", device_nid)
-                    .with("txn_id", txn_id))
+                    .with("txn_id", txn_id)
+                    .with("answer", json!({})))
             }
             _ => Ok(()),
         }
     }
+
+    /// Appends an event that the request does not depend on. Where the policy server is to sign it first, it follows when that has
+    /// happened, if it does; [`Room::answer`] has the API node see to it.
+    pub fn append_once_signed(&mut self, local: LocalEvent<'_>) -> Result<(), MatrixError> {
+        match self.append(local) {
+            Err(error) if error.needs_signature() => {
+                self.unsigned.push(error.extra.into());
+                Ok(())
+            }
+            appended => appended.map(|_| ()),
+        }
+    }
+
+    /// Takes in an event of this server that was made before, and signed by the room's policy server since; the room, if its
+    /// members are to be woken.
+    ///
+    /// # Errors
+    ///
+    /// 403 `M_FORBIDDEN` if the room does not admit it any more.
+    pub fn append_signed(&mut self, event: &str, parsed: &Event) -> Result<Option<i64>, MatrixError> {
+        if !self.signer.is_ours(parsed.sender()) {
+            return Err(MatrixError::forbidden("The event is not of this server."));
+        }
+        if let (true, Some(member)) = (parsed.event_type() == "m.room.member", parsed.state_key())
+            && let Some(current) = self.state("m.room.member", member)
+            && !parsed.auth_events().any(|event_id| event_id == current.event.event_id())
+        {
+            return Err(MatrixError::forbidden("The user's membership has changed meanwhile."));
+        }
+        let (verdict, wake_room) = intake::take_one(self, event);
+        if matches!(verdict, Verdict::Accepted) {
+            return Ok(wake_room);
+        }
+        let reason = verdict.reason().unwrap_or("the room's policy server did not sign it");
+        Err(MatrixError::forbidden(format!("The room does not admit the event: {reason}.")))
+    }
 }
 
 impl MatrixError {
-    /// Says how the request is to be answered when the event that it makes was signed and appended.
+    /// Says how the request is to be answered when the event that it makes was signed and appended, if not by `{}`.
     pub fn or_answer(self, answer: Value) -> Self {
-        if self.status == NEEDS_SIGNATURE { self.with("answer", answer) } else { self }
+        if self.needs_signature() { self.with("answer", answer) } else { self }
+    }
+
+    /// Whether a policy server is to sign an event first.
+    pub fn needs_signature(&self) -> bool {
+        self.status == NEEDS_SIGNATURE
     }
 }
 
@@ -113,29 +154,18 @@ fn take(
     transaction: Option<(i64, &str)>,
 ) -> Result<Response, MatrixError> {
     let parsed = intake::parse(room.version, &room.id, event).map_err(MatrixError::invalid_param)?;
-    if !room.signer.is_ours(parsed.sender()) {
-        return Err(MatrixError::forbidden("The event is not of this server."));
-    }
     if let Some((device_nid, txn_id)) = transaction {
         let args = [device_nid.into(), txn_id.into(), room.nid.into(), parsed.event_type().into()];
         if db.query_opt(SENT, &args).is_some() {
             return Err(MatrixError::new(409, "M_UNKNOWN", "The event was sent already."));
         }
     }
-    let (verdict, wake_room) = intake::take_one(room, event);
-    match verdict {
-        Verdict::Accepted => {
-            if let Some((device_nid, txn_id)) = transaction {
-                db.execute(SET_TRANSACTION, &[parsed.event_id().into(), device_nid.into(), txn_id.into()]);
-            }
-            let mut response = Response::empty();
-            response.wake_rooms.extend(wake_room);
-            response.wake_users = std::mem::take(&mut room.wake_users);
-            Ok(response)
-        }
-        verdict => {
-            let reason = verdict.reason().unwrap_or("the room's policy server did not sign it").to_owned();
-            Err(MatrixError::forbidden(format!("The room does not admit the event: {reason}.")))
-        }
+    let wake_room = room.append_signed(event, &parsed)?;
+    if let Some((device_nid, txn_id)) = transaction {
+        db.execute(SET_TRANSACTION, &[parsed.event_id().into(), device_nid.into(), txn_id.into()]);
     }
+    let mut response = Response::empty();
+    response.wake_rooms.extend(wake_room);
+    response.wake_users = std::mem::take(&mut room.wake_users);
+    Ok(response)
 }

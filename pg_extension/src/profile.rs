@@ -141,8 +141,11 @@ fn change(db: &Db<'_>, session: &Session, key: &str, value: Option<Value>) -> Re
     let mut response = Response::empty();
     let user = session.user();
     for room_id in rooms {
-        if let Some(Some(room_nid)) = Room::with(db, &room_id, |room| show(room, &user, &profile)) {
-            response = response.wake_room(room_nid);
+        let shown =
+            Room::with(db, &room_id, |room| show(room, &user, &profile).map(|()| room.answer(json!({}))));
+        if let Some(Some(shown)) = shown {
+            response.wake_rooms.extend(shown.wake_rooms);
+            response.unsigned.extend(shown.unsigned);
         }
     }
     Ok(response)
@@ -150,7 +153,7 @@ fn change(db: &Db<'_>, session: &Session, key: &str, value: Option<Value>) -> Re
 
 /// Shows the profile in a room: a new membership event, while the user is in it still. A room in which the user may
 /// not do even that keeps what it has.
-fn show(room: &mut Room<'_>, user: &User, profile: &Map) -> Option<i64> {
+fn show(room: &mut Room<'_>, user: &User, profile: &Map) -> Option<()> {
     let (membership, _) = room.membership(&user.id)?;
     if membership != "join" {
         return None;
@@ -158,8 +161,7 @@ fn show(room: &mut Room<'_>, user: &User, profile: &Map) -> Option<i64> {
     let shown = profile.iter().filter(|(key, _)| is_shown_in_rooms(key));
     let mut content: Map = shown.map(|(key, value)| (key.clone(), value.clone())).collect();
     content.insert("membership".to_owned(), "join".into());
-    room.append(LocalEvent::state(user, "m.room.member", &user.id, content)).ok()?;
-    Some(room.nid)
+    room.append_once_signed(LocalEvent::state(user, "m.room.member", &user.id, content)).ok()
 }
 
 /// `PUT /profile/{userId}/{keyName}`; `body` is the request's JSON object.

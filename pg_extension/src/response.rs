@@ -87,6 +87,8 @@ pub struct Response {
     pub wake_rooms: Vec<i64>,
     /// Users whose waiting syncs have news once this transaction commits.
     pub wake_users: Vec<i64>,
+    /// Events that policy servers are to sign afterwards: [`Room::append_once_signed`](crate::room::Room::append_once_signed).
+    pub unsigned: Vec<Value>,
 }
 
 impl Response {
@@ -127,11 +129,24 @@ pub type ResponseRow = (
 /// The return type of functions that serve requests: `setof matriarch.response`.
 pub type ResponseRows = TableIterator<'static, ResponseRow>;
 
+/// 202 Accepted: beside the answer, which is 200 to the client, there are events for the API node to have signed.
+const SIGN_AFTERWARDS: i16 = 202;
+
+fn signed_afterwards(answer: &str, unsigned: Vec<Value>) -> String {
+    json!({ "answer": answer, "unsigned": unsigned }).to_string()
+}
+
 /// Encodes one answer.
 pub fn row(result: Result<Response>) -> ResponseRow {
     let non_empty = |nids: Vec<i64>| (!nids.is_empty()).then_some(nids);
     match result {
-        Ok(response) => (200, response.body, non_empty(response.wake_rooms), non_empty(response.wake_users)),
+        Ok(response) => {
+            let (status, body) = match response.unsigned {
+                none if none.is_empty() => (200, response.body),
+                unsigned => (SIGN_AFTERWARDS, signed_afterwards(&response.body, unsigned)),
+            };
+            (status, body, non_empty(response.wake_rooms), non_empty(response.wake_users))
+        }
         Err(error) => (error.status, error.body(), None, None),
     }
 }

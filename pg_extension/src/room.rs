@@ -15,6 +15,7 @@ use matriarch_rules::{
     Event, Map, RoomVersion, base64, build::EventReference, event::format::MAX_PREV_EVENTS,
     hash::reference_hash, power_levels::PowerLevels, room_version,
 };
+use serde_json::Value;
 
 use self::remembered::StateVersion;
 use crate::{
@@ -65,9 +66,8 @@ pub struct Room<'a> {
     pub(crate) header: Header,
     /// Whether the state that was read is that of some branches, not the current one.
     pub(crate) merging: bool,
-    /// Whether what is appended is refused as long as the room's policy server has not signed it. Where it is not asked, other servers
-    /// ask it when they get the event.
-    pub(crate) asks_policy_server: bool,
+    /// Events that the API node is to have signed by the room's policy server after the request is answered.
+    pub(crate) unsigned: Vec<Value>,
     /// Events that are appended but not yet written.
     pub(crate) unwritten: Vec<EventRow>,
     slots: HashMap<StateKey, Slot>,
@@ -185,7 +185,7 @@ impl<'a> Room<'a> {
                 ..Header::default()
             },
             merging: false,
-            asks_policy_server: false,
+            unsigned: Vec::new(),
             unwritten: Vec::new(),
             slots: HashMap::new(),
             found: StateVersion { root: row.get(3), rewrites: row.get(11) },
@@ -211,7 +211,7 @@ impl<'a> Room<'a> {
             wake_users: Vec::new(),
             header: Header::default(),
             merging: false,
-            asks_policy_server: false,
+            unsigned: Vec::new(),
             unwritten: Vec::new(),
             slots: HashMap::new(),
             found: StateVersion::default(),

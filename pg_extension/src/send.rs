@@ -171,7 +171,6 @@ fn send_one(
     if let Some(event_id) = transaction.as_ref().and_then(|transaction| sent.get(transaction)) {
         return Ok(Response::new(event_id_body(event_id)));
     }
-    room.asks_policy_server = true;
     let event_id = draft.send(room).map_err(signed_first)?;
     let body = event_id_body(&event_id);
     sent.extend(transaction.map(|transaction| (transaction, event_id)));

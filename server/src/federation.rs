@@ -23,7 +23,7 @@ mod resident;
 mod retrieving_events;
 mod sender;
 mod state_answer;
-mod third_party_invites;
+pub mod third_party_invites;
 mod transactions;
 mod version;
 mod well_known;

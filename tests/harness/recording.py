@@ -7,11 +7,12 @@ from .remote_server import RemoteServer, adopt
 
 
 def eventually(condition, timeout: float = 10):
-    """Waits until a condition holds."""
+    """Waits until a condition holds; what it gives then."""
     deadline = time.monotonic() + timeout
-    while not condition():
+    while not (result := condition()):
         assert time.monotonic() < deadline, "it did not come to be"
         time.sleep(0.02)
+    return result
 
 
 class RecordingServer(RemoteServer):

@@ -3,7 +3,7 @@
 mod levels;
 mod personal;
 
-use matriarch_rules::{Map, RoomVersion, power_levels};
+use matriarch_rules::{Event, Map, RoomVersion, power_levels};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
@@ -14,7 +14,8 @@ use super::{
     set_state,
 };
 use crate::{
-    append::LocalEvent,
+    append::{LocalEvent, now_ms},
+    intake,
     request::Body,
     response::{MatrixError, Response, ResponseRows, Result, respond},
     room::{Room, parse_stored},
@@ -54,15 +55,26 @@ const MOVE_ALIASES: &str = "update room_aliases set room_nid = $2 where room_nid
 
 const UNPUBLISH: &str = "update rooms set published = false where room_nid = $1 and published returning true";
 
-/// The body.
-struct Request {
+/// The body, and what came of the request before the room's policy server had signed the tombstone.
+struct Request<'r> {
     version: &'static RoomVersion,
     additional_creators: Vec<String>,
+    tombstone: Option<&'r str>,
+    created_at: i64,
 }
 
 /// `POST /rooms/{roomId}/upgrade`
+///
+/// Where the room's policy server is to sign the tombstone first, status 428 gives that, and `created_at`, with which the request is
+/// made again; they are NULL before.
 #[pg_extern]
-fn upgrade_room(token_hash: &[u8], room_id: &str, request: &str) -> ResponseRows {
+fn upgrade_room(
+    token_hash: &[u8],
+    room_id: &str,
+    request: &str,
+    tombstone: Option<&str>,
+    created_at: Option<i64>,
+) -> ResponseRows {
     respond(Mode::Write, |db| {
         let user = Session::authenticate(db, token_hash)?.user();
         let body = Body::parse(request)?;
@@ -71,20 +83,25 @@ fn upgrade_room(token_hash: &[u8], room_id: &str, request: &str) -> ResponseRows
             Some(creators) if version.privileged_creators => additional_creators(&creators.to_vec().into())?,
             _ => Vec::new(),
         };
-        let request = Request { version, additional_creators };
+        let created_at = created_at.unwrap_or_else(now_ms);
+        let request = Request { version, additional_creators, tombstone, created_at };
         let done = Room::with(db, room_id, |old| {
             let may = old.power_levels(|levels| levels.may_send(&user.id, TOMBSTONE, true));
             if !old.is_joined(&user.id) || may != Some(true) {
                 return Err(MatrixError::forbidden("You may not upgrade this room."));
             }
-            // From here on something was written: a refusal must undo it.
-            Ok(upgrade(db, old, &user, &request).unwrap_or_else(|refusal| refusal.abort()))
+            match upgrade(db, old, &user, &request) {
+                // Nothing was written yet.
+                Err(refusal) if refusal.needs_signature() => Err(refusal.with("created_at", created_at)),
+                Err(refusal) => refusal.abort(),
+                upgraded => upgraded,
+            }
         });
         done.unwrap_or_else(|| Err(MatrixError::not_found("The room is not known.")))
     })
 }
 
-fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request) -> Result<Response> {
+fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) -> Result<Response> {
     let signer = Signer::current(db);
     let Some(create) = old.state("m.room.create", "") else {
         return Err(MatrixError::not_found("The room has no create event."));
@@ -102,10 +119,12 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request) -> R
         })
         .collect();
 
-    let room_id = random_room_id(request.version, &signer);
+    let signed = request.tombstone.map(|tombstone| Signed::parse(old, tombstone)).transpose()?;
+    let room_id = random_room_id(request.version, &signer)
+        .map(|random| signed.as_ref().map_or(random, |signed| signed.replacement.clone()));
     let mut predecessor = object(json!({ "room_id": old.id }));
     if let Some(replacement) = &room_id {
-        predecessor.insert("event_id".to_owned(), bury(old, user, replacement)?.into());
+        predecessor.insert("event_id".to_owned(), bury(old, user, replacement, signed.as_ref())?.into());
     }
     let mut create_content =
         object(json!({ "room_version": request.version.id, "predecessor": predecessor }));
@@ -119,51 +138,75 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request) -> R
     }
     set_additional_creators(&mut create_content, user, request.additional_creators.clone());
 
-    let published = db.query_opt(UNPUBLISH, &[old.nid.into()]).is_some();
-    let canonical_alias = old.state(CANONICAL_ALIAS, "").map(|alias| alias.event.content().clone());
     let names_itself = room_id.is_none();
-    let new = NewRoom { version: request.version, room_id, create_content, published };
-    let mut response = new
-        .begin(db, &signer, user, |room| {
-            let set = |room: &mut Room<'_>, event_type: &str, state_key: &str, content: Map| {
-                set_state(room, user, event_type, state_key, content).map_err(invalid_state)
-            };
-            set(room, "m.room.member", &user.id, object(json!({ "membership": "join" })))?;
-            for (event_type, content) in &copied {
-                set(room, event_type, "", content.clone())?;
-            }
-            for (event_type, state_key, content) in &keyed {
-                set(room, event_type, state_key, content.clone())?;
-            }
-            let moved: Vec<String> =
-                db.query(MOVE_ALIASES, &[old.nid.into(), room.nid.into()]).map(|row| row.get(1)).collect();
-            if let Some(content) = canonical_alias.as_ref().and_then(|content| only_moved(content, &moved)) {
-                set(room, CANONICAL_ALIAS, "", content)?;
-            }
-            if let Some(levels) = &levels {
-                set(room, POWER_LEVELS, "", levels.clone())?;
-            }
-            Ok((room.id.clone(), room.answer(json!({ "replacement_room": room.id }))))
-        })
-        .map(|(room_id, mut response)| {
-            if names_itself {
-                bury(old, user, &room_id)?;
-            }
-            if canonical_alias.is_some_and(|content| !content.is_empty()) {
-                try_to_set(old, user, CANONICAL_ALIAS, Map::new());
-            }
-            if let Some(levels) = levels::of_grave(old) {
-                try_to_set(old, user, POWER_LEVELS, levels);
-            }
-            response.wake_users.append(&mut old.wake_users);
-            Ok(response)
-        })??;
-    response.wake_rooms.push(old.nid);
+    let mut new = NewRoom { version: request.version, room_id, create_content, published: false };
+    let (_, replacement) = new.create_event(&signer, user, request.created_at)?;
+    if names_itself {
+        bury(old, user, &replacement, signed.as_ref())?;
+    }
+    new.published = db.query_opt(UNPUBLISH, &[old.nid.into()]).is_some();
+    let canonical_alias = old.state(CANONICAL_ALIAS, "").map(|alias| alias.event.content().clone());
+    let mut response = new.begin(db, &signer, user, request.created_at, |room| {
+        if room.id != replacement {
+            return Err(MatrixError::new(409, "M_UNKNOWN", "The room is being upgraded already."));
+        }
+        let set = |room: &mut Room<'_>, event_type: &str, state_key: &str, content: Map| {
+            set_state(room, user, event_type, state_key, content).map_err(invalid_state)
+        };
+        set(room, "m.room.member", &user.id, object(json!({ "membership": "join" })))?;
+        for (event_type, content) in &copied {
+            set(room, event_type, "", content.clone())?;
+        }
+        for (event_type, state_key, content) in &keyed {
+            set(room, event_type, state_key, content.clone())?;
+        }
+        let moved: Vec<String> =
+            db.query(MOVE_ALIASES, &[old.nid.into(), room.nid.into()]).map(|row| row.get(1)).collect();
+        if let Some(content) = canonical_alias.as_ref().and_then(|content| only_moved(content, &moved)) {
+            set(room, CANONICAL_ALIAS, "", content)?;
+        }
+        if let Some(levels) = &levels {
+            set(room, POWER_LEVELS, "", levels.clone())?;
+        }
+        Ok(room.answer(json!({ "replacement_room": room.id })))
+    })?;
+    if canonical_alias.is_some_and(|content| !content.is_empty()) {
+        try_to_set(old, user, CANONICAL_ALIAS, Map::new());
+    }
+    if let Some(levels) = levels::of_grave(old) {
+        try_to_set(old, user, POWER_LEVELS, levels);
+    }
+    let mut of_old = old.answer(Value::Null);
+    response.wake_rooms.append(&mut of_old.wake_rooms);
+    response.wake_users.append(&mut of_old.wake_users);
+    response.unsigned.append(&mut of_old.unsigned);
     Ok(response)
 }
 
+/// A tombstone that the old room's policy server has signed.
+struct Signed<'s> {
+    json: &'s str,
+    event: Event,
+    replacement: String,
+}
+
+impl<'s> Signed<'s> {
+    fn parse(old: &Room<'_>, json: &'s str) -> Result<Self> {
+        let event = intake::parse(old.version, &old.id, json).map_err(MatrixError::invalid_param)?;
+        let replacement = event.content().get("replacement_room").and_then(Value::as_str).unwrap_or_default();
+        Ok(Self { json, replacement: replacement.to_owned(), event })
+    }
+}
+
 /// Says in the old room where everybody goes; the event's id.
-fn bury(old: &mut Room<'_>, user: &User, replacement: &str) -> Result<String> {
+fn bury(old: &mut Room<'_>, user: &User, replacement: &str, signed: Option<&Signed<'_>>) -> Result<String> {
+    if let Some(Signed { json, event, replacement: of_signed }) = signed {
+        if !event.is(TOMBSTONE, "") || event.sender() != user.id || of_signed != replacement {
+            return Err(MatrixError::invalid_param("This is another event than was to be signed."));
+        }
+        old.append_signed(json, event)?;
+        return Ok(event.event_id().to_owned());
+    }
     let content = object(json!({ "body": "This room has been replaced", "replacement_room": replacement }));
     Ok(old.append(LocalEvent::state(user, TOMBSTONE, "", content))?.event_id)
 }
@@ -171,7 +214,7 @@ fn bury(old: &mut Room<'_>, user: &User, replacement: &str) -> Result<String> {
 /// Tidies up the old room, as far as the user may.
 fn try_to_set(old: &mut Room<'_>, user: &User, event_type: &str, content: Map) {
     // A refused event leaves the room as it was.
-    drop(old.append(LocalEvent::state(user, event_type, "", content)));
+    drop(old.append_once_signed(LocalEvent::state(user, event_type, "", content)));
 }
 
 /// The part of a canonical alias event that is true of the new room.
@@ -192,7 +235,7 @@ fn only_moved(content: &Map, moved: &[String]) -> Option<Map> {
 }
 
 /// The users whom the create event makes creators.
-fn creators<'e>(version: &'e RoomVersion, create: &'e matriarch_rules::Event) -> Vec<&'e str> {
+fn creators<'e>(version: &'e RoomVersion, create: &'e Event) -> Vec<&'e str> {
     let additional = power_levels::additional_creators(version, create);
     power_levels::creator(version, create).into_iter().chain(additional).collect()
 }

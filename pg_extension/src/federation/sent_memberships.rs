@@ -71,7 +71,8 @@ fn federation_send_membership(
                 _ => "{}".to_owned(),
             };
             let wake_rooms = wake_room.into_iter().collect();
-            Ok(Response { body, wake_rooms, wake_users: std::mem::take(&mut room.wake_users) })
+            let wake_users = std::mem::take(&mut room.wake_users);
+            Ok(Response { wake_rooms, wake_users, ..Response::new(body) })
         };
         Room::with(db, room_id, take).unwrap_or_else(|| Err(asked_room::unknown()))
     })

@@ -72,8 +72,8 @@ fn begin_third_party_invite(token_hash: &[u8], room_id: &str) -> ResponseRows {
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for an event that is none of these; 403 `M_FORBIDDEN` for what the room does not admit. Where it is for another server to
-/// say, that of who made the third-party invite, status 421.
+/// 400 `M_INVALID_PARAM` for an event that is none of these; 403 `M_FORBIDDEN` for what the room does not admit; 409 `M_FORBIDDEN` for who
+/// is in the room, or invited, already. Where it is for another server to say, that of who made the third-party invite, status 421.
 #[pg_extern(volatile)]
 fn third_party_invite(origin: Option<&str>, room_id: &str, invite: &str, append: bool) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -133,7 +133,8 @@ fn member(db: &Db<'_>, room: &mut Room<'_>, parts: Parts<'_>) -> Result<Response
     })?;
     // The rules would let the invite take the place of a join.
     if matches!(room.membership(target), Some((membership, _)) if matches!(&*membership, "join" | "invite")) {
-        return Err(MatrixError::forbidden("The user is in the room, or invited, already."));
+        let error = "The user is in the room, or invited, already.";
+        return Err(MatrixError::new(409, "M_FORBIDDEN", error));
     }
     let display_name = invite.content().get("display_name").cloned().unwrap_or_else(|| "".into());
     let content = json!({

@@ -47,6 +47,10 @@ async fn join(
     Via(via): Via,
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
 ) -> Answer {
+    if let Some(signed) = third_party_signed(&body)? {
+        let session = Session::of(&app.db, &token).await?;
+        third_party_invites::accept(&app, &session.user_id, &room, signed).await?;
+    }
     let response = app.call(JOIN, &[&token.hash(), &room, &body]).await?;
     if !goes_elsewhere(&app, &room, &response) {
         return Ok(response);
@@ -64,6 +68,18 @@ async fn join(
     let traveller = Traveller { app: &app, token, user_id: &session.user_id, body: &body };
     traveller.join(&room_id, servers).await?;
     Ok(membership::room_answer(&room_id))
+}
+
+/// What an identity server signed about who joins. A body that is malformed otherwise is left to those who read the rest of it.
+fn third_party_signed(body: &str) -> Result<Option<Value>, ApiError> {
+    match serde_json::from_str::<Map<String, Value>>(body)
+        .ok()
+        .and_then(|mut it| it.remove("third_party_signed"))
+    {
+        None | Some(Value::Null) => Ok(None),
+        Some(signed @ Value::Object(_)) => Ok(Some(signed)),
+        Some(_) => Err(ApiError::bad_json("`third_party_signed` must be an object")),
+    }
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/forget`

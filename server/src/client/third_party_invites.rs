@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::send;
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
-use crate::federation::FederationError;
+use crate::federation::{FederationError, membership, third_party_invites};
 use crate::http::AccessToken;
 use crate::state::AppState;
 
@@ -87,6 +87,19 @@ pub async fn invite(
         StatusCode::OK => MatrixResponse { body: "{}".to_owned(), ..answer },
         _ => answer,
     }))
+}
+
+/// Turns the third-party invite into an invite that an identity server says is for the user, whom `signed` names. Nothing happens to who is
+/// invited, or in the room, already.
+///
+/// # Errors
+///
+/// As those of [`third_party_invites::accept`], and of looking for the room.
+pub async fn accept(app: &AppState, user_id: &str, room: &str, signed: Value) -> Result<(), ApiError> {
+    let (room_id, _) = membership::find_room(app, room).await?;
+    let invite = json!({ "room_id": room_id, "sender": signed.get("sender"), "signed": signed });
+    let invite = invite.as_object().cloned().unwrap_or_default();
+    third_party_invites::accept(app, user_id, &invite).await.map_err(FederationError::for_client)
 }
 
 /// An identity server, asked in the name of a user about one address. Identity Service API.

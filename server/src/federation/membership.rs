@@ -43,6 +43,8 @@ const SIGN: &str =
 const USERS_IN_ROOM: &str =
     "select status, body, wake_rooms, wake_users from matriarch.users_in_room($1, $2)";
 
+const ALIAS: &str = "select status, body, wake_rooms, wake_users from matriarch.alias($1)";
+
 const LEAVE_OUTSIDE: &str =
     "select status, body, wake_rooms, wake_users from matriarch.leave_outside($1, $2, $3, $4)";
 
@@ -114,7 +116,12 @@ pub async fn find_room(app: &AppState, room: &str) -> Result<(String, Vec<String
     if !is_room_alias(room) {
         return Ok((room.to_owned(), Vec::new()));
     }
-    let found = queries::remote_alias(app, room).await?;
+    let found = if app.is_elsewhere(room) {
+        queries::remote_alias(app, room).await?
+    } else {
+        let answer = app.call(ALIAS, &[&room]).await?;
+        serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())?
+    };
     let room_id = found.get("room_id").and_then(Value::as_str).filter(|room_id| room_id.starts_with('!'));
     let room_id = room_id.ok_or_else(|| ApiError::not_found("The alias names no room"))?;
     let servers = found.get("servers").and_then(Value::as_array).into_iter().flatten();

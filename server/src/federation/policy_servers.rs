@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
-use tracing::{debug, info};
+use tokio::time::{Instant, timeout};
+use tracing::{Instrument, debug, info};
 
 use super::client::{Client, FederationError, Request};
 use crate::db::{Db, MatrixResponse};
@@ -24,6 +25,9 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// How long one that does not answer is left alone, first and at most; events are refused meanwhile.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long an answer waits for events that merely follow from the request, and how many of those are signed at a time.
+const PATIENCE: Duration = Duration::from_secs(3);
+const CONCURRENCY: usize = 8;
 /// How many that do not answer are remembered.
 const REMEMBERED: usize = 10_000;
 
@@ -42,13 +46,22 @@ struct Pause {
 
 /// What a function answers that made an event for a policy server to sign.
 #[derive(Deserialize)]
-struct Unsigned {
+pub struct Unsigned {
     policy_server: String,
     room_id: String,
     event: Map<String, Value>,
     device_nid: Option<i64>,
     txn_id: Option<String>,
     answer: Value,
+    /// Where the same request, with the signed event, is to be made again.
+    pub created_at: Option<i64>,
+}
+
+/// The answer to a request, and what is to be signed and appended beside.
+#[derive(Deserialize)]
+struct Afterwards {
+    answer: String,
+    unsigned: Vec<Unsigned>,
 }
 
 impl PolicyServers {
@@ -121,24 +134,63 @@ impl PolicyServers {
     }
 }
 
-/// Has the event in an answer of status 428 signed and appended, and gives the answer to the request. Other answers stay as they are.
+/// Has the event in an answer of status 428 signed and appended, and gives the answer to the request. What an answer of status 202
+/// leaves for afterwards is begun. Other answers stay as they are.
 pub async fn complete(app: &AppState, answer: MatrixResponse) -> Result<MatrixResponse, ApiError> {
-    if answer.status != StatusCode::PRECONDITION_REQUIRED {
-        return Ok(answer);
+    match answer.status {
+        StatusCode::PRECONDITION_REQUIRED => {
+            let unsigned: Unsigned = serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())?;
+            let appended = append(app, &unsigned).await?;
+            Ok(if appended.status == StatusCode::OK { MatrixResponse::of(unsigned.answer) } else { appended })
+        }
+        StatusCode::ACCEPTED => {
+            let Afterwards { answer: body, unsigned } =
+                serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())?;
+            let appended = tokio::spawn(append_all(app.clone(), unsigned).in_current_span());
+            // Who asked sees what they did, as a rule; but nobody waits for policy servers that are slow.
+            drop(timeout(PATIENCE, appended).await);
+            Ok(MatrixResponse { status: StatusCode::OK, body, ..answer })
+        }
+        _ => Ok(answer),
     }
-    let unsigned: Unsigned = serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())?;
-    let Unsigned { policy_server, room_id, mut event, device_nid, txn_id, answer } = unsigned;
+}
+
+/// Has an event signed that an answer of status 428 holds; the event as it is then.
+///
+/// # Errors
+///
+/// As [`for_client`].
+pub async fn signed(app: &AppState, unsigned: &Unsigned) -> Result<String, ApiError> {
+    let mut event = unsigned.event.clone();
     let federation = &app.federation;
-    let signed =
-        federation.policy_servers.sign(&federation.client, &app.db, &policy_server, &mut event).await;
+    let server = &unsigned.policy_server;
+    let signed = federation.policy_servers.sign(&federation.client, &app.db, server, &mut event).await;
     signed.map_err(for_client)?;
-    let event = Value::Object(event).to_string();
-    let appended = app.db.call(APPEND, &[&room_id, &event, &device_nid, &txn_id]).await?;
+    Ok(Value::Object(event).to_string())
+}
+
+async fn append(app: &AppState, unsigned: &Unsigned) -> Result<MatrixResponse, ApiError> {
+    let event = signed(app, unsigned).await?;
+    let Unsigned { room_id, device_nid, txn_id, .. } = unsigned;
+    let appended = app.db.call(APPEND, &[room_id, &event, device_nid, txn_id]).await?;
     app.hub.wake(&appended.wake_rooms, &appended.wake_users);
-    match appended.status {
-        StatusCode::OK => Ok(MatrixResponse::of(answer)),
-        _ => Ok(appended),
-    }
+    Ok(appended)
+}
+
+/// Appends what follows from a request that was answered. Who is refused here keeps what the room has.
+async fn append_all(app: AppState, all: Vec<Unsigned>) {
+    let append = |unsigned: Unsigned| {
+        let app = &app;
+        async move {
+            let error = match append(app, &unsigned).await {
+                Ok(appended) if appended.status.is_success() => return,
+                Ok(appended) => appended.body,
+                Err(error) => error.message.into_owned(),
+            };
+            info!(room_id = unsigned.room_id, error, "an event that was to follow a request was not sent");
+        }
+    };
+    stream::iter(all).map(append).buffer_unordered(CONCURRENCY).collect::<()>().await;
 }
 
 /// What the policy server refuses with is told as it stands.

@@ -70,7 +70,7 @@ async fn on_bind(
     if server_name(&mxid) != Some(&app.config.server_name) {
         return Err(ApiError::invalid_param("The user is not of this server"));
     }
-    let taken = join_all(invites.iter().map(|invite| take(&app, &mxid, invite))).await;
+    let taken = join_all(invites.iter().map(|invite| accept(&app, &mxid, invite))).await;
     for error in taken.into_iter().filter_map(Result::err) {
         // Others are no worse for it.
         info!(user = mxid, %error, "an invite by third-party id came to nothing");
@@ -78,8 +78,19 @@ async fn on_bind(
     Ok(MatrixResponse::of(json!({})))
 }
 
-/// Makes the invite of a user of this server, or has the server of who invited make it.
-async fn take(app: &AppState, user_id: &str, invite: &Map<String, Value>) -> Result<(), FederationError> {
+/// Makes the invite of a user of this server, or has the server of who invited make it; nothing, if the user has one, or is in the room.
+///
+/// `invite` has `room_id`, `sender` and `signed`, as an identity server tells it.
+///
+/// # Errors
+///
+/// 400 `M_INVALID_PARAM`; 403 `M_FORBIDDEN` for what the room does not admit, and keys that are not valid any more; that a server
+/// does not answer.
+pub async fn accept(
+    app: &AppState,
+    user_id: &str,
+    invite: &Map<String, Value>,
+) -> Result<(), FederationError> {
     let text = |key: &str| {
         let text = invite.get(key).and_then(Value::as_str).filter(|text| !text.contains('\0'));
         text.ok_or_else(|| ApiError::invalid_param(format!("`{key}` is missing")))
@@ -97,10 +108,16 @@ async fn take(app: &AppState, user_id: &str, invite: &Map<String, Value>) -> Res
     });
     let text = event.to_string();
     let answer = app.call(INVITE, &[&None::<&str>, &room_id, &text, &false]).await?;
+    if answer.status == StatusCode::CONFLICT {
+        return Ok(());
+    }
     if !answer.elsewhere {
         check_keys(app, &proved(answer)?.keys).await?;
         let answer = app.call(INVITE, &[&None::<&str>, &room_id, &text, &true]).await?;
         return accepted(answer).map(|_| ()).map_err(FederationError::Internal);
+    }
+    if !app.is_elsewhere(sender) {
+        return Err(ApiError::not_found("This server is not in the room").into());
     }
     let request = Request {
         method: Method::PUT,
@@ -123,8 +140,10 @@ async fn exchange(
     let target = content.get("state_key").and_then(Value::as_str).unwrap_or_default().to_owned();
     let event = Value::Object(content).to_string();
     let answer = app.call(INVITE, &[&Some(&origin), &room_id, &event, &false]).await?;
-    if answer.status != StatusCode::OK {
-        return Ok(answer);
+    match answer.status {
+        StatusCode::OK => {}
+        StatusCode::CONFLICT => return Ok(MatrixResponse { status: StatusCode::FORBIDDEN, ..answer }),
+        _ => return Ok(answer),
     }
     let proved = proved(answer)?;
     check_keys(&app, &proved.keys).await.map_err(FederationError::for_client)?;

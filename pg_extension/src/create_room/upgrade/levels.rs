@@ -15,7 +15,7 @@ const GRAVE: i64 = 50;
 
 /// The power levels of the new room: those of the old one, with its creators in the place that the new version gives them.
 /// `None` where the old room has none.
-pub fn of_replacement(old: &mut Room<'_>, create: &Event, user: &User, request: &Request) -> Option<Map> {
+pub fn of_replacement(old: &mut Room<'_>, create: &Event, user: &User, request: &Request<'_>) -> Option<Map> {
     let mut content = old.state(POWER_LEVELS, "")?.event.content().clone();
     if request.version.integer_power_levels {
         make_integers(&mut content);
