@@ -62,10 +62,8 @@ class Late:
         return [pdu.event_id for pdu in self.room.pdus]
 
     def gaps(self):
-        statement = """
-            select g.event_id, g.attempts, g.last_error from matriarch.history_gaps g
-            join matriarch.rooms r using (room_nid) where r.room_id = %s"""
-        return self.database.query(statement, [self.room_id])
+        statement = "select event_id, attempts, last_error from matrix.history_gaps where room_id = %s and not filling and next_try_at is not null"
+        return self.database.query(statement, [self.room_id], user="matriarch_readonly")
 
     def sound(self):
         assert verify(self.database, self.room_id) == []

@@ -340,6 +340,32 @@ def test_a_moderator_of_another_server_takes_it_back(federated, one):
     assert left(bob.next(), room) == [(leave.event_id, "leave")]
 
 
+@pytest.mark.parametrize("shown", ["creator", "power levels"])
+def test_a_moderator_whom_the_invite_shows(federated, one, shown):
+    other = Peer(f"host{next(NUMBERS)}.example")
+    other.publish(federated.database)
+    alice, carol, eve, bob = one.user("alice"), other.user("carol"), other.user("eve"), federated.register("bob")
+    if shown == "creator":
+        room = public_room(alice, [one, other], additional_creators=[carol])
+    else:
+        room = public_room(alice, [one, other], "11", users={carol: 50, eve: 49})
+    room.send(alice, "m.room.name", {"name": "Alice's"}, "")
+    event, state = invite(room, alice, bob.user_id)
+    room.join(carol)
+    room.join(eve)
+    put(federated, one, room, event.json, state=state)
+    bob.next()
+    view = "select user_id, membership, sender, room_version, name from matrix.outside_members where room_id = %s"
+    outside = lambda: federated.database.query(view, [room.room_id], user="matriarch_readonly")  # noqa: E731
+    assert outside() == [(bob.user_id, "invite", alice, room.version, "Alice's")]
+    by_eve = room.make(eve, "m.room.member", {"membership": "leave"}, bob.user_id)
+    assert "error" in send(federated, other, by_eve)[by_eve.event_id]
+    leave = room.make(carol, "m.room.member", {"membership": "leave"}, bob.user_id)
+    assert send(federated, other, leave) == {leave.event_id: {}}
+    assert left(bob.next(), room) == [(leave.event_id, "leave")]
+    assert outside() == [(bob.user_id, "leave", carol, room.version, None)]
+
+
 @pytest.mark.parametrize("action", ["kick", "ban"])
 def test_invites_that_are_taken_back_are_told_to_the_server(servers, action):
     one, two = servers

@@ -229,9 +229,9 @@ class RemoteRoom:
         return self.send(sender, "m.room.message", {"msgtype": "m.text", "body": body}, **options)
 
 
-def public_room(creator: str, peers: list[Peer], version="12", users=None, begins=None) -> RemoteRoom:
+def public_room(creator: str, peers: list[Peer], version="12", users=None, begins=None, **content) -> RemoteRoom:
     """A room that anybody may join, with its creator in it."""
-    room = RemoteRoom(creator, peers, version, begins)
+    room = RemoteRoom(creator, peers, version, begins, **content)
     room.join(creator)
     levels = dict(users or {})
     if version != "12":

@@ -1,5 +1,9 @@
 //! Invites that are taken back, and knocks that are refused: the only events of rooms that no user of this server is in which
 //! other servers may send. Server-Server API, "Leaving Rooms (Rejecting Invites)".
+//!
+//! The authorization rules cannot be asked, for nothing else of the room is known. That the event cites the invite would prove no more
+//! than that its server is in the room, and any user there could then hide invites. So moderators are believed whom the state shows that came
+//! with the invite; others' invites stay until the user tries to join.
 
 use matriarch_rules::{Event, Map, RoomVersion, identifiers::server_name, room_version};
 use serde_json::Value;
@@ -76,8 +80,8 @@ fn verified(
     if server_name(event.sender()) != Some(origin) {
         return Err("Its sender is not of your server.".to_owned());
     }
-    if !speaks_for_room(row, origin) {
-        return Err("Your server did not invite, and nothing tells that it is in the room.".to_owned());
+    if !speaks_for_room(row, origin, event.sender()) {
+        return Err("Your server did not invite, and nothing tells that the sender may end it.".to_owned());
     }
     let keys = intake::Keys::load(db, version, [&event].into_iter(), Default::default());
     match keys.verify(version, event) {
@@ -89,13 +93,32 @@ fn verified(
 }
 
 /// Whether a server is one of those that are known to be in the room: of who invited, or of who made the state that is shown to
-/// those outside. The authorization rules cannot be asked, for nothing else of the room is known.
-fn speaks_for_room(row: &Row<'_>, origin: &str) -> bool {
+/// those outside; or that state says of the sender that they may.
+fn speaks_for_room(row: &Row<'_>, origin: &str, sender_of_event: &str) -> bool {
     let (membership, sender, state): (String, String, Vec<String>) = (row.get(3), row.get(4), row.get(5));
     let invited = membership == "invite" && server_name(&sender) == Some(origin);
-    let made = |event: &String| {
+    let tells = |event: &String| {
         let event = request::object(event).unwrap_or_default();
-        event.get("sender").and_then(Value::as_str).is_some_and(|sender| server_name(sender) == Some(origin))
+        let text = |key: &str| event.get(key).and_then(Value::as_str);
+        let content = event.get("content").cloned().unwrap_or_default();
+        let names = match text("type") {
+            Some("m.room.create") => is_creator(&content, sender_of_event),
+            Some("m.room.power_levels") => may_kick(&content, sender_of_event),
+            _ => false,
+        };
+        names || text("sender").is_some_and(|sender| server_name(sender) == Some(origin))
     };
-    invited || state.iter().any(made)
+    invited || state.iter().any(tells)
+}
+
+fn is_creator(create: &Value, user_id: &str) -> bool {
+    let creators = create.get("additional_creators").and_then(Value::as_array);
+    creators.is_some_and(|creators| creators.iter().any(|creator| creator == user_id))
+}
+
+/// Kicking is enough: a ban does no more here.
+fn may_kick(power_levels: &Value, user_id: &str) -> bool {
+    let needed = power_levels.get("kick").and_then(Value::as_i64).unwrap_or(50);
+    let level = power_levels.get("users").and_then(|users| users.get(user_id)?.as_i64());
+    level.is_some_and(|level| level >= needed)
 }
