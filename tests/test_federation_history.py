@@ -10,6 +10,7 @@ import pytest
 from conftest import Started
 from harness.client import bodies, path, timeline
 from harness.peer import public_room
+from harness.recording import eventually
 from harness.verify import verify
 
 
@@ -299,6 +300,22 @@ def test_holes_in_holes(home, remote_servers):
 
 
 # Single events
+
+
+def test_an_event_that_forks_off_before_the_join(home, remote_servers):
+    """The state event that it follows is known, though not as a part of the timeline."""
+    late = Late(home, remote_servers(), messages=5)
+    late.join()
+    creator = late.creator
+    rules = next(pdu for pdu in late.room.pdus if pdu.json["type"] == "m.room.join_rules")
+    fork = late.room.make(creator, "m.room.message", {"body": "fork"}, prev=[rules])
+    name = late.room.make(creator, "m.room.member", {"membership": "join", "displayname": "me"}, creator, prev=[rules])
+    late.server.transaction(late.node, [fork, name])
+    statement = "select status from matrix.events where event_id = any(%s)"
+    eventually(lambda: late.database.query(statement, [[fork.event_id, name.event_id]]) == [("accepted",)] * 2)
+    rows = late.database.query("select event_id from matrix.state_at(%s) where type = 'm.room.join_rules'", [fork.event_id])
+    assert rows == [(rules.event_id,)]
+    late.sound()
 
 
 def test_an_event_in_a_hole(home, remote_servers):

@@ -193,6 +193,19 @@ def test_a_long_gap_is_passed_over_by_a_state(shared):
     assert shared.status(topic.event_id) == "rejected"
 
 
+def test_a_gap_that_is_passed_over_ends_at_an_auth_event(shared):
+    """What is too far behind to be fetched as history may be needed as state, and to allow an event."""
+    names = [
+        shared.room.send(shared.bob, "m.room.member", {"membership": "join", "displayname": str(number)}, shared.bob)
+        for number in range(300)
+    ]
+    last = shared.room.message(shared.bob, "last")
+    shared.send([last])
+    shared.wait([last, names[-1]])
+    assert shared.status(names[60].event_id) == "outlier"
+    assert len(shared.server.asked_for("get_missing_events")) == 10
+
+
 def test_a_missed_join_is_fetched_as_auth_event(shared):
     carol = shared.server.user("carol")
     join = shared.room.join(carol)
@@ -201,6 +214,22 @@ def test_a_missed_join_is_fetched_as_auth_event(shared):
     shared.send([message])
     shared.wait([join, message])
     assert len(shared.server.asked_for("event_auth")) == 1
+
+
+def test_auth_events_that_come_one_by_one(shared):
+    """Of two auth events the one is there before the other, which needs another yet."""
+    room, server = shared.room, shared.server
+    carol, dave = server.user("carol"), server.user("dave")
+    shared.alice.send_state(shared.room_id, "m.room.power_levels", {"users": {dave: 50}})
+    shared.room = room = adopt(shared.database, shared.room_id, [server])
+    server.learn(room)
+    joins = [room.join(carol), room.join(dave)]
+    kept = room.send(dave, "m.room.power_levels", {"users": {dave: 50, carol: 10}}, "")
+    server.hooks["event_auth"] = lambda *_: (404, {"errcode": "M_NOT_FOUND", "error": "Not here."})
+    server.hooks["get_missing_events"] = lambda *_: (200, {"events": []})
+    message = room.message(carol, "hello")
+    shared.send([message])
+    shared.wait([*joins, kept, message])
 
 
 def test_keys_of_several_servers(shared, remote_servers):

@@ -7,7 +7,7 @@ language c volatile parallel unsafe security definer set search_path = matriarch
 set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'receive_pdus_wrapper';
-comment on function receive_pdus is 'Takes in PDUs of a room, in any order: judges and stores them, or says what it needs first. kind is live, backfilled or outlier; states gives the state before events whose prev_events cannot be obtained, as a JSON object from event ids to arrays of event ids; given_up names the events and servers that cannot be obtained.';
+comment on function receive_pdus is 'Takes in PDUs of a room, in any order: judges and stores them, or says what it needs first. kind is live, backfilled or outlier; states gives the state before events whose prev_events cannot be obtained, as a JSON object from event ids to arrays of event ids; given_up names the prev_events and servers that cannot be obtained.';
 
 create function resolve_state(event_ids text[], out room_nid bigint, out key_idx integer, out event_nid bigint)
 returns setof record

@@ -53,8 +53,8 @@ pub(crate) enum Kind {
 ///   room of: what servers that join, leave or knock hand to it.
 /// - `states`: a JSON object from event ids to the ids of the events of the state before them, for events whose
 ///   `prev_events` cannot be obtained.
-/// - `given_up`: event ids and server names (for their keys) that the caller cannot obtain, and `policy <event id>` for events that the
-///   room's policy server does not sign.
+/// - `given_up`: the ids of `prev_events` and server names (for their keys) that the caller cannot obtain, and `policy <event id>` for
+///   events that the room's policy server does not sign. Auth events, and those of a given state, cannot be done without.
 ///
 /// The answer is `{"pdus": [{"event_id", "verdict", "reason", "needs"}]}`, one for each PDU in their order.
 ///

@@ -153,9 +153,7 @@ impl<'r, 'a> Intake<'r, 'a> {
 
     fn missing_auth_events(&self, event: &Event) -> Vec<String> {
         let create = self.room.create_event_id().filter(|_| event.event_type() != "m.room.create");
-        // Of what is backfilled, events are given up as those before others; they may be had as auth events nevertheless.
-        let is_lost = |id: &str| self.kind != Kind::Backfilled && self.given_up.contains(id);
-        let unknown = |id: &&str| self.events.by_id(id).is_none() && !is_lost(id);
+        let unknown = |id: &&str| self.events.by_id(id).is_none();
         event.auth_events().chain(create.as_deref()).filter(unknown).map(str::to_owned).collect()
     }
 
@@ -244,7 +242,6 @@ impl<'r, 'a> Intake<'r, 'a> {
                 return Err(Verdict::Refused("the given state has two events for one key".to_owned()));
             }
         }
-        missing.retain(|id| !self.given_up.contains(id));
         if !missing.is_empty() {
             return Err(Verdict::Needs(Needs { events: missing, ..Needs::default() }));
         }

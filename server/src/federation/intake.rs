@@ -184,7 +184,7 @@ struct Intake<'i> {
     /// Auth events and events of states, which come first.
     outliers: Pool,
     states: BTreeMap<String, Vec<String>>,
-    /// Servers without usable keys, and previous events that cannot be had.
+    /// Servers without usable keys, and previous events that are done without: they may be had as auth events nevertheless.
     given_up: BTreeSet<String>,
     /// Events that cannot be had.
     unavailable: BTreeMap<String, Unavailable>,
@@ -350,10 +350,7 @@ impl<'i> Intake<'i> {
     /// Gives up what cannot be had, and the events that are nothing without it. Others may need those in turn.
     fn drop_hopeless(&mut self) {
         loop {
-            let unavailable = &self.unavailable;
-            for state in self.states.values_mut() {
-                state.retain(|event_id| !unavailable.contains_key(event_id));
-            }
+            self.do_without_lost_state();
             let mut hopeless = self.take_hopeless(true);
             hopeless.extend(self.take_hopeless(false));
             if hopeless.is_empty() {
@@ -365,14 +362,24 @@ impl<'i> Intake<'i> {
         }
     }
 
+    /// Takes what was found to be missing of given states out of them, if it cannot be had.
+    fn do_without_lost_state(&mut self) {
+        for event in &self.main.events {
+            let Some(state) = self.states.get_mut(&event.event_id) else { continue };
+            let needed = event.needs.events.iter().filter(|id| self.unavailable.contains_key(*id));
+            let lost: BTreeSet<&String> = needed.collect();
+            if !lost.is_empty() {
+                state.retain(|event_id| !lost.contains(event_id));
+            }
+        }
+    }
+
     fn take_hopeless(&mut self, from_main: bool) -> Vec<(Open, Unavailable)> {
         let pool = if from_main { &mut self.main } else { &mut self.outliers };
         let (mut hopeless, mut kept) = (Vec::new(), Vec::new());
-        // What is before old events is not asked for, but may be had as an auth event.
-        let without = if self.kind == Kind::Backfilled { BTreeSet::new() } else { self.given_up.clone() };
         for event in std::mem::take(&mut pool.events) {
             let has_state = self.states.contains_key(&event.event_id);
-            match event.lacks(&self.unavailable, &without, has_state, from_main) {
+            match event.lacks(&self.unavailable, has_state, from_main) {
                 Some(lack) => hopeless.push((event, lack)),
                 None => {
                     let lost = event.needs.names().filter(|name| self.unavailable.contains_key(*name));

@@ -64,12 +64,28 @@ fn event_ids(answer: &Map<String, Value>, key: &str) -> Vec<String> {
 impl Intake<'_> {
     /// Fetches what the open events need, or finds that it cannot be had.
     pub(super) async fn fetch(&mut self) -> Result<(), ApiError> {
+        let waits = self.waits_for_outliers();
         self.fetch_keys().await?;
         self.fetch_auth_events().await?;
+        if waits {
+            return Ok(());
+        }
         self.fetch_prev_events().await?;
         self.fetch_states().await?;
         self.fetch_signatures().await;
         Ok(())
+    }
+
+    /// Whether the events of the timeline were not looked at again, since outliers are open still. What they were found to need was
+    /// asked for then, and has come since, or will have.
+    fn waits_for_outliers(&self) -> bool {
+        !self.outliers.events.is_empty()
+    }
+
+    /// The events of which it is known what they need.
+    fn looked_at(&self) -> impl Iterator<Item = &Open> {
+        let main = if self.waits_for_outliers() { &[] } else { self.main.events.as_slice() };
+        main.iter().chain(&self.outliers.events)
     }
 
     /// Has policy servers sign events that lack their signature, each once; those that they do not sign are taken in without.
@@ -114,8 +130,7 @@ impl Intake<'_> {
     }
 
     async fn fetch_keys(&mut self) -> Result<(), ApiError> {
-        let open = self.main.events.iter().chain(&self.outliers.events);
-        let wanted = open.flat_map(|event| &event.needs.keys).map(|(server, _)| server);
+        let wanted = self.looked_at().flat_map(|event| &event.needs.keys).map(|(server, _)| server);
         let wanted: BTreeSet<String> =
             wanted.filter(|server| !self.unavailable.contains_key(*server)).cloned().collect();
         let (federation, db) = (&self.app.federation, &self.app.db);
@@ -179,8 +194,8 @@ impl Intake<'_> {
 
     /// What open events name and nobody was asked for.
     fn wanted_events(&mut self) -> BTreeSet<String> {
-        let open = self.main.events.iter().chain(&self.outliers.events);
-        let wanted: BTreeSet<String> = open.flat_map(|event| &event.needs.events).cloned().collect();
+        let wanted: BTreeSet<String> =
+            self.looked_at().flat_map(|event| &event.needs.events).cloned().collect();
         let waiting: BTreeSet<&str> =
             self.outliers.events.iter().map(|event| event.event_id.as_str()).collect();
         let (again, first): (BTreeSet<String>, BTreeSet<String>) = wanted
@@ -331,8 +346,7 @@ impl Intake<'_> {
                 "a gap is passed over"
             );
             crate::metrics::federation_limit("gap");
-            let over = |id: String| (id.clone(), lost(format!("{id} is far behind")));
-            self.unavailable.extend(wanted.into_iter().map(over));
+            self.given_up.extend(wanted);
             return Ok(());
         }
         let body = json!({
@@ -350,10 +364,7 @@ impl Intake<'_> {
             }
         }
         let over = wanted.iter().nth(GAP_SINGLES).cloned().map(|id| wanted.split_off(&id));
-        for id in over.into_iter().flatten() {
-            let reason = lost(format!("{id} is one of too many"));
-            self.unavailable.insert(id, reason);
-        }
+        self.given_up.extend(over.into_iter().flatten());
         let (found, missing) = self.singles(wanted).await?;
         self.unavailable.extend(missing);
         found.into_iter().for_each(|event| self.add_to_main(event));
@@ -364,10 +375,7 @@ impl Intake<'_> {
     fn leave_earlier_events(&mut self, wanted: &mut BTreeSet<String>, first_depth: i64) {
         let later = self.main.events.iter().filter(|event| event.depth > first_depth);
         let later: BTreeSet<&String> = later.flat_map(|event| &event.needs.prev_events).collect();
-        for id in wanted.extract_if(.., |id| !later.contains(id)) {
-            let reason = lost(format!("{id} is from before this server was in the room"));
-            self.unavailable.insert(id, reason);
-        }
+        self.given_up.extend(wanted.extract_if(.., |id| !later.contains(id)));
     }
 
     /// What came once, and is missing still, will not come.

@@ -1,6 +1,6 @@
 //! Events that are not taken in yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use matriarch_rules::json::parse_object;
 use matriarch_rules::{Event, RoomVersion};
@@ -83,16 +83,12 @@ impl Open {
     pub fn lacks(
         &self,
         unavailable: &BTreeMap<String, Unavailable>,
-        given_up: &BTreeSet<String>,
         has_state: bool,
         may_wait: bool,
     ) -> Option<Unavailable> {
-        let others = self.needs.events.iter().filter(|_| !has_state);
-        if let Some(lack) = self.auth_events.iter().chain(others).find_map(|id| unavailable.get(id)) {
+        let mut needed = self.needs.events.iter().filter(|id| !has_state || self.auth_events.contains(id));
+        if let Some(lack) = needed.find_map(|id| unavailable.get(id)) {
             return Some(lack.clone());
-        }
-        if let Some(id) = self.auth_events.iter().find(|id| given_up.contains(*id)) {
-            return Some(Unavailable { reason: format!("{id} cannot be had"), later: false });
         }
         if let Some(lack) = self.needs.state.then(|| unavailable.get(&state_before(&self.event_id))).flatten()
         {
