@@ -305,6 +305,26 @@ def test_an_invite_is_taken_back(federated, one, version, membership):
     assert room.room_id in bob.next()["rooms"]["invite"]
 
 
+def test_the_deprecated_event_stream(federated, one):
+    alice, bob = one.user("alice"), federated.register("bob")
+    end = bob.get("/initialSync")["end"]
+    room = public_room(alice, [one])
+    event, state = invite(room, alice, bob.user_id)
+    put(federated, one, room, event.json, state=state)
+    room.head = [event]
+    expected = {"room_id": room.room_id, "sender": alice, "type": "m.room.member", "state_key": bob.user_id, "content": {"membership": "invite"}}
+    answer = bob.get("/events", params={"from": end})
+    assert answer["chunk"] == [expected]
+    assert bob.get("/initialSync")["rooms"] == [{"room_id": room.room_id, "membership": "invite", "invite": expected}]
+    leave = room.send(alice, "m.room.member", {"membership": "leave"}, bob.user_id)
+    send(federated, one, leave)
+    (left,) = bob.get("/events", params={"from": answer["end"]})["chunk"]
+    assert left["event_id"] == leave.event_id and left["room_id"] == room.room_id
+    assert bob.get("/initialSync")["rooms"] == []
+    (info,) = bob.get("/initialSync", params={"archived": "true"})["rooms"]
+    assert info["membership"] == "leave" and info["messages"]["chunk"] == [left]
+
+
 def test_who_does_not_take_invites_back(federated, one):
     other = Peer(f"host{next(NUMBERS)}.example")
     other.publish(federated.database)

@@ -137,6 +137,11 @@ def test_other_servers_speak_for_their_users(server, remote):  # noqa: F811
     # The same once more is no news.
     push(remote, server, (bob, {"presence": "online", "status_msg": "Hi", "currently_active": True}))
     assert presence(alice.next(timeout=500)) == {}
+    # What they are called is what they are in rooms.
+    of_bob = "where user_nid = (select user_nid from matriarch.users where user_id = %s)"
+    server.database.query(f"update matriarch.memberships set display_name = 'Bob' {of_bob}", [bob])
+    push(remote, server, (bob, {"presence": "online", "status_msg": "Hello"}))
+    assert presence(alice.sync_until(presence))[bob]["displayname"] == "Bob"
     push(remote, server, (bob, {"presence": "unavailable", "last_active_ago": 400_000}))
     assert presence(alice.next())[bob]["presence"] == "unavailable"
     # Their activity is news where they do not count as active.

@@ -28,7 +28,7 @@ def test_initial_sync(alice, bob):
     answer = alice.get("/initialSync", params={"limit": 2})
     rooms = {info["room_id"]: info for info in answer["rooms"]}
     assert set(rooms) == {room, invited}
-    assert answer["presence"] == []
+    assert [event["sender"] for event in answer["presence"]] in ([], [alice.user_id])
     assert {"type": "org.example.a", "content": {"b": 1}} in answer["account_data"]
     info = rooms[room]
     assert info["membership"] == "join" and info["visibility"] == "private"
@@ -53,6 +53,31 @@ def test_event_stream(alice, bob):
     assert answer["start"] == end
     assert alice.get("/events", params={"from": answer["end"]})["chunk"] == []
     alice.get("/events", params={"from": "x"}, status=400, errcode="M_INVALID_PARAM")
+
+
+def test_who_is_there(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    bob.put(path("profile", bob.user_id, "displayname"), {"displayname": "Bob"})
+    set_presence = lambda presence: bob.put(path("presence", bob.user_id, "status"), {"presence": presence})  # noqa: E731
+    set_presence("unavailable")
+    answer = alice.get("/initialSync")
+    (event,) = [event for event in answer["presence"] if event["sender"] == bob.user_id]
+    assert event["type"] == "m.presence"
+    assert event["content"] == {"presence": "unavailable", "displayname": "Bob", "last_active_ago": event["content"]["last_active_ago"]}
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(alice.get, "/events", params={"from": answer["end"], "timeout": 20000})
+        time.sleep(0.3)
+        set_presence("online")
+        (event,) = waiting.result()["chunk"]
+    assert (event["type"], event["sender"], event["content"]["presence"]) == ("m.presence", bob.user_id, "online")
+    # Those whom one ignores are not shown.
+    ignored = {"ignored_users": {bob.user_id: {}}}
+    end = alice.get("/initialSync")["end"]
+    alice.put(path("user", alice.user_id, "account_data", "m.ignored_user_list"), ignored)
+    set_presence("unavailable")
+    assert bob.user_id not in str(alice.get("/initialSync")["presence"])
+    assert bob.user_id not in str(alice.get("/events", params={"from": end, "timeout": 0})["chunk"])
 
 
 def test_event_stream_waits(alice, bob):

@@ -64,6 +64,21 @@ def test_status_is_set_and_seen(node):
     assert seen["presence"] == "online" and seen["currently_active"] is True and "status_msg" not in seen
 
 
+def test_events_have_the_profile(node):
+    alice, bob, _ = together(node)
+    profile = {"displayname": "Alice", "avatar_url": "mxc://test.example/alice"}
+    for key, value in profile.items():
+        alice.put(path("profile", alice.user_id, key), {key: value})
+    set_presence(alice, "online")
+    assert presence(bob.next())[alice.user_id].items() >= profile.items()
+    alice.delete(path("profile", alice.user_id, "avatar_url"))
+    set_presence(alice, "unavailable")
+    content = presence(bob.next())[alice.user_id]
+    assert content["displayname"] == "Alice" and "avatar_url" not in content
+    # The status is of the presence alone.
+    assert set(seen_by(bob, alice)) == {"presence", "last_active_ago"}
+
+
 def test_only_those_who_share_a_room_see_it(node):
     alice, _, room = together(node)
     stranger = node.register("stranger")

@@ -75,14 +75,14 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off s
 as 'MODULE_PATHNAME', 'room_initial_sync_wrapper';
 comment on function room_initial_sync is 'GET /rooms/{roomId}/initialSync. limit may be NULL.';
 
-create function initial_sync(token_hash bytea, "limit" bigint, archived boolean) returns setof response
+create function initial_sync(token_hash bytea, "limit" bigint, archived boolean, presence boolean) returns setof response
 language c stable parallel restricted security definer
 set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'initial_sync_wrapper';
 comment on function initial_sync is 'GET /initialSync. limit may be NULL.';
 
-create function events(token_hash bytea, "from" text, room_id text) returns table (status smallint, body text, changed boolean, user_nid bigint, room_nids bigint[], acknowledged_by bigint)
+create function events(token_hash bytea, "from" text, room_id text, presence boolean) returns table (status smallint, body text, changed boolean, user_nid bigint, room_nids bigint[], acknowledged_by bigint)
 language c stable parallel restricted security definer
 set search_path = matriarch, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off

@@ -20,14 +20,14 @@ use crate::{
 
 /// `GET /events`, of all rooms the user is in, or of one room that they may read.
 ///
-/// Without `from` the stream begins now.
+/// Without `from` the stream begins now. `presence`: whether the server keeps presence.
 #[pg_extern(stable)]
-fn events(token_hash: &[u8], from: Option<&str>, room_id: Option<&str>) -> SyncRows {
+fn events(token_hash: &[u8], from: Option<&str>, room_id: Option<&str>, presence: bool) -> SyncRows {
     let answer = connect(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         match room_id {
             Some(room_id) => of_room(db, &session, from, room_id),
-            None => of_all(db, session, from),
+            None => of_all(db, session, from, presence),
         }
     });
     TableIterator::once(sync::row(answer))
@@ -67,7 +67,7 @@ fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) ->
     Ok(Answer { body, changed, user_nid: session.user_nid, room_nids, acknowledged_by: None })
 }
 
-fn of_all(db: &Db<'_>, session: Session, from: Option<&str>) -> Result<Answer> {
+fn of_all(db: &Db<'_>, session: Session, from: Option<&str>, presence: bool) -> Result<Answer> {
     // Messages to devices are not among the events.
     let now = SyncToken::current(db).acknowledging(Some(0));
     let since = from.map_or_else(|| Ok(now.clone()), |from| sync_token(db, "from", from, &now))?;
@@ -79,7 +79,7 @@ fn of_all(db: &Db<'_>, session: Session, from: Option<&str>) -> Result<Answer> {
         filter,
         full_state: false,
         use_state_after: false,
-        presence: false,
+        presence,
         state_key: "state",
     };
     let events = Events::new(db);

@@ -12,8 +12,12 @@ use crate::{
     session::Session,
     spi::{Db, Mode},
     state_list,
-    stored_event::Events,
-    sync::account_data::{self, GLOBAL},
+    stored_event::{Events, StoredEvent},
+    sync::{
+        account_data::{self, GLOBAL},
+        outside::{self, Outside},
+        presence,
+    },
     timeline::Direction,
     token::{SyncToken, place},
 };
@@ -42,29 +46,37 @@ const ROOMS: &str = "
 
 /// `GET /initialSync`
 ///
-/// With `archived` the rooms that the user has left are told as well.
+/// With `archived` the rooms that the user has left are told as well. `presence`: whether the server keeps presence.
 #[pg_extern(stable)]
-fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool) -> ResponseRows {
+fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool, presence: bool) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let limit = parse_limit(limit)?;
         let events = Events::new(db);
+        let user_nid = session.user_nid;
+        let ignored = account_data::ignored(db, vec![user_nid]).remove(&user_nid).unwrap_or_default();
         let mut rooms = Vec::new();
         for row in db.query(ROOMS, &[session.user_nid.into(), archived.into()]) {
             let (room_id, membership): (String, String) = (row.get(1), row.get(2));
             if membership == "invite" {
-                rooms.push(invited(db, &events, &session, &room_id, row.get(3)));
+                let invite = events.get(row.get(3));
+                if !ignored.contains(&invite.sender) {
+                    rooms.push(invited(db, &events, &session, &room_id, &invite));
+                }
             } else if let Ok(room) = ReadableRoom::open(db, &events, &session, &room_id) {
                 let mut text = String::new();
                 write(&mut text, db, &events, &session, &room, limit)?;
                 rooms.push(text);
             }
         }
-        let data = account_data::of_rooms(db, &[(session.user_nid, GLOBAL)]).concat();
+        let outside = outside::all(db, user_nid, archived).into_iter();
+        rooms.extend(outside.filter(|room| !ignored.contains(&room.sender)).map(|room| of_outside(&room)));
+        let presence = if presence { presence::all(db, user_nid, &ignored) } else { Vec::new() };
+        let data = account_data::of_rooms(db, &[(user_nid, GLOBAL)]).concat();
         Ok(Response::new(object_text(|body| {
             // Messages to devices are not told here.
             body.value("end", SyncToken::current(db).acknowledging(Some(0)).to_string());
-            body.array::<&str>("presence", []).array("rooms", rooms);
+            body.array("presence", presence).array("rooms", rooms);
             body.array("account_data", data.iter().map(account_data::event));
         })))
     })
@@ -78,12 +90,35 @@ fn parse_limit(limit: Option<i64>) -> Result<usize> {
     })
 }
 
-fn invited(db: &Db<'_>, events: &Events<'_, '_>, session: &Session, room_id: &str, invite: i64) -> String {
+fn invited(
+    db: &Db<'_>,
+    events: &Events<'_, '_>,
+    session: &Session,
+    room_id: &str,
+    invite: &StoredEvent,
+) -> String {
     let renderer = Renderer::new(db, events, Some(room_id));
     let style = Style { device_nid: session.device_nid, filter: None };
     object_text(|room| {
         room.value("room_id", room_id).value("membership", "invite");
-        room.raw("invite", &renderer.state_event(&events.get(invite), style));
+        room.raw("invite", &renderer.state_event(invite, style));
+    })
+}
+
+/// A room that only other servers are in.
+fn of_outside(room: &Outside) -> String {
+    object_text(|info| {
+        info.value("room_id", &room.room_id).value("membership", &room.membership);
+        match room.membership.as_str() {
+            "invite" => {
+                info.raw("invite", &room.event().unwrap_or_default());
+            }
+            _ => {
+                info.object("messages", |messages| {
+                    messages.value("end", place(0)).array("chunk", room.event());
+                });
+            }
+        }
     })
 }
 

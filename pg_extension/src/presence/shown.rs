@@ -16,6 +16,8 @@ pub struct Subject {
     pub user_id: String,
     /// Without `user_id`.
     pub content: Map<String, Value>,
+    /// `displayname` and `avatar_url`, which events have beside the content.
+    profile: Map<String, Value>,
 }
 
 /// Columns that [`read`] takes, from the first one on: `user_id, presence, status_msg, currently_active`, and for how many
@@ -33,14 +35,19 @@ fn read(row: &Row<'_>) -> Subject {
     if let Some(status_msg) = row.opt::<String>(3) {
         content.insert("status_msg".to_owned(), status_msg.into());
     }
-    Subject { user_id: row.get(1), content }
+    Subject { user_id: row.get(1), content, profile: Map::new() }
 }
 
 impl Subject {
     /// As an `m.presence` event.
     pub fn event(&self) -> String {
         object_text(|event| {
-            event.value("content", &self.content).value("sender", &self.user_id).value("type", "m.presence");
+            event.object("content", |content| {
+                for (key, value) in self.content.iter().chain(&self.profile) {
+                    content.value(key, value);
+                }
+            });
+            event.value("sender", &self.user_id).value("type", "m.presence");
         })
     }
 }
@@ -76,7 +83,7 @@ const OF_USERS: &str = "
 /// What other servers are told of users of this one: items of `push` in `m.presence`, by `user_nid`.
 pub fn pushed(db: &Db<'_>, user_nids: BTreeSet<i64>) -> HashMap<i64, Value> {
     let told = |row: Row<'_>| {
-        let Subject { user_id, mut content } = read(&row);
+        let Subject { user_id, mut content, .. } = read(&row);
         content.entry("last_active_ago").or_insert(0.into());
         content.insert("user_id".to_owned(), user_id.into());
         (row.get(6), Value::Object(content))
@@ -146,6 +153,28 @@ const MET: &str = "
         select * from presence where user_nid = u.user_nid and presence <> 'offline' offset 0
     ) p";
 
+/// What users of this server say of themselves, and of others what they do in one of the rooms that they are in. JSON texts.
+const PROFILES: &str = "
+    select wanted.user_id, shown.displayname, shown.avatar_url
+    from unnest($1::text[]) as wanted (user_id)
+    cross join lateral (select user_nid from users where user_id = wanted.user_id offset 0) u
+    left join accounts a using (user_nid)
+    cross join lateral (
+        select
+            max(value) filter (where key = 'displayname') as displayname,
+            max(value) filter (where key = 'avatar_url') as avatar_url
+        from profiles
+        where user_nid = u.user_nid and key in ('displayname', 'avatar_url') and a.user_nid is not null
+        union all
+        (
+            select to_json(display_name)::text, to_json(avatar_url)::text
+            from memberships
+            where user_nid = u.user_nid and membership = 'join' and a.user_nid is null
+            limit 1
+        )
+        offset 0
+    ) shown";
+
 /// What is new to each asker, in their order, by user id. Mostly it is one query, and nothing.
 pub fn news(db: &Db<'_>, wanted: Wanted) -> Vec<BTreeMap<String, Subject>> {
     let Wanted { askers, tokens, met } = wanted;
@@ -167,5 +196,27 @@ pub fn news(db: &Db<'_>, wanted: Wanted) -> Vec<BTreeMap<String, Subject>> {
     if !users.is_empty() {
         take(db.query(MET, &[numbers.into(), users.into()]));
     }
+    name(db, &mut found);
     found
+}
+
+/// Adds what the users are called.
+fn name(db: &Db<'_>, found: &mut [BTreeMap<String, Subject>]) {
+    let users: BTreeSet<&String> = found.iter().flat_map(BTreeMap::keys).collect();
+    if users.is_empty() {
+        return;
+    }
+    let users: Vec<&str> = users.into_iter().map(String::as_str).collect();
+    for row in db.query(PROFILES, &[users.into()]) {
+        let user_id: String = row.get(1);
+        let field = |key: &str, column| {
+            let value: Value = serde_json::from_str(&row.opt::<String>(column)?).ok()?;
+            Some((key.to_owned(), value))
+        };
+        let profile: Map<String, Value> =
+            [field("displayname", 2), field("avatar_url", 3)].into_iter().flatten().collect();
+        for subject in found.iter_mut().filter_map(|users| users.get_mut(&user_id)) {
+            subject.profile.extend(profile.clone());
+        }
+    }
 }

@@ -15,6 +15,7 @@ use crate::{
         account_data::{self, Datum},
         ephemeral,
         gather::{self, Filled, News},
+        outside::Outside,
         parts::{self, Columns, Part},
         presence,
         stripped::Stripped,
@@ -68,7 +69,7 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
     answers
 }
 
-/// The events that are new to an asker, with their room ids, as the deprecated event stream has them.
+/// The events that are new to an asker, those of rooms with their room ids, as the deprecated event stream has them.
 pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker, now: &SyncToken) -> Vec<String> {
     let askers = [asker];
     let columns = Columns::of(&askers);
@@ -94,6 +95,8 @@ pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker, now: &Syn
         let renderer = Renderer::new(db, events, Some(&part.room.room_id));
         texts.push(renderer.state_event(&events.get(part.member_event_nid), style));
     }
+    texts.extend(news.outside(0).iter().filter(|room| room.membership != "knock").filter_map(Outside::event));
+    texts.extend(presence::news(db, &askers, &columns, &news).concat());
     texts
 }
 

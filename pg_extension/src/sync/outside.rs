@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     json_text::Object,
-    spi::Db,
+    spi::{Db, Row},
     sync::{Asker, parts::Columns},
     token::place,
 };
@@ -39,6 +39,18 @@ const CHANGED: &str = "
     join users s on s.user_nid = o.sender_nid
     order by a.number, o.room_id";
 
+const ALL: &str = "
+    select 1, o.room_id, o.membership, s.user_id, o.event, o.state
+    from outside_memberships o
+    join users s on s.user_nid = o.sender_nid
+    where o.user_nid = $1 and (o.membership = 'invite' or ($2 and o.membership = 'leave'))
+    order by o.room_id";
+
+/// The rooms of this kind for the deprecated `/initialSync`, which has no knocks.
+pub fn all(db: &Db<'_>, user_nid: i64, archived: bool) -> Vec<Outside> {
+    db.query(ALL, &[user_nid.into(), archived.into()]).map(|row| Outside::of_row(&row)).collect()
+}
+
 /// The rooms of this kind that are news, by the index of the asker.
 pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<usize, Vec<Outside>> {
     let args = [
@@ -50,18 +62,33 @@ pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<usize, Vec<Outside>> 
     let mut rooms: BTreeMap<usize, Vec<Outside>> = BTreeMap::new();
     for row in db.query(CHANGED, &args) {
         let number: i64 = row.get(1);
-        rooms.entry(number as usize - 1).or_default().push(Outside {
-            room_id: row.get(2),
-            membership: row.get(3),
-            sender: row.get(4),
-            event: row.opt(5),
-            state: row.get(6),
-        });
+        rooms.entry(number as usize - 1).or_default().push(Outside::of_row(&row));
     }
     rooms
 }
 
 impl Outside {
+    fn of_row(row: &Row<'_>) -> Self {
+        Self {
+            room_id: row.get(2),
+            membership: row.get(3),
+            sender: row.get(4),
+            event: row.opt(5),
+            state: row.get(6),
+        }
+    }
+
+    /// The member event with its room, as the deprecated event stream has it; absent for a leave that no server was told of.
+    pub fn event(&self) -> Option<String> {
+        let mut event = self.event.clone()?;
+        // Goes on behind the last key.
+        event.pop();
+        let mut object = Object::reopen(&mut event);
+        object.value("room_id", &self.room_id);
+        object.close();
+        Some(event)
+    }
+
     /// The section of an invite or a knock, whose state has this name.
     pub fn write_state(&self, section: &mut Object<'_>, name: &str) {
         section.events(name, self.state.iter().chain(&self.event));

@@ -1,5 +1,7 @@
 //! Who is there, of those who share a room with the asker, and the asker. Client-Server API, "Presence".
 
+use std::collections::{BTreeMap, HashSet};
+
 use crate::{
     filter,
     presence::{self, Subject, Wanted},
@@ -34,4 +36,12 @@ pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, news: &News) -> V
         events[index] = users.values().filter(is_wanted).map(Subject::event).collect();
     }
     events
+}
+
+/// The same for who knows nothing yet, and asks by the deprecated `/initialSync`.
+pub fn all(db: &Db<'_>, user_nid: i64, ignored: &HashSet<String>) -> Vec<String> {
+    let wanted = Wanted { askers: vec![user_nid], tokens: vec![None], met: Vec::new() };
+    let found = presence::news(db, wanted);
+    let shown = found.iter().flat_map(BTreeMap::values);
+    shown.filter(|subject| !ignored.contains(&subject.user_id)).map(Subject::event).collect()
 }

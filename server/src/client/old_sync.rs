@@ -23,10 +23,9 @@ pub fn routes() -> Router<AppState> {
         .client_v3("/rooms/{room_id}/initialSync", get(room_initial_sync))
 }
 
-const EVENTS: &str =
-    "select status, body, changed, user_nid, room_nids, acknowledged_by from matriarch.events($1, $2, $3)";
+const EVENTS: &str = "select status, body, changed, user_nid, room_nids, acknowledged_by from matriarch.events($1, $2, $3, $4)";
 const INITIAL_SYNC: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.initial_sync($1, $2, $3)";
+    "select status, body, wake_rooms, wake_users from matriarch.initial_sync($1, $2, $3, $4)";
 const ROOM_INITIAL_SYNC: &str =
     "select status, body, wake_rooms, wake_users from matriarch.room_initial_sync($1, $2, $3)";
 
@@ -47,7 +46,8 @@ async fn events(
     let deadline = deadline(&app.config, timeout);
     loop {
         let mark = app.hub.mark();
-        let row = app.db.query_opt(EVENTS, &[&token.hash(), &from, &room_id]).await?;
+        let row =
+            app.db.query_opt(EVENTS, &[&token.hash(), &from, &room_id, &app.presence.is_enabled()]).await?;
         let answer = Answer::from_row(&row.ok_or_else(ApiError::internal)?)?;
         if answer.changed || Instant::now() >= deadline {
             return Ok(json_response(answer.status, answer.body));
@@ -72,7 +72,8 @@ async fn initial_sync(
     token: AccessToken,
     Query(InitialSyncParameters { limit, archived }): Query<InitialSyncParameters>,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(INITIAL_SYNC, &[&token.hash(), &limit, &archived]).await
+    let presence = app.presence.is_enabled();
+    app.call(INITIAL_SYNC, &[&token.hash(), &limit, &archived, &presence]).await
 }
 
 #[derive(Deserialize)]
