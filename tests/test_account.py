@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.client import PASSWORD, Client, expect
+from harness.crypto import CrossSigning, Device, query
 
 NEW = "a new password"
 
@@ -123,6 +124,30 @@ def test_erasure_deletes_profile_account_data_and_password(node):
     # Without a password the account cannot be told from an unknown one.
     login = {"type": "m.login.password", "user": user.user_id, "password": PASSWORD}
     node.client().post("/login", login, status=403, errcode="M_FORBIDDEN")
+
+
+def test_no_key_outlives_the_account(node):
+    user, friend = node.register("gone"), node.register("friend")
+    keys = CrossSigning(user.user_id)
+    Device(user).publish()
+    user.post("/keys/device_signing/upload", keys.upload())
+    signed = keys.self_signing.sign(query(user, user)["device_keys"][user.user_id][user.device_id], user.user_id)
+    user.post("/keys/signatures/upload", {user.user_id: {user.device_id: signed}})
+    user.post("/room_keys/version", {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "k"}})
+    tables = ("device_keys", "cross_signing_keys", "key_signatures", "key_backup_versions")
+    statement = "select count(*) from matriarch.{} where user_nid = (select user_nid from matriarch.users where user_id = %s)"
+    count = lambda: [node.database.query(statement.format(table), [user.user_id])[0][0] for table in tables]  # noqa: E731
+    assert all(count())
+    deactivate(user)
+    assert count() == [0, 0, 0, 0]
+    answer = query(friend, user)
+    assert answer["device_keys"].get(user.user_id, {}) == {} and user.user_id not in answer.get("master_keys", {})
+    # What tells others of it is not kept for ever.
+    statement = "update matriarch.device_list_changes set created_at = now() - interval '91 days' where user_nid = (select user_nid from matriarch.users where user_id = %s)"
+    node.database.query(statement, [user.user_id])
+    node.database.query("select matriarch.prune_keys()")
+    statement = "select from matriarch.device_list_changes join matriarch.users using (user_nid) where user_id = %s"
+    assert node.database.query(statement, [user.user_id]) == []
 
 
 def test_without_erasure_the_profile_stays(node):

@@ -1,6 +1,7 @@
 """Client-Server API, "Cross-signing": the keys, their signatures, and who sees which."""
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.client import expect
@@ -103,6 +104,44 @@ def test_a_key_is_not_named_like_a_device(alice):
     login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": alice.user_id}, "password": alice.password}
     alice.post("/login", {**login, "device_id": keys.master.public_key})
     alice.post(UPLOAD, keys.upload(), status=403, errcode="M_FORBIDDEN")
+
+
+def test_neither_at_the_same_moment(alice, shared_database):
+    keys = CrossSigning(alice.user_id)
+    login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": alice.user_id}, "password": alice.password}
+    of_alice = "user_nid = (select user_nid from matriarch.users where user_id = %s)"
+    with shared_database.connect(autocommit=False) as connection, ThreadPoolExecutor() as pool:
+        connection.execute(f"select from matriarch.users where {of_alice} for no key update", [alice.user_id])
+        connection.execute(
+            "insert into matriarch.cross_signing_keys (user_nid, usage, public_key, keys)"
+            " select user_nid, 'master', %s, '{}' from matriarch.users where user_id = %s", [keys.master.public_key, alice.user_id])  # fmt: skip
+        answer = pool.submit(alice.request, "POST", "/login", {**login, "device_id": keys.master.public_key})
+        with pytest.raises(TimeoutError):
+            answer.result(timeout=1)
+        connection.commit()
+        expect(answer.result(timeout=10), 400, "M_INVALID_PARAM")
+    shared_database.query(f"delete from matriarch.cross_signing_keys where {of_alice}", [alice.user_id])
+    with shared_database.connect(autocommit=False) as connection, ThreadPoolExecutor() as pool:
+        connection.execute(
+            "insert into matriarch.devices (user_nid, device_id) select user_nid, %s from matriarch.users where user_id = %s",
+            [keys.master.public_key, alice.user_id],
+        )
+        answer = pool.submit(alice.request, "POST", UPLOAD, keys.upload())
+        with pytest.raises(TimeoutError):
+            answer.result(timeout=1)
+        connection.commit()
+        expect(answer.result(timeout=10), 403, "M_FORBIDDEN")
+
+
+def test_no_keys_come_after_the_device_is_gone(alice, shared_database):
+    other = alice.another_device()
+    with shared_database.connect(autocommit=False) as connection, ThreadPoolExecutor() as pool:
+        connection.execute("delete from matriarch.devices where device_id = %s", [other.device_id])
+        answer = pool.submit(other.request, "POST", UPLOAD, CrossSigning(alice.user_id).upload())
+        with pytest.raises(TimeoutError):
+            answer.result(timeout=1)
+        connection.commit()
+        expect(answer.result(timeout=10), 401, "M_UNKNOWN_TOKEN")
 
 
 def test_a_device_is_signed_by_the_self_signing_key_for_all_to_see(alice, bob):

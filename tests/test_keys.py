@@ -229,6 +229,22 @@ def test_what_is_there_already_counts_once(alice):
         assert upload(alice, one_time_keys=keys)["curve25519"] == 3_000
 
 
+def test_keys_of_an_earlier_timeline_are_forgotten(alice, shared_database):
+    """Not before a repeated upload of one would be out of the question."""
+    upload(alice, one_time_keys={"curve25519:a": "k", "curve25519:b": "k"})
+    of_alice = "device_nid = (select device_nid from matriarch.devices where device_id = %s)"
+    shared_database.query(f"update matriarch.one_time_keys set timeline = 'earlier' where {of_alice}", [alice.device_id])
+    stored = lambda: {key for (key,) in shared_database.query(f"select key_id from matriarch.one_time_keys where {of_alice}", [alice.device_id])}  # noqa: E731
+    assert upload(alice, one_time_keys={"curve25519:c": "k"})["curve25519"] == 1
+    assert stored() == {"a", "b", "c"}
+    shared_database.query("update matriarch.generations set started_at = started_at - interval '31 days'")
+    try:
+        assert upload(alice, one_time_keys={"curve25519:d": "k"})["curve25519"] == 2
+        assert stored() == {"c", "d"}
+    finally:
+        shared_database.query("update matriarch.generations set started_at = started_at + interval '31 days'")
+
+
 def test_a_device_has_a_bounded_number_of_fallback_keys(alice):
     keys = {f"a{n}:k": "k" for n in range(100)}
     for _ in range(2):

@@ -176,6 +176,7 @@ fn store(db: &Db<'_>, user_nid: i64, new: &Keys, old: &Keys) -> bool {
 fn upload(db: &Db<'_>, token_hash: &[u8], body: &str, authenticated: bool) -> Result<Option<Response>> {
     let session = Session::authenticate(db, token_hash)?;
     let new = uploaded(&Body::parse(body)?, &session.user_id)?;
+    session.lock_device(db)?;
     session.lock_user(db);
     let old = stored(db, session.user_nid, &session.user_id);
     check_signatures(&new, &old, &session.user_id)?;

@@ -76,6 +76,13 @@ const STORE: &str = "
         (select nextval('one_time_key_uploads') as upload_id offset 0) u
     on conflict (device_nid, algorithm, key_id) do nothing";
 
+/// Keys of earlier timelines are never handed out. They stay as long as those that were: an upload of one that is repeated
+/// cannot bring it back.
+const FORGET_OLD: &str = "
+    delete from one_time_keys
+    where device_nid = $1 and claimed_at is null and timeline <> $2
+        and (select min(started_at) from generations where timeline = $2) < now() - interval '30 days'";
+
 /// Stores one-time keys. 400 `M_INVALID_PARAM` for another key under a name that was uploaded before, `M_TOO_LARGE` for
 /// more keys than a device may have. The caller holds the device's lock.
 pub fn store(db: &Db<'_>, device_nid: i64, keys: &[NamedKey]) -> Result<()> {
@@ -101,6 +108,7 @@ pub fn store(db: &Db<'_>, device_nid: i64, keys: &[NamedKey]) -> Result<()> {
     }
     let [device, algorithms, key_ids] = names();
     db.execute(STORE, &[device, algorithms, key_ids, texts.into(), cluster::timeline().into()]);
+    db.execute(FORGET_OLD, &[device_nid.into(), cluster::timeline().into()]);
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use crate::hub::Hub;
 const LEAVE: &str =
     "select status, body, wake_rooms, wake_users from matriarch.set_membership($1, $2, 'leave', '{}')";
 
-/// Leaves the user's rooms, deletes its devices and tokens, and closes the account for good. Its name is never given
-/// out again. With `erase`, profile, account data and filters go as well.
+/// Leaves the user's rooms, deletes its devices, tokens, keys and key backups, and closes the account for good. Its name is
+/// never given out again. With `erase`, profile, account data and filters go as well.
 ///
 /// `token` is one of the user's own: leaving is an event that the user sends. It is void afterwards. A room that
 /// cannot be left keeps its member, and the log says so.

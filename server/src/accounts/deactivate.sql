@@ -33,6 +33,10 @@ filters as (
 key_backups as (
     delete from matriarch.key_backup_versions v
     using account a
-    where $2 and v.user_nid = a.user_nid
+    where v.user_nid = a.user_nid
 )
-select matriarch.device_list_rooms(array_agg(device_nid)) as room_nids from devices
+select
+    matriarch.device_list_rooms(array_agg(device_nid)) as room_nids,
+    -- The devices are gone, so that nobody uploads keys again.
+    matriarch.delete_cross_signing_keys($1)
+from devices

@@ -3,7 +3,7 @@
 -- $5 access token hash, $6 seconds that the access token lives or null, $7 refresh token hash or null
 -- Of two logins on one device at the same moment, both may keep their tokens.
 -- Gives no row when the password was changed or the account deactivated meanwhile, and no device_nid when the device id
--- is one of the user's cross-signing keys, or that of the dehydrated device.
+-- is one of the user's cross-signing keys (a trigger of devices looks), or that of the dehydrated device.
 with account as (
     select user_nid
     from matriarch.accounts
@@ -14,13 +14,12 @@ device as (
     insert into matriarch.devices (user_nid, device_id, display_name)
     select user_nid, $3, $4
     from account
-    where not exists (select from matriarch.cross_signing_keys where user_nid = $1 and public_key = $3)
-        and not exists (
-            select
-            from matriarch.dehydrated_devices
-            join matriarch.devices d using (device_nid)
-            where d.user_nid = $1 and d.device_id = $3
-        )
+    where not exists (
+        select
+        from matriarch.dehydrated_devices
+        join matriarch.devices d using (device_nid)
+        where d.user_nid = $1 and d.device_id = $3
+    )
     on conflict (user_nid, device_id) do update set device_id = excluded.device_id
     returning user_nid, device_nid
 ),
