@@ -417,6 +417,39 @@ def test_what_the_answer_lacks_is_asked_for(server, remote):
     assert verify(server.database, room.room_id) == []
 
 
+def test_events_wait_for_a_join_under_way(server, remote):
+    """However long it takes; a transaction, for ten seconds."""
+    creator = remote.user("creator")
+    room = public_room(creator, [remote])
+    remote.learn(room)
+    comes = threading.Event()
+    remote.hooks["send_join"] = lambda *_: comes.wait(60) and None
+    user, thread = begin_join(server, room, remote)
+    until(lambda: remote.asked_for("send_join"))
+    statement = "update matriarch.joins_under_way set until = now() - interval '1 second' where room_id = %s"
+    server.database.query(statement, [room.room_id])
+    renewed = "select until > now() + interval '30 seconds' from matriarch.joins_under_way where room_id = %s"
+    until(lambda: server.database.query(renewed, [room.room_id]) == [(True,)])
+
+    def send(pdu):
+        body = {"origin": remote.name, "origin_server_ts": 0, "pdus": [pdu.json], "edus": []}
+        where = f"/_matrix/federation/v1/send/{pdu.event_id[1:]}"
+        return remote.request(server.node, "PUT", where, body, destination=server.name)
+
+    message = room.make(creator, "m.room.message", {"body": "welcome"}, prev=room.head)
+    answer = send(message)
+    assert (answer.status_code, answer.json()["errcode"]) == (429, "M_LIMIT_EXCEEDED")
+    assert 'matriarch_federation_limits_total{limit="join_time"} 1' in server.node.client().http.get("/metrics").text
+    assert '"limit":"join_time"' in server.node.log.read_text()
+    threading.Timer(1, comes.set).start()
+    assert send(message).json() == {"pdus": {message.event_id: {}}}
+    thread.join()
+    status = "select status from matrix.events where event_id = %s"
+    until(lambda: server.database.query(status, [message.event_id]) == [("accepted",)])
+    assert server.database.query("select count(*) from matriarch.joins_under_way") == [(0,)]
+    assert verify(server.database, room.room_id) == []
+
+
 def test_answers_that_come_slowly_keep_nobody_waiting(server, remote):
     slow, quick = LargeRoom(remote, 10, "slow"), LargeRoom(remote, 10, "quick")
     hang = threading.Event()

@@ -216,6 +216,25 @@ def test_a_missed_join_is_fetched_as_auth_event(shared):
     assert len(shared.server.asked_for("event_auth")) == 1
 
 
+def test_what_a_server_that_is_gone_said_is_had_of_another(shared, remote_servers):
+    """Neither that server nor the one that cites it gives it."""
+    gone, other = remote_servers(2)
+    for server in (gone, other):
+        shared.room.peers[server.name] = server
+        server.learn(shared.room)
+    joins = [shared.room.join(gone.user("dave")), shared.room.join(other.user("carol"))]
+    shared.send(joins)
+    shared.wait(joins)
+    gone.close()
+    said = shared.room.message(gone.user("dave"), "my last words")
+    message = shared.room.message(shared.bob, "did you hear that?")
+    shared.server.hooks["get_missing_events"] = lambda *_: (200, {"events": []})
+    shared.server.hooks["event"] = lambda *_: (404, {"errcode": "M_NOT_FOUND", "error": "Not here."})
+    shared.send([message])
+    shared.wait([said, message])
+    assert shared.server.asked_for("state_ids") == []
+
+
 def test_auth_events_that_come_one_by_one(shared):
     """Of two auth events the one is there before the other, which needs another yet."""
     room, server = shared.room, shared.server
@@ -484,6 +503,8 @@ def test_too_much_is_staged(shared):
     message = shared.room.message(shared.bob)
     answer = shared.send([message], status=429, errcode="M_LIMIT_EXCEEDED")
     assert answer["retry_after_ms"] > 0
+    assert 'matriarch_federation_limits_total{limit="staged"} 1' in httpx.get(f"{shared.node.url}/metrics").text
+    assert '"limit":"staged"' in shared.node.log.read_text()
     # EDUs go on.
     shared.send([], [("m.typing", {"room_id": shared.room_id, "user_id": shared.bob, "typing": True})])
     shared.database.query("delete from matriarch.inbound_queues where origin = %s", [shared.server.name])

@@ -292,7 +292,11 @@ async fn ask(app: &AppState, server: &str, path: &str) -> Result<Map<String, Val
         reason: "too many long answers are awaited".to_owned(),
     };
     let permits = federation.long_answers.acquire_many(u32::try_from(MAX_ANSWER).unwrap_or(u32::MAX));
-    let Ok(Ok(_permits)) = timeout(time, permits).await else { return Err(unavailable()) };
+    let Ok(Ok(_permits)) = timeout(time, permits).await else {
+        info!(server, limit = "long_answers", "too many long answers are awaited");
+        crate::metrics::federation_limit("long_answers");
+        return Err(unavailable());
+    };
     let request = Request {
         method: Method::GET,
         destination: server,

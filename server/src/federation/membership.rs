@@ -292,7 +292,10 @@ impl Traveller<'_> {
                 _ = renewal.tick() => { let _logged = db.query(JOIN_BEGINS, &[&room_id]).await; }
             }
         };
-        db.query(JOIN_ENDS, &[&room_id]).await?;
+        // What fails may be under way for another user still.
+        if joined.is_ok() {
+            db.query(JOIN_ENDS, &[&room_id]).await?;
+        }
         joined
     }
 

@@ -48,17 +48,19 @@ async fn send(
     let edus = texts(&content, "edus", MAX_EDUS)?.unwrap_or_default();
     let mut response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
     let deadline = Instant::now() + JOIN_TIME;
+    let mut limit = "staged";
     while response.status == StatusCode::TOO_EARLY {
         if Instant::now() > deadline {
             response.status = StatusCode::TOO_MANY_REQUESTS;
+            limit = "join_time";
             break;
         }
         sleep(JOIN_PAUSE).await;
         response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
     }
     if response.status == StatusCode::TOO_MANY_REQUESTS {
-        info!(origin, limit = "staged", "another server is told to wait with its events");
-        crate::metrics::federation_limit("staged");
+        info!(origin, limit, "another server is told to wait with its events");
+        crate::metrics::federation_limit(limit);
     }
     if !pdus.is_empty() {
         app.federation.inbound.arrived();
