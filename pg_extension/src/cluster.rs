@@ -19,18 +19,26 @@ use crate::{
 /// `initdb` draws the first; every promotion of a standby, and every recovery from a backup that ends before the log
 /// does, begins a new one of the second. What was committed on an earlier timeline may be lost on this one.
 pub fn timeline() -> String {
+    name_of(timeline_number())
+}
+
+fn timeline_number() -> pg_sys::TimeLineID {
     // SAFETY: these read shared memory that is there as long as the backend is.
     unsafe {
-        let system = pg_sys::GetSystemIdentifier();
-        let timeline = if pg_sys::RecoveryInProgress() {
+        if pg_sys::RecoveryInProgress() {
             let mut timeline = 0;
             pg_sys::GetXLogReplayRecPtr(&raw mut timeline);
             timeline
         } else {
             pg_sys::GetWALInsertionTimeLine()
-        };
-        format!("{system}:{timeline}")
+        }
     }
+}
+
+fn name_of(timeline: pg_sys::TimeLineID) -> String {
+    // SAFETY: reads shared memory.
+    let system = unsafe { pg_sys::GetSystemIdentifier() };
+    format!("{system}:{timeline}")
 }
 
 /// How many characters of a mark are the cluster's, as hexadecimal digits.
@@ -59,10 +67,21 @@ pub fn mark(db: &Db<'_>) -> String {
     newest.map_or_else(own_mark, |row| row.get(1))
 }
 
+thread_local! {
+    /// The mark of the generation on the timeline that this backend saw last.
+    static OWN_MARK: RefCell<(pg_sys::TimeLineID, String)> = RefCell::default();
+}
+
 fn own_mark() -> String {
-    // SAFETY: set once, as the server starts.
-    let started_at = unsafe { pg_sys::PgStartTime };
-    mark_of(&timeline(), started_at)
+    let timeline = timeline_number();
+    OWN_MARK.with_borrow_mut(|(marked, mark)| {
+        if *marked != timeline || mark.is_empty() {
+            // SAFETY: set once, as the server starts.
+            let started_at = unsafe { pg_sys::PgStartTime };
+            (*marked, *mark) = (timeline, mark_of(&name_of(timeline), started_at));
+        }
+        mark.clone()
+    })
 }
 
 const END: &str = "

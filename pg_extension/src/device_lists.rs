@@ -37,6 +37,10 @@ pub struct Interval<'t> {
     pub user_nid: i64,
     pub from: &'t SyncToken,
     pub to: &'t SyncToken,
+    /// Whether any keys, of anybody, may have changed.
+    pub key_changes: bool,
+    /// Whether the user may have come into rooms or gone out of them.
+    pub own_changes: bool,
 }
 
 /// `device_lists`: user ids.
@@ -196,11 +200,14 @@ pub fn between(db: &Db<'_>, intervals: &[Interval<'_>], news: &BTreeSet<(usize, 
     };
     // By interval and user: whether the change is told whoever shares a room.
     let mut changed: BTreeMap<(usize, i64), bool> = BTreeMap::new();
-    for row in db.query(KEY_CHANGES, &columns.args()) {
-        let (index, user_nid) = (row.get::<i64>(1) as usize - 1, row.get(2));
-        changed.insert((index, user_nid), row.get::<bool>(3) || user_nid == columns.users[index]);
+    if intervals.iter().any(|interval| interval.key_changes) {
+        for row in db.query(KEY_CHANGES, &columns.args()) {
+            let (index, user_nid) = (row.get::<i64>(1) as usize - 1, row.get(2));
+            changed.insert((index, user_nid), row.get::<bool>(3) || user_nid == columns.users[index]);
+        }
     }
-    let others = columns.candidates(db, news);
+    let own_changes = intervals.iter().any(|interval| interval.own_changes);
+    let others = columns.candidates(db, news, own_changes);
     let pairs: Vec<(usize, i64)> =
         changed.keys().chain(&others).copied().collect::<BTreeSet<_>>().into_iter().collect();
     if pairs.is_empty() {
@@ -231,11 +238,17 @@ impl Columns {
         [self.users.clone().into(), self.from.clone().into(), self.to.clone().into()]
     }
 
-    /// Users with whom rooms may have come to be shared, or ceased to be, by interval.
-    fn candidates(&self, db: &Db<'_>, news: &BTreeSet<(usize, i64)>) -> BTreeSet<(usize, i64)> {
+    /// Users with whom rooms may have come to be shared, or ceased to be, by interval. `own_changes` says whether users may have come
+    /// into rooms or gone out of them themselves.
+    fn candidates(
+        &self,
+        db: &Db<'_>,
+        news: &BTreeSet<(usize, i64)>,
+        own_changes: bool,
+    ) -> BTreeSet<(usize, i64)> {
         // Whether the user was in a room at the start, and at the end.
         let mut own: BTreeMap<(usize, i64), (bool, bool)> = BTreeMap::new();
-        for row in db.query(OWN_CHANGES, &self.args()) {
+        for row in own_changes.then(|| db.query(OWN_CHANGES, &self.args())).into_iter().flatten() {
             let (index, joined) = (row.get::<i64>(1) as usize - 1, row.get::<bool>(3));
             let (_, at_end) = own.entry((index, row.get(2))).or_insert((!joined, !joined));
             if row.get(4) {
@@ -273,7 +286,8 @@ fn key_changes(token_hash: &[u8], from: &str, to: &str) -> ResponseRows {
         let (from, to) = (sync_token(db, "from", from, &now)?, sync_token(db, "to", to, &now)?);
         let rooms = db.query(ROOMS_WITH_NEWS, &[session.user_nid.into(), from.snapshot().into()]);
         let news = rooms.map(|row| (0, row.get(1))).collect();
-        let interval = Interval { user_nid: session.user_nid, from: &from, to: &to };
+        let user_nid = session.user_nid;
+        let interval = Interval { user_nid, from: &from, to: &to, key_changes: true, own_changes: true };
         let lists = between(db, &[interval], &news).pop().unwrap_or_default();
         Ok(Response::json(&json!({ "changed": lists.changed, "left": lists.left })))
     })

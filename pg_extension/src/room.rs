@@ -18,6 +18,7 @@ use matriarch_rules::{
 use serde_json::Value;
 
 use self::remembered::StateVersion;
+pub(crate) use self::remembered::note_newest;
 use crate::{
     append::insert::{self, EventRow},
     outgoing,

@@ -1,6 +1,6 @@
 //! Who asks: access tokens.
 
-use std::collections::HashMap;
+use std::{cell::RefCell, collections::HashMap};
 
 use pgrx::pg_extern;
 use serde_json::json;
@@ -34,13 +34,36 @@ const AUTHENTICATE_ALL: &str = "
     join users u on u.user_nid = t.user_nid
     where t.token_hash = any($1)";
 
+/// What may change of a session that is known.
+const CHECK: &str = "
+    select user_nid, device_nid, coalesce(expires_at < now(), false) from access_tokens where token_hash = $1";
+
+const CHECK_ALL: &str = "
+    select user_nid, device_nid, coalesce(expires_at < now(), false), token_hash
+    from access_tokens
+    where token_hash = any($1)";
+
+/// More than that are forgotten all at once: those in use come back.
+const MAX_KNOWN: usize = 10_000;
+
+thread_local! {
+    /// Owners of tokens, by the tokens' SHA-256. Ids of users and devices never change; whether a token is good is asked each time.
+    static KNOWN: RefCell<HashMap<Vec<u8>, Session>> = RefCell::default();
+}
+
 const LOCK_DEVICE: &str = "select from devices where device_nid = $1 for no key update";
 
 impl Session {
     /// Finds the owner of a token by its SHA-256. 401 `M_UNKNOWN_TOKEN` for one that is not known, and with
     /// `soft_logout` for one that has expired while its device lives on (Client-Server API, "Soft logout").
     pub fn authenticate(db: &Db<'_>, token_hash: &[u8]) -> Result<Self> {
-        Self::of_row(db.query_opt(AUTHENTICATE, &[token_hash.into()]).as_ref())
+        if let Some(known) = Self::recall(token_hash) {
+            let row = db.query_opt(CHECK, &[token_hash.into()]).ok_or_else(Self::unknown)?;
+            if known.is_of(&row) {
+                return known.unless_expired(row.get(3));
+            }
+        }
+        Self::of_row(token_hash, db.query_opt(AUTHENTICATE, &[token_hash.into()]).as_ref())
     }
 
     /// The same for several tokens, in order and in one query.
@@ -49,20 +72,60 @@ impl Session {
         if let [token_hash] = token_hashes {
             return vec![Self::authenticate(db, token_hash)];
         }
-        let rows: HashMap<Vec<u8>, Row<'_>> = db
-            .query(AUTHENTICATE_ALL, &[token_hashes.to_vec().into()])
-            .map(|row| (row.get(6), row))
-            .collect();
-        token_hashes.iter().map(|token_hash| Self::of_row(rows.get(*token_hash))).collect()
+        Self::check_all(db, token_hashes).unwrap_or_else(|| {
+            let rows: HashMap<Vec<u8>, Row<'_>> = db
+                .query(AUTHENTICATE_ALL, &[token_hashes.to_vec().into()])
+                .map(|row| (row.get(6), row))
+                .collect();
+            token_hashes.iter().map(|token_hash| Self::of_row(token_hash, rows.get(*token_hash))).collect()
+        })
     }
 
-    fn of_row(row: Option<&Row<'_>>) -> Result<Self> {
+    /// The same where the owners of all of them are known.
+    fn check_all(db: &Db<'_>, token_hashes: &[&[u8]]) -> Option<Vec<Result<Self>>> {
+        let known: Vec<Self> = token_hashes.iter().map(|hash| Self::recall(hash)).collect::<Option<_>>()?;
+        let rows: HashMap<Vec<u8>, Row<'_>> =
+            db.query(CHECK_ALL, &[token_hashes.to_vec().into()]).map(|row| (row.get(4), row)).collect();
+        known
+            .into_iter()
+            .zip(token_hashes)
+            .map(|(known, token_hash)| match rows.get(*token_hash) {
+                None => Some(Err(Self::unknown())),
+                Some(row) => known.is_of(row).then(|| known.unless_expired(row.get(3))),
+            })
+            .collect()
+    }
+
+    fn recall(token_hash: &[u8]) -> Option<Self> {
+        KNOWN.with_borrow(|known| known.get(token_hash).cloned())
+    }
+
+    /// Whether a row of [`CHECK`] is of this user and device.
+    fn is_of(&self, row: &Row<'_>) -> bool {
+        (self.user_nid, self.device_nid) == (row.get(1), row.get(2))
+    }
+
+    fn of_row(token_hash: &[u8], row: Option<&Row<'_>>) -> Result<Self> {
         let row = row.ok_or_else(Self::unknown)?;
-        if row.get::<bool>(5) {
-            let expired = MatrixError::new(401, "M_UNKNOWN_TOKEN", "The access token has expired.");
-            return Err(expired.with("soft_logout", true));
+        let session =
+            Self { user_nid: row.get(1), user_id: row.get(2), device_nid: row.get(3), device_id: row.get(4) };
+        KNOWN.with_borrow_mut(|known| {
+            if known.len() >= MAX_KNOWN {
+                known.clear();
+            }
+            known.insert(token_hash.to_vec(), session.clone());
+        });
+        session.unless_expired(row.get(5))
+    }
+
+    fn unless_expired(self, expired: bool) -> Result<Self> {
+        match expired {
+            true => {
+                let error = MatrixError::new(401, "M_UNKNOWN_TOKEN", "The access token has expired.");
+                Err(error.with("soft_logout", true))
+            }
+            false => Ok(self),
         }
-        Ok(Self { user_nid: row.get(1), user_id: row.get(2), device_nid: row.get(3), device_id: row.get(4) })
     }
 
     /// 401 `M_UNKNOWN_TOKEN`: there is no such token, or no longer.

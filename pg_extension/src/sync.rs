@@ -3,7 +3,7 @@
 //! Many requests are answered by one call, and each step is one query for all of them, whatever the number of rooms:
 //!
 //! 1. who asks, and for what ([`asker`]);
-//! 2. which of their rooms have news, and what kind of ([`parts`], [`ephemeral`], [`account_data`]);
+//! 2. which of their rooms have news, and what kind of ([`parts`], [`probe`], [`ephemeral`], [`account_data`]);
 //! 3. the new stretches of those rooms' timelines, as far as the asker sees them ([`cut`]);
 //! 4. the state that goes with them ([`room_state`]), summaries ([`summary`]) and unread counts ([`unread`]);
 //! 5. messages to their devices ([`to_device`]), and who is there ([`presence`]);
@@ -18,6 +18,7 @@ mod gather;
 pub mod outside;
 mod parts;
 pub mod presence;
+mod probe;
 mod room_state;
 mod section;
 mod stripped;

@@ -3,12 +3,14 @@
 //! A sync token is a PostgreSQL snapshot. What is new since a token are the rows whose `xid` it does not see: exact
 //! whatever the order of commits, and nobody waits for a long transaction.
 
-use pgrx::{FromDatum, IntoDatum, pg_sys};
+use std::ffi::CStr;
+
+use pgrx::{FromDatum, IntoDatum, direct_function_call, direct_function_call_as_datum, pg_sys};
 
 use crate::{
     cluster::{self, End},
     response::{MatrixError, Result},
-    spi::Db,
+    spi::{Db, Mode},
 };
 
 /// More transactions in progress than any cluster runs; bounds what a forged token makes us hold.
@@ -51,8 +53,10 @@ pub struct SyncToken {
 impl SyncToken {
     /// Now: what the calling statement sees, when its functions are STABLE.
     pub fn current(db: &Db<'_>) -> Self {
-        let row = db.query_one("select pg_current_snapshot()::text", &[]);
-        let text: String = row.get(1);
+        let text = match db.mode() {
+            Mode::Read => active_snapshot(),
+            Mode::Write => db.query_one("select pg_current_snapshot()::text", &[]).get(1),
+        };
         Self::from_snapshot(&text, cluster::mark(db))
             .unwrap_or_else(|| panic!("cannot read the snapshot {text}"))
     }
@@ -136,6 +140,16 @@ impl SyncToken {
     pub fn sees(&self, xid: Xid) -> bool {
         xid.0 < self.xmin || (xid.0 < self.xmax && self.in_progress.binary_search(&xid.0).is_err())
     }
+}
+
+/// What the statements of a STABLE function see, in PostgreSQL's form, without a statement.
+fn active_snapshot() -> String {
+    // SAFETY: the one takes nothing, the other what that gives; they need the active snapshot, which a function call has.
+    let text: Option<&CStr> = unsafe {
+        let snapshot = direct_function_call_as_datum(pg_sys::pg_current_snapshot, &[]);
+        direct_function_call(pg_sys::pg_snapshot_out, &[snapshot])
+    };
+    text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 impl std::fmt::Display for SyncToken {

@@ -13,7 +13,7 @@ use crate::{
     create_room::upgrade::carry_over,
     graph_events::Status,
     outgoing::{ServerChanges, edus},
-    room::{Extremity, POS_STEP, Room, StateEvent, reference},
+    room::{self, Extremity, POS_STEP, Room, StateEvent, reference},
     users::{self, User},
 };
 
@@ -98,7 +98,9 @@ impl Room<'_> {
             outgoing,
             json: canonical_json,
         });
-        header.advance(Extremity { nid, reference: reference(self.version, event) });
+        let newest = Extremity { nid, reference: reference(self.version, event) };
+        room::note_newest(self.nid, &newest);
+        header.advance(newest);
 
         if let (Some(key), Some(key_idx)) = (key, key_idx) {
             self.write_events();

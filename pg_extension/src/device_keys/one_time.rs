@@ -186,14 +186,16 @@ impl Counts {
 
     /// The same for several devices, in their order.
     pub fn of_all(db: &Db<'_>, device_nids: Vec<i64>) -> Vec<Self> {
-        let mut counts = vec![Self::default(); device_nids.len()];
+        let mut counts = vec![Self::none(); device_nids.len()];
         for row in db.query(COUNT, &[device_nids.into(), cluster::timeline().into()]) {
             counts[row.get::<i64>(1) as usize - 1].0.insert(row.get(2), row.get(3));
         }
-        for counts in &mut counts {
-            counts.0.entry(USUAL_ALGORITHM.to_owned()).or_default();
-        }
         counts
+    }
+
+    /// Those of a device without keys.
+    pub fn none() -> Self {
+        Self(BTreeMap::from([(USUAL_ALGORITHM.to_owned(), 0)]))
     }
 
     pub fn to_json(&self) -> Value {

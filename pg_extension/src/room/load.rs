@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use matriarch_rules::{Event, build::EventReference};
 
-use super::{Extremity, Room, Slot, StateEvent, StateKey, parse_stored, reference};
+use super::{Extremity, Room, Slot, StateEvent, StateKey, parse_stored, reference, remembered};
 use crate::spi::Db;
 
 /// `offset 0` holds the planner to one look-up a key: a plan made while rooms are small would otherwise read all keys of
@@ -89,16 +89,23 @@ impl Room<'_> {
             if room.version.event_id_in_event() {
                 hashed.extend_from_slice(&of_room);
             }
-            nids.extend(of_room);
+            for nid in of_room {
+                match remembered::extremity(room.nid, nid) {
+                    Some(extremity) => room.header.extremities.push(extremity),
+                    None => nids.push(nid),
+                }
+            }
         }
-        for row in db.query(LOAD_EXTREMITIES, &[nids.into(), hashed.into()]) {
-            let room = room_of(rooms, row.get(1));
-            let event_id: String = row.get(3);
-            let reference = match row.opt::<String>(4) {
-                Some(json) => reference(room.version, &Event::new(event_id, parse_stored(&json))),
-                None => EventReference::from(event_id),
-            };
-            room.header.extremities.push(Extremity { nid: row.get(2), reference });
+        if !nids.is_empty() {
+            for row in db.query(LOAD_EXTREMITIES, &[nids.into(), hashed.into()]) {
+                let room = room_of(rooms, row.get(1));
+                let event_id: String = row.get(3);
+                let reference = match row.opt::<String>(4) {
+                    Some(json) => reference(room.version, &Event::new(event_id, parse_stored(&json))),
+                    None => EventReference::from(event_id),
+                };
+                room.header.extremities.push(Extremity { nid: row.get(2), reference });
+            }
         }
         for room in rooms {
             room.header.extremities.sort_unstable_by_key(|extremity| extremity.nid);

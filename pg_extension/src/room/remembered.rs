@@ -1,14 +1,39 @@
-//! What this backend remembers of the current states of rooms: parsed events, by the root of the state.
+//! What this backend remembers of rooms: the event that it appended last, and the current states as parsed events, by the root of the
+//! state.
 //!
 //! The state under a root never changes, but the JSON of its events does when they are redacted: `rooms.state_rewrites`
 //! counts these. Only what was committed is remembered, and only keys that the state has.
 
 use std::{cell::RefCell, collections::HashMap};
 
-use super::{Room, Slot, StateKey};
+use super::{Extremity, Room, Slot, StateKey};
 
 /// Guessed: events of this much JSON take some 10 MB when parsed.
 const CAPACITY_BYTES: usize = 1 << 20;
+
+/// More rooms than that are forgotten all at once.
+const MAX_ROOMS: usize = 10_000;
+
+thread_local! {
+    /// The newest event of each room, as far as this backend appended it. What it is cited by never changes.
+    static NEWEST: RefCell<HashMap<i64, Extremity>> = RefCell::default();
+}
+
+/// An event of a room, if it is the one that this backend appended last. Whether it was committed is for the room's row to say, which
+/// tells of it.
+pub(super) fn extremity(room_nid: i64, event_nid: i64) -> Option<Extremity> {
+    NEWEST.with_borrow(|newest| newest.get(&room_nid).filter(|newest| newest.nid == event_nid).cloned())
+}
+
+/// Remembers the newest event of a room.
+pub(crate) fn note_newest(room_nid: i64, event: &Extremity) {
+    NEWEST.with_borrow_mut(|newest| {
+        if newest.len() >= MAX_ROOMS {
+            newest.clear();
+        }
+        newest.insert(room_nid, event.clone());
+    });
+}
 
 /// A state, and how often events of its room were rewritten.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -16,8 +16,9 @@ use crate::{
         ephemeral,
         gather::{self, Filled, News},
         outside::Outside,
-        parts::{self, Columns, Part},
+        parts::{Columns, Part},
         presence,
+        probe::Found,
         stripped::Stripped,
         summary,
         to_device::{self, Batch},
@@ -33,11 +34,21 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
     let columns = Columns::of(askers);
     let news = gather::news(db, askers, &columns, now);
     let keys = Keys {
-        counts: Counts::of_all(db, columns.devices.clone()),
-        unused_fallback_types: device_keys::unused_fallback_types(db, columns.devices.clone()),
+        counts: of_those(
+            &news.found,
+            |found| found.one_time_keys,
+            Counts::none(),
+            |those| Counts::of_all(db, columns.devices_of(those)),
+        ),
+        unused_fallback_types: of_those(
+            &news.found,
+            |found| found.fallback_keys,
+            Vec::new(),
+            |those| device_keys::unused_fallback_types(db, columns.devices_of(those)),
+        ),
     };
     let filled = gather::sections(db, events, askers, &news);
-    let to_device = to_device::queued(db, &columns);
+    let to_device = to_device::queued(db, &columns, &news.found);
     let presence = presence::news(db, askers, &columns, &news);
     let stripped = Stripped::read(db, events, &news.parts);
     let renderer = Renderer::new(db, events, None);
@@ -59,14 +70,27 @@ pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &Syn
     };
     let mut answers: Vec<Answer> =
         askers.iter().enumerate().map(|(index, asker)| writer.answer(index, asker, now)).collect();
-    let waiting: Vec<usize> = (0..answers.len()).filter(|&index| !answers[index].changed).collect();
-    if !waiting.is_empty() {
-        let users = waiting.iter().map(|&index| columns.users[index]).collect();
-        for (index, rooms) in waiting.into_iter().zip(parts::joined(db, users)) {
-            answers[index].room_nids = rooms;
-        }
+    for (answer, found) in answers.iter_mut().zip(&news.found).filter(|(answer, _)| !answer.changed) {
+        answer.room_nids.clone_from(&found.joined);
     }
     answers
+}
+
+/// Reads something for those who have any of it: an item for each asker, by their indexes, and `none` for the others.
+fn of_those<T: Clone>(
+    found: &[Found],
+    has_any: impl Fn(&Found) -> bool,
+    none: T,
+    read: impl FnOnce(&[usize]) -> Vec<T>,
+) -> Vec<T> {
+    let mut items = vec![none; found.len()];
+    let those: Vec<usize> = (0..found.len()).filter(|&index| has_any(&found[index])).collect();
+    if !those.is_empty() {
+        for (&index, item) in those.iter().zip(read(&those)) {
+            items[index] = item;
+        }
+    }
+    items
 }
 
 /// The events that are new to an asker, those of rooms with their room ids, as the deprecated event stream has them.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     spi::{Db, Row},
-    sync::parts::Columns,
+    sync::{parts::Columns, probe::Found},
 };
 
 /// A user has read up to an event.
@@ -22,7 +22,6 @@ pub struct Receipt {
 }
 
 /// What is new beside the timelines of rooms.
-#[derive(Default)]
 pub struct Ephemeral {
     /// By asker and room.
     pub receipts: BTreeMap<(usize, i64), Vec<Receipt>>,
@@ -33,21 +32,14 @@ pub struct Ephemeral {
 const NEW_RECEIPTS: &str = "
     select u.user_id, c.user_nid, c.receipt_type, c.thread_id, e.event_id, c.ts, a.number, c.room_nid
     from (
-        select number, user_nid, token::pg_snapshot as token
-        from unnest($1::bigint[], $2::text[]) with ordinality a (user_nid, token, number)
-        where token is not null
+        select number, user_nid, token::pg_snapshot as token, room_nid
+        from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) as a (number, user_nid, token, room_nid)
         offset 0
     ) a
     cross join lateral (
-        select room_nid
-        from memberships
-        where user_nid = a.user_nid and membership = 'join' and not forgotten
-        offset 0
-    ) m
-    cross join lateral (
         select *
         from receipts
-        where room_nid = m.room_nid and xid >= pg_snapshot_xmin(a.token)
+        where room_nid = a.room_nid and xid >= pg_snapshot_xmin(a.token)
             and not pg_visible_in_snapshot(xid, a.token)
             and (receipt_type = 'm.read' or user_nid = a.user_nid)
         offset 0
@@ -55,38 +47,29 @@ const NEW_RECEIPTS: &str = "
     join users u on u.user_nid = c.user_nid
     join events e on e.event_nid = c.event_nid";
 
-const NEW_TYPING: &str = "
-    select a.number, m.room_nid
-    from (
-        select number, user_nid, token::pg_snapshot as token
-        from unnest($1::bigint[], $2::text[]) with ordinality a (user_nid, token, number)
-        where token is not null
-        offset 0
-    ) a
-    cross join lateral (
-        select room_nid
-        from memberships
-        where user_nid = a.user_nid and membership = 'join' and not forgotten
-        offset 0
-    ) m
-    where exists (
-        select from typing t where t.room_nid = m.room_nid and not pg_visible_in_snapshot(t.xid, a.token)
-    )";
-
 /// What is new for the askers who have a token.
-pub fn changed(db: &Db<'_>, columns: &Columns) -> Ephemeral {
-    let mut ephemeral = Ephemeral::default();
-    if columns.tokens.iter().all(Option::is_none) {
-        return ephemeral;
+pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Ephemeral {
+    let places = |rooms: fn(&Found) -> &Vec<i64>| {
+        found
+            .iter()
+            .enumerate()
+            .flat_map(move |(asker, found)| rooms(found).iter().map(move |room| (asker, *room)))
+    };
+    let typing = places(|found| &found.typing).collect();
+    let mut receipts: BTreeMap<_, Vec<Receipt>> = BTreeMap::new();
+    let (askers, rooms): (Vec<usize>, Vec<i64>) = places(|found| &found.receipts).unzip();
+    if !rooms.is_empty() {
+        let args = [
+            askers.iter().map(|&asker| asker as i64).collect::<Vec<_>>().into(),
+            askers.iter().map(|&asker| columns.users[asker]).collect::<Vec<_>>().into(),
+            askers.iter().map(|&asker| columns.tokens[asker].clone()).collect::<Vec<_>>().into(),
+            rooms.into(),
+        ];
+        for row in db.query(NEW_RECEIPTS, &args) {
+            receipts.entry((row.get::<i64>(7) as usize, row.get(8))).or_default().push(read(&row));
+        }
     }
-    let args = || [columns.users.clone().into(), columns.tokens.clone().into()];
-    for row in db.query(NEW_RECEIPTS, &args()) {
-        let place = (row.get::<i64>(7) as usize - 1, row.get(8));
-        ephemeral.receipts.entry(place).or_default().push(read(&row));
-    }
-    ephemeral.typing =
-        db.query(NEW_TYPING, &args()).map(|row| (row.get::<i64>(1) as usize - 1, row.get(2))).collect();
-    ephemeral
+    Ephemeral { receipts, typing }
 }
 
 const ALL_RECEIPTS: &str = "

@@ -16,6 +16,7 @@ use crate::{
         ephemeral::{self, Ephemeral, Receipt},
         outside::{self, Outside},
         parts::{self, Columns, Part, Parts},
+        probe::{self, Found},
         room_state,
         section::Section,
         summary,
@@ -26,6 +27,8 @@ use crate::{
 
 /// What there is to tell, before the sections are made of it.
 pub struct News {
+    /// By asker.
+    pub found: Vec<Found>,
     pub parts: Parts,
     /// By asker.
     outside: BTreeMap<usize, Vec<Outside>>,
@@ -39,13 +42,20 @@ pub struct News {
 
 /// Finds out which rooms have news for whom.
 pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) -> News {
+    let found = probe::find(db, askers, columns);
     let mut parts = parts::changed(db, columns);
-    let device_lists = device_lists(db, askers, &parts, now);
-    let ephemeral = ephemeral::changed(db, columns);
-    let data = account_data::changed(db, columns);
+    let device_lists = device_lists(db, askers, &found, &parts, now);
+    let ephemeral = ephemeral::changed(db, columns, &found);
+    let data = match found.iter().any(|found| found.account_data) {
+        true => account_data::changed(db, columns),
+        false => BTreeMap::new(),
+    };
     let places = ephemeral.receipts.keys().chain(&ephemeral.typing).chain(data.keys());
     parts::add(db, columns, &mut parts, places.copied().filter(|(_, room_nid)| *room_nid != GLOBAL));
-    let mut outside = outside::changed(db, columns);
+    let mut outside = match found.iter().any(|found| found.outside) {
+        true => outside::changed(db, columns),
+        false => BTreeMap::new(),
+    };
     let ignored = match parts.is_empty() && outside.is_empty() {
         true => Ignored::new(),
         false => account_data::ignored(db, columns.users.clone()),
@@ -62,17 +72,25 @@ pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) 
     for (asker, rooms) in &mut outside {
         rooms.retain(|room| is_wanted(*asker, &room.room_id, &room.membership, &room.sender));
     }
-    News { parts, outside, ephemeral, data, ignored, device_lists }
+    News { found, parts, outside, ephemeral, data, ignored, device_lists }
 }
 
-fn device_lists(db: &Db<'_>, askers: &[&Asker], parts: &Parts, now: &SyncToken) -> Vec<DeviceLists> {
+fn device_lists(
+    db: &Db<'_>,
+    askers: &[&Asker],
+    found: &[Found],
+    parts: &Parts,
+    now: &SyncToken,
+) -> Vec<DeviceLists> {
     let mut lists = vec![DeviceLists::default(); askers.len()];
     let (owners, intervals): (Vec<usize>, Vec<Interval<'_>>) = askers
         .iter()
         .enumerate()
         .filter_map(|(index, asker)| {
             let from = asker.since.as_ref()?;
-            Some((index, Interval { user_nid: asker.session.user_nid, from, to: now }))
+            let Found { key_changes, own_changes, .. } = found[index];
+            let user_nid = asker.session.user_nid;
+            Some((index, Interval { user_nid, from, to: now, key_changes, own_changes }))
         })
         .unzip();
     let with_news = parts.iter().filter(|(_, part)| part.room_new && part.is_joined());

@@ -81,6 +81,11 @@ impl Columns {
                 .collect(),
         }
     }
+
+    /// The devices of some askers, by their indexes.
+    pub fn devices_of(&self, askers: &[usize]) -> Vec<i64> {
+        askers.iter().map(|&asker| self.devices[asker]).collect()
+    }
 }
 
 /// `offset 0` keeps the order of the joins: from the asker to their memberships, and from there to what is new. Who left

@@ -7,7 +7,10 @@
 //!
 //! Acknowledged messages are deleted afterwards by `acknowledge_to_device`; until then they are passed over here.
 
-use crate::{spi::Db, sync::parts::Columns};
+use crate::{
+    spi::Db,
+    sync::{parts::Columns, probe::Found},
+};
 
 /// As the specification recommends.
 const MAX_MESSAGES: usize = 100;
@@ -54,8 +57,11 @@ const QUEUED: &str = "
     ) m";
 
 /// The messages of each asker, in their order.
-pub fn queued(db: &Db<'_>, columns: &Columns) -> Vec<Batch> {
+pub fn queued(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Vec<Batch> {
     let mut batches: Vec<Batch> = columns.users.iter().map(|_| Batch::default()).collect();
+    if !found.iter().any(|found| found.messages) {
+        return batches;
+    }
     let mut last = vec![0; batches.len()];
     let mut bytes = vec![0; batches.len()];
     let args =
