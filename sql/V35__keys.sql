@@ -53,3 +53,11 @@ grant execute on function delete_cross_signing_keys to matriarch_api;
 
 -- Now the trigger looks.
 revoke select (user_nid, public_key) on cross_signing_keys from matriarch_api;
+
+-- Where a plan is turned off, its cost has plans compiled that take no time: 300 ms for each change of a device list.
+alter function queue_device_list_change set jit = off;
+alter function claim_history_gap set jit = off;
+alter function history_servers set jit = off;
+alter function room_ends set jit = off;
+alter function servers_to_ask set jit = off;
+alter function unknown_events set jit = off;

@@ -208,3 +208,12 @@ def test_rows_of_a_restored_dump_are_no_news(database, start_nodes):
     event_id = alice.send(room, "after it")
     (event,) = alice.sync(since)["rooms"]["join"][room]["timeline"]["events"]
     assert event["event_id"] == event_id
+
+
+def test_functions_that_turn_plans_off_compile_none(shared_database):
+    """What is turned off is dear, and what is dear is compiled: 30 to 300 ms a call."""
+    statement = """
+        select proname from pg_proc
+        where pronamespace in ('matriarch'::regnamespace, 'matrix'::regnamespace)
+            and proconfig @> array['enable_seqscan=off'] and not proconfig @> array['jit=off']"""
+    assert shared_database.query(statement) == []

@@ -3,7 +3,7 @@
 //!
 //! Rooms count whether they are encrypted or not: clients decide for themselves whom they track.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use pgrx::pg_extern;
 use serde_json::json;
@@ -118,73 +118,75 @@ const CANDIDATES: &str = "
     ) c
     group by a.number, c.user_nid";
 
+/// The rooms that users are in or went out of since, and how many are in them.
+const ROOMS_SINCE: &str = "
+    select a.number, r.room_nid, r.joined_members
+    from (
+        select number, user_nid, from_token::pg_snapshot as from_token
+        from unnest($1::bigint[], $2::bigint[], $3::text[]) as a (number, user_nid, from_token)
+        offset 0
+    ) a
+    cross join lateral (
+        select room_nid from memberships where user_nid = a.user_nid and membership = 'join'
+        union
+        select room_nid
+        from membership_changes
+        where user_nid = a.user_nid and xid >= pg_snapshot_xmin(a.from_token)
+            and not pg_visible_in_snapshot(xid, a.from_token)
+        offset 0
+    ) m
+    cross join lateral (select room_nid, joined_members from rooms where room_nid = m.room_nid offset 0) r";
+
 /// Whether two users shared a room at the start, and at the end. Who was in a room at some time is told by the first
 /// change after it or, where there is none, by the present.
 const SHARED: &str = "
-    select a.index, u.user_id,
-        exists (
-            select
-            from (
-                select room_nid from memberships where user_nid = a.other_nid and membership = 'join'
-                union
-                select room_nid
-                from membership_changes
-                where user_nid = a.other_nid and xid >= pg_snapshot_xmin(a.from_token)
-                    and not pg_visible_in_snapshot(xid, a.from_token)
-            ) r
-            cross join lateral (
-                select user_nid, membership = 'join' as joined
-                from memberships
-                where room_nid = r.room_nid and user_nid in (a.user_nid, a.other_nid)
-                offset 0
-            ) m
-            left join lateral (
-                select not joined as joined
-                from membership_changes
-                where user_nid = m.user_nid and room_nid = r.room_nid and xid >= pg_snapshot_xmin(a.from_token)
-                    and not pg_visible_in_snapshot(xid, a.from_token)
-                order by change_id
-                limit 1
-            ) c on true
-            where coalesce(c.joined, m.joined)
-            group by r.room_nid
-            having count(*) = 2
-        ),
-        exists (
-            select
-            from (
-                select room_nid from memberships where user_nid = a.other_nid and membership = 'join'
-                union
-                select room_nid
-                from membership_changes
-                where user_nid = a.other_nid and xid >= pg_snapshot_xmin(a.to_token)
-                    and not pg_visible_in_snapshot(xid, a.to_token)
-            ) r
-            cross join lateral (
-                select user_nid, membership = 'join' as joined
-                from memberships
-                where room_nid = r.room_nid and user_nid in (a.user_nid, a.other_nid)
-                offset 0
-            ) m
-            left join lateral (
-                select not joined as joined
-                from membership_changes
-                where user_nid = m.user_nid and room_nid = r.room_nid and xid >= pg_snapshot_xmin(a.to_token)
-                    and not pg_visible_in_snapshot(xid, a.to_token)
-                order by change_id
-                limit 1
-            ) c on true
-            where coalesce(c.joined, m.joined)
-            group by r.room_nid
-            having count(*) = 2
-        )
+    select a.index, u.user_id, s.shared[1], s.shared[2]
     from (
         select index, user_nid, other_nid, from_token::pg_snapshot as from_token, to_token::pg_snapshot as to_token
         from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) with ordinality
             a (user_nid, other_nid, from_token, to_token, index)
         offset 0
     ) a
-    cross join lateral (select user_id from users where user_nid = a.other_nid offset 0) u";
+    cross join lateral (select user_id from users where user_nid = a.other_nid offset 0) u
+    cross join lateral (
+        select array(
+            select exists (
+                select
+                from (
+                    select room_nid from memberships where user_nid = a.other_nid and membership = 'join'
+                    union
+                    select room_nid
+                    from membership_changes
+                    where user_nid = a.other_nid and xid >= pg_snapshot_xmin(t.token)
+                        and not pg_visible_in_snapshot(xid, t.token)
+                ) r
+                cross join lateral (
+                    select user_nid, membership = 'join' as joined
+                    from memberships
+                    where room_nid = r.room_nid and user_nid in (a.user_nid, a.other_nid)
+                    offset 0
+                ) m
+                left join lateral (
+                    select not joined as joined
+                    from membership_changes
+                    where user_nid = m.user_nid and room_nid = r.room_nid and xid >= pg_snapshot_xmin(t.token)
+                        and not pg_visible_in_snapshot(xid, t.token)
+                    order by change_id
+                    limit 1
+                ) c on true
+                where coalesce(c.joined, m.joined)
+                group by r.room_nid
+                having count(*) = 2
+            )
+            from unnest(array[a.from_token, a.to_token]) with ordinality t (token, number)
+            order by t.number
+        ) as shared
+        offset 0
+    ) s";
+
+/// So many users are looked at one by one: each costs as much as 30 members of a room that are read together.
+const FEW: usize = 100;
+const MEMBERS_FOR_ONE: usize = 30;
 
 /// What is to be told of the intervals, in their order. `news` are the rooms that had news in them, with the index of the
 /// interval: all others' members are as they were.
@@ -206,6 +208,7 @@ pub fn between(db: &Db<'_>, intervals: &[Interval<'_>], news: &BTreeSet<(usize, 
             changed.insert((index, user_nid), row.get::<bool>(3) || user_nid == columns.users[index]);
         }
     }
+    columns.forget_strangers(db, &mut changed);
     let own_changes = intervals.iter().any(|interval| interval.own_changes);
     let others = columns.candidates(db, news, own_changes);
     let pairs: Vec<(usize, i64)> =
@@ -236,6 +239,41 @@ pub fn between(db: &Db<'_>, intervals: &[Interval<'_>], news: &BTreeSet<(usize, 
 impl Columns {
     fn args(&self) -> [pgrx::datum::DatumWithOid<'static>; 3] {
         [self.users.clone().into(), self.from.clone().into(), self.to.clone().into()]
+    }
+
+    /// Where more users changed than the user ever shares rooms with, takes out those with whom there was no room in the interval.
+    fn forget_strangers(&self, db: &Db<'_>, changed: &mut BTreeMap<(usize, i64), bool>) {
+        let of_interval = |index: usize| (index, i64::MIN)..=(index, i64::MAX);
+        let mut many: BTreeMap<usize, usize> = (0..self.users.len())
+            .map(|index| (index, changed.range(of_interval(index)).count()))
+            .filter(|(_, count)| *count > FEW)
+            .collect();
+        if many.is_empty() {
+            return;
+        }
+        let args = [
+            many.keys().map(|index| *index as i64).collect::<Vec<_>>().into(),
+            many.keys().map(|index| self.users[*index]).collect::<Vec<_>>().into(),
+            many.keys().map(|index| self.from[*index].as_str()).collect::<Vec<_>>().into(),
+        ];
+        let rooms: Vec<(usize, i64, usize)> = db
+            .query(ROOMS_SINCE, &args)
+            .map(|row| (row.get::<i64>(1) as usize, row.get(2), row.get::<i32>(3).max(0) as usize))
+            .collect();
+        many.retain(|index, count| {
+            let members: usize = rooms.iter().filter(|room| room.0 == *index).map(|room| room.2).sum();
+            members < *count * MEMBERS_FOR_ONE
+        });
+        let rooms: Vec<_> = rooms.into_iter().filter(|(index, ..)| many.contains_key(index)).collect();
+        let args = [
+            rooms.iter().map(|(index, ..)| *index as i64).collect::<Vec<_>>().into(),
+            rooms.iter().map(|(_, room_nid, _)| *room_nid).collect::<Vec<_>>().into(),
+            rooms.iter().map(|(index, ..)| self.from[*index].as_str()).collect::<Vec<_>>().into(),
+            vec![true; rooms.len()].into(),
+        ];
+        let known: HashSet<(usize, i64)> =
+            db.query(CANDIDATES, &args).map(|row| (row.get::<i64>(1) as usize, row.get(2))).collect();
+        changed.retain(|place, always| *always || !many.contains_key(&place.0) || known.contains(place));
     }
 
     /// Users with whom rooms may have come to be shared, or ceased to be, by interval. `own_changes` says whether users may have come
