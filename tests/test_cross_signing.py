@@ -176,6 +176,32 @@ def test_another_users_master_key_is_signed_for_oneself_alone(node, alice, bob):
         assert query(asker, bob)["master_keys"][bob.user_id] == theirs.master_key()
 
 
+def test_many_are_signed_at_once(alice, bob, shared_database):
+    mine, theirs = CrossSigning(alice.user_id), CrossSigning(bob.user_id)
+    bob.post(UPLOAD, theirs.upload())
+    alice.post(UPLOAD, mine.upload())
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    bob.next()
+    devices = [alice, *(alice.another_device() for _ in range(5))]
+    signed = {device.device_id: mine.self_signing.sign(Device(device).publish(), alice.user_id) for device in devices}
+    bob.next()
+    newest = "select coalesce(max(stream_id), 0) from matriarch.device_list_changes"
+    ((before,),) = shared_database.query(newest)
+    body = {alice.user_id: signed, bob.user_id: {theirs.master.name: mine.user_signing.sign(theirs.master_key(), alice.user_id)}}
+    assert alice.post(SIGN, body) == {"failures": {}}
+    changes = "select u.user_id, device_id, audience is null from matriarch.device_list_changes join matriarch.users u using (user_nid) where stream_id > %s"
+    expected = {(alice.user_id, device.device_id, True) for device in devices} | {(bob.user_id, None, False)}
+    assert set(shared_database.query(changes, [before])) == expected
+    found = query(bob, alice)["device_keys"][alice.user_id]
+    assert {device_id: keys["signatures"] for device_id, keys in found.items()} == {key: value["signatures"] for key, value in signed.items()}
+    assert bob.next()["device_lists"]["changed"] == [alice.user_id]
+    # The same again is no news.
+    ((before,),) = shared_database.query(newest)
+    assert alice.post(SIGN, body) == {"failures": {}}
+    assert shared_database.query(changes, [before]) == []
+
+
 def test_what_is_wrong_with_one_signature_keeps_no_other_out(alice, bob):
     mine, theirs = CrossSigning(alice.user_id), CrossSigning(bob.user_id)
     published = Device(alice).publish()

@@ -193,7 +193,7 @@ fn upload(db: &Db<'_>, token_hash: &[u8], body: &str, authenticated: bool) -> Re
     }
     let mut response = Response::empty();
     if store(db, session.user_nid, &new, &old) {
-        device_lists::note_change(db, session.user_nid, None, None);
+        device_lists::note_change(db, session.user_nid, None);
         response = device_lists::wake(db, response, session.user_nid);
     }
     Ok(Some(response))

@@ -15,12 +15,34 @@ use crate::{
     token::{SyncToken, sync_token},
 };
 
-const NOTE: &str = "insert into device_list_changes (user_nid, device_id, audience) values ($1, $2, $3)";
+const NOTE: &str = "
+    insert into device_list_changes (user_nid, device_id, audience)
+    select * from unnest($1::bigint[], $2::text[], $3::bigint[])";
 
-/// Notes a change of a device, or where there is no `device_id` of cross-signing keys, for all who share a room with the
-/// user or for the one user `audience`.
-pub fn note_change(db: &Db<'_>, user_nid: i64, device_id: Option<&str>, audience: Option<i64>) {
-    db.execute(NOTE, &[user_nid.into(), device_id.into(), audience.into()]);
+/// What is noted: of a device or, where there is no `device_id`, of cross-signing keys, for all who share a room with the user or for
+/// the one user `audience`.
+pub struct Change<'c> {
+    pub user_nid: i64,
+    pub device_id: Option<&'c str>,
+    pub audience: Option<i64>,
+}
+
+/// Notes changes.
+pub fn note_changes<'c>(db: &Db<'_>, changes: impl Iterator<Item = Change<'c>>) {
+    let (mut user_nids, mut device_ids, mut audiences) = (Vec::new(), Vec::new(), Vec::new());
+    for Change { user_nid, device_id, audience } in changes {
+        user_nids.push(user_nid);
+        device_ids.push(device_id);
+        audiences.push(audience);
+    }
+    if !user_nids.is_empty() {
+        db.execute(NOTE, &[user_nids.into(), device_ids.into(), audiences.into()]);
+    }
+}
+
+/// Notes a change for all who share a room with the user.
+pub fn note_change(db: &Db<'_>, user_nid: i64, device_id: Option<&str>) {
+    note_changes(db, std::iter::once(Change { user_nid, device_id, audience: None }));
 }
 
 const ROOMS: &str = "select room_nid from memberships where user_nid = $1 and membership = 'join'";

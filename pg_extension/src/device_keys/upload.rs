@@ -110,7 +110,7 @@ pub fn store(db: &Db<'_>, owner: &Session, upload: &Upload) -> Result<bool> {
     let text = Value::Object(keys.clone()).to_string();
     let args = [(*user_nid).into(), device_id.as_str().into(), (*device_nid).into(), text.as_str().into()];
     db.execute(STORE, &args);
-    device_lists::note_change(db, *user_nid, Some(device_id), None);
+    device_lists::note_change(db, *user_nid, Some(device_id));
     Ok(true)
 }
 
