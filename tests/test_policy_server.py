@@ -144,6 +144,20 @@ def test_a_member_who_left_meanwhile(server, policy):
     assert alice.state(room, "m.room.member", bob.user_id)["membership"] == "leave"
 
 
+def test_deactivation(server, policy):
+    alice, bob = server.register("alice"), server.register("bob")
+    rooms = [policy_room(server, policy, alice) for _ in range(2)]
+    for room in rooms:
+        bob.join(room)
+    # What one policy server refuses keeps nobody in other rooms, and ends the account all the same.
+    policy.refusal = lambda event: FORBIDDEN if event["room_id"] == rooms[0] else None
+    auth = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": bob.user_id}, "password": bob.password}
+    bob.post("/account/deactivate", {"auth": auth})
+    memberships = [alice.state(room, "m.room.member", bob.user_id)["membership"] for room in rooms]
+    assert memberships == ["join", "leave"]
+    bob.get("/account/whoami", status=401, errcode="M_UNKNOWN_TOKEN")
+
+
 def test_aliases(server, policy):
     alice = server.register("alice")
     name = alice.user_id[1:].split(":")[0]

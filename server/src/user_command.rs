@@ -63,7 +63,7 @@ async fn deactivate_user(user: &str, erase: bool, config: &Config, db: &Db) -> R
         .await
         .map_err(failure)?;
     let hub = Hub::new();
-    deactivate(db, &hub, user_nid, &token, erase).await.map_err(failure)?;
+    deactivate(db, &hub, None, user_nid, &token, erase).await.map_err(failure)?;
     announce_once(&hub, db).await;
     println!("{user_id} is deactivated.");
     Ok(())

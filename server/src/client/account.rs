@@ -72,7 +72,7 @@ async fn deactivate_account(
     let guard = Guard { operation: "POST /account/deactivate", user: Some(&session), flows: BY_PASSWORD };
     let passed = uia::authorize(&app, &guard, request).await?;
     let body: DeactivateBody = from_object(passed.body)?;
-    deactivate(&app.db, &app.hub, session.user_nid, &token, body.erase == Some(true)).await?;
+    deactivate(&app.db, &app.hub, Some(&app), session.user_nid, &token, body.erase == Some(true)).await?;
     // There are no third-party ids that could be bound.
     Ok(json_response(StatusCode::OK, json!({ "id_server_unbind_result": "success" }).to_string()))
 }
