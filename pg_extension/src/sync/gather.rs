@@ -43,7 +43,7 @@ pub struct News {
 /// Finds out which rooms have news for whom.
 pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) -> News {
     let found = probe::find(db, askers, columns);
-    let mut parts = parts::changed(db, columns);
+    let mut parts = parts::changed(db, columns, &found);
     let device_lists = device_lists(db, askers, &found, &parts, now);
     let ephemeral = ephemeral::changed(db, columns, &found);
     let data = match found.iter().any(|found| found.account_data) {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     spi::{Db, Row},
-    sync::Asker,
+    sync::{Asker, probe::Found},
 };
 
 /// A row of `rooms`, shared by all who ask for it.
@@ -128,15 +128,27 @@ const CHANGED: &str = "
     where m.membership <> 'join' or a.everything or not pg_visible_in_snapshot(r.xid, a.token)";
 
 /// The rooms that have news in their timelines or the asker's membership, and all rooms of those who want all.
-pub fn changed(db: &Db<'_>, columns: &Columns) -> Parts {
+pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Parts {
+    let (full, others): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|&asker| columns.full[asker]);
+    let mut parts = match full.is_empty() {
+        true => Parts::new(),
+        false => all(db, columns, &full),
+    };
+    let news = others.into_iter().flat_map(|asker| found[asker].news.iter().map(move |room| (asker, *room)));
+    parts.extend(of_places(db, columns, &news.collect::<Vec<_>>()));
+    parts
+}
+
+fn all(db: &Db<'_>, columns: &Columns, askers: &[usize]) -> Parts {
     let args = [
-        columns.users.clone().into(),
-        columns.tokens.clone().into(),
-        columns.full.clone().into(),
-        columns.left.clone().into(),
+        askers.iter().map(|&asker| columns.users[asker]).collect::<Vec<_>>().into(),
+        askers.iter().map(|&asker| columns.tokens[asker].clone()).collect::<Vec<_>>().into(),
+        askers.iter().map(|&asker| columns.full[asker]).collect::<Vec<_>>().into(),
+        askers.iter().map(|&asker| columns.left[asker]).collect::<Vec<_>>().into(),
     ];
     let mut rooms = HashMap::new();
-    db.query(CHANGED, &args).map(|row| read(&row, &mut rooms)).collect()
+    let rows = db.query(CHANGED, &args).map(|row| read(&row, &mut rooms));
+    rows.map(|((number, room_nid), part)| ((askers[number], room_nid), part)).collect()
 }
 
 const ADDED: &str = "
@@ -153,7 +165,7 @@ const ADDED: &str = "
     cross join lateral (
         select *
         from memberships
-        where room_nid = a.room_nid and user_nid = a.user_nid and membership = 'join' and not forgotten
+        where room_nid = a.room_nid and user_nid = a.user_nid
         offset 0
     ) m
     join rooms r on r.room_nid = m.room_nid
@@ -162,19 +174,23 @@ const ADDED: &str = "
 /// Adds rooms whose news is not in the timeline, if the asker is in them.
 pub fn add(db: &Db<'_>, columns: &Columns, parts: &mut Parts, places: impl Iterator<Item = (usize, i64)>) {
     let missing: Vec<(usize, i64)> = places.filter(|place| !parts.contains_key(place)).collect();
-    if missing.is_empty() {
-        return;
+    let joined = of_places(db, columns, &missing).into_iter();
+    parts.extend(joined.filter(|(_, part)| part.is_joined() && !part.forgotten));
+}
+
+/// Rooms by their askers and nids, as far as the askers are or were in them.
+fn of_places(db: &Db<'_>, columns: &Columns, places: &[(usize, i64)]) -> Parts {
+    if places.is_empty() {
+        return Parts::new();
     }
     let args = [
-        missing.iter().map(|(_, room_nid)| *room_nid).collect::<Vec<_>>().into(),
-        missing.iter().map(|(asker, _)| columns.users[*asker]).collect::<Vec<_>>().into(),
-        missing.iter().map(|(asker, _)| columns.tokens[*asker].clone()).collect::<Vec<_>>().into(),
+        places.iter().map(|(_, room_nid)| *room_nid).collect::<Vec<_>>().into(),
+        places.iter().map(|(asker, _)| columns.users[*asker]).collect::<Vec<_>>().into(),
+        places.iter().map(|(asker, _)| columns.tokens[*asker].clone()).collect::<Vec<_>>().into(),
     ];
     let mut rooms = HashMap::new();
-    for row in db.query(ADDED, &args) {
-        let ((number, room_nid), part) = read(&row, &mut rooms);
-        parts.insert((missing[number].0, room_nid), part);
-    }
+    let rows = db.query(ADDED, &args).map(|row| read(&row, &mut rooms));
+    rows.map(|((number, room_nid), part)| ((places[number].0, room_nid), part)).collect()
 }
 
 /// Reads a row whose first column counts from 1.

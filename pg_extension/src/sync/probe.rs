@@ -1,16 +1,18 @@
-//! What there is to look for. Most syncs find nothing of most kinds, so all of them are asked for at once, and each kind is read only
-//! where there is some of it.
+//! Where there is news, and of which kind. Most syncs find nothing of most kinds, so all of them are asked for at once, in one walk
+//! through the asker's rooms, and each kind is read only where there is some of it.
 
 use crate::{spi::Db, sync::Asker, sync::parts::Columns};
 
-/// What an asker's answer may have beside the timelines. It may turn out to be nothing, but there is nothing else.
+/// What an asker's answer may have. It may turn out to be nothing, but there is nothing else.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
     /// The rooms that the asker is in; of those who have a token.
     pub joined: Vec<i64>,
-    /// Of these, those with new receipts.
+    /// Rooms with news in their timelines or the asker's membership; of those who have a token.
+    pub news: Vec<i64>,
+    /// Of those joined, the ones with new receipts.
     pub receipts: Vec<i64>,
-    /// Of these, those where the list of who types changed.
+    /// Of those joined, the ones where the list of who types changed.
     pub typing: Vec<i64>,
     /// Devices or cross-signing keys, of anybody, that changed.
     pub key_changes: bool,
@@ -27,9 +29,10 @@ pub struct Found {
     pub presence: bool,
 }
 
-/// Of an asker who has no token nothing is known yet. `offset 0` keeps each look-up one by an index.
+/// Who left and then forgot the room is told that they left, as another device may have done it; what came after that is no news.
+/// `offset 0` keeps each look-up one by an index.
 const PROBE: &str = "
-    select a.number, m.joined, m.receipts, m.typing,
+    select a.number, m.joined, m.news, m.receipts, m.typing,
         exists (
             select
             from device_list_changes
@@ -74,30 +77,52 @@ const PROBE: &str = "
         offset 0
     ) a
     cross join lateral (
-        select array_agg(room_nid) as joined,
-            array_agg(room_nid) filter (
-                where exists (
+        select array_agg(m.room_nid) filter (where m.joined) as joined,
+            array_agg(m.room_nid) filter (
+                where case
+                    when m.membership = 'join' then exists (
+                        select
+                        from rooms
+                        where room_nid = m.room_nid and not pg_visible_in_snapshot(xid, a.token)
+                        offset 0
+                    )
+                    else not pg_visible_in_snapshot(m.xid, a.token)
+                end and (
+                    not m.forgotten or exists (
+                        select
+                        from events
+                        where event_nid = m.event_nid and xid <> m.xid and not pg_visible_in_snapshot(xid, a.token)
+                        offset 0
+                    )
+                )
+            ) as news,
+            array_agg(m.room_nid) filter (
+                where m.joined and exists (
                     select
-                    from receipts r
-                    where r.room_nid = memberships.room_nid and r.xid >= pg_snapshot_xmin(a.token)
-                        and not pg_visible_in_snapshot(r.xid, a.token)
-                        and (r.receipt_type = 'm.read' or r.user_nid = a.user_nid)
+                    from receipts
+                    where room_nid = m.room_nid and xid >= pg_snapshot_xmin(a.token)
+                        and not pg_visible_in_snapshot(xid, a.token)
+                        and (receipt_type = 'm.read' or user_nid = a.user_nid)
                     offset 0
                 )
             ) as receipts,
-            array_agg(room_nid) filter (
-                where exists (
+            array_agg(m.room_nid) filter (
+                where m.joined and exists (
                     select
-                    from typing t
-                    where t.room_nid = memberships.room_nid and not pg_visible_in_snapshot(t.xid, a.token)
+                    from typing
+                    where room_nid = m.room_nid and not pg_visible_in_snapshot(xid, a.token)
                     offset 0
                 )
             ) as typing
-        from memberships
-        where user_nid = a.user_nid and membership = 'join' and not forgotten
+        from (
+            select room_nid, event_nid, xid, membership, forgotten, membership = 'join' and not forgotten as joined
+            from memberships
+            where user_nid = a.user_nid
+            offset 0
+        ) m
     ) m";
 
-/// Finds it for each asker, in their order.
+/// Finds it for each asker, in their order. Of an asker who has no token nothing is known yet.
 pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> Vec<Found> {
     let mut found: Vec<Found> = askers
         .iter()
@@ -135,16 +160,17 @@ pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> Vec<Found> {
         let rooms = |column| row.opt::<Vec<i64>>(column).unwrap_or_default();
         found[row.get::<i64>(1) as usize] = Found {
             joined: rooms(2),
-            receipts: rooms(3),
-            typing: rooms(4),
-            key_changes: row.get(5),
-            own_changes: row.get(6),
-            account_data: row.get(7),
-            outside: row.get(8),
-            messages: row.get(9),
-            one_time_keys: row.get(10),
-            fallback_keys: row.get(11),
-            presence: row.get(12),
+            news: rooms(3),
+            receipts: rooms(4),
+            typing: rooms(5),
+            key_changes: row.get(6),
+            own_changes: row.get(7),
+            account_data: row.get(8),
+            outside: row.get(9),
+            messages: row.get(10),
+            one_time_keys: row.get(11),
+            fallback_keys: row.get(12),
+            presence: row.get(13),
         };
     }
     found
