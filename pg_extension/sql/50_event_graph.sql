@@ -9,6 +9,14 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'receive_pdus_wrapper';
 comment on function receive_pdus is 'Takes in PDUs of a room, in any order: judges and stores them, or says what it needs first. kind is live, backfilled or outlier; states gives the state before events whose prev_events cannot be obtained, as a JSON object from event ids to arrays of event ids; given_up names the prev_events and servers that cannot be obtained.';
 
+create function complete_partial_join(join_event_id text, state text[], states text, given_up text[])
+returns setof response
+language c volatile parallel unsafe security definer set search_path = matriarch, pg_temp
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as 'MODULE_PATHNAME', 'complete_partial_join_wrapper';
+comment on function complete_partial_join is 'Makes a room whole that was partial, by the ids of the events of the state before the join; what was found out meanwhile is judged again. states and given_up: as for receive_pdus, for events before which others cannot be had; where they are in neither, the answer names them as needs, and nothing is done.';
+
 create function resolve_state(event_ids text[], out room_nid bigint, out key_idx integer, out event_nid bigint)
 returns setof record
 language c stable strict parallel restricted security definer set search_path = matriarch, pg_temp

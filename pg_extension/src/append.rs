@@ -67,6 +67,7 @@ impl Room<'_> {
     pub fn append(&mut self, local: LocalEvent<'_>) -> Result<Appended> {
         check_storable(&local)?;
         self.load_for(&local);
+        self.check_target_known(&local)?;
         if self.header.extremities.len() <= MAX_PREV_EVENTS {
             return Ok(Appended { event_id: self.append_next(local)?.0 });
         }
@@ -82,6 +83,7 @@ impl Room<'_> {
     pub fn prepare(&mut self, local: LocalEvent<'_>) -> Result<BuiltEvent> {
         check_storable(&local)?;
         self.load_for(&local);
+        self.check_target_known(&local)?;
         let (built, _) = self.make(local)?;
         self.authorize(&built.event)?;
         Ok(built)

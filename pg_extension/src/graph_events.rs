@@ -55,7 +55,7 @@ impl Status {
 }
 
 /// An event of a room's graph.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct GraphEvent {
     pub nid: i64,
     pub room_nid: i64,

@@ -30,6 +30,7 @@ fn room_initial_sync(token_hash: &[u8], room_id: &str, limit: Option<i64>) -> Re
         let limit = parse_limit(limit)?;
         let events = Events::new(db);
         let room = ReadableRoom::open(db, &events, &session, room_id)?;
+        room.await_whole()?;
         let mut text = String::new();
         write(&mut text, db, &events, &session, &room, limit)?;
         Ok(Response::new(text))
@@ -40,7 +41,7 @@ const ROOMS: &str = "
     select r.room_id, m.membership, m.event_nid
     from memberships m
     join rooms r on r.room_nid = m.room_nid
-    where m.user_nid = $1 and not m.forgotten
+    where m.user_nid = $1 and not m.forgotten and not (r.partial and m.membership = 'join')
         and (m.membership in ('join', 'invite') or ($2 and m.membership in ('leave', 'ban')))
     order by r.room_nid";
 

@@ -4,8 +4,10 @@
 //! PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu). Nothing is fetched:
 //! what is not here is asked for in the answer, and the caller comes back with it.
 
+mod given;
 mod judge;
 mod order;
+mod partial;
 mod places;
 mod redaction;
 mod report;
@@ -15,15 +17,17 @@ mod writer;
 
 use std::collections::{BTreeSet, HashMap};
 
-use matriarch_rules::{Event, RoomVersion, json::parse_object, room_version};
+use matriarch_rules::{Event, RoomVersion, room_version};
 use pgrx::{Array, pg_extern};
 use serde_json::{Value, json};
 
-use self::{judge::Intake, places::Places, verify::Pdu};
 pub use self::{
+    given::{GivenState, States, parse_states},
+    order::topological,
     report::Verdict,
     verify::{Keys, Unfit, parse},
 };
+use self::{judge::Intake, places::Places, verify::Pdu};
 use crate::{
     checks::keys_of,
     graph_events::GraphEvents,
@@ -108,22 +112,6 @@ fn version_of(db: &Db<'_>, room_id: &str, given: Option<&str>) -> Result<&'stati
     room_version(id).ok_or_else(|| {
         MatrixError::new(400, "M_UNSUPPORTED_ROOM_VERSION", "The room version is not supported.")
     })
-}
-
-/// State events by the event that they are the state before.
-type States = HashMap<String, Vec<String>>;
-
-fn parse_states(states: Option<&str>) -> Result<States> {
-    let Some(states) = states else { return Ok(States::new()) };
-    let malformed =
-        || MatrixError::invalid_param("`states` is an object from event ids to arrays of event ids.");
-    let of_event = |(event_id, ids): (String, Value)| {
-        let Value::Array(ids) = ids else { return None };
-        let ids: Option<Vec<String>> = ids.iter().map(|id| id.as_str().map(str::to_owned)).collect();
-        Some((event_id, ids?))
-    };
-    let object = parse_object(states).map_err(|_| malformed())?;
-    object.into_iter().map(of_event).collect::<Option<States>>().ok_or_else(malformed)
 }
 
 /// Takes one new event into a locked room, for this server to tell the others there; what became of it, and the room, if its members are to be woken.
@@ -217,7 +205,7 @@ impl Batch {
         self.read_ahead(room, &events, &keys);
         let users = self.users(room);
         let refs: Vec<&Event> = self.pdus.iter().map(|pdu| &pdu.event).collect();
-        let order = order::topological(&refs);
+        let order = topological(&refs);
         let in_graph =
             |event: &Event| events.by_id(event.event_id()).is_some_and(|known| known.is_in_graph());
         let places = (kind == Kind::Backfilled).then(|| {

@@ -42,6 +42,7 @@ mod messages;
 mod outgoing;
 mod outside_membership;
 mod page;
+mod partial_join;
 mod policy_server;
 mod presence;
 mod profile;

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     json_text::object_text,
     lookup::joined_room,
+    partial_join::await_whole,
     readable_room::ReadableRoom,
     render::{Renderer, Style},
     response::{MatrixError, Response, ResponseRows, Result, respond, single},
@@ -40,6 +41,7 @@ fn members(
         let events = Events::new(db);
         let at = at.map(|at| Token::parse(db, "at", at, &SyncToken::current(db))).transpose()?;
         let room = ReadableRoom::open(db, &events, &session, room_id)?;
+        room.await_whole()?;
         let state = match at {
             Some(token) => state_at(db, &events, &room, &token)?,
             None => room.state()?,
@@ -91,6 +93,7 @@ fn joined_members(token_hash: &[u8], room_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let room_nid = joined_room(db, &session, room_id)?;
+        await_whole(db, room_nid)?;
         let joined: BTreeMap<String, RoomMember> = db
             .query(JOINED_MEMBERS, &[room_nid.into()])
             .map(|row| (row.get(1), RoomMember { display_name: row.opt(2), avatar_url: row.opt(3) }))

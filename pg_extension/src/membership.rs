@@ -87,6 +87,9 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
             }
             // Who is in the room is not for those to know who are not; the rules refuse them.
             let may_know = target == user.id || room.is_joined(&user.id);
+            if may_know {
+                room.check_member_known(target)?;
+            }
             let current = room.membership(target).map(|(membership, _)| membership);
             match (action, current.as_deref()) {
                 _ if !may_know => {}
@@ -189,7 +192,8 @@ impl Room<'_> {
     /// Whether only other servers know what the room is like now: theirs are all that are in it, as far as this one knows.
     pub fn is_elsewhere(&self) -> bool {
         let member = self.db.query_opt(MEMBER, &[self.nid.into()]);
-        self.header.root == 0 || member.is_some_and(|row| !row.get::<bool>(1))
+        // Members of a partial room may be unknown; those of this server are not.
+        self.header.root == 0 || member.map_or(self.header.partial, |row| !row.get::<bool>(1))
     }
 
     /// Sets the membership in `content` for `target`, in the name of `sender`, whichever endpoint asks.

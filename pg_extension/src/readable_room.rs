@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::{
+    partial_join::wait_until_whole,
     response::{MatrixError, Result},
     session::Session,
     spi::Db,
@@ -27,6 +28,8 @@ pub struct ReadableRoom {
     pub last_pos: i64,
     /// Whether events before some of its events are missing.
     pub has_gaps: bool,
+    /// Whether members are missing in its state.
+    partial: bool,
     current_root: i64,
     world_readable: bool,
 }
@@ -44,7 +47,7 @@ const OPEN: &str = "
             from room_keys
             where room_nid = r.room_nid and type = 'm.room.history_visibility' and state_key = ''
         ),
-        exists (select from missing_prev_events where room_nid = r.room_nid)
+        exists (select from missing_prev_events where room_nid = r.room_nid), r.partial
     from rooms r
     left join memberships m on m.room_nid = r.room_nid and m.user_nid = $2
     where r.room_id = $1";
@@ -75,6 +78,7 @@ impl ReadableRoom {
             first_pos: row.get(4),
             last_pos: row.get(5),
             has_gaps: row.get(12),
+            partial: row.get(13),
             current_root,
             membership,
             reader: Reader::new(session.user_nid, session.user_id.as_str().into(), standing, keys),
@@ -96,6 +100,11 @@ impl ReadableRoom {
             Standing::Left(leave) => Some(leave),
             Standing::Joined | Standing::Outside => None,
         }
+    }
+
+    /// Has a request wait that tells all members, while some are missing.
+    pub fn await_whole(&self) -> Result<()> {
+        if self.partial { Err(wait_until_whole()) } else { Ok(()) }
     }
 
     /// The `pos` of the last event that the reader may see, as far as their leaving goes.

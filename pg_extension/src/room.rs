@@ -90,6 +90,8 @@ pub(crate) struct Header {
     pub state_rewrites: i64,
     /// How many other servers are in the room.
     pub other_servers: i32,
+    /// Whether members are missing in the state; see [`partial_join`](crate::partial_join).
+    pub partial: bool,
     /// Whether an event was appended that they are to be sent.
     pub outgoing: bool,
     pub joined_change: i32,
@@ -101,7 +103,7 @@ const LOCK: &str = "
     select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
         r.notify_seq,
         (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1),
-        r.room_id, r.state_rewrites, r.other_servers
+        r.room_id, r.state_rewrites, r.other_servers, r.partial
     from rooms r
     where r.room_id = any($1)
     order by r.room_nid
@@ -112,7 +114,7 @@ const READ: &str = "
     select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
         r.notify_seq,
         (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1),
-        r.room_id, r.state_rewrites, r.other_servers
+        r.room_id, r.state_rewrites, r.other_servers, r.partial
     from rooms r
     where r.room_id = $1";
 
@@ -183,6 +185,7 @@ impl<'a> Room<'a> {
                 notify_seq: row.get(8),
                 state_rewrites: row.get(11),
                 other_servers: row.get(12),
+                partial: row.get(13),
                 ..Header::default()
             },
             merging: false,
@@ -231,6 +234,7 @@ impl<'a> Room<'a> {
     /// Writes what was appended to rooms, and what they became.
     fn store_all(db: &Db<'_>, rooms: &[Self]) {
         insert::insert(db, rooms.iter().flat_map(|room| &room.unwritten));
+        rooms.iter().for_each(Room::note_partial);
         let changed: Vec<&Self> = rooms.iter().filter(|room| room.header.changed).collect();
         if changed.is_empty() {
             return;

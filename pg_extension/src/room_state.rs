@@ -20,6 +20,7 @@ fn room_state(token_hash: &[u8], room_id: &str) -> ResponseRows {
         let session = Session::authenticate(db, token_hash)?;
         let events = Events::new(db);
         let room = ReadableRoom::open(db, &events, &session, room_id)?;
+        room.await_whole()?;
         let state = state_list::all(db, &events, room.state()?);
         let renderer = Renderer::new(db, &events, Some(&room.room_id));
         let style = Style { device_nid: session.device_nid, filter: None };
@@ -55,8 +56,11 @@ fn room_state_event(
         let event = db
             .query_opt(KEY, &[room.room_nid.into(), event_type.into(), state_key.into()])
             .and_then(|row| state.get(db, row.get(1)))
-            .map(|nid| events.get(nid))
-            .ok_or_else(|| MatrixError::not_found("The room has no such state."))?;
+            .map(|nid| events.get(nid));
+        if event.is_none() && event_type == "m.room.member" {
+            room.await_whole()?;
+        }
+        let event = event.ok_or_else(|| MatrixError::not_found("The room has no such state."))?;
         if !whole {
             return Ok(Response::new(event.content().to_owned()));
         }

@@ -17,6 +17,7 @@ pub mod inviting;
 mod key_queries;
 mod keys;
 pub mod membership;
+pub mod partial_joins;
 pub mod policy_servers;
 pub mod queries;
 mod resident;
@@ -46,6 +47,7 @@ use hierarchy::Hierarchies;
 use history::History;
 use inbound::Inbound;
 use keys::KeyRing;
+use partial_joins::PartialJoins;
 use policy_servers::PolicyServers;
 use sender::Sender;
 
@@ -67,6 +69,7 @@ pub struct Federation {
     pub inbound: Inbound,
     pub device_lists: DeviceLists,
     pub history: History,
+    pub partial_joins: PartialJoins,
     pub hierarchies: Hierarchies,
     pub policy_servers: PolicyServers,
 }
@@ -84,6 +87,7 @@ impl Federation {
             inbound: Inbound::default(),
             device_lists: DeviceLists::default(),
             history: History::default(),
+            partial_joins: PartialJoins::default(),
             hierarchies: Hierarchies::default(),
             policy_servers: PolicyServers::default(),
         })

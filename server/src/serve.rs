@@ -70,6 +70,7 @@ async fn run_on(
         background.spawn(app.federation.sender.clone().run(db.clone(), app.hub.clone()));
         background.spawn(app.federation.inbound.clone().run(app.clone()));
         background.spawn(app.federation.device_lists.clone().run(app.clone()));
+        background.spawn(app.federation.partial_joins.clone().run(app.clone()));
     }
     let served = serve(&app, listeners).await;
     background.shutdown().await;

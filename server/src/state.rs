@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use matriarch_rules::identifiers::server_name;
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
@@ -14,6 +15,7 @@ use crate::config::Config;
 use crate::db::{Db, MatrixResponse};
 use crate::error::ApiError;
 use crate::failure::Failure;
+use crate::federation::partial_joins::Patience;
 use crate::federation::{Federation, history, policy_servers};
 use crate::hub::Hub;
 use crate::presence::Presence;
@@ -79,6 +81,7 @@ impl AppState {
     /// Serves a request by one statement of the form
     /// `select status, body, wake_rooms, wake_users from matriarch.…($1, …)`, and wakes the syncs that it names.
     ///
+    /// A request that needs all members of a room waits while some are being loaded.
     /// Where the room's policy server is to sign an event first, it is asked, and another statement follows.
     ///
     /// The statement may run more than once after a serialization failure, so it must not be one of several that
@@ -88,7 +91,12 @@ impl AppState {
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<MatrixResponse, ApiError> {
-        let response = self.db.call(sql, params).await?;
+        let mut response = self.db.call(sql, params).await?;
+        let patience = Patience::default();
+        while response.status == StatusCode::LOCKED {
+            patience.pause().await?;
+            response = self.db.call(sql, params).await?;
+        }
         self.hub.wake(&response.wake_rooms, &response.wake_users);
         policy_servers::complete(self, response).await
     }

@@ -69,6 +69,9 @@ def event_id_of(event: dict) -> str:
 class Peer:
     """Another server."""
 
+    # The server that is asked, unless a request says otherwise.
+    destination = SERVER_NAME
+
     def __init__(self, name: str):
         self.name = name
         self.key = ECC.construct(curve="Ed25519", seed=hashlib.sha256(name.encode()).digest())
@@ -96,8 +99,9 @@ class Peer:
         """The signature of a JSON object."""
         return unpadded(eddsa.new(self.key, "rfc8032").sign(canonical(value)))
 
-    def request(self, node, method: str, path: str, body=None, destination: str = SERVER_NAME) -> httpx.Response:
+    def request(self, node, method: str, path: str, body=None, destination: str | None = None) -> httpx.Response:
         """Sends a signed request to a node. `path` is encoded already; a body of bytes is sent as it is, and not signed."""
+        destination = destination or self.destination
         content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         request = httpx.Request(method, node.url + path, content=content)
         signed = {"method": method, "uri": request.url.raw_path.decode(), "origin": self.name, "destination": destination}

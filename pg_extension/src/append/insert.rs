@@ -4,6 +4,7 @@ use pgrx::{IntoDatum, direct_function_call, pg_sys};
 
 use crate::{
     graph_events::Status,
+    partial_join,
     room::Room,
     spi::{Db, nids_literal, texts_literal},
 };
@@ -105,6 +106,15 @@ impl Room<'_> {
     /// Writes the events that wait for it, so that statements see them.
     pub(crate) fn write_events(&mut self) {
         insert(self.db, &self.unwritten);
+        self.note_partial();
         self.unwritten.clear();
+    }
+
+    /// Notes that the states before events that were just written lack members, where the room is partial.
+    pub(crate) fn note_partial(&self) {
+        if self.header.partial {
+            let nids = self.unwritten.iter().map(|row| row.event_nid).collect();
+            partial_join::note(self.db, self.nid, nids, Vec::new());
+        }
     }
 }

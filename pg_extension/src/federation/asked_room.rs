@@ -19,6 +19,10 @@ const HAS_JOINED_MEMBER: &str = "
         and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership = 'join'
     limit 1";
 
+/// While members are missing, the server that told of the room names those that are in it.
+const IS_PRESUMED: &str = "
+    select from partial_joins where room_nid = $1 and $2 = any(servers)";
+
 /// Finds a room, to look at it without its lock, for a server that its access control list admits.
 ///
 /// # Errors
@@ -79,6 +83,8 @@ impl Room<'_> {
 
     /// Whether a user of the named server is in the room now.
     pub fn has_joined_member_of(&self, server_name: &str) -> bool {
-        self.db.query_opt(HAS_JOINED_MEMBER, &[self.nid.into(), server_name.into()]).is_some()
+        let is_found =
+            |sql: &'static str| self.db.query_opt(sql, &[self.nid.into(), server_name.into()]).is_some();
+        is_found(HAS_JOINED_MEMBER) || (self.header.partial && is_found(IS_PRESUMED))
     }
 }

@@ -29,7 +29,7 @@ const ADDED_LATER: [&str; 3] = ["hashes", "signatures", "event_id"];
 /// # Errors
 ///
 /// 403 `M_FORBIDDEN` for a user of a third server, and for what the room does not allow; 404 `M_NOT_FOUND` for a room that this
-/// server is not in; 400 `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`; for restricted rooms 400
+/// server is not in, `M_UNABLE_DUE_TO_PARTIAL_STATE` (MSC3895) while it is partial; 400 `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`; for restricted rooms 400
 /// `M_UNABLE_TO_AUTHORISE_JOIN` and `M_UNABLE_TO_GRANT_JOIN`.
 #[pg_extern(stable)]
 fn federation_make_membership(
@@ -44,6 +44,7 @@ fn federation_make_membership(
             return Err(MatrixError::forbidden("The user is not of your server."));
         }
         let mut room = asked_room::open_inhabited(db, origin, room_id)?;
+        room.check_whole()?;
         let version = room.version.id;
         if versions.is_some_and(|versions| !versions.iter().flatten().any(|known| known == version)) {
             let error = "Your server does not support the room's version.";

@@ -89,6 +89,7 @@ fn unknown_event() -> MatrixError {
 /// The events of the state before an event, and their authorization chain.
 fn state_before(db: &Db<'_>, origin: &str, room_id: &str, event_id: &str) -> Result<(Vec<i64>, Vec<i64>)> {
     let room = asked_room::open_to_members(db, origin, room_id)?;
+    room.check_whole()?;
     let root = find(&room, event_id)?
         .state_before
         .ok_or_else(|| MatrixError::not_found("The state before this event is not known."))?;

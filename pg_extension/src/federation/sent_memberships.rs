@@ -50,6 +50,7 @@ fn federation_send_membership(
         check(&event, origin, event_id, membership)?;
         let take = |room: &mut Room<'_>| {
             room.check_inhabited()?;
+            room.check_whole()?;
             room.admit(origin)?;
             if membership == "join" {
                 event = room.authorise(event)?;

@@ -1,12 +1,14 @@
 //! The checks that need the room: by the auth events, by the state before the event, by the current state.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use matriarch_rules::{Event, Rejection};
 
 use super::{
-    Kind, States,
+    Kind,
+    given::{GivenState, States},
+    partial::Partial,
     places::Places,
     report::{Needs, Verdict},
     verify::Pdu,
@@ -17,7 +19,6 @@ use crate::{
     policy_server::PolicyServer,
     resolve::RoomGraph,
     room::Room,
-    state,
     state_at::StateAt,
     state_keys::StateKeys,
 };
@@ -38,18 +39,12 @@ pub struct Intake<'r, 'a> {
     given_up: &'r BTreeSet<String>,
     /// That of the state that the room had before the batch.
     policy_server: Option<PolicyServer>,
+    pub(super) partial: Partial,
     states_after: HashMap<i64, i64>,
 }
 
 /// The state before an event, or why it cannot be told.
 type StateBefore = Result<i64, Verdict>;
-
-const STATE_EVENTS: &str = "
-    select wanted.event_id, e.event_nid, e.key_idx, e.status
-    from unnest($2) as wanted (event_id)
-    left join lateral (
-        select event_nid, key_idx, status from events where event_id = wanted.event_id and room_nid = $1 offset 0
-    ) e on true";
 
 impl<'r, 'a> Intake<'r, 'a> {
     #[expect(clippy::too_many_arguments, reason = "the batch's parts, handed over once")]
@@ -64,6 +59,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         pdus: &[Pdu],
     ) -> Self {
         let writer = Writer::new(room, pdus);
+        let partial = Partial::find(room, states);
         let policy_server = if kind == Kind::Live { room.policy_server() } else { None };
         Self {
             room,
@@ -77,6 +73,7 @@ impl<'r, 'a> Intake<'r, 'a> {
             places: Places::default(),
             given_up,
             policy_server,
+            partial,
             states_after: HashMap::new(),
         }
     }
@@ -180,8 +177,14 @@ impl<'r, 'a> Intake<'r, 'a> {
     /// The state before an event: what the states after its `prev_events` resolve to, or the state that was given for
     /// it.
     fn state_before(&mut self, event: &Event) -> StateBefore {
-        if let Some(given) = self.states.get(event.event_id()) {
-            return self.given_state(given);
+        let event_id = event.event_id();
+        if let Some(given) = self.states.get(event_id).filter(|_| self.is_given(event_id)) {
+            let root = self.given_state(given)?;
+            return Ok(if self.partial.begins_by(event_id) {
+                self.with_cited_members(event, root)
+            } else {
+                root
+            });
         }
         let mut roots = BTreeSet::new();
         let (mut missing, mut lost) = (Vec::new(), false);
@@ -196,10 +199,19 @@ impl<'r, 'a> Intake<'r, 'a> {
         if !missing.is_empty() {
             return Err(Verdict::Needs(Needs { prev_events: missing, ..Needs::default() }));
         }
-        if lost {
-            return Err(Verdict::Needs(Needs { state: true, ..Needs::default() }));
+        if !self.room.header.partial {
+            return match lost {
+                true => Err(Verdict::Needs(Needs { state: true, ..Needs::default() })),
+                false => Ok(self.resolved(&roots)),
+            };
         }
-        Ok(self.resolved(&roots))
+        if lost {
+            // It will be asked for when the room is whole.
+            self.partial.lost.insert(event_id.to_owned());
+            roots.insert(self.room.header.root);
+        }
+        let root = self.resolved(&roots);
+        Ok(self.with_cited_members(event, root))
     }
 
     pub(super) fn resolved(&mut self, roots: &BTreeSet<i64>) -> i64 {
@@ -223,28 +235,14 @@ impl<'r, 'a> Intake<'r, 'a> {
         Some(after)
     }
 
-    /// A state made of these events; rejected ones have no place in it.
+    /// A state made of these events.
     fn given_state(&mut self, event_ids: &[String]) -> StateBefore {
         self.flush();
-        let ids: Vec<&str> = event_ids.iter().map(String::as_str).filter(|id| !id.contains('\0')).collect();
-        let mut entries = BTreeMap::new();
-        let mut missing = Vec::new();
-        for row in self.room.db.query(STATE_EVENTS, &[self.room.nid.into(), ids.into()]) {
-            let Some(nid) = row.opt::<i64>(2) else {
-                missing.push(row.get::<String>(1));
-                continue;
-            };
-            let Some(key_idx) = row.opt::<i32>(3) else { continue };
-            if Status::of_code(row.get(4)) == Status::Rejected {
-                continue;
-            }
-            if entries.insert(key_idx, Some(nid)).is_some_and(|other| other != Some(nid)) {
-                return Err(Verdict::Refused("the given state has two events for one key".to_owned()));
-            }
+        let given = GivenState::read(self.room.db, self.room.nid, event_ids)
+            .map_err(|fault| Verdict::Refused(fault.to_owned()))?;
+        if !given.missing.is_empty() {
+            return Err(Verdict::Needs(Needs { events: given.missing, ..Needs::default() }));
         }
-        if !missing.is_empty() {
-            return Err(Verdict::Needs(Needs { events: missing, ..Needs::default() }));
-        }
-        Ok(state::set_many(self.room.db, self.room.nid, state::EMPTY, &entries))
+        Ok(given.root(self.room))
     }
 }

@@ -88,7 +88,10 @@ impl Intake<'_, '_> {
             self.writer.rows.push(row);
         }
         self.room.header.changed = true;
-        if event.is_in_graph() && self.states.contains_key(event.event.event_id()) {
+        if event.is_in_graph() {
+            self.note_partial(&event);
+        }
+        if event.is_in_graph() && self.is_given(event.event.event_id()) {
             self.flush();
             self.room.db.execute(SET_STATE_GIVEN, &[event.nid.into()]);
         }
@@ -290,6 +293,7 @@ impl Intake<'_, '_> {
         if self.writer.followed != self.room.header.root {
             self.room.follow_state(self.writer.followed);
         }
+        self.finish_partial();
         if self.writer.shown {
             apply_held_receipts(self.room.db, self.room.nid);
         }

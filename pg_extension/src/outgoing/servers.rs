@@ -86,7 +86,13 @@ pub struct ServerChanges {
 impl ServerChanges {
     /// Notes that a user of another server came in (`change` is 1) or went out (-1) by this event.
     pub fn add(&mut self, user_id: &str, change: i32, event_nid: i64) {
-        let Some(server) = server_name(user_id).filter(|_| change != 0) else { return };
+        if let Some(server) = server_name(user_id).filter(|_| change != 0) {
+            self.add_server(server, change, event_nid);
+        }
+    }
+
+    /// The same of a user of this server.
+    pub fn add_server(&mut self, server: &str, change: i32, event_nid: i64) {
         let (sum, last) = self.by_server.entry(server.to_owned()).or_insert((0, event_nid));
         *sum += change;
         *last = event_nid.max(*last);

@@ -40,6 +40,13 @@ pub struct Asker {
     pub state_key: &'static str,
 }
 
+impl Asker {
+    /// Whether the members of rooms are told only as they speak.
+    pub fn loads_members_lazily(&self) -> bool {
+        self.filter.room.state.lazy_load_members
+    }
+}
+
 /// Reads requests and authenticates their tokens.
 pub fn read_all(
     db: &Db<'_>,

@@ -67,7 +67,9 @@ pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) 
         asker.filter.room.admits_room(room_id) && !by_ignored
     };
     parts.retain(|(asker, _), part| {
-        is_wanted(*asker, &part.room.room_id, &part.membership, &part.member_sender)
+        // Who asks for all members waits for them.
+        let is_whole = !part.room.partial || !part.is_joined() || askers[*asker].loads_members_lazily();
+        is_whole && is_wanted(*asker, &part.room.room_id, &part.membership, &part.member_sender)
     });
     for (asker, rooms) in &mut outside {
         rooms.retain(|room| is_wanted(*asker, &room.room_id, &room.membership, &room.sender));

@@ -21,6 +21,8 @@ pub struct RoomRow {
     pub invited_members: i32,
     /// Whether events before some of its events are missing.
     pub has_gaps: bool,
+    /// Whether members are missing in its state.
+    pub partial: bool,
 }
 
 /// A room of an asker.
@@ -35,6 +37,8 @@ pub struct Part {
     pub member_new: bool,
     /// Whether the token does not see the room's newest append.
     pub room_new: bool,
+    /// Whether members were missing in the room's state when the token was made.
+    pub was_partial: bool,
     /// Whether the asker left, and forgot the room.
     pub forgotten: bool,
 }
@@ -95,7 +99,8 @@ const CHANGED: &str = "
         a.token is null or not pg_visible_in_snapshot(m.xid, a.token),
         a.token is null or not pg_visible_in_snapshot(r.xid, a.token),
         r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
-        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid)
+        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid), r.partial,
+        coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false)
     from (
         select number, user_nid, token::pg_snapshot as token, everything, left_too
         from unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[])
@@ -156,7 +161,8 @@ const ADDED: &str = "
         coalesce(not pg_visible_in_snapshot(m.xid, a.token), true),
         coalesce(not pg_visible_in_snapshot(r.xid, a.token), true),
         r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
-        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid)
+        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid), r.partial,
+        coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false)
     from (
         select number, room_nid, user_nid, token::pg_snapshot as token
         from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality a (room_nid, user_nid, token, number)
@@ -207,6 +213,7 @@ fn read(row: &Row<'_>, rooms: &mut HashMap<i64, Rc<RoomRow>>) -> ((usize, i64), 
             joined_members: row.get(12),
             invited_members: row.get(13),
             has_gaps: row.get(15),
+            partial: row.get(16),
         })
     });
     let part = Part {
@@ -217,6 +224,7 @@ fn read(row: &Row<'_>, rooms: &mut HashMap<i64, Rc<RoomRow>>) -> ((usize, i64), 
         member_new: row.get(5),
         room_new: row.get(6),
         forgotten: row.get(14),
+        was_partial: row.get(17),
     };
     ((number as usize - 1, room_nid), part)
 }

@@ -125,7 +125,7 @@ fn wanted_of_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &[Section<'_>])
 }
 
 fn is_lazy(section: &Section<'_>) -> bool {
-    section.asker.filter.room.state.lazy_load_members
+    section.asker.loads_members_lazily()
 }
 
 fn read_current(db: &Db<'_>, sections: &[Section<'_>], wanted: &[Wanted]) -> HashMap<i64, Current> {

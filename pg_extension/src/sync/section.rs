@@ -58,6 +58,8 @@ impl<'a> Section<'a> {
 
     fn open(db: &Db<'_>, events: &Events<'_, '_>, asker: &'a Asker, part: &'a Part, keys: Keys) -> Self {
         events.note_membership(part.member_event_nid, &part.membership);
+        // As long as members are missing, the client is not told of the room.
+        let is_untold = part.was_partial && part.is_joined() && !asker.loads_members_lazily();
         let standing = match part.is_joined() {
             true => Standing::Joined,
             false => Standing::find(events, db, keys.member, Some(part.member_event_nid)),
@@ -72,7 +74,7 @@ impl<'a> Section<'a> {
                 keys,
             ),
             member_key: keys.member,
-            since: asker.since.as_ref(),
+            since: asker.since.as_ref().filter(|_| !is_untold),
             cut: Cut::default(),
         }
     }

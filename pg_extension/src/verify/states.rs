@@ -13,11 +13,16 @@ use crate::{graph_events::GraphEvent, resolve::StateSetsOfRoom, state, state_at:
 const SET_STATE: &str = "
     update events set state_before = $2, state_given = false where event_nid = $1";
 
+/// As long as members are missing, states cannot be told from the graph.
 const GIVEN: &str = "
     select e.event_nid
     from unnest($1) as wanted (event_nid)
     cross join lateral (
-        select event_nid from events where event_nid = wanted.event_nid and state_given offset 0
+        select event_nid
+        from events
+        where event_nid = wanted.event_nid
+            and (state_given or exists (select from partial_states p where p.event_nid = wanted.event_nid))
+        offset 0
     ) e";
 
 const SET_ROOM_ROOT: &str = "update events set room_root = null where event_nid = $1";

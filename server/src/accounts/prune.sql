@@ -14,6 +14,9 @@ inbound_to_device as (
 joins_under_way as (
     delete from matriarch.joins_under_way where until < now() - interval '1 hour'
 ),
+partial_joins as (
+    delete from matriarch.partial_joins where room_nid is null and began_at < now() - interval '2 hours'
+),
 absent as (
     delete from matriarch.presence where presence = 'offline' and changed_at < now() - interval '7 days'
 ),

@@ -15,6 +15,7 @@ use tracing::error;
 use crate::batcher::Batcher;
 use crate::db::{Db, MatrixResponse};
 use crate::error::ApiError;
+use crate::federation::partial_joins::Patience;
 use crate::federation::{inviting, policy_servers};
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
 use crate::hub::Hub;
@@ -112,7 +113,14 @@ async fn submit(app: &AppState, send: Send) -> Answer {
     let mut hasher = DefaultHasher::new();
     send.room_id.hash(&mut hasher);
     let token = send.token;
-    let answer = app.sends.submit(hasher.finish() % SHARDS, send).await??;
+    // Memberships may have to wait until a room's members have come.
+    let again = (send.event_type == "m.room.member").then(|| send.clone());
+    let mut answer = app.sends.submit(hasher.finish() % SHARDS, send).await??;
+    let patience = Patience::default();
+    while let (StatusCode::LOCKED, Some(send)) = (answer.status, &again) {
+        patience.pause().await?;
+        answer = app.sends.submit(hasher.finish() % SHARDS, send.clone()).await??;
+    }
     let answer = policy_servers::complete(app, answer).await?;
     if answer.status == StatusCode::OK {
         app.presence.is_active(token);

@@ -168,6 +168,33 @@ pub async fn take_in(app: &AppState, batch: Batch<'_>) -> Result<Vec<Taken>, Api
     Ok(intake.finish())
 }
 
+/// The states before events, by their ids, as the servers in the room have them; what of them is not here is taken in. Those that
+/// cannot be had are left out.
+///
+/// # Errors
+///
+/// 503 if the database is away.
+pub async fn states_before(
+    app: &AppState,
+    room_id: &str,
+    version: &'static RoomVersion,
+    servers: &[String],
+    event_ids: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<String>>, ApiError> {
+    let (kind, pdus, states) = (Kind::Live, Vec::new(), BTreeMap::new());
+    let batch = Batch { room_id, room_version: version.id, kind, servers, pdus, states };
+    let mut intake = Intake::new(app, version, batch);
+    for event_id in event_ids {
+        // Why one cannot be had was logged.
+        let _lost = intake.fetch_state(event_id).await?;
+    }
+    let outliers = std::mem::take(&mut intake.outliers);
+    intake.outliers = intake.receive(outliers, Kind::Outlier).await?;
+    let stays_open: BTreeSet<&String> = intake.outliers.events.iter().map(|open| &open.event_id).collect();
+    intake.states.values_mut().for_each(|state| state.retain(|id| !stays_open.contains(id)));
+    Ok(intake.states)
+}
+
 /// A batch on its way in.
 struct Intake<'i> {
     app: &'i AppState,

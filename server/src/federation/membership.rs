@@ -4,7 +4,7 @@
 //! A server in the room gives a template of the membership event (`make_…`), this server signs it, and gives it back
 //! (`send_…`). Servers are asked one after the other until one helps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -19,7 +19,7 @@ use tracing::info;
 use super::arrival::{self, Arrived};
 use super::client::{FederationError, Request};
 use super::intake::{self, Batch, Kind, Outcome};
-use super::queries;
+use super::{partial_joins, queries};
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
 use crate::http::AccessToken;
@@ -55,6 +55,8 @@ const KNOCK_OUTSIDE: &str =
 const JOIN_BEGINS: &str = "
 insert into matriarch.joins_under_way (room_id, until) values ($1, now() + interval '1 minute')
 on conflict (room_id) do update set until = excluded.until";
+
+const IS_KNOWN: &str = "select from matriarch.rooms where room_id = $1 and current_root <> 0";
 
 const JOIN_ENDS: &str = "delete from matriarch.joins_under_way where room_id = $1";
 
@@ -239,12 +241,17 @@ impl Traveller<'_> {
             Wish::Knock => ("v1", SMALL_ANSWER, self.app.federation.client.timeout()),
             Wish::Leave => ("v2", SMALL_ANSWER, self.app.federation.client.timeout()),
         };
-        let path = format!(
+        let mut path = format!(
             "/_matrix/federation/{edition}/send_{}/{}/{}",
             wish.name(),
             encode(room_id),
             encode(&signed.event_id)
         );
+        let app = self.app;
+        // Where this server has been before, what it knows and a state without members do not go together.
+        if wish == Wish::Join && app.db.query_opt(IS_KNOWN, &[&room_id]).await?.is_none() {
+            path += "?omit_members=true";
+        }
         let request = Request {
             method: Method::PUT,
             destination: server,
@@ -253,7 +260,6 @@ impl Traveller<'_> {
             max_answer,
             timeout,
         };
-        let app = self.app;
         match wish {
             Wish::Join => {
                 let join = async {
@@ -261,6 +267,7 @@ impl Traveller<'_> {
                     self.enter(server, room_id, version, &signed, arrived).await
                 };
                 self.while_under_way(room_id, join).await?;
+                app.federation.partial_joins.begin(app, &signed.event_id).await?;
             }
             Wish::Knock => {
                 let answer = app.federation.client.send(&app.db, request).await?;
@@ -330,7 +337,19 @@ impl Traveller<'_> {
         signed: &Signed,
         arrived: Arrived,
     ) -> Result<(), FederationError> {
-        let event = arrived.rest.event.as_ref().unwrap_or(&signed.event);
+        let Arrived { state, rest } = arrived;
+        if rest.members_omitted {
+            let own = self.app.config.server_name.as_str();
+            let servers: BTreeSet<String> = rest
+                .servers_in_room
+                .into_iter()
+                .filter(|server| is_server_name(server) && server != own)
+                .chain([server.to_owned()])
+                .collect();
+            let servers: Vec<String> = servers.into_iter().collect();
+            partial_joins::announce(self.app, &signed.event_id, room_id, server, &servers).await?;
+        }
+        let event = rest.event.as_ref().unwrap_or(&signed.event);
         let servers = [server.to_owned()];
         let batch = Batch {
             room_id,
@@ -338,9 +357,12 @@ impl Traveller<'_> {
             kind: Kind::Live,
             servers: &servers,
             pdus: vec![event.to_string()],
-            states: BTreeMap::from([(signed.event_id.clone(), arrived.state)]),
+            states: BTreeMap::from([(signed.event_id.clone(), state)]),
         };
         let taken = intake::take_in(self.app, batch).await?;
+        if rest.members_omitted {
+            partial_joins::withdraw(self.app, &signed.event_id).await?;
+        }
         match taken.first() {
             Some(taken) if taken.outcome == Outcome::Accepted => Ok(()),
             Some(taken) => {

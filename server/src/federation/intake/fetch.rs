@@ -407,7 +407,7 @@ impl Intake<'_> {
         Ok(())
     }
 
-    async fn fetch_state(&mut self, event_id: &str) -> Fetched<()> {
+    pub(super) async fn fetch_state(&mut self, event_id: &str) -> Fetched<()> {
         if !self.budget.states.take() {
             info!(
                 room_id = self.room_id,

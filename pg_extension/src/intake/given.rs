@@ -1,0 +1,72 @@
+//! States that are given as events, where the room's own graph does not tell them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use matriarch_rules::json::parse_object;
+use serde_json::Value;
+
+use crate::{
+    graph_events::Status,
+    response::{MatrixError, Result},
+    room::Room,
+    spi::Db,
+    state,
+};
+
+/// State events by the event that they are the state before.
+pub type States = HashMap<String, Vec<String>>;
+
+/// Reads a JSON object from event ids to arrays of event ids. 400 `M_INVALID_PARAM` for something else.
+pub fn parse_states(states: Option<&str>) -> Result<States> {
+    let Some(states) = states else { return Ok(States::new()) };
+    let malformed =
+        || MatrixError::invalid_param("`states` is an object from event ids to arrays of event ids.");
+    let of_event = |(event_id, ids): (String, Value)| {
+        let Value::Array(ids) = ids else { return None };
+        let ids: Option<Vec<String>> = ids.iter().map(|id| id.as_str().map(str::to_owned)).collect();
+        Some((event_id, ids?))
+    };
+    let object = parse_object(states).map_err(|_| malformed())?;
+    object.into_iter().map(of_event).collect::<Option<States>>().ok_or_else(malformed)
+}
+
+const STATE_EVENTS: &str = "
+    select wanted.event_id, e.event_nid, e.key_idx, e.status
+    from unnest($2) as wanted (event_id)
+    left join lateral (
+        select event_nid, key_idx, status from events where event_id = wanted.event_id and room_nid = $1 offset 0
+    ) e on true";
+
+/// A state made of events.
+pub struct GivenState {
+    entries: BTreeMap<i32, Option<i64>>,
+    /// Those that are not stored.
+    pub missing: Vec<String>,
+}
+
+impl GivenState {
+    /// Reads the events of a state; rejected ones have no place in it. The error says why they are none.
+    pub fn read(db: &Db<'_>, room_nid: i64, event_ids: &[String]) -> std::result::Result<Self, &'static str> {
+        let ids: Vec<&str> = event_ids.iter().map(String::as_str).filter(|id| !id.contains('\0')).collect();
+        let mut given = Self { entries: BTreeMap::new(), missing: Vec::new() };
+        for row in db.query(STATE_EVENTS, &[room_nid.into(), ids.into()]) {
+            let Some(nid) = row.opt::<i64>(2) else {
+                given.missing.push(row.get(1));
+                continue;
+            };
+            let Some(key_idx) = row.opt::<i32>(3) else { continue };
+            if Status::of_code(row.get(4)) == Status::Rejected {
+                continue;
+            }
+            if given.entries.insert(key_idx, Some(nid)).is_some_and(|other| other != Some(nid)) {
+                return Err("the given state has two events for one key");
+            }
+        }
+        Ok(given)
+    }
+
+    /// Its root in the trie. The room is locked.
+    pub fn root(&self, room: &Room<'_>) -> i64 {
+        state::set_many(room.db, room.nid, state::EMPTY, &self.entries)
+    }
+}

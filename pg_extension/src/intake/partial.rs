@@ -1,0 +1,102 @@
+//! Taking events into a room of which members are missing; see [`partial_join`](crate::partial_join).
+
+use std::collections::{BTreeMap, HashSet};
+
+use matriarch_rules::Event;
+
+use super::{given::States, judge::Intake};
+use crate::{
+    graph_events::{GraphEvent, Status},
+    partial_join,
+    room::Room,
+    state,
+};
+
+const ANNOUNCED: &str = "
+    select join_event_id from partial_joins where join_event_id = any($1) and room_nid is null";
+
+/// What a batch does to a partial room, or to one that becomes partial.
+#[derive(Default)]
+pub struct Partial {
+    /// The join whose given state lacks members.
+    join: Option<String>,
+    /// Whether that state can be used: the room has none of its own.
+    begins: bool,
+    /// Events of which previous ones cannot be had.
+    pub lost: HashSet<String>,
+    /// Events whose states lack members.
+    noted: Vec<i64>,
+    noted_lost: Vec<i64>,
+    /// The join by which the room became partial, and the other servers in the room.
+    began: Option<(i64, Vec<String>)>,
+}
+
+impl Partial {
+    /// `states` are those given with the batch.
+    pub fn find(room: &Room<'_>, states: &States) -> Self {
+        let ids: Vec<&str> = states.keys().map(String::as_str).filter(|id| !id.contains('\0')).collect();
+        if ids.is_empty() {
+            return Self::default();
+        }
+        let join = room.db.query_opt(ANNOUNCED, &[ids.into()]).map(|row| row.get(1));
+        let begins = room.header.root == state::EMPTY && room.header.extremities.is_empty();
+        Self { join, begins, ..Self::default() }
+    }
+
+    /// Whether the room becomes partial by this event.
+    pub fn begins_by(&self, event_id: &str) -> bool {
+        self.begins && self.join.as_deref() == Some(event_id)
+    }
+}
+
+impl Intake<'_, '_> {
+    /// Whether the state before an event is the one that came with the batch. Where another join was faster, that of a
+    /// partial one is of no use.
+    pub(super) fn is_given(&self, event_id: &str) -> bool {
+        let is_partial = self.partial.join.as_deref() == Some(event_id);
+        self.states.contains_key(event_id) && (!is_partial || self.partial.begins)
+    }
+
+    /// Adds the members to a state that it lacks and the event cites.
+    pub(super) fn with_cited_members(&self, event: &Event, root: i64) -> i64 {
+        let mut members: BTreeMap<i32, Option<i64>> = event
+            .auth_events()
+            .filter_map(|id| self.events.by_id(id))
+            .filter(|cited| cited.room_nid == self.room.nid && cited.status != Status::Rejected)
+            .filter(|cited| cited.event.event_type() == "m.room.member")
+            .filter_map(|cited| Some((cited.key_idx?, Some(cited.nid))))
+            .collect();
+        let keys: Vec<i32> = members.keys().copied().collect();
+        for (key, known) in keys.iter().zip(state::get_many(self.room.db, root, &keys)) {
+            if known.is_some() {
+                members.remove(key);
+            }
+        }
+        state::set_many(self.room.db, self.room.nid, root, &members)
+    }
+
+    /// Notes what an event, which is stored, has to do with the room being partial.
+    pub(super) fn note_partial(&mut self, event: &GraphEvent) {
+        let event_id = event.event.event_id();
+        if self.partial.begins_by(event_id) {
+            if event.status == Status::Accepted {
+                self.flush();
+                self.partial.began = Some((event.nid, self.room.begin_partial(event)));
+            }
+        } else if self.room.header.partial && !self.is_given(event_id) {
+            self.partial.noted.push(event.nid);
+            if self.partial.lost.contains(event_id) {
+                self.partial.noted_lost.push(event.nid);
+            }
+        }
+    }
+
+    /// Ends the batch, when the room's members are counted.
+    pub(super) fn finish_partial(&mut self) {
+        let Partial { noted, noted_lost, began, .. } = std::mem::take(&mut self.partial);
+        partial_join::note(self.room.db, self.room.nid, noted, noted_lost);
+        if let Some((join_nid, servers)) = began {
+            self.room.count_presumed(&servers, 1, join_nid);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+"""Rooms that can be used before all their members have come. MSC3706, MSC3902, and MSC3895 for what is answered to others."""
+
+import json
+import threading
+import time
+
+import pytest
+from harness.client import path, timeline
+from harness.large_room import LargeRoom
+from harness.peer import Pdu, RemoteRoom, public_room
+from harness.remote_server import RemoteServer
+from harness.server import Server
+from harness.verify import repair, verify
+
+LAZY = json.dumps({"room": {"state": {"lazy_load_members": True}}})
+
+
+def until(condition, seconds: float = 20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class PartialServer(RemoteServer):
+    """Leaves members out of what it answers to joins where it is asked to, and gives states once it is let."""
+
+    def __init__(self, authority, servers=()):
+        super().__init__(authority)
+        self.servers = servers
+        self.may_tell = threading.Event()
+        self.hooks["send"] = lambda *_: (200, {"pdus": {}})
+
+    def answer_send_join(self, parts, query, event):
+        status, answer = super().answer_send_join(parts, query, event)
+        if query.get("omit_members") == "true":
+            members = [pdu for pdu in answer["state"] if pdu["type"] == "m.room.member"]
+            needed = [pdu for pdu in answer["auth_chain"] if pdu["type"] != "m.room.member" or pdu["sender"] == creator_of(self)]
+            answer |= {
+                "state": [pdu for pdu in answer["state"] if pdu not in members],
+                "auth_chain": needed + [pdu for pdu in members if pdu["state_key"] == event["sender"]],
+                "members_omitted": True,
+                "servers_in_room": [self.name, *(server.name for server in self.servers)],
+            }
+        return status, answer
+
+    def answer_state(self, parts, query, body):
+        self.may_tell.wait(60)
+        return super().answer_state(parts, query, body)
+
+    def close(self):
+        self.may_tell.set()
+        super().close()
+
+
+def creator_of(server: RemoteServer) -> str:
+    return server.user("creator")
+
+
+@pytest.fixture(scope="module")
+def server(servers) -> Server:
+    return servers[0]
+
+
+@pytest.fixture
+def other(authority, server):
+    peer = RemoteServer(authority)
+    peer.destination = server.name
+    peer.hooks["send"] = lambda *_: (200, {"pdus": {}})
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def remote(authority, server, other):
+    peer = PartialServer(authority, [other])
+    peer.destination = server.name
+    yield peer
+    peer.close()
+
+
+def a_room(remote: RemoteServer, other: RemoteServer, version: str = "11", members: int = 5) -> RemoteRoom:
+    room = public_room(creator_of(remote), [remote, other], version=version)
+    for number in range(members):
+        room.join(remote.user(f"member{number}"))
+    room.join(other.user("neighbor"))
+    remote.learn(room)
+    other.learn(room)
+    return room
+
+
+def partial(server: Server, room) -> list[tuple]:
+    return server.database.query(
+        "select servers, attempts, last_error from matrix.partial_joins where room_id = %s", [room.room_id]
+    )
+
+
+def whole(server: Server, remote: PartialServer, room):
+    """Lets the rest come."""
+    remote.may_tell.set()
+    until(lambda: not partial(server, room))
+    left = "select count(*) from matriarch.partial_states join matriarch.rooms using (room_nid) where room_id = %s"
+    assert server.database.query(left, [room.room_id]) == [(0,)]
+
+
+def join(server: Server, room, remote: RemoteServer, name: str = "joiner"):
+    user = server.register(name)
+    user.join(room.room_id, params={"via": remote.name})
+    return user
+
+
+def shown(answer: dict, room) -> dict | None:
+    return answer.get("rooms", {}).get("join", {}).get(room.room_id)
+
+
+def members_of(user, room) -> set[str]:
+    return set(user.get(path("rooms", room.room_id, "joined_members"))["joined"])
+
+
+def sent_to(server: RemoteServer) -> list[dict]:
+    return [pdu for asked in list(server.asked) if asked[0] == "send" for pdu in asked[3]["pdus"]]
+
+
+def is_here(server: Server, event: Pdu | str) -> bool:
+    """Whether an event is in the timeline."""
+    event_id = event if isinstance(event, str) else event.event_id
+    return server.database.query("select pos is not null from matriarch.events where event_id = %s", [event_id]) == [(True,)]
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+def test_a_room_is_used_while_members_are_missing(server, remote, other, version):
+    room = a_room(remote, other, version)
+    user = join(server, room, remote)
+    assert partial(server, room) == [(2, 1, None)]
+    eager = user.another_device()
+    assert shown(eager.sync(), room) is None
+    since = eager.since = eager.sync()["next_batch"]
+    lazy = shown(user.sync(filter=LAZY), room)
+    assert lazy and user.state(room.room_id, "m.room.join_rules") == {"join_rule": "public"}
+    # Others hear what is said here, also those whose members are not known.
+    event_id = user.send(room.room_id, "hello")
+    until(lambda: all(any(pdu["content"].get("body") == "hello" for pdu in sent_to(peer)) for peer in (remote, other)))
+    # What they say comes with those who say it.
+    message = room.message(other.user("neighbor"), "welcome")
+    other.transaction(server.node, [message])
+    answer = user.sync_until(lambda answer: shown(answer, room), filter=LAZY)
+    while message.event_id not in [event["event_id"] for event in timeline(answer, room.room_id)]:
+        answer = user.sync_until(lambda answer: shown(answer, room), filter=LAZY)
+    states = [event["state_key"] for event in shown(answer, room)["state"]["events"] if event["type"] == "m.room.member"]
+    assert other.user("neighbor") in states
+    assert verify(server.database, room.room_id) == []
+    assert repair(server.database, room.room_id, dry_run=False) == []
+    assert shown(eager.sync(since=since), room) is None
+
+    whole(server, remote, room)
+    assert members_of(user, room) == {*(remote.user(f"member{n}") for n in range(5)), creator_of(remote), other.user("neighbor"), user.user_id}
+    assert verify(server.database, room.room_id) == []
+    # To who asks for all members, the room is new now.
+    news = shown(eager.sync(since=since), room)
+    known = {event["state_key"] for event in news["state"]["events"] + news["timeline"]["events"] if event["type"] == "m.room.member"}
+    assert known == members_of(user, room)
+    assert event_id in [event["event_id"] for event in news["timeline"]["events"]]
+    # To others nothing happened.
+    lazy = shown(user.next(filter=LAZY), room)
+    assert lazy is None or not lazy.get("timeline", {}).get("events")
+    assert user.send(room.room_id, "all here?")
+    assert verify(server.database, room.room_id) == []
+
+
+def test_requests_for_all_members_wait(server, remote, other):
+    room = a_room(remote, other)
+    user = join(server, room, remote)
+    newcomer = server.register("newcomer")
+    stranger = remote.user("member3")
+    requests = {
+        "members": lambda: user.get(path("rooms", room.room_id, "members"))["chunk"],
+        "joined_members": lambda: members_of(user, room),
+        "state": lambda: user.get(path("rooms", room.room_id, "state")),
+        "a member": lambda: user.state(room.room_id, "m.room.member", stranger),
+        "initialSync": lambda: user.get(path("rooms", room.room_id, "initialSync"))["state"],
+        "join": lambda: newcomer.join(room.room_id),
+        # Refused at last: who is in the room is not invited, and who is nobody is not banned.
+        "invite": lambda: user.invite(room.room_id, stranger, status=403, errcode="M_FORBIDDEN"),
+        "kick": lambda: user.post(path("rooms", room.room_id, "kick"), {"user_id": stranger}, status=403, errcode="M_FORBIDDEN"),
+        "put": lambda: user.call("PUT", path("rooms", room.room_id, "state", "m.room.member", stranger), {"membership": "ban"}, status=403, errcode="M_FORBIDDEN"),
+    }  # fmt: skip
+    answers, threads = {}, []
+    for name, request in requests.items():
+        threads.append(threading.Thread(target=lambda name=name, request=request: answers.__setitem__(name, request())))
+        threads[-1].start()
+    time.sleep(1)
+    assert answers == {}
+    # What needs no members does not wait.
+    assert user.send(room.room_id, "meanwhile")
+    user.send_state(room.room_id, "m.room.member", {"membership": "join", "displayname": "Me"}, user.user_id)
+    assert shown(user.sync(filter=LAZY), room)
+    whole(server, remote, room)
+    for thread in threads:
+        thread.join(20)
+    assert set(answers) == set(requests)
+    assert len(answers["members"]) >= 8 and stranger in answers["joined_members"]
+    assert answers["a member"] == {"membership": "join"}
+    assert {stranger, newcomer.user_id} <= members_of(user, room)
+    assert verify(server.database, room.room_id) == []
+
+
+def test_what_was_let_in_is_judged_again(server, remote, other):
+    room = public_room(creator_of(remote), [remote, other])
+    banned = other.user("banned")
+    old = room.join(banned)
+    room.join(other.user("neighbor"))
+    room.send(creator_of(remote), "m.room.member", {"membership": "ban"}, banned)
+    remote.learn(room)
+    other.learn(room)
+    user = join(server, room, remote)
+    member = {key: pdu for key, pdu in room.head[0].state.items()}
+    member["m.room.member", banned] = old
+    rules = [pdu for key, pdu in member.items() if key[0] == "m.room.power_levels"]
+    bad = room.make(banned, "m.room.message", {"msgtype": "m.text", "body": "still here"}, state=member, auth=[*rules, old])
+    other.transaction(server.node, [bad])
+    until(lambda: is_here(server, bad))
+    good = room.make(other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": "hello"}, prev=[bad])
+    other.transaction(server.node, [good])
+    until(lambda: is_here(server, good))
+    own = user.send(room.room_id, "and me")
+    topic = room.make(creator_of(remote), "m.room.topic", {"topic": "news"}, "")
+    remote.transaction(server.node, [topic])
+    until(lambda: is_here(server, topic))
+    assert verify(server.database, room.room_id) == []
+    whole(server, remote, room)
+    assert not is_here(server, bad)
+    assert all(is_here(server, event) for event in (good, own, topic))
+    status = "select status, status_reason from matrix.events where event_id = %s"
+    ((status, reason),) = server.database.query(status, [bad.event_id])
+    assert status == "rejected" and "by the state before it" in reason
+    assert user.state(room.room_id, "m.room.topic") == {"topic": "news"}
+    assert members_of(user, room) == {creator_of(remote), other.user("neighbor"), user.user_id}
+    assert verify(server.database, room.room_id) == []
+
+
+def test_events_that_fork_off_before_the_join(server, remote, other):
+    room = a_room(remote, other)
+    # The neighbor does not know of the newest events and of the join; what is before the fork, nobody here has.
+    before = room.message(other.user("neighbor"), "before")
+    room.send(creator_of(remote), "m.room.topic", {"topic": "later"}, "")
+    user = join(server, room, remote)
+    head = room.head
+    fork = room.make(other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": "fork"}, prev=[before])
+    more = room.make(other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": "more"}, prev=[fork])
+    merged = room.make(creator_of(remote), "m.room.message", {"msgtype": "m.text", "body": "merged"}, prev=[*head, more])
+    other.transaction(server.node, [fork, more])
+    remote.transaction(server.node, [merged])
+    until(lambda: is_here(server, fork) and is_here(server, merged))
+    assert server.database.query("select count(*) from matriarch.partial_states where lost") == [(1,)]
+    # That the state is asked for when the room is whole, and not before.
+    assert remote.asked_for("state_ids") == other.asked_for("state_ids") == []
+    whole(server, remote, room)
+    assert len(remote.asked_for("state_ids")) + len(other.asked_for("state_ids")) == 1
+    roots = "select topic from matrix.state_at(%s) s cross join lateral (select s.content::jsonb ->> 'topic' as topic) t where s.type = 'm.room.topic'"
+    assert server.database.query(roots, [fork.event_id]) == []
+    assert server.database.query(roots, [merged.event_id]) == [("later",)]
+    assert user.state(room.room_id, "m.room.topic") == {"topic": "later"}
+    assert verify(server.database, room.room_id) == []
+
+
+def test_a_join_that_the_whole_state_forbids(server, remote, other):
+    """The server that helped was wrong, or lied: the user was banned."""
+    room = a_room(remote, other)
+    user = server.register("banned")
+    room.send(creator_of(remote), "m.room.member", {"membership": "ban"}, user.user_id)
+
+    def lie(handler, parts, query, event):
+        status, answer = remote.answer_send_join(parts, query, event)
+        answer["auth_chain"] = [pdu for pdu in answer["auth_chain"] if pdu.get("state_key") != user.user_id]
+        return status, answer
+
+    def template(handler, parts, query, body):
+        event, state = room.template(parts[1], "m.room.member", {"membership": "join"}, parts[1])
+        ban = state["m.room.member", parts[1]].event_id
+        event["auth_events"] = [event_id for event_id in event["auth_events"] if event_id != ban]
+        return 200, {"room_version": room.version, "event": event}
+
+    remote.hooks |= {"send_join": lie, "make_join": template}
+    user.join(room.room_id, params={"via": remote.name})
+    since = user.sync(filter=LAZY)["next_batch"]
+    user.send(room.room_id, "let me in")
+    whole(server, remote, room)
+    assert room.room_id in user.sync(filter=LAZY, since=since).get("rooms", {}).get("leave", {})
+    user.put(path("rooms", room.room_id, "send", "m.room.message", "x"), {"body": "hm"}, status=403, errcode="M_FORBIDDEN")
+    assert verify(server.database, room.room_id) == []
+
+
+def test_what_other_servers_are_answered(server, remote, other):
+    room = a_room(remote, other)
+    user = join(server, room, remote)
+    event_id = user.send(room.room_id, "hello")
+    base, room_path = "/_matrix/federation/v1", path(room.room_id)
+    for where in (
+        f"/make_join{room_path}{path(other.user('new'))}?ver=11",
+        f"/make_knock{room_path}{path(other.user('new'))}?ver=11",
+        f"/make_leave{room_path}{path(other.user('neighbor'))}",
+        f"/state{room_path}?event_id={event_id}",
+        f"/state_ids{room_path}?event_id={event_id}",
+    ):
+        other.get(server.node, base + where, status=404, errcode="M_UNABLE_DUE_TO_PARTIAL_STATE")
+    # Its members are not known; that it is in the room is.
+    assert other.get(server.node, f"{base}/event{path(event_id)}")["pdus"][0]["content"]["body"] == "hello"
+    assert other.get(server.node, f"{base}/event_auth{room_path}{path(event_id)}")["auth_chain"]
+    assert other.get(server.node, f"{base}/backfill{room_path}?v={event_id}&limit=10")["pdus"]
+    whole(server, remote, room)
+    assert other.get(server.node, f"{base}/state_ids{room_path}?event_id={event_id}")["pdu_ids"]
+    # They are counted as what they are: nobody of a server that the first one made up is.
+    servers = "select other_servers from matriarch.rooms where room_id = %s"
+    assert server.database.query(servers, [room.room_id]) == [(2,)]
+
+
+def test_a_server_that_is_not_in_the_room_after_all(server, remote, other):
+    room = public_room(creator_of(remote), [remote])
+    remote.learn(room)
+    user = join(server, room, remote)
+    servers = "select other_servers from matriarch.rooms where room_id = %s"
+    assert server.database.query(servers, [room.room_id]) == [(2,)]
+    whole(server, remote, room)
+    assert server.database.query(servers, [room.room_id]) == [(1,)]
+    user.send(room.room_id, "secret")
+    until(lambda: any(pdu["content"].get("body") == "secret" for pdu in sent_to(remote)))
+    assert all(pdu["content"].get("body") != "secret" for pdu in sent_to(other))
+    assert verify(server.database, room.room_id) == []
+
+
+def test_another_server_is_asked(server, remote, other):
+    room = a_room(remote, other)
+    remote.hooks["state"] = lambda *_: (500, {"errcode": "M_UNKNOWN", "error": "no"})
+    user = join(server, room, remote)
+    until(lambda: not partial(server, room))
+    assert len(remote.asked_for("state")) == len(other.asked_for("state")) == 1
+    assert other.user("neighbor") in members_of(user, room)
+    assert verify(server.database, room.room_id) == []
+
+
+@pytest.mark.parametrize("answer", ["nothing", "no create", "another room", "cut off"])
+def test_answers_that_are_no_state(server, remote, other, answer):
+    room = a_room(remote, other)
+    stranger = public_room(creator_of(remote), [remote], version="11")
+
+    def bad(handler, parts, query, body):
+        status, good = RemoteServer.answer_state(remote, parts, query, body)
+        if answer == "nothing":
+            return 200, {}
+        if answer == "no create":
+            return 200, good | {"pdus": [pdu for pdu in good["pdus"] if pdu["type"] != "m.room.create"]}
+        if answer == "another room":
+            return 200, {"pdus": [pdu.json for pdu in stranger.pdus], "auth_chain": []}
+        remote.write(handler, 200, json.dumps(good).encode()[:-20])
+        return "answered"
+
+    remote.hooks["state"] = other.hooks["state"] = bad
+    user = join(server, room, remote)
+    until(lambda: partial(server, room)[0][1] >= 2)
+    ((_, _, error),) = partial(server, room)
+    assert error
+    assert user.send(room.room_id, "hello")
+    remote.hooks.pop("state"), other.hooks.pop("state")
+    whole(server, remote, room)
+    assert other.user("neighbor") in members_of(user, room)
+    assert verify(server.database, room.room_id) == []
+
+
+def test_a_node_dies_while_it_loads(start_servers, remote, other):
+    (server,) = start_servers(1, 2)
+    room = a_room(remote, other)
+    user = join(server, room, remote)
+    until(lambda: remote.asked_for("state"))
+    server.nodes[0].kill()
+    server.database.query("update matriarch.partial_joins set leased_until = now() where leased_until is not null")
+    user = user.at(server.nodes[1])
+    assert user.send(room.room_id, "hello")
+    remote.may_tell.set()
+    until(lambda: not partial(server, room))
+    assert other.user("neighbor") in members_of(user, room)
+    assert verify(server.database, room.room_id) == []
+
+
+def test_who_left_comes_back(server, remote, other):
+    room = a_room(remote, other)
+    remote.hooks["state"] = other.hooks["state"] = lambda *_: (403, {"errcode": "M_FORBIDDEN", "error": "You left."})
+    user = join(server, room, remote)
+    user.send(room.room_id, "hello")
+    user.leave(room.room_id)
+    remote.hooks.pop("state"), other.hooks.pop("state")
+    # Nobody is asked any more.
+    time.sleep(0.5)
+    asked = len(remote.asked_for("state")), len(other.asked_for("state"))
+    server.database.query("update matriarch.partial_joins set next_try_at = now()")
+    time.sleep(2.5)
+    assert asked == (len(remote.asked_for("state")), len(other.asked_for("state")))
+    assert verify(server.database, room.room_id) == []
+    # The next join is a whole one, and what was left is made whole too.
+    user.join(room.room_id, params={"via": remote.name})
+    assert remote.asked_for("send_join")[-1][2].get("omit_members") is None
+    assert len(remote.asked_for("send_join")) == 2
+    assert verify(server.database, room.room_id) == []
+    whole(server, remote, room)
+    assert other.user("neighbor") in members_of(user, room)
+    assert verify(server.database, room.room_id) == []
+
+
+def test_two_users_join_at_once(server, remote, other):
+    room = a_room(remote, other)
+    users = [server.register("joiner") for _ in range(3)]
+    threads = [threading.Thread(target=user.join, args=[room.room_id], kwargs={"params": {"via": remote.name}}) for user in users]
+    for thread in threads:
+        thread.start()
+    until(lambda: partial(server, room))
+    time.sleep(0.5)
+    whole(server, remote, room)
+    for thread in threads:
+        thread.join(30)
+    assert {user.user_id for user in users} <= members_of(users[0], room)
+    assert verify(server.database, room.room_id) == []
+
+
+def test_a_small_room_is_whole_at_once(servers):
+    one, two = servers
+    alice = one.register("alice")
+    room = alice.create_room(preset="public_chat")
+    alice.send(room, "hello")
+    bob = two.register("bob")
+    bob.join(room, params={"via": one.name})
+    assert room in bob.sync()["rooms"]["join"]
+    assert bob.get(path("rooms", room, "joined_members"))["joined"].keys() == {alice.user_id, bob.user_id}
+    assert verify(two.database, room) == []
+
+
+def test_a_large_room(server, remote, other):
+    room = LargeRoom(remote, 1500)
+    room.serve()
+    serve = remote.hooks["send_join"]
+    members = {event_id for event_id, text in room.events.items() if b'"m.room.member"' in text}
+    others = [json.loads(text) for event_id, text in room.events.items() if event_id not in members]
+    creator = json.loads(list(room.events.values())[1])
+    assert serve
+
+    def send_join(handler, parts, query, event):
+        answer = {"event": event, "state": others, "auth_chain": [creator], "members_omitted": True, "servers_in_room": [remote.name]}
+        return 200, answer
+
+    def state(handler, parts, query, body):
+        remote.may_tell.wait(60)
+        return 200, {"pdus": [json.loads(text) for text in room.events.values()], "auth_chain": []}
+
+    remote.hooks |= {"send_join": send_join, "state": state}
+    user = join(server, room, remote)
+    assert user.send(room.room_id, "so soon")
+    whole(server, remote, room)
+    assert len(members_of(user, room)) == 1501
+    assert verify(server.database, room.room_id) == []
