@@ -141,13 +141,16 @@ def test_a_room_is_used_while_members_are_missing(server, remote, other, version
     event_id = user.send(room.room_id, "hello")
     until(lambda: all(any(pdu["content"].get("body") == "hello" for pdu in sent_to(peer)) for peer in (remote, other)))
     # What they say comes with those who say it.
-    message = room.message(other.user("neighbor"), "welcome")
-    other.transaction(server.node, [message])
-    answer = user.sync_until(lambda answer: shown(answer, room), filter=LAZY)
-    while message.event_id not in [event["event_id"] for event in timeline(answer, room.room_id)]:
-        answer = user.sync_until(lambda answer: shown(answer, room), filter=LAZY)
+    welcome, too = room.message(other.user("neighbor"), "welcome"), room.message(remote.user("member2"), "hello")
+    other.transaction(server.node, [welcome])
+    remote.transaction(server.node, [too])
+    until(lambda: is_here(server, welcome) and is_here(server, too))
+    answer = user.next(filter=LAZY)
+    assert [event["event_id"] for event in timeline(answer, room.room_id)][-2:] == [welcome.event_id, too.event_id]
     states = [event["state_key"] for event in shown(answer, room)["state"]["events"] if event["type"] == "m.room.member"]
-    assert other.user("neighbor") in states
+    assert {other.user("neighbor"), remote.user("member2")} <= set(states)
+    page = user.messages(room.room_id, limit=2, filter=json.dumps({"lazy_load_members": True}))
+    assert {other.user("neighbor"), remote.user("member2")} <= {event["state_key"] for event in page["state"]}
     assert verify(server.database, room.room_id) == []
     assert repair(server.database, room.room_id, dry_run=False) == []
     assert shown(eager.sync(since=since), room) is None
@@ -434,22 +437,14 @@ def test_a_small_room_is_whole_at_once(servers):
 
 def test_a_large_room(server, remote, other):
     room = LargeRoom(remote, 1500)
-    room.serve()
-    serve = remote.hooks["send_join"]
-    members = {event_id for event_id, text in room.events.items() if b'"m.room.member"' in text}
-    others = [json.loads(text) for event_id, text in room.events.items() if event_id not in members]
-    creator = json.loads(list(room.events.values())[1])
-    assert serve
+    room.serve(omits_members=True)
+    tell = remote.hooks["state"]
 
-    def send_join(handler, parts, query, event):
-        answer = {"event": event, "state": others, "auth_chain": [creator], "members_omitted": True, "servers_in_room": [remote.name]}
-        return 200, answer
-
-    def state(handler, parts, query, body):
+    def state(*asked):
         remote.may_tell.wait(60)
-        return 200, {"pdus": [json.loads(text) for text in room.events.values()], "auth_chain": []}
+        return tell(*asked)
 
-    remote.hooks |= {"send_join": send_join, "state": state}
+    remote.hooks["state"] = state
     user = join(server, room, remote)
     assert user.send(room.room_id, "so soon")
     whole(server, remote, room)

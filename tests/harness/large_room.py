@@ -54,8 +54,16 @@ class LargeRoom:
         self.newest = [event_id]
         return event_id
 
-    def serve(self):
-        """Has the server answer `make_join` and `send_join` for this room."""
+    def serve(self, omits_members: bool = False):
+        """Has the server answer `make_join`, `send_join` and `state` for this room; if it `omits_members`, to joins that ask for it."""
+        is_member = {event_id: b'"type": "m.room.member"' in text for event_id, text in self.events.items()}
+        brief = {
+            "origin": self.server.name,
+            "members_omitted": True,
+            "servers_in_room": [self.server.name],
+            "state": [json.loads(text) for event_id, text in self.events.items() if not is_member[event_id]],
+            "auth_chain": [json.loads(list(self.events.values())[1])],
+        }
         answer = b'{"origin": %b, "members_omitted": false, "state": [%b], "auth_chain": [%b], "event": %%b}' % (
             json.dumps(self.server.name).encode(),
             b",".join(self.events.values()).replace(b"%", b"%%"),
@@ -76,7 +84,14 @@ class LargeRoom:
             return 200, {"room_version": self.version, "event": event}
 
         def send_join(handler, parts, query, body):
+            if omits_members and query.get("omit_members") == "true":
+                return 200, brief | {"event": body}
             self.server.write(handler, 200, answer % json.dumps(body).encode())
             return "answered"
 
-        self.server.hooks |= {"make_join": make_join, "send_join": send_join}
+        def state(handler, parts, query, body):
+            events = b",".join(self.events.values())
+            self.server.write(handler, 200, b'{"pdus": [%b], "auth_chain": []}' % events)
+            return "answered"
+
+        self.server.hooks |= {"make_join": make_join, "send_join": send_join, "state": state}

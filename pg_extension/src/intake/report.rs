@@ -17,8 +17,6 @@ pub struct Needs {
     pub policy_server: Option<String>,
 }
 
-impl Needs {}
-
 /// What became of a PDU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {

@@ -62,7 +62,9 @@ pub fn state_of_all(
         };
         if let Some(at) = start_of(section) {
             for &key in member_keys {
-                state.extend(at.get(db, key).map(|nid| (key, nid)));
+                // The members of a partial room come with what they say.
+                let later = || section.end().filter(|_| section.part.room.partial)?.get(db, key);
+                state.extend(at.get(db, key).or_else(later).map(|nid| (key, nid)));
             }
         }
         if !section.asker.use_state_after {
