@@ -1,6 +1,7 @@
 """Rooms that use a policy server."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -125,6 +126,30 @@ def test_changes_of_profiles(server, policy):
     assert names == ["Alice", "Alice", "Alice", "Spam"]
     for room in rooms:
         assert server.database.query("select * from matrix.verify_room(%s)", [room]) == []
+
+
+def test_changes_of_a_profile_at_once(server, policy):
+    alice = server.register("alice")
+    room = policy_room(server, policy, alice)
+    # The first is signed last.
+    policy.refusal = lambda event: None if "avatar_url" in event["content"] else time.sleep(1)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(alice.put, path("profile", alice.user_id, "displayname"), {"displayname": "Alice"})
+        time.sleep(0.3)
+        alice.put(path("profile", alice.user_id, "avatar_url"), {"avatar_url": "mxc://test.example/a"})
+        first.result()
+    assert len(policy.asked_to_sign) == 2
+    content = alice.state(room, "m.room.member", alice.user_id)
+    assert (content["displayname"], content["avatar_url"]) == ("Alice", "mxc://test.example/a")
+    # As well the other way round.
+    policy.refusal = lambda event: time.sleep(1) if event["content"].get("displayname") == "Alicia" else None
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(alice.put, path("profile", alice.user_id, "avatar_url"), {"avatar_url": "mxc://test.example/b"})
+        alice.put(path("profile", alice.user_id, "displayname"), {"displayname": "Alicia"})
+        first.result()
+    content = alice.state(room, "m.room.member", alice.user_id)
+    assert content["displayname"] == "Alicia"
+    assert server.database.query("select * from matrix.verify_room(%s)", [room]) == []
 
 
 def test_a_member_who_left_meanwhile(server, policy):

@@ -93,6 +93,19 @@ impl Room<'_> {
         }
     }
 
+    /// What was made before somebody left, or was sent away, does not undo it.
+    fn check_membership(&mut self, event: &Event) -> Result<(), MatrixError> {
+        let member = event.state_key().filter(|_| event.event_type() == "m.room.member");
+        let Some((membership, current)) = member.and_then(|member| self.membership(member)) else {
+            return Ok(());
+        };
+        let is_cited = event.auth_events().any(|event_id| event_id == current.event.event_id());
+        match is_cited || membership == "join" {
+            true => Ok(()),
+            false => Err(MatrixError::forbidden("The user's membership has changed meanwhile.")),
+        }
+    }
+
     /// Takes in an event of this server that was made before, and signed by the room's policy server since; the room, if its
     /// members are to be woken.
     ///
@@ -103,12 +116,7 @@ impl Room<'_> {
         if !self.signer.is_ours(parsed.sender()) {
             return Err(MatrixError::forbidden("The event is not of this server."));
         }
-        if let (true, Some(member)) = (parsed.event_type() == "m.room.member", parsed.state_key())
-            && let Some(current) = self.state("m.room.member", member)
-            && !parsed.auth_events().any(|event_id| event_id == current.event.event_id())
-        {
-            return Err(MatrixError::forbidden("The user's membership has changed meanwhile."));
-        }
+        self.check_membership(parsed)?;
         let (verdict, wake_room) = intake::take_one(self, event);
         if matches!(verdict, Verdict::Accepted) {
             return Ok(wake_room);
