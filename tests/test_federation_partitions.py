@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from harness.client import path
+from harness.recording import eventually
 from harness.verify import verify
 
 EVERYBODY = ("admin", "moderator", "member", "guest")
@@ -194,6 +195,24 @@ def test_partitions_heal(linked, seed, version):
     links.heal()
     story.write(3)
     story.end()
+
+
+def test_a_kick_after_what_is_missing(linked):
+    """Who is out of the room may ask for what is before the event that says so."""
+    servers, links = linked
+    one, two, three = servers
+    alice, bob, carol = [server.register(name) for server, name in zip(servers, ("alice", "bob", "carol"))]
+    room = alice.create_room(preset="public_chat")
+    for user in (bob, carol):
+        user.join(room, params={"via": one.name})
+    converge(servers, room, lambda server: ())
+    links.cut([two], [three])
+    said = carol.send(room, "of which two hears nothing")
+    known = "select count(*) from matrix.events where event_id = %s"
+    eventually(lambda: one.database.query(known, [said]) == [(1,)])
+    alice.post(path("rooms", room, "kick"), {"user_id": bob.user_id})
+    eventually(lambda: bob.get("/joined_rooms")["joined_rooms"] == [], 20)
+    assert verify(two.database, room) == []
 
 
 def test_nodes_that_die_while_they_send_and_receive(linked):

@@ -297,7 +297,7 @@ def room_endpoints(room, event):
     yield "GET", f"{V1}/event_auth/{room_id}/{event_id}", None
     yield "GET", f"{V1}/backfill/{room_id}?v={event_id}&limit=1", None
     yield "GET", f"{V1}/timestamp_to_event/{room_id}?ts=0&dir=f", None
-    yield "POST", f"{V1}/get_missing_events/{room_id}", {"earliest_events": [], "latest_events": [event_id]}
+    yield "POST", f"{V1}/get_missing_events/{room_id}", {"earliest_events": [], "latest_events": [event.event_id]}
 
 
 def test_only_servers_in_the_room_are_answered(federated, one, two):
@@ -312,9 +312,20 @@ def test_only_servers_in_the_room_are_answered(federated, one, two):
         peer(federated, f"not{two.name}").call(federated, method, path, body, status=403, errcode="M_FORBIDDEN")
         unknown = path.replace(encode(room.room_id), encode("!unknown:one.example"))
         two.call(federated, method, unknown, body, status=404, errcode="M_NOT_FOUND")
-    take(federated, room, [room.send(bob, "m.room.member", {"membership": "leave"}, bob)])
-    for method, path, body in room_endpoints(room, joined):
-        two.call(federated, method, path, body, status=403, errcode="M_FORBIDDEN")
+    between = room.message(alice)
+    left = room.send(bob, "m.room.member", {"membership": "leave"}, bob)
+    after = room.message(alice)
+    take(federated, room, [between, left, after])
+    for pdu, status in ((joined, 403), (between, 200), (left, 200), (after, 403)):
+        event = ("GET", f"{V1}/event/{encode(pdu.event_id)}", None)
+        for method, path, body in [event, *room_endpoints(room, pdu)]:
+            # What it needs to take in the event by which it left; it has no part in what the room is now.
+            is_of_now = "/backfill/" in path or "/timestamp_to_event/" in path
+            errcode = None if status == 200 and not is_of_now else "M_FORBIDDEN"
+            two.call(federated, method, path, body, status=403 if is_of_now else status, errcode=errcode)
+            peer(federated).call(federated, method, path, body, status=403, errcode="M_FORBIDDEN")
+    body = {"earliest_events": [], "latest_events": [left.event_id, after.event_id]}
+    two.call(federated, "POST", f"{V1}/get_missing_events/{encode(room.room_id)}", body, status=403, errcode="M_FORBIDDEN")
 
 
 def test_access_control_lists(federated, one):

@@ -559,6 +559,31 @@ def test_events_that_came_beside_are_not_fetched(shared, remote_servers, home):
     assert shared.server.asked_for("get_missing_events") == []
 
 
+def test_many_events_that_came_beside(shared, remote_servers):
+    """An event comes after a long line of events that wait to be taken in."""
+    (other,) = remote_servers()
+    shared.room.peers[other.name] = other
+    carol = other.user("carol")
+    join = shared.room.join(carol)
+    shared.send([join])
+    shared.wait([join])
+    line = [shared.room.message(carol, str(number)) for number in range(60)]
+    last = shared.room.message(shared.bob, "last")
+    statement = """
+        with queue as (
+            insert into matriarch.inbound_queues (room_nid, origin, leased_until)
+            select room_nid, %s, now() + interval '1 minute' from matriarch.rooms where room_id = %s
+            returning room_nid, origin
+        )
+        insert into matriarch.inbound_pdus (room_nid, origin, event_id, json)
+        select room_nid, origin, event_id, json from queue, unnest(%s::text[], %s::text[]) as line (event_id, json)"""
+    columns = [pdu.event_id for pdu in line], [pdu.text for pdu in line]
+    shared.database.query(statement, [other.name, shared.room_id, *columns])
+    shared.send([last])
+    shared.wait([*line, last])
+    assert shared.server.asked_for("get_missing_events") == []
+
+
 @pytest.mark.parametrize("how", ["no ids", "many events"])
 def test_a_state_that_is_fetched_whole(shared, how):
     shared.server.hooks["get_missing_events"] = lambda *_: (200, {"events": []})

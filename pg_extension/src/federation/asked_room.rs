@@ -2,10 +2,12 @@
 
 use matriarch_rules::server_acl;
 
+use super::server_reader::ServerReader;
 use crate::{
     response::{MatrixError, Result},
     room::Room,
     spi::Db,
+    stored_event::Events,
 };
 
 const HAS_JOINED_MEMBER: &str = "
@@ -22,6 +24,14 @@ const HAS_JOINED_MEMBER: &str = "
 /// While members are missing, the server that told of the room names those that are in it.
 const IS_PRESUMED: &str = "
     select from partial_joins where room_nid = $1 and $2 = any(servers)";
+
+const STATES_BEFORE: &str = "
+    select distinct e.state_before
+    from unnest($2) as wanted (event_id)
+    cross join lateral (
+        select room_nid, state_before from events where event_id = wanted.event_id offset 0
+    ) e
+    where e.room_nid = $1";
 
 /// Finds a room, to look at it without its lock, for a server that its access control list admits.
 ///
@@ -41,10 +51,30 @@ pub fn open<'d>(db: &'d Db<'d>, origin: &str, room_id: &str) -> Result<Room<'d>>
 /// 403 `M_FORBIDDEN` also for a server that is not in the room.
 pub fn open_to_members<'d>(db: &'d Db<'d>, origin: &str, room_id: &str) -> Result<Room<'d>> {
     let room = open(db, origin, room_id)?;
-    if room.has_joined_member_of(origin) {
+    if room.has_joined_member_of(origin) { Ok(room) } else { Err(not_in_room()) }
+}
+
+fn not_in_room() -> MatrixError {
+    MatrixError::forbidden("Your server is not in this room.")
+}
+
+/// The same, also for a server that was in the room before the events that it asks about: it may need what they follow to know that it
+/// is no longer.
+///
+/// # Errors
+///
+/// As for [`open_to_members`].
+pub fn open_to_witnesses<'d>(
+    db: &'d Db<'d>,
+    origin: &str,
+    room_id: &str,
+    event_ids: &[&str],
+) -> Result<Room<'d>> {
+    let mut room = open(db, origin, room_id)?;
+    if room.has_joined_member_of(origin) || room.had_joined_member_of(origin, event_ids) {
         Ok(room)
     } else {
-        Err(MatrixError::forbidden("Your server is not in this room."))
+        Err(not_in_room())
     }
 }
 
@@ -86,5 +116,15 @@ impl Room<'_> {
         let is_found =
             |sql: &'static str| self.db.query_opt(sql, &[self.nid.into(), server_name.into()]).is_some();
         is_found(HAS_JOINED_MEMBER) || (self.header.partial && is_found(IS_PRESUMED))
+    }
+
+    /// Whether a user of the named server was in the room before these events, of which at least one is known.
+    fn had_joined_member_of(&mut self, server_name: &str, event_ids: &[&str]) -> bool {
+        let args = [self.nid.into(), event_ids.to_vec().into()];
+        let roots: Vec<Option<i64>> = self.db.query(STATES_BEFORE, &args).map(|row| row.opt(1)).collect();
+        let events = Events::new(self.db);
+        let reader = ServerReader::new(self, server_name);
+        !roots.is_empty()
+            && roots.iter().all(|root| root.is_some_and(|root| reader.was_joined(&events, root)))
     }
 }

@@ -83,9 +83,9 @@ fn federation_backfill(origin: &str, room_id: &str, event_ids: Array<'_, &str>, 
 #[pg_extern(stable)]
 fn federation_missing_events(origin: &str, room_id: &str, request: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
-        let mut room = asked_room::open_to_members(db, origin, room_id)?;
         let request = Body::parse(request)?;
         let latest = event_ids(&request, "latest_events")?;
+        let mut room = asked_room::open_to_witnesses(db, origin, room_id, &latest)?;
         let earliest = event_ids(&request, "earliest_events")?;
         let limit = request.unsigned("limit")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT) as i64;
         let min_depth = request.integer("min_depth")?.unwrap_or(0);

@@ -29,7 +29,7 @@ const IDS: &str = "
 fn federation_event(origin: &str, event_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let row = db.query_opt(ROOM_OF_EVENT, &[event_id.into()]).ok_or_else(unknown_event)?;
-        let mut room = asked_room::open_to_members(db, origin, &row.get::<String>(1))?;
+        let mut room = asked_room::open_to_witnesses(db, origin, &row.get::<String>(1), &[event_id])?;
         let events = Events::new(db);
         let pdus = pdus::for_server(&mut room, origin, &events, &[row.get(2)]);
         let signer = Signer::current(db);
@@ -64,7 +64,7 @@ fn federation_state_ids(origin: &str, room_id: &str, event_id: &str) -> Response
 #[pg_extern(stable)]
 fn federation_event_auth(origin: &str, room_id: &str, event_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
-        let room = asked_room::open_to_members(db, origin, room_id)?;
+        let room = asked_room::open_to_witnesses(db, origin, room_id, &[event_id])?;
         let event = find(&room, event_id)?;
         let chain = auth_chain::of(db, &[event.nid]);
         Ok(Response::new(object_text(|body| pdus::write(db, body, "auth_chain", &chain))))
@@ -88,7 +88,7 @@ fn unknown_event() -> MatrixError {
 
 /// The events of the state before an event, and their authorization chain.
 fn state_before(db: &Db<'_>, origin: &str, room_id: &str, event_id: &str) -> Result<(Vec<i64>, Vec<i64>)> {
-    let room = asked_room::open_to_members(db, origin, room_id)?;
+    let room = asked_room::open_to_witnesses(db, origin, room_id, &[event_id])?;
     room.check_whole()?;
     let root = find(&room, event_id)?
         .state_before

@@ -83,6 +83,11 @@ impl<'r, 'd> ServerReader<'r, 'd> {
         allows(&before, || self.membership_in(events, root))
     }
 
+    /// Whether one of its users was joined in this state.
+    pub fn was_joined(&self, events: &Events<'_, '_>, root: i64) -> bool {
+        self.membership_in(events, root) == Membership::Joined
+    }
+
     fn membership_in(&self, events: &Events<'_, '_>, root: i64) -> Membership {
         if let Some(known) = self.memberships.borrow().get(&root) {
             return *known;

@@ -419,14 +419,14 @@ impl<'i> Intake<'i> {
         hopeless
     }
 
-    /// Ends the work at a limit.
+    /// Ends the work at a limit. Slow servers are no reason to lose events: what was fetched stays for the next attempt.
     fn stop(&mut self, limit: &'static str) {
         let origin = self.servers.first();
         warn!(room_id = self.room_id, origin, limit, open = self.main.events.len(), "events need too much");
         crate::metrics::federation_limit(limit);
         for event in std::mem::take(&mut self.main.events) {
             let reason = format!("what it needs is over the limit of {limit}");
-            self.settle(event, Outcome::Unsettled { reason, later: false });
+            self.settle(event, Outcome::Unsettled { reason, later: limit == "time" });
         }
     }
 

@@ -316,17 +316,7 @@ impl Intake<'_> {
             self.given_up.extend(wanted);
             return Ok(());
         }
-        let ids: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        for row in self.app.db.query(STAGED, &[&self.room_id, &ids]).await? {
-            // Nobody has looked at its signatures: others than the sender's server could have sent a forged one.
-            let json: String = row.get("json");
-            let is_own = serde_json::from_str::<Sent>(&json)
-                .is_ok_and(|sent| server_name(&sent.sender) == Some(row.get("origin")));
-            if let Some(event) = is_own.then(|| Open::read(self.version, self.room_id, json).ok()).flatten() {
-                wanted.remove(&event.event_id);
-                self.add_to_main(event);
-            }
-        }
+        self.take_staged(&mut wanted).await?;
         let ends = self.app.db.query_opt(ENDS, &[&self.room_id]).await?;
         let (heads, first_depth): (Option<Vec<String>>, Option<i64>) =
             ends.map_or((None, None), |row| (row.get("heads"), row.get("first_depth")));
@@ -368,6 +358,33 @@ impl Intake<'_> {
         let (found, missing) = self.singles(wanted).await?;
         self.unavailable.extend(missing);
         found.into_iter().for_each(|event| self.add_to_main(event));
+        Ok(())
+    }
+
+    /// Takes those of the wanted events that other servers have sent, and what they have sent of the events before those: it may be a long line.
+    async fn take_staged(&mut self, wanted: &mut BTreeSet<String>) -> Result<(), ApiError> {
+        let mut named: BTreeSet<String> = wanted.clone();
+        while !named.is_empty() {
+            let ids: Vec<&str> = named.iter().map(String::as_str).collect();
+            let rows = self.app.db.query(STAGED, &[&self.room_id, &ids]).await?;
+            named.clear();
+            for row in rows {
+                // Nobody has looked at its signatures: others than the sender's server could have sent a forged one.
+                let json: String = row.get("json");
+                let is_own = serde_json::from_str::<Sent>(&json)
+                    .is_ok_and(|sent| server_name(&sent.sender) == Some(row.get("origin")));
+                let event = is_own.then(|| Open::read(self.version, self.room_id, json).ok()).flatten();
+                if let Some(event) = event {
+                    wanted.remove(&event.event_id);
+                    named.extend(event.prev_events.iter().cloned());
+                    self.add_to_main(event);
+                }
+            }
+            named.retain(|id| !self.main_ids.contains(id));
+            if !named.is_empty() {
+                named = self.unknown(&named.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+            }
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@ pub struct Open {
     pub event_id: String,
     pub text: String,
     pub auth_events: Vec<String>,
+    pub prev_events: Vec<String>,
     pub depth: i64,
     /// Its place in the batch; absent for what was fetched.
     pub place: Option<usize>,
@@ -69,13 +70,14 @@ impl Open {
             return Err("the event is of another room".to_owned());
         }
         let auth_events: Vec<String> = event.auth_events().map(str::to_owned).collect();
+        let prev_events: Vec<String> = event.prev_events().map(str::to_owned).collect();
         let has_nul = |text: &str| text.contains('\0');
-        if has_nul(event.event_id()) || auth_events.iter().any(|id| has_nul(id)) {
+        if has_nul(event.event_id()) || auth_events.iter().chain(&prev_events).any(|id| has_nul(id)) {
             return Err("an identifier has U+0000".to_owned());
         }
         let event_id = event.event_id().to_owned();
         let depth = event.depth();
-        Ok(Self { event_id, text, auth_events, depth, place: None, needs: Needs::default() })
+        Ok(Self { event_id, text, auth_events, prev_events, depth, place: None, needs: Needs::default() })
     }
 
     /// What makes it impossible to take the event in. Without its auth events it would be stored as rejected; a given
