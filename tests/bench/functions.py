@@ -1,10 +1,10 @@
-"""What the writing functions cost the database server, in CPU time of the backend that runs them.
+"""What the writing functions, and syncs, cost the database server, in CPU time of the backend that runs them.
 
     MATRIARCH_TEST_PROFILE=release python -m bench.functions
 
 Durable settings, one connection, nothing else running. Each figure is the best of five rounds."""
 
-import os
+import json
 import sys
 import time
 from pathlib import Path
@@ -17,6 +17,7 @@ from harness.functions import Request, User, send, try_send
 
 ROUNDS = 5
 CONTENT = {"msgtype": "m.text", "body": "x" * 100}
+SYNC = "select body from matriarch.sync(%s, %s)"
 
 BARE_TABLE = """
     create table bare (like matriarch.events including all);
@@ -33,11 +34,10 @@ class Meter:
 
     def __init__(self, database: Database, user: str):
         self.connection = database.connect(user, prepare_threshold=1)
-        self.stat = Path(f"/proc/{self.connection.info.backend_pid}/stat")
+        self.stat = Path(f"/proc/{self.connection.info.backend_pid}/schedstat")
 
     def cpu(self) -> float:
-        fields = self.stat.read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return int(self.stat.read_text().split()[0]) / 1e9
 
     def measure(self, name: str, work, *, calls: int = 400, events: int = 1):
         for _ in range(10):
@@ -84,7 +84,19 @@ def measure_all(database: Database):
     def new_key():
         alice.send_state(rooms[2], "org.example", {}, state_key=str(next(counter)))
 
+    def sync(since: str | None) -> str:
+        request = json.dumps({"since": since, "presence": True})
+        return connection.execute(SYNC, [[reader.token_hash], [request]]).fetchone()[0]
+
+    reader = User(database, "reader", connection=connection)
+    read = [reader.create_room() for _ in range(50)]
+    before = json.loads(sync(None))["next_batch"]
+    send(connection, read[0], [Request(reader, "m.room.message", CONTENT, txn_id="new")])
+    now = json.loads(sync(before))["next_batch"]
+
     meter.measure("a call that reads one row (whoami)", whoami)
+    meter.measure("sync with nothing new, 50 rooms", lambda: sync(now))
+    meter.measure("sync with one new event, 50 rooms", lambda: sync(before))
     meter.measure("send, one room", lambda: send(connection, rooms[0], [message()]))
     meter.measure("send, 100 rooms", lambda: send(connection, rooms[next(counter) % 100], [message()]))
     connection.execute("set synchronous_commit = off")
@@ -105,11 +117,11 @@ def measure_all(database: Database):
 
     bare = Meter(database, "postgres")
     bare.connection.execute(BARE_TABLE)
-    json = "x" * 700
+    text = "x" * 700
 
     def insert():
         number = next(counter)
-        bare.connection.execute(BARE_INSERT, [number, f"${number:043}", str(number), json])
+        bare.connection.execute(BARE_INSERT, [number, f"${number:043}", str(number), text])
 
     bare.measure("a bare insert of such a row", insert)
     bare.connection.execute("set synchronous_commit = off")
