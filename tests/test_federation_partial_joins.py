@@ -174,6 +174,7 @@ def test_requests_for_all_members_wait(server, remote, other):
     room = a_room(remote, other)
     user = join(server, room, remote)
     newcomer = server.register("newcomer")
+    head = user.send(room.room_id, "hello")
     stranger = remote.user("member3")
     requests = {
         "members": lambda: user.get(path("rooms", room.room_id, "members"))["chunk"],
@@ -181,6 +182,7 @@ def test_requests_for_all_members_wait(server, remote, other):
         "state": lambda: user.get(path("rooms", room.room_id, "state")),
         "a member": lambda: user.state(room.room_id, "m.room.member", stranger),
         "initialSync": lambda: user.get(path("rooms", room.room_id, "initialSync"))["state"],
+        "context": lambda: user.get(path("rooms", room.room_id, "context", head))["state"],
         "join": lambda: newcomer.join(room.room_id),
         # Refused at last: who is in the room is not invited, and who is nobody is not banned.
         "invite": lambda: user.invite(room.room_id, stranger, status=403, errcode="M_FORBIDDEN"),
@@ -263,6 +265,106 @@ def test_events_that_fork_off_before_the_join(server, remote, other):
     assert server.database.query(roots, [fork.event_id]) == []
     assert server.database.query(roots, [merged.event_id]) == [("later",)]
     assert user.state(room.room_id, "m.room.topic") == {"topic": "later"}
+    assert verify(server.database, room.room_id) == []
+
+
+def test_states_of_forks_that_are_none(server, remote, other):
+    """One server's bad answer keeps nobody from the whole room."""
+    room = a_room(remote, other)
+    before = room.message(other.user("neighbor"), "before")
+    room.send(creator_of(remote), "m.room.topic", {"topic": "later"}, "")
+    user = join(server, room, remote)
+    forks = [room.make(other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": str(n)}, prev=[before]) for n in range(7)]
+    other.transaction(server.node, forks)
+    until(lambda: all(is_here(server, fork) for fork in forks))
+    topics = [pdu.event_id for pdu in room.pdus if pdu.json["type"] in ("m.room.topic", "m.room.create")]
+    double = room.make(creator_of(remote), "m.room.topic", {"topic": "double"}, "", prev=[before])
+
+    def state_ids(handler, parts, query, body):
+        return 200, {"pdu_ids": [*topics, double.event_id], "auth_chain_ids": []}
+
+    remote.hooks["state_ids"] = state_ids
+    whole(server, remote, room)
+    # One request for each.
+    assert len(remote.asked_for("state_ids")) == 7
+    assert all(is_here(server, fork) for fork in forks)
+    assert user.state(room.room_id, "m.room.topic") == {"topic": "later"}
+    assert verify(server.database, room.room_id) == []
+
+
+def test_members_who_joined_by_rules_of_before(server, remote, other):
+    room = a_room(remote, other)
+    room.send(creator_of(remote), "m.room.join_rules", {"join_rule": "invite"}, "")
+    user = server.register("guest")
+    room.send(creator_of(remote), "m.room.member", {"membership": "invite"}, user.user_id)
+    user.join(room.room_id, params={"via": remote.name})
+    messages = [room.message(who, "hi") for who in (remote.user("member1"), other.user("neighbor"), remote.user("member2"))]
+    remote.transaction(server.node, [messages[0]])
+    other.transaction(server.node, [messages[1]])
+    remote.transaction(server.node, [messages[2]])
+    until(lambda: all(is_here(server, message) for message in messages))
+    fork = room.make(remote.user("member3"), "m.room.message", {"msgtype": "m.text", "body": "aside"}, prev=[messages[0]])
+    remote.transaction(server.node, [fork])
+    until(lambda: is_here(server, fork))
+    whole(server, remote, room)
+    assert all(is_here(server, message) for message in [*messages, fork])
+    assert verify(server.database, room.room_id) == []
+
+
+def test_redactions_wait(server, remote, other):
+    """What is stripped does not come back."""
+    room = public_room(creator_of(remote), [remote, other], version="11")
+    banned = other.user("banned")
+    old = room.join(banned)
+    room.join(other.user("neighbor"))
+    room.send(creator_of(remote), "m.room.power_levels", {"users": {creator_of(remote): 100, banned: 50}}, "")
+    room.send(creator_of(remote), "m.room.member", {"membership": "ban"}, banned)
+    remote.learn(room)
+    other.learn(room)
+    user = join(server, room, remote)
+    kept = room.message(other.user("neighbor"), "keep this")
+    gone = room.message(other.user("neighbor"), "and not this")
+    other.transaction(server.node, [kept, gone])
+    until(lambda: is_here(server, gone))
+    state = dict(gone.state)
+    auth = [state[key] for key in (("m.room.create", ""), ("m.room.power_levels", ""))]
+    bad = room.make(banned, "m.room.redaction", {"redacts": kept.event_id}, prev=[gone], auth=[*auth, old])
+    good = room.make(other.user("neighbor"), "m.room.redaction", {"redacts": gone.event_id}, prev=[gone])
+    other.transaction(server.node, [bad, good])
+    until(lambda: is_here(server, bad) and is_here(server, good))
+    assert verify(server.database, room.room_id) == []
+    whole(server, remote, room)
+    assert not is_here(server, bad)
+    assert user.event(room.room_id, kept.event_id)["content"]["body"] == "keep this"
+    assert user.event(room.room_id, gone.event_id)["content"] == {}
+    assert verify(server.database, room.room_id) == []
+
+
+def test_clients_learn_what_came_of_it(server, remote, other):
+    """State that was let in wrongly is taken back, and the members are counted, also for who loads members lazily."""
+    room = public_room(creator_of(remote), [remote, other], version="11")
+    banned = other.user("banned")
+    old = room.join(banned)
+    for number in range(5):
+        room.join(remote.user(f"member{number}"))
+    topic = room.send(creator_of(remote), "m.room.topic", {"topic": "true"}, "")
+    room.send(creator_of(remote), "m.room.power_levels", {"users": {creator_of(remote): 100, banned: 50}}, "")
+    room.send(creator_of(remote), "m.room.member", {"membership": "ban"}, banned)
+    remote.learn(room)
+    other.learn(room)
+    user = join(server, room, remote)
+    head = room.head[0].state
+    auth = [head[key] for key in (("m.room.create", ""), ("m.room.power_levels", ""))]
+    bad = room.make(banned, "m.room.topic", {"topic": "false"}, "", auth=[*auth, old])
+    other.transaction(server.node, [bad])
+    until(lambda: is_here(server, bad))
+    answer = user.sync(filter=LAZY)
+    assert user.state(room.room_id, "m.room.topic") == {"topic": "false"}
+    whole(server, remote, room)
+    news = shown(user.sync(filter=LAZY, since=answer["next_batch"]), room)
+    assert topic.event_id in [event["event_id"] for event in news["state"]["events"]]
+    assert news["summary"]["m.joined_member_count"] == 7
+    assert not any(event["type"] == "m.room.member" and event["state_key"] != user.user_id and "member" in event["state_key"] and event["state_key"] not in news["summary"].get("m.heroes", []) for event in news["state"]["events"])
     assert verify(server.database, room.room_id) == []
 
 
@@ -393,6 +495,9 @@ def test_who_left_comes_back(server, remote, other):
     remote.hooks.pop("state"), other.hooks.pop("state")
     # Nobody is asked any more.
     time.sleep(0.5)
+    # Who left is told what was known then.
+    assert user.user_id in {event["state_key"] for event in user.get(path("rooms", room.room_id, "members"))["chunk"]}
+    assert user.get(path("rooms", room.room_id, "state"))
     asked = len(remote.asked_for("state")), len(other.asked_for("state"))
     server.database.query("update matriarch.partial_joins set next_try_at = now()")
     time.sleep(2.5)
@@ -420,6 +525,31 @@ def test_two_users_join_at_once(server, remote, other):
     for thread in threads:
         thread.join(30)
     assert {user.user_id for user in users} <= members_of(users[0], room)
+    assert verify(server.database, room.room_id) == []
+
+
+def test_a_join_that_another_one_overtakes(server, remote, other):
+    """The room is whole before the answer to the second join has come."""
+    room = a_room(remote, other)
+    remote.may_tell.set()
+    first, second = server.register("first"), server.register("second")
+    waits, goes_on = threading.Event(), threading.Event()
+
+    def slow(handler, parts, query, event):
+        if event["sender"] == second.user_id:
+            waits.set()
+            goes_on.wait(60)
+
+    remote.hooks["send_join"] = slow
+    thread = threading.Thread(target=second.join, args=[room.room_id], kwargs={"params": {"via": remote.name}})
+    thread.start()
+    waits.wait(20)
+    first.join(room.room_id, params={"via": remote.name})
+    until(lambda: not partial(server, room))
+    goes_on.set()
+    thread.join(60)
+    assert {first.user_id, second.user_id} <= members_of(second, room)
+    assert partial(server, room) == []
     assert verify(server.database, room.room_id) == []
 
 

@@ -15,7 +15,7 @@ language c volatile parallel unsafe security definer set search_path = matriarch
 set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as 'MODULE_PATHNAME', 'complete_partial_join_wrapper';
-comment on function complete_partial_join is 'Makes a room whole that was partial, by the ids of the events of the state before the join; what was found out meanwhile is judged again. states and given_up: as for receive_pdus, for events before which others cannot be had; where they are in neither, the answer names them as needs, and nothing is done.';
+comment on function complete_partial_join is 'Makes a room whole that was partial, by the ids of the events of the state before the join; what was found out meanwhile is judged again. states and given_up: as for receive_pdus, for events before which others cannot be had, NULL giving up all; where they are in neither, the answer names them as needs, and nothing is done.';
 
 create function resolve_state(event_ids text[], out room_nid bigint, out key_idx integer, out event_nid bigint)
 returns setof record

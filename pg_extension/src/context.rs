@@ -55,7 +55,10 @@ fn context(
                 state.extend(state_list::members_who_sent(db, &events, room.room_nid, at, &shown));
                 state
             }
-            Some(at) => state_list::all(db, &events, at),
+            Some(at) => {
+                room.await_whole()?;
+                state_list::all(db, &events, at)
+            }
             None => Vec::new(),
         };
         state.retain(|event| {

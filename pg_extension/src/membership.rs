@@ -216,6 +216,7 @@ impl Room<'_> {
             ("m.room.member", target),
             ("m.room.member", &sender.id),
         ]);
+        self.check_member_known(target)?;
         let membership = content.get("membership").and_then(Value::as_str).unwrap_or_default();
         let shows_profile = matches!(membership, "join" | "invite" | "knock");
         let leaves = matches!(membership, "leave" | "ban");

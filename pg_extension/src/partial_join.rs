@@ -50,6 +50,10 @@ const READ: &str = "select join_nid, servers from partial_joins where join_event
 
 const EVENTS: &str = "select event_nid, lost from partial_states where room_nid = $1";
 
+const STATE_BEFORE: &str = "select state_before from events where event_nid = $1";
+
+const MEMBERS: &str = "select key_idx from room_keys where room_nid = $1 and type = 'm.room.member'";
+
 const FORGET_RESOLUTIONS: &str = "delete from state_resolutions where room_nid = $1";
 
 const SET_STATES: &str = "
@@ -110,6 +114,11 @@ impl Room<'_> {
         Err(MatrixError::new(404, "M_UNABLE_DUE_TO_PARTIAL_STATE", error))
     }
 
+    /// Has a request wait that needs to know all members, while the room is partial.
+    pub fn await_whole(&self) -> Result<()> {
+        if self.header.partial { Err(wait_until_whole()) } else { Ok(()) }
+    }
+
     /// Has the request wait, if it may be that a user is a member whom this server does not know yet.
     pub fn check_member_known(&mut self, user_id: &str) -> Result<()> {
         match self.header.partial && self.state("m.room.member", user_id).is_none() {
@@ -145,7 +154,7 @@ impl Room<'_> {
 ///
 /// - `state`: the ids of the events of the state before the join, which are stored.
 /// - `states`: the state before events of which previous ones cannot be had, as for `receive_pdus`.
-/// - `given_up`: those of these events whose state cannot be had.
+/// - `given_up`: those of these events whose state cannot be had; NULL for all.
 ///
 /// The answer is `{"needs": […]}` where such events are in neither, and nothing was done; else `{}`.
 ///
@@ -157,10 +166,11 @@ fn complete_partial_join(
     join_event_id: &str,
     state: Array<'_, &str>,
     states: Option<&str>,
-    given_up: Array<'_, &str>,
+    given_up: Option<Array<'_, &str>>,
 ) -> ResponseRows {
     let state: Vec<String> = state.iter().flatten().map(str::to_owned).collect();
-    let given_up: BTreeSet<&str> = given_up.iter().flatten().collect();
+    let given_up: Option<BTreeSet<String>> =
+        given_up.map(|given_up| given_up.iter().flatten().map(str::to_owned).collect());
     respond(Mode::Write, |db| {
         let states = parse_states(states)?;
         let Some(row) = db.query_opt(FIND, &[join_event_id.into()]) else { return Ok(Response::empty()) };
@@ -170,7 +180,7 @@ fn complete_partial_join(
             let Some(row) = db.query_opt(READ, &[join_event_id.into()]) else { return Ok(Response::empty()) };
             let (join_nid, servers): (i64, Vec<String>) = (row.get(1), row.get(2));
             let whole = Whole { room, join_nid, servers };
-            whole.make(&state, &states, &given_up)
+            whole.make(&state, &states, given_up.as_ref())
         };
         Room::with(db, &room_id, complete).unwrap_or_else(|| Ok(Response::empty()))
     })
@@ -184,7 +194,12 @@ struct Whole<'r, 'd> {
 }
 
 impl Whole<'_, '_> {
-    fn make(mut self, state: &[String], states: &States, given_up: &BTreeSet<&str>) -> Result<Response> {
+    fn make(
+        mut self,
+        state: &[String],
+        states: &States,
+        given_up: Option<&BTreeSet<String>>,
+    ) -> Result<Response> {
         let db = self.room.db;
         let events = GraphEvents::new(db);
         let lost: HashMap<i64, bool> =
@@ -195,7 +210,9 @@ impl Whole<'_, '_> {
             .iter()
             .filter(|event| lost[&event.nid])
             .map(|event| event.event.event_id())
-            .filter(|id| !states.contains_key(*id) && !given_up.contains(id))
+            .filter(|id| {
+                !states.contains_key(*id) && given_up.is_some_and(|given_up| !given_up.contains(*id))
+            })
             .collect();
         if !needs.is_empty() {
             return Ok(Response::json(&json!({ "needs": needs })));
@@ -219,18 +236,8 @@ impl Whole<'_, '_> {
     ) -> Result<()> {
         let (db, room_nid) = (self.room.db, self.room.nid);
         let room = &*self.room;
-        let given = |ids: &[String]| {
-            let given = GivenState::read(db, room_nid, ids);
-            // What is not stored nobody could give.
-            given.map(|given| given.root(room)).map_err(MatrixError::invalid_param)
-        };
-        let join_root = given(state)?;
         let keys = StateKeys::new(db, room_nid);
-        let has_create =
-            keys.get("m.room.create", "").is_some_and(|key| state::get(db, join_root, key).is_some());
-        if !has_create {
-            return Err(MatrixError::invalid_param("The state has no create event."));
-        }
+        let join_root = self.state_before_join(&keys, state)?;
         db.execute(FORGET_RESOLUTIONS, &[room_nid.into()]);
         let graph = RoomGraph::new(room, events, &keys);
         let mut found: BTreeMap<i64, (i64, bool)> = BTreeMap::from([(self.join_nid, (join_root, true))]);
@@ -241,8 +248,11 @@ impl Whole<'_, '_> {
         set(self.join_nid, join_root);
         for nid in ordered {
             let event = events.get(*nid);
-            let (root, is_given) = match states.get(event.event.event_id()) {
-                Some(ids) => (given(ids)?, true),
+            // What is no state is as if nobody had given one; what of it is not stored nobody could give.
+            let given = states.get(event.event.event_id());
+            let given = given.and_then(|ids| GivenState::read(db, room_nid, ids).ok());
+            let (root, is_given) = match given {
+                Some(given) => (given.root(room), true),
                 None => {
                     let prev_events = event.prev_nids.iter().map(|nid| events.get(*nid));
                     let mut roots: BTreeSet<i64> =
@@ -262,6 +272,20 @@ impl Whole<'_, '_> {
         Ok(())
     }
 
+    /// The state before the join: the members that came now, and the rest as it came with the join.
+    fn state_before_join(&self, keys: &StateKeys<'_, '_>, state: &[String]) -> Result<i64> {
+        let (db, room_nid) = (self.room.db, self.room.nid);
+        let known = db.query_one(STATE_BEFORE, &[self.join_nid.into()]).get(1);
+        let mut given = GivenState::read(db, room_nid, state).map_err(MatrixError::invalid_param)?;
+        let create = keys.get("m.room.create", "");
+        if create.is_none_or(|key| given.get(key).is_none() || given.get(key) != state::get(db, known, key)) {
+            return Err(MatrixError::invalid_param("The state is of another room."));
+        }
+        let members = db.query(MEMBERS, &[room_nid.into()]).map(|row| row.get(1)).collect();
+        given.keep_only(&members, state::entries(db, known));
+        Ok(given.root(self.room))
+    }
+
     /// Judges the events again, as a repair does; the states of those after one that is found to be something else follow.
     fn judge_again(&mut self, ordered: &[i64]) {
         let db = self.room.db;
@@ -273,6 +297,8 @@ impl Whole<'_, '_> {
         }
         if verifier.report.repaired {
             verifier.look(Verifier::check_heads);
+            // They were made by other verdicts.
+            db.execute(FORGET_RESOLUTIONS, &[self.room.nid.into()]);
         }
         let row = db.query_one(HEADER, &[self.room.nid.into()]);
         let header = &mut self.room.header;

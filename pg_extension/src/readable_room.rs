@@ -102,9 +102,13 @@ impl ReadableRoom {
         }
     }
 
-    /// Has a request wait that tells all members, while some are missing.
+    /// Has a request wait that tells all members, while some are missing. Who left is told who was known.
     pub fn await_whole(&self) -> Result<()> {
-        if self.partial { Err(wait_until_whole()) } else { Ok(()) }
+        if self.partial && matches!(self.reader.standing, Standing::Joined) {
+            Err(wait_until_whole())
+        } else {
+            Ok(())
+        }
     }
 
     /// The `pos` of the last event that the reader may see, as far as their leaving goes.

@@ -91,13 +91,24 @@ impl AppState {
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<MatrixResponse, ApiError> {
+        let response = self.call_when_whole(sql, params).await?;
+        self.hub.wake(&response.wake_rooms, &response.wake_users);
+        policy_servers::complete(self, response).await
+    }
+
+    /// Serves a request by one statement, and leaves its answer to the caller, but for waiting while members of the room are being
+    /// loaded.
+    pub async fn call_when_whole(
+        &self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<MatrixResponse, ApiError> {
         let mut response = self.db.call(sql, params).await?;
         let patience = Patience::default();
         while response.status == StatusCode::LOCKED {
             patience.pause().await?;
             response = self.db.call(sql, params).await?;
         }
-        self.hub.wake(&response.wake_rooms, &response.wake_users);
-        policy_servers::complete(self, response).await
+        Ok(response)
     }
 }

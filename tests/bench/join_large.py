@@ -1,4 +1,5 @@
-"""Joining rooms of another server that have 10,000 and 100,000 members: the time, and the memory of node and database.
+"""Joining rooms of another server that have 10,000 and 100,000 members, which come behind (MSC3706): the time until one can speak, and until
+all members are known; the memory of node and database.
 
 `make bench` and `python -m bench --only join-large` run it. Beside it: what the same machine takes to verify as many signatures
 on one core, and to copy the same JSON into a bare table; and Synapse, on the same PostgreSQL, which joins the same room."""
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from harness.client import path
 from harness.cluster import Cluster
 from harness.large_room import LargeRoom
 from harness.node import Node
@@ -82,28 +84,33 @@ def run(cluster: Cluster):
 
 def measure(node: Node, synapse: Synapse, server: RemoteServer, size: int, postmaster: int):
     room = LargeRoom(server, size)
-    room.serve()
+    room.serve(omits_members=True)
     with Memory(node, postmaster) as memory:
-        took = join(node, room)
+        usable, took = join(node, room)
     statement = "select joined_members from matriarch.rooms where room_id = %s"
     assert node.database.query(statement, [room.room_id]) == [(size + 1,)]
-    report(f"join of a room of {size} members", took, "s", signatures(size), "as many signatures, one core")
-    report(f"join of a room of {size} members", took, "s", copy(node, room), "copy of its JSON")
+    report(f"a room of {size} members, all known", took, "s", signatures(size), "as many signatures, one core")
+    report(f"a room of {size} members, all known", took, "s", copy(node, room), "copy of its JSON")
     with Memory(synapse, postmaster) as of_synapse:
-        synapse_took = join(synapse, room)
-    report(f"join of a room of {size} members", took, "s", synapse_took, "Synapse")
+        synapse_usable, synapse_took = join(synapse, room)
+    report(f"a room of {size} members, until one speaks", usable, "s", synapse_usable, "Synapse")
+    report(f"a room of {size} members, all known", took, "s", synapse_took, "Synapse")
     report(f"the node's memory, {size} members", memory.peak, "MiB", of_synapse.peak, "Synapse")
     report(f"the node's memory, {size} members", memory.peak, "MiB", memory.before, "before")
     report(f"a session's memory, {size} members", memory.session, "MiB")
 
 
-def join(server: Node | Synapse, room: LargeRoom) -> float:
-    """Seconds until a new user is in the room."""
+def join(server: Node | Synapse, room: LargeRoom) -> tuple[float, float]:
+    """Seconds until a new user has joined and spoken, and until they are told all members."""
     user = server.register("joiner")
     user.http.timeout = 3600
     begun = time.perf_counter()
     user.join(room.room_id, params={"via": room.server.name})
-    return time.perf_counter() - begun
+    user.send(room.room_id)
+    usable = time.perf_counter() - begun
+    while user.request("GET", path("rooms", room.room_id, "joined_members")).status_code != 200:
+        pass
+    return usable, time.perf_counter() - begun
 
 
 def signatures(count: int) -> float:

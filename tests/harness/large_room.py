@@ -55,7 +55,7 @@ class LargeRoom:
         return event_id
 
     def serve(self, omits_members: bool = False):
-        """Has the server answer `make_join`, `send_join` and `state` for this room; if it `omits_members`, to joins that ask for it."""
+        """Has the server answer `make_join`, `send_join`, `state` and `state_ids` for this room; if it `omits_members`, to joins that ask for it."""
         is_member = {event_id: b'"type": "m.room.member"' in text for event_id, text in self.events.items()}
         brief = {
             "origin": self.server.name,
@@ -94,4 +94,7 @@ class LargeRoom:
             self.server.write(handler, 200, b'{"pdus": [%b], "auth_chain": []}' % events)
             return "answered"
 
-        self.server.hooks |= {"make_join": make_join, "send_join": send_join, "state": state}
+        def state_ids(handler, parts, query, body):
+            return 200, {"pdu_ids": list(self.events), "auth_chain_ids": []}
+
+        self.server.hooks |= {f.__name__: f for f in (make_join, send_join, state, state_ids)}

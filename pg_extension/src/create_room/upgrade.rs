@@ -90,6 +90,8 @@ fn upgrade_room(
             if !old.is_joined(&user.id) || may != Some(true) {
                 return Err(MatrixError::forbidden("You may not upgrade this room."));
             }
+            // All bans are to be taken over.
+            old.await_whole()?;
             match upgrade(db, old, &user, &request) {
                 // Nothing was written yet.
                 Err(refusal) if refusal.needs_signature() => Err(refusal.with("created_at", created_at)),

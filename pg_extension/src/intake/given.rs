@@ -1,6 +1,6 @@
 //! States that are given as events, where the room's own graph does not tell them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use matriarch_rules::json::parse_object;
 use serde_json::Value;
@@ -63,6 +63,18 @@ impl GivenState {
             }
         }
         Ok(given)
+    }
+
+    /// The event of a key.
+    pub fn get(&self, key_idx: i32) -> Option<i64> {
+        self.entries.get(&key_idx).copied().flatten()
+    }
+
+    /// Puts what another state has at all other keys in the place of what it has there itself.
+    pub fn keep_only(&mut self, keys: &HashSet<i32>, other: impl IntoIterator<Item = (i32, i64)>) {
+        self.entries.retain(|key_idx, _| keys.contains(key_idx));
+        let others = other.into_iter().filter(|(key_idx, _)| !keys.contains(key_idx));
+        self.entries.extend(others.map(|(key_idx, nid)| (key_idx, Some(nid))));
     }
 
     /// Its root in the trie. The room is locked.

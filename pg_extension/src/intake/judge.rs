@@ -162,7 +162,11 @@ impl<'r, 'a> Intake<'r, 'a> {
         }
         let mut roots = self.roots_of_extremities();
         roots.insert(before);
-        let current = self.resolved(&roots);
+        let mut current = self.resolved(&roots);
+        if self.room.header.partial {
+            // By rules that have changed since, a resolution may not let in whom it should know as members.
+            current = self.with_cited_members(event, current);
+        }
         if current == before { Ok(()) } else { self.graph().check_by_state(event, StateAt::root(current)) }
     }
 

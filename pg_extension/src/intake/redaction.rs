@@ -56,6 +56,10 @@ impl Intake<'_, '_> {
     }
 
     fn redact(&mut self, redaction: &GraphEvent, target: &Target) {
+        // What is stripped does not come back, should the redaction not be allowed: it waits until the room is whole.
+        if self.room.header.partial {
+            return;
+        }
         let version = self.room.version;
         let allowed = redaction
             .state_before

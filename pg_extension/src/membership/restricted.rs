@@ -19,11 +19,13 @@ const IS_IN_ONE_OF: &str = "
     where m.user_nid = $1 and m.membership = 'join' and r.room_id = any($2)
     limit 1";
 
-/// Of how many of these rooms this server knows who is in them, since a user of its own is.
+/// Of how many of these rooms this server knows who is in them, since a user of its own is, and no members are missing.
 const KNOWN: &str = "
     select count(*)
     from unnest($1) as wanted (room_id)
-    cross join lateral (select room_nid from rooms where room_id = wanted.room_id offset 0) r
+    cross join lateral (
+        select room_nid from rooms where room_id = wanted.room_id and not partial offset 0
+    ) r
     where exists (
         select
         from memberships m

@@ -91,7 +91,7 @@ impl ServerChanges {
         }
     }
 
-    /// The same of a user of this server.
+    /// The same of a user of the named server.
     pub fn add_server(&mut self, server: &str, change: i32, event_nid: i64) {
         let (sum, last) = self.by_server.entry(server.to_owned()).or_insert((0, event_nid));
         *sum += change;

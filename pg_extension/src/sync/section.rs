@@ -95,9 +95,9 @@ impl<'a> Section<'a> {
         matches!((&self.reader.standing, self.since), (Standing::Left(leave), Some(since)) if since.sees(leave.xid))
     }
 
-    /// Whether all state is sent, and not only what changed.
+    /// Whether all state is sent, and not only what changed: also where it was made anew, as members had been missing.
     pub fn is_full(&self) -> bool {
-        self.since.is_none() || self.asker.full_state
+        self.since.is_none() || self.asker.full_state || (self.part.was_partial && self.part.is_joined())
     }
 
     /// Whether the user was in the room after this event.

@@ -15,6 +15,9 @@ use crate::{
 
 const IS_REDACTED: &str = "select redacted_by is not null from events where event_nid = $1";
 
+/// Redactions in partial rooms wait until these are whole.
+const IS_PARTIAL: &str = "select from partial_states where event_nid = $1";
+
 const WAITS: &str = "
     select from missing_redacted_events where room_nid = $1 and event_id = $2 and redaction_nid = $3";
 
@@ -52,7 +55,11 @@ impl Verifier {
             return;
         };
         let is_redacted = db.query_opt(IS_REDACTED, &[target.nid.into()]).is_some_and(|row| row.get(1));
-        if is_redacted || self.damaged.contains(&target.nid) || !self.applies(view, redaction, &target.event)
+        let waits = db.query_opt(IS_PARTIAL, &[redaction.nid.into()]).is_some();
+        if is_redacted
+            || waits
+            || self.damaged.contains(&target.nid)
+            || !self.applies(view, redaction, &target.event)
         {
             return;
         }

@@ -27,7 +27,7 @@ async fn upgrade(
     RawJsonBody(body): RawJsonBody,
 ) -> Result<MatrixResponse, ApiError> {
     let (hash, unsigned) = (token.hash(), (None::<String>, None::<i64>));
-    let answer = app.db.call(UPGRADE, &[&hash, &room_id, &body, &unsigned.0, &unsigned.1]).await?;
+    let answer = app.call_when_whole(UPGRADE, &[&hash, &room_id, &body, &unsigned.0, &unsigned.1]).await?;
     if answer.status != StatusCode::PRECONDITION_REQUIRED {
         app.hub.wake(&answer.wake_rooms, &answer.wake_users);
         return policy_servers::complete(&app, answer).await;

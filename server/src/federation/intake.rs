@@ -181,18 +181,18 @@ pub async fn states_before(
     servers: &[String],
     event_ids: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Vec<String>>, ApiError> {
-    let (kind, pdus, states) = (Kind::Live, Vec::new(), BTreeMap::new());
-    let batch = Batch { room_id, room_version: version.id, kind, servers, pdus, states };
-    let mut intake = Intake::new(app, version, batch);
+    let mut found = BTreeMap::new();
     for event_id in event_ids {
+        let (kind, pdus, states) = (Kind::Live, Vec::new(), BTreeMap::new());
+        let batch = Batch { room_id, room_version: version.id, kind, servers, pdus, states };
+        let mut intake = Intake::new(app, version, batch);
         // Why one cannot be had was logged.
-        let _lost = intake.fetch_state(event_id).await?;
+        if intake.fetch_state(event_id).await?.is_ok() {
+            intake.take_in_outliers().await?;
+            found.append(&mut intake.states);
+        }
     }
-    let outliers = std::mem::take(&mut intake.outliers);
-    intake.outliers = intake.receive(outliers, Kind::Outlier).await?;
-    let stays_open: BTreeSet<&String> = intake.outliers.events.iter().map(|open| &open.event_id).collect();
-    intake.states.values_mut().for_each(|state| state.retain(|id| !stays_open.contains(id)));
-    Ok(intake.states)
+    Ok(found)
 }
 
 /// A batch on its way in.
@@ -300,6 +300,19 @@ impl<'i> Intake<'i> {
         }
         self.fetch().await?;
         Ok(true)
+    }
+
+    /// Takes in the outliers alone, with what they need.
+    async fn take_in_outliers(&mut self) -> Result<(), ApiError> {
+        loop {
+            let pool = std::mem::take(&mut self.outliers);
+            self.outliers = self.receive(pool, Kind::Outlier).await?;
+            self.drop_hopeless();
+            if self.outliers.events.is_empty() || self.budget.round().is_err() {
+                return Ok(());
+            }
+            self.fetch().await?;
+        }
     }
 
     /// Hands a pool over in parts, again while that settles any; the events that need what is not in the pool.

@@ -18,7 +18,7 @@ use tracing::info;
 
 use super::arrival::{self, Arrived};
 use super::client::{FederationError, Request};
-use super::intake::{self, Batch, Kind, Outcome};
+use super::intake::{self, Batch, Kind, Outcome, Taken};
 use super::{partial_joins, queries};
 use crate::db::MatrixResponse;
 use crate::error::ApiError;
@@ -351,20 +351,27 @@ impl Traveller<'_> {
         }
         let event = rest.event.as_ref().unwrap_or(&signed.event);
         let servers = [server.to_owned()];
-        let batch = Batch {
+        let batch = |states| Batch {
             room_id,
             room_version: version.id,
             kind: Kind::Live,
             servers: &servers,
             pdus: vec![event.to_string()],
-            states: BTreeMap::from([(signed.event_id.clone(), state)]),
+            states,
         };
-        let taken = intake::take_in(self.app, batch).await?;
+        let states = BTreeMap::from([(signed.event_id.clone(), state)]);
+        let mut taken = intake::take_in(self.app, batch(states)).await?;
         if rest.members_omitted {
             partial_joins::withdraw(self.app, &signed.event_id).await?;
+            // Where another join was faster, this one goes the way of all events.
+            if matches!(taken.first(), Some(Taken { outcome: Outcome::Unsettled { .. }, .. })) {
+                taken = intake::take_in(self.app, batch(BTreeMap::new())).await?;
+            }
         }
         match taken.first() {
-            Some(taken) if taken.outcome == Outcome::Accepted => Ok(()),
+            Some(taken) if taken.outcome == Outcome::Accepted => {
+                Ok(partial_joins::note_server(self.app, room_id, server, &signed.event_id).await?)
+            }
             Some(taken) => {
                 Err(bad(server, &format!("the join is not allowed by its state: {:?}", taken.outcome)))
             }

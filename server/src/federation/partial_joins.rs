@@ -38,7 +38,7 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(2);
 const JOIN_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests wait that need all members, and between attempts.
 const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(500);
 
 const CLAIM: &str = include_str!("partial_joins/claim.sql");
 const FAIL: &str = include_str!("partial_joins/fail.sql");
@@ -47,6 +47,11 @@ update matriarch.partial_joins set leased_until = now() + interval '1 minute' wh
 const ANNOUNCE: &str = "
 insert into matriarch.partial_joins (join_event_id, room_id, server_name, servers) values ($1, $2, $3, $4)
 on conflict (join_event_id) do nothing";
+/// What another join was made by, later, is more likely to help.
+const RENAME: &str = "
+update matriarch.partial_joins
+set server_name = $2, attempts = 0, next_try_at = now()
+where room_id = $1 and room_nid is not null and join_event_id <> $3";
 const WITHDRAW: &str = "
 delete from matriarch.partial_joins where join_event_id = $1 and room_nid is null";
 const IS_PARTIAL: &str = "select from matriarch.partial_joins where join_event_id = $1";
@@ -122,6 +127,17 @@ pub async fn withdraw(app: &AppState, join_event_id: &str) -> Result<(), ApiErro
     Ok(())
 }
 
+/// Notes whom another join of a room was made by, which may be partial still.
+pub async fn note_server(
+    app: &AppState,
+    room_id: &str,
+    server: &str,
+    join_event_id: &str,
+) -> Result<(), ApiError> {
+    app.db.query(RENAME, &[&room_id, &server, &join_event_id]).await?;
+    Ok(())
+}
+
 impl PartialJoins {
     /// Begins to load the rest of a room, and waits for a moment whether that is done at once.
     pub async fn begin(&self, app: &AppState, join_event_id: &str) -> Result<(), ApiError> {
@@ -169,7 +185,8 @@ impl PartialJoin {
             loop {
                 tokio::select! {
                     loaded = &mut load => return loaded,
-                    _ = renewal.tick() => { app.db.query(RENEW, &[&self.join_event_id]).await?; }
+                    // Should that fail, it was logged, and the work goes on.
+                    _ = renewal.tick() => { let _logged = app.db.query(RENEW, &[&self.join_event_id]).await; }
                 }
             }
         };
@@ -225,20 +242,18 @@ impl PartialJoin {
         state: Vec<String>,
     ) -> Result<(), FederationError> {
         let (mut states, mut given_up) = (BTreeMap::new(), BTreeSet::new());
-        for round in 0..=MAX_ROUNDS {
-            let needs = self.complete(app, &state, &states, &given_up).await?;
+        for _ in 0..MAX_ROUNDS {
+            let needs = self.complete(app, &state, &states, Some(&given_up)).await?;
             if needs.is_empty() {
                 return Ok(());
             }
-            if round + 1 < MAX_ROUNDS {
-                let servers = [server.to_owned()];
-                let found = intake::states_before(app, &self.room_id, version, &servers, &needs).await?;
-                states.extend(found);
-            }
+            let servers = [server.to_owned()];
+            states.extend(intake::states_before(app, &self.room_id, version, &servers, &needs).await?);
             given_up.extend(needs.into_iter().filter(|id| !states.contains_key(id)));
         }
-        let reason = "ever more events come whose state cannot be told".to_owned();
-        Err(FederationError::BadAnswer { server: server.to_owned(), reason })
+        // There are ever more.
+        self.complete(app, &state, &states, None).await?;
+        Ok(())
     }
 
     /// The events whose states are needed first.
@@ -247,10 +262,11 @@ impl PartialJoin {
         app: &AppState,
         state: &[String],
         states: &BTreeMap<String, Vec<String>>,
-        given_up: &BTreeSet<String>,
+        given_up: Option<&BTreeSet<String>>,
     ) -> Result<BTreeSet<String>, FederationError> {
         let states = serde_json::to_string(states).map_err(|_| ApiError::internal())?;
-        let given_up: Vec<&str> = given_up.iter().map(String::as_str).collect();
+        let given_up: Option<Vec<&str>> =
+            given_up.map(|given_up| given_up.iter().map(String::as_str).collect());
         let response = app.call(COMPLETE, &[&self.join_event_id, &state, &states, &given_up]).await?;
         if response.status != StatusCode::OK {
             let reason = response.body;
