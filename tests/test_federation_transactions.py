@@ -515,6 +515,7 @@ def test_too_much_is_staged(shared):
 
 
 def test_what_another_node_staged_is_taken_up(shared):
+    until(lambda: shared.database.query("select from matriarch.inbound_queues") == [])
     message = shared.room.message(shared.bob)
     statement = """
         with queue as (
