@@ -11,15 +11,9 @@ from harness.peer import Pdu, RemoteRoom, public_room
 from harness.remote_server import RemoteServer
 from harness.server import Server
 from harness.verify import repair, verify
+from test_federation_transactions import until
 
 LAZY = json.dumps({"room": {"state": {"lazy_load_members": True}}})
-
-
-def until(condition, seconds: float = 20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 class PartialServer(RemoteServer):

@@ -8,6 +8,7 @@ import pytest
 
 from conftest import Started
 from harness.peer import KEY_ID
+from harness.recording import eventually
 from harness.remote_server import adopt
 
 
@@ -59,15 +60,34 @@ class Shared:
         """Why an event of the room waits."""
         return next((error for _, error in self.staged()), None)
 
+    def stage(self, origin: str, pdus, seconds: int):
+        """Stages events of a server, in a queue that nobody works off for a while."""
+        statement = """
+            with queue as (
+                insert into matriarch.inbound_queues (room_nid, origin, leased_until)
+                select room_nid, %s, now() + %s * interval '1 second' from matriarch.rooms where room_id = %s
+                returning room_nid, origin
+            )
+            insert into matriarch.inbound_pdus (room_nid, origin, event_id, json)
+            select room_nid, origin, event_id, json from queue, unnest(%s::text[], %s::text[]) as line (event_id, json)"""
+        self.database.query(statement, [origin, seconds, self.room_id, [pdu.event_id for pdu in pdus], [pdu.text for pdu in pdus]])
+
+    def neighbor(self, remote_servers) -> tuple[str, str]:
+        """A user of another server in the room, and that server's name."""
+        (other,) = remote_servers()
+        self.room.peers[other.name] = other
+        carol = other.user("carol")
+        join = self.room.join(carol)
+        self.send([join])
+        self.wait([join])
+        return carol, other.name
+
     def settled(self, seconds=30):
         until(lambda: self.staged() == [], seconds)
 
 
 def until(test, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not test():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.03)
+    eventually(test, seconds)
 
 
 @pytest.fixture
@@ -517,15 +537,7 @@ def test_too_much_is_staged(shared):
 def test_what_another_node_staged_is_taken_up(shared):
     until(lambda: shared.database.query("select from matriarch.inbound_queues") == [])
     message = shared.room.message(shared.bob)
-    statement = """
-        with queue as (
-            insert into matriarch.inbound_queues (room_nid, origin, leased_until)
-            select room_nid, %s, now() + interval '1 second' from matriarch.rooms where room_id = %s
-            returning room_nid, origin
-        )
-        insert into matriarch.inbound_pdus (room_nid, origin, event_id, json)
-        select room_nid, origin, %s, %s from queue"""
-    shared.database.query(statement, [shared.server.name, shared.room_id, message.event_id, message.text])
+    shared.stage(shared.server.name, [message], seconds=1)
     shared.wait([message])
     shared.settled()
 
@@ -537,23 +549,10 @@ def test_a_body_that_is_too_long(shared):
 
 def test_events_that_came_beside_are_not_fetched(shared, remote_servers, home):
     """An event cites one that another server sent, and that has not been taken in yet."""
-    (other,) = remote_servers()
-    shared.room.peers[other.name] = other
-    carol = other.user("carol")
-    join = shared.room.join(carol)
-    shared.send([join])
-    shared.wait([join])
+    carol, origin = shared.neighbor(remote_servers)
     first = shared.room.message(carol, "first")
     second = shared.room.message(shared.bob, "second")
-    statement = """
-        with queue as (
-            insert into matriarch.inbound_queues (room_nid, origin, leased_until)
-            select room_nid, %s, now() + interval '5 seconds' from matriarch.rooms where room_id = %s
-            returning room_nid, origin
-        )
-        insert into matriarch.inbound_pdus (room_nid, origin, event_id, json)
-        select room_nid, origin, %s, %s from queue"""
-    shared.database.query(statement, [other.name, shared.room_id, first.event_id, first.text])
+    shared.stage(origin, [first], seconds=5)
     shared.send([second])
     shared.wait([second], seconds=4)
     assert shared.status(first.event_id) == "accepted"
@@ -562,24 +561,10 @@ def test_events_that_came_beside_are_not_fetched(shared, remote_servers, home):
 
 def test_many_events_that_came_beside(shared, remote_servers):
     """An event comes after a long line of events that wait to be taken in."""
-    (other,) = remote_servers()
-    shared.room.peers[other.name] = other
-    carol = other.user("carol")
-    join = shared.room.join(carol)
-    shared.send([join])
-    shared.wait([join])
+    carol, origin = shared.neighbor(remote_servers)
     line = [shared.room.message(carol, str(number)) for number in range(60)]
     last = shared.room.message(shared.bob, "last")
-    statement = """
-        with queue as (
-            insert into matriarch.inbound_queues (room_nid, origin, leased_until)
-            select room_nid, %s, now() + interval '1 minute' from matriarch.rooms where room_id = %s
-            returning room_nid, origin
-        )
-        insert into matriarch.inbound_pdus (room_nid, origin, event_id, json)
-        select room_nid, origin, event_id, json from queue, unnest(%s::text[], %s::text[]) as line (event_id, json)"""
-    columns = [pdu.event_id for pdu in line], [pdu.text for pdu in line]
-    shared.database.query(statement, [other.name, shared.room_id, *columns])
+    shared.stage(origin, line, seconds=60)
     shared.send([last])
     shared.wait([*line, last])
     assert shared.server.asked_for("get_missing_events") == []
