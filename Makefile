@@ -15,7 +15,7 @@ build: ## build the server and the extension (development profile)
 test: ## formatting, clippy, and every test
 	@scripts/test
 
-lint: ## formatting and clippy only
+lint: ## formatting and lints only
 	@scripts/lint
 
 bench: ## measure speed and memory (takes minutes)

@@ -1,5 +1,7 @@
 # Shared by the scripts of this folder: paths and messages. Sourced, never run.
 # shellcheck shell=bash
+# What is set here is for the scripts that source it.
+# shellcheck disable=SC2034
 
 set -euo pipefail
 
@@ -47,11 +49,12 @@ profile_dir() {
     esac
 }
 
-# Sets the environment of a build, once: see scripts/env.
+# Sets the environment of a build, once: see scripts/env. Sets extension_features, options for cargo.
 use_env() {
     local settings
     if [ -z "${EXTENSION_FEATURES:-}" ]; then
         settings=$("$root/scripts/env") || exit 1
         eval "$settings"
     fi
+    read -ra extension_features <<<"$EXTENSION_FEATURES"
 }

@@ -14,6 +14,7 @@ from harness.peer import Peer
 from harness.recording import RecordingServer
 from harness.remote_server import RemoteServer
 from harness.server import Authority, Server
+from harness.shared_room import Shared
 from harness.synapse import Synapse
 
 ALL_NODES: list[Node] = []
@@ -99,7 +100,9 @@ def node(shared_nodes) -> Node:
 def start_nodes():
     """A function: start_nodes(database, count=1, **environment) gives nodes for this test alone."""
     with Started() as started:
-        yield lambda database, count=1, **settings: [started(database, f"node{n}", **settings) for n in range(count)]
+        yield lambda database, count=1, **settings: [
+            started(database, f"node{n}", **settings) for n in range(count)
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +125,12 @@ def start_servers(shared_cluster, authority):
     """A function: start_servers(count) gives homeservers for this test alone, which know each other."""
     servers = []
     with Started() as started:
+
         def start(count=2, nodes=1, **settings):
             new = [Server(shared_cluster, authority, started, nodes, **settings) for _ in range(count)]
             servers.extend(new)
             return new
+
         yield start
     for server in servers:
         server.database.drop()
@@ -185,6 +190,26 @@ def remote_servers(authority):
         server.close()
 
 
+@pytest.fixture(scope="module")
+def home(shared_cluster, authority):
+    """Two nodes on one database, which deal with servers on the loopback interface."""
+    database = shared_cluster.create_database()
+    settings = {
+        "MATRIARCH_FEDERATION__ENABLED": "true",
+        "MATRIARCH_FEDERATION__CA_FILE": str(authority.file),
+        "MATRIARCH_FEDERATION__ALLOW_PRIVATE_ADDRESSES": "true",
+        "MATRIARCH_FEDERATION__REQUEST_TIMEOUT": "3",
+    }
+    with Started() as started:
+        yield [started(database, f"home{number}", **settings) for number in range(2)]
+    database.drop()
+
+
+@pytest.fixture
+def shared(home, remote_servers):
+    return Shared(home, remote_servers()[0])
+
+
 @pytest.fixture
 def remotes(authority):
     """A function: remotes(database) gives a scripted server that remembers what it is sent, and whose key the database knows."""
@@ -199,6 +224,12 @@ def remotes(authority):
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def remote(server, remotes):
+    """A scripted server that remembers what it is sent, beside the file's `server`."""
+    return remotes(server.database)
 
 
 class Started:

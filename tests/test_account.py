@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness.client import PASSWORD, Client, expect
 from harness.crypto import CrossSigning, Device, query
 
@@ -26,7 +27,11 @@ def deactivate(user, **body) -> dict:
 def test_whoami_tells_user_and_device(nodes, version):
     user = nodes[0].register("who")
     where = f"/_matrix/client/{version}/account/whoami"
-    assert user.at(nodes[1]).get(where) == {"user_id": user.user_id, "device_id": user.device_id, "is_guest": False}
+    assert user.at(nodes[1]).get(where) == {
+        "user_id": user.user_id,
+        "device_id": user.device_id,
+        "is_guest": False,
+    }
 
 
 def test_tokens_are_asked_for(node):
@@ -60,7 +65,7 @@ def test_logout_devices_can_be_declined(node):
 
 
 @pytest.mark.parametrize(
-    "body, errcode",
+    ("body", "errcode"),
     [
         ({}, "M_MISSING_PARAM"),
         ({"new_password": 1}, "M_BAD_JSON"),
@@ -91,7 +96,11 @@ def test_deactivation_ends_everything(nodes):
 def test_a_deactivated_users_name_is_never_given_out_again(node):
     user = node.register("gone")
     deactivate(user)
-    again = {"username": user.user_id[1:].split(":")[0], "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
+    again = {
+        "username": user.user_id[1:].split(":")[0],
+        "password": PASSWORD,
+        "auth": {"type": "m.login.dummy"},
+    }
     node.client().post("/register", again, status=400, errcode="M_USER_IN_USE")
 
 
@@ -101,7 +110,9 @@ def test_deactivation_leaves_rooms(node):
     user.join(joined)
     friend.invite(invited, user)
     deactivate(user)
-    rows = node.database.query("select room_id, membership from matrix.members where user_id = %s", [user.user_id])
+    rows = node.database.query(
+        "select room_id, membership from matrix.members where user_id = %s", [user.user_id]
+    )
     assert sorted(rows) == sorted([(joined, "leave"), (invited, "leave")])
 
 
@@ -131,22 +142,31 @@ def test_no_key_outlives_the_account(node):
     keys = CrossSigning(user.user_id)
     Device(user).publish()
     user.post("/keys/device_signing/upload", keys.upload())
-    signed = keys.self_signing.sign(query(user, user)["device_keys"][user.user_id][user.device_id], user.user_id)
+    signed = keys.self_signing.sign(
+        query(user, user)["device_keys"][user.user_id][user.device_id], user.user_id
+    )
     user.post("/keys/signatures/upload", {user.user_id: {user.device_id: signed}})
-    user.post("/room_keys/version", {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "k"}})
+    user.post(
+        "/room_keys/version",
+        {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "k"}},
+    )
     tables = ("device_keys", "cross_signing_keys", "key_signatures", "key_backup_versions")
     statement = "select count(*) from matriarch.{} where user_nid = (select user_nid from matriarch.users where user_id = %s)"
-    count = lambda: [node.database.query(statement.format(table), [user.user_id])[0][0] for table in tables]  # noqa: E731
+    count = lambda: [node.database.query(statement.format(table), [user.user_id])[0][0] for table in tables]
     assert all(count())
     deactivate(user)
     assert count() == [0, 0, 0, 0]
     answer = query(friend, user)
-    assert answer["device_keys"].get(user.user_id, {}) == {} and user.user_id not in answer.get("master_keys", {})
+    assert answer["device_keys"].get(user.user_id, {}) == {} and user.user_id not in answer.get(
+        "master_keys", {}
+    )
     # What tells others of it is not kept for ever.
     statement = "update matriarch.device_list_changes set created_at = now() - interval '91 days' where user_nid = (select user_nid from matriarch.users where user_id = %s)"
     node.database.query(statement, [user.user_id])
     node.database.query("select matriarch.prune_keys()")
-    statement = "select from matriarch.device_list_changes join matriarch.users using (user_nid) where user_id = %s"
+    statement = (
+        "select from matriarch.device_list_changes join matriarch.users using (user_nid) where user_id = %s"
+    )
     assert node.database.query(statement, [user.user_id]) == []
 
 
@@ -176,13 +196,18 @@ def test_acts_on_one_account_at_one_moment_end_without_trouble(nodes):
 
         for turn in range(3):
             answer = request("POST", "/login", {**login, "device_id": f"D{n % 3}"})
-            answer = {**answer, **request("POST", "/refresh", {"refresh_token": answer.get("refresh_token", "")})}
+            answer = {
+                **answer,
+                **request("POST", "/refresh", {"refresh_token": answer.get("refresh_token", "")}),
+            }
             token = answer.get("access_token", "none")
             request("GET", "/account/whoami", None, token)
             if (n + turn) % 3 == 0:
                 request("POST", "/logout", {}, token)
             elif (n + turn) % 3 == 1:
-                request("POST", "/account/password", {"new_password": PASSWORD, "auth": by_password(user)}, token)
+                request(
+                    "POST", "/account/password", {"new_password": PASSWORD, "auth": by_password(user)}, token
+                )
             else:
                 request("POST", "/refresh", {"refresh_token": answer.get("refresh_token", "")})
         return statuses

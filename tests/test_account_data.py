@@ -29,7 +29,9 @@ def test_the_data_of_a_room_is_apart_from_the_global(node):
     alice.get(of(alice, "rooms", other, "account_data", TYPE), status=404, errcode="M_NOT_FOUND")
 
 
-@pytest.mark.parametrize("parts", [("account_data", TYPE), ("rooms", "!nowhere:test.example", "account_data", TYPE)])
+@pytest.mark.parametrize(
+    "parts", [("account_data", TYPE), ("rooms", "!nowhere:test.example", "account_data", TYPE)]
+)
 def test_account_data_of_others_is_forbidden(node, parts):
     alice, bob = node.register("alice"), node.register("bob")
     bob.put(of(alice, *parts), {}, status=403, errcode="M_FORBIDDEN")
@@ -41,7 +43,9 @@ def test_what_the_server_manages_cannot_be_set(node):
     room = alice.create_room()
     for data_type in ("m.fully_read", "m.push_rules"):
         alice.put(of(alice, "account_data", data_type), {"a": 1}, status=405, errcode="M_BAD_JSON")
-        alice.put(of(alice, "rooms", room, "account_data", data_type), {"a": 1}, status=405, errcode="M_BAD_JSON")
+        alice.put(
+            of(alice, "rooms", room, "account_data", data_type), {"a": 1}, status=405, errcode="M_BAD_JSON"
+        )
 
 
 def test_bad_account_data_is_refused(node):
@@ -50,7 +54,9 @@ def test_bad_account_data_is_refused(node):
     alice.call("PUT", where, content=b"{", status=400, errcode="M_NOT_JSON")
     alice.call("PUT", where, content=b"[]", status=400, errcode="M_BAD_JSON")
     alice.put(of(alice, "account_data", "x" * 256), {}, status=400, errcode="M_INVALID_PARAM")
-    alice.put(of(alice, "rooms", "not a room", "account_data", TYPE), {}, status=400, errcode="M_INVALID_PARAM")
+    alice.put(
+        of(alice, "rooms", "not a room", "account_data", TYPE), {}, status=400, errcode="M_INVALID_PARAM"
+    )
     alice.get(of(alice, "rooms", "not a room", "account_data", TYPE), status=400, errcode="M_INVALID_PARAM")
     alice.put(of(alice, "rooms", "!nowhere:test.example", "account_data", TYPE), {}, status=404)
 
@@ -69,7 +75,9 @@ def test_changes_reach_the_other_node(nodes):
     there.next()
 
     alice.put(of(alice, "account_data", TYPE), {"n": 1})
-    there.sync_until(lambda answer: {"type": TYPE, "content": {"n": 1}} in answer.get("account_data", {}).get("events", []))
+    there.sync_until(
+        lambda answer: {"type": TYPE, "content": {"n": 1}} in answer.get("account_data", {}).get("events", [])
+    )
 
     alice.put(of(alice, "rooms", room, "account_data", TYPE), {"n": 2})
 

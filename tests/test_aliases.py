@@ -49,13 +49,18 @@ def test_of_many_who_want_an_alias_one_gets_it(nodes):
     alias = new_alias()
     with ThreadPoolExecutor(6) as pool:
         answers = list(
-            pool.map(lambda n: users[n].request("PUT", directory(alias), {"room_id": rooms[n]}).status_code, range(6))
+            pool.map(
+                lambda n: users[n].request("PUT", directory(alias), {"room_id": rooms[n]}).status_code,
+                range(6),
+            )
         )
     assert sorted(answers) == [200] + [409] * 5
     assert users[0].get(directory(alias))["room_id"] == rooms[answers.index(200)]
 
 
-@pytest.mark.parametrize("alias", ["#", "#:test.example", "#a", "alias:test.example", "!a:test.example", "#a:not a name"])
+@pytest.mark.parametrize(
+    "alias", ["#", "#:test.example", "#a", "alias:test.example", "!a:test.example", "#a:not a name"]
+)
 def test_malformed_aliases_are_refused(node, alias):
     alice = node.register("alice")
     room = alice.create_room()
@@ -67,7 +72,9 @@ def test_malformed_aliases_are_refused(node, alias):
 def test_bad_aliases_are_refused(node):
     alice, bob = node.register("alice"), node.register("bob")
     room = alice.create_room()
-    alice.put(directory("#" + "x" * 260 + ":test.example"), {"room_id": room}, status=400, errcode="M_INVALID_PARAM")
+    alice.put(
+        directory("#" + "x" * 260 + ":test.example"), {"room_id": room}, status=400, errcode="M_INVALID_PARAM"
+    )
     alice.put(directory("#a:elsewhere.example"), {"room_id": room}, status=400, errcode="M_INVALID_PARAM")
     alice.get(directory("#a:elsewhere.example"), status=404, errcode="M_NOT_FOUND")
     alice.put(directory(new_alias()), {}, status=400, errcode="M_MISSING_PARAM")

@@ -1,5 +1,6 @@
 """Appending events: many writers, idempotency, what is refused, redactions, what is computed of an event."""
 
+import itertools
 import json
 import random
 import threading
@@ -24,7 +25,7 @@ def events_of(database, room):
             [room],
         )
         names = [column.name for column in cursor.description]
-        return [dict(zip(names, row)) for row in cursor]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def event_row(database, event_id):
@@ -52,7 +53,7 @@ def test_a_room_of_every_version(rooms, version):
     assert "unsigned" not in event
     events = events_of(rooms, room)
     assert [event["depth"] for event in events] == list(range(1, len(events) + 1))
-    for before, after in zip(events, events[1:]):
+    for before, after in itertools.pairwise(events):
         assert after["prev_nids"] == [before["event_nid"]]
         assert after["pos"] - before["pos"] == 2**20
         assert all(auth < after["event_nid"] for auth in after["auth_nids"])
@@ -80,13 +81,16 @@ def test_many_writers_in_one_room(rooms):
             for number in range(25):
                 kind = rng.randrange(4)
                 if kind == 0:
-                    requests = [Request(writer, "m.room.message", {"body": "b"}, txn_id=f"{seed}.{number}.{i}") for i in range(5)]
+                    requests = [
+                        Request(writer, "m.room.message", {"body": "b"}, txn_id=f"{seed}.{number}.{i}")
+                        for i in range(5)
+                    ]
                     send(writer.connection, room, requests)
                 elif kind == 1 and writer is writers[0]:
                     writer.send_state(room, "m.room.topic", {"topic": f"{number}"})
                 else:
                     writer.send(room)
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001
             failures.append(failure)
 
     threads = [threading.Thread(target=write, args=(writer, seed)) for seed, writer in enumerate(writers)]
@@ -98,7 +102,7 @@ def test_many_writers_in_one_room(rooms):
     events = events_of(rooms, room)
     assert len(events) > before + 200
     assert [event["depth"] for event in events] == list(range(1, len(events) + 1))
-    for earlier, later in zip(events, events[1:]):
+    for earlier, later in itertools.pairwise(events):
         assert later["prev_nids"] == [earlier["event_nid"]]
     statement = "select forward_extremities, depth, joined_members, notify_seq from matriarch.rooms where room_id = %s"
     extremities, depth, joined, notify_seq = rooms.query(statement, [room])[0]
@@ -203,19 +207,25 @@ def test_a_batch_for_several_rooms(rooms):
     old = [alice.send(room) for room in ids]
     requests = []
     for number in range(4):
-        for room, target in zip(ids, old):
+        for room, target in zip(ids, old, strict=True):
             request = Request(alice, "m.room.message", {"body": str(number)}, txn_id=f"{room}{number}")
             if number == 1:
                 request = Request(alice, "m.room.topic", {"topic": room}, state_key="")
             elif number == 2:
                 request = Request(alice, "m.room.redaction", {}, txn_id=f"{room}{number}", redacts=target)
             requests.append((room, request))
-    answers = [answer["event_id"] for answer in try_send(alice.connection, [room for room, _ in requests], [r for _, r in requests])]
+    answers = [
+        answer["event_id"]
+        for answer in try_send(alice.connection, [room for room, _ in requests], [r for _, r in requests])
+    ]
     for place, room in enumerate(ids):
         events = events_of(rooms, room)
         assert [event["event_id"] for event in events[-4:]] == answers[place::3]
         assert [event["prev_nids"] for event in events[1:]] == [[event["event_nid"]] for event in events[:-1]]
-        assert next(event for event in events if event["event_id"] == old[place])["redacted_by"] == events[-2]["event_nid"]
+        assert (
+            next(event for event in events if event["event_id"] == old[place])["redacted_by"]
+            == events[-2]["event_nid"]
+        )
         assert state_content(rooms, room, "m.room.topic") == {"topic": room}
 
 
@@ -236,7 +246,15 @@ def test_refusals_by_power_and_membership(rooms, version):
     refused(403, "M_FORBIDDEN", alice.send_state, room, "org.example", {}, state_key=bob.user_id)
     refused(403, "M_FORBIDDEN", alice.send_state, room, "m.room.create", {"room_version": version})
     refused(403, "M_FORBIDDEN", alice.send, room, {"membership": "join"}, "m.room.member")
-    refused(403, "M_FORBIDDEN", alice.send_state, room, "m.room.member", {"membership": "join"}, state_key=stranger.user_id)
+    refused(
+        403,
+        "M_FORBIDDEN",
+        alice.send_state,
+        room,
+        "m.room.member",
+        {"membership": "join"},
+        state_key=stranger.user_id,
+    )
     levels = state_content(rooms, room, "m.room.power_levels")
     levels["users"][bob.user_id] = 50
     alice.send_state(room, "m.room.power_levels", levels)
@@ -258,8 +276,12 @@ def test_format_limits(rooms):
     alice.send(room, "x" * 64_000)
     for number in ("1.5", "1e3", "9007199254740992", "-9007199254740992", "1e400", "-0.0"):
         error = "M_NOT_JSON" if number == "1e400" else "M_BAD_JSON"
-        answers = try_send(alice.connection, room, [Request(alice, "m.room.message", f'{{"n": {number}}}', txn_id=number)])
-        assert isinstance(answers[0], Refused) and (answers[0].status, answers[0].errcode) == (400, error), number
+        answers = try_send(
+            alice.connection, room, [Request(alice, "m.room.message", f'{{"n": {number}}}', txn_id=number)]
+        )
+        assert isinstance(answers[0], Refused) and (answers[0].status, answers[0].errcode) == (400, error), (
+            number
+        )
     for text in ('{"a": 1, "a": 2}', '{"a": ' * 200 + "1" + "}" * 200, "[]", '"text"'):
         answers = try_send(alice.connection, room, [Request(alice, "m.room.message", text, txn_id="bad")])
         assert (answers[0].status, answers[0].errcode) == (400, "M_BAD_JSON"), text[:20]
@@ -280,9 +302,14 @@ def test_nul_in_a_body_is_kept(rooms):
     event_id = alice.send(room, "before\0after")
     assert stored_event(rooms, event_id)["content"]["body"] == "before\0after"
     mentions = {"user_ids": ["@a\0b:test.example", "@a:test.example"]}
-    event_id = alice.send(room, {"body": "", "m.mentions": mentions, "m.relates_to": {"rel_type": "m.thread", "event_id": "$\0"}})
+    event_id = alice.send(
+        room,
+        {"body": "", "m.mentions": mentions, "m.relates_to": {"rel_type": "m.thread", "event_id": "$\0"}},
+    )
     assert event_row(rooms, event_id)["mentions"] == ["@a:test.example"]
-    alice.send_state(room, "m.room.member", {"membership": "join", "displayname": "a\0b"}, state_key=alice.user_id)
+    alice.send_state(
+        room, "m.room.member", {"membership": "join", "displayname": "a\0b"}, state_key=alice.user_id
+    )
 
 
 def test_the_same_state_again_is_the_same_event(rooms):
@@ -339,7 +366,9 @@ def test_redaction(rooms, version):
     alice, bob = User(rooms, "alice"), User(rooms, "bob")
     room = alice.create_room(room_version=version, preset="public_chat")
     bob.join(room)
-    secret = bob.send(room, {"msgtype": "m.text", "body": "secret", "m.mentions": {"user_ids": [alice.user_id]}})
+    secret = bob.send(
+        room, {"msgtype": "m.text", "body": "secret", "m.mentions": {"user_ids": [alice.user_id]}}
+    )
     redaction = alice.redact(room, secret, reason="spam")
     event = stored_event(rooms, secret)
     assert event["content"] == {}
@@ -429,8 +458,12 @@ def test_mentions(rooms):
     alice, bob = User(rooms, "alice"), User(rooms, "bob")
     room = alice.create_room(preset="public_chat")
     bob.join(room)
-    mention = lambda user, content: event_row(rooms, user.send(room, {"body": "", "m.mentions": content}))["mentions"]
-    assert mention(alice, {"user_ids": [bob.user_id, "nobody", 1, bob.user_id], "room": False}) == [bob.user_id]
+    mention = lambda user, content: event_row(rooms, user.send(room, {"body": "", "m.mentions": content}))[
+        "mentions"
+    ]
+    assert mention(alice, {"user_ids": [bob.user_id, "nobody", 1, bob.user_id], "room": False}) == [
+        bob.user_id
+    ]
     assert mention(alice, {"room": True}) == ["@room"]
     assert mention(bob, {"room": True}) is None
     assert mention(bob, {"room": True, "user_ids": [alice.user_id]}) == [alice.user_id]
@@ -451,7 +484,9 @@ def test_who_is_woken(rooms):
 def test_check_auth_tells_the_rule(rooms):
     alice, bob = User(rooms, "alice"), User(rooms, "bob")
     room = alice.create_room(preset="public_chat")
-    check = lambda **event: rooms.query("select * from matriarch.check_auth(%s)", [json.dumps({"room_id": room, **event})])[0]
+    check = lambda **event: rooms.query(
+        "select * from matriarch.check_auth(%s)", [json.dumps({"room_id": room, **event})]
+    )[0]
     event = {"type": "m.room.message", "content": {}}
     assert check(sender=alice.user_id, **event)[0]
     allowed, rule, reason, auth_events = check(sender=bob.user_id, **event)

@@ -102,7 +102,9 @@ class World:
         if isinstance(value, str):
             if value == "{}":
                 return value
-            return value.format(new=f"new-{secrets.token_hex(4)}", txn=new_txn_id(), **{**self.names, **names})
+            return value.format(
+                new=f"new-{secrets.token_hex(4)}", txn=new_txn_id(), **{**self.names, **names}
+            )
         if isinstance(value, dict):
             return {key: self.fill(inner) for key, inner in value.items()}
         if isinstance(value, list):
@@ -117,7 +119,9 @@ class World:
         encoded = {key: path(value)[1:] for key, value in {**self.names, **names}.items()}
         return template.format(txn=new_txn_id(), **encoded)
 
-    def request(self, endpoint: Endpoint, client: Client | None = None, where=None, template=None, **options) -> httpx.Response:
+    def request(
+        self, endpoint: Endpoint, client: Client | None = None, where=None, template=None, **options
+    ) -> httpx.Response:
         """A good request to the endpoint, but for what the arguments say."""
         if client is None:
             client = self.client if endpoint.authenticated else Client(self.client.url)
@@ -179,13 +183,26 @@ def test_other_methods_are_405(world, endpoint):
         if "/state/" in endpoint.path:
             same |= {"GET", "PUT"}
         for method in set(OTHER_METHODS) - same:
-            refused(world.client.request(method, world.path(endpoint, template)), "M_UNRECOGNIZED", status=405)
+            refused(
+                world.client.request(method, world.path(endpoint, template)), "M_UNRECOGNIZED", status=405
+            )
 
 
 @pytest.mark.parametrize(
     "where",
-    ["/nothing", "/rooms", "/rooms/!a:b/nothing", "/_matrix/client/v99/sync", "/_matrix/client/v3", "/_matrix/", "/_matrix/nothing",
-     "/_matrix/client/v3/sync/", "/_matrix/client/v3//sync", "/_matrix/client/r0/%00", "/_nothing"],
+    [
+        "/nothing",
+        "/rooms",
+        "/rooms/!a:b/nothing",
+        "/_matrix/client/v99/sync",
+        "/_matrix/client/v3",
+        "/_matrix/",
+        "/_matrix/nothing",
+        "/_matrix/client/v3/sync/",
+        "/_matrix/client/v3//sync",
+        "/_matrix/client/r0/%00",
+        "/_nothing",
+    ],
 )
 def test_unknown_paths_are_404(node, where):
     for method in ("GET", "POST", "PUT"):
@@ -228,7 +245,13 @@ def test_strange_body(world, endpoint):
 
 @each([endpoint for endpoint in WITH_BODY if endpoint.free and endpoint.path.startswith("/rooms/")])
 def test_event_content_keeps_to_canonical_json(world, endpoint):
-    for name in ("a number beyond floats", "a number of 1,000 digits", "an exact 2^53", "a fraction", "half a surrogate, escaped"):
+    for name in (
+        "a number beyond floats",
+        "a number of 1,000 digits",
+        "an exact 2^53",
+        "a fraction",
+        "half a surrogate, escaped",
+    ):
         refused(world.request(endpoint, content=STRANGE[name]), "M_BAD_JSON", "M_NOT_JSON")
 
 
@@ -254,7 +277,9 @@ def test_mistyped_key(world, endpoint):
             response = sane(world.request(endpoint, json={**world.fill(endpoint.body), key: wrong}), about)
             if json_type(good) != json_type(wrong):
                 refusals = (400, 401, 403, 413) if endpoint.confirmed() else (400, 403, 413)
-                assert response.status_code in refusals, f"{about} gave {response.status_code} {response.text}"
+                assert response.status_code in refusals, (
+                    f"{about} gave {response.status_code} {response.text}"
+                )
 
 
 def json_type(value) -> str:
@@ -284,13 +309,36 @@ def test_bad_ids(world, endpoint):
 
 @each(WITH_QUERY)
 def test_bad_query(world, endpoint):
-    bad = ["", "x", "-1", "99999999999999999999999999", "0.5", "a\u0000b", "{", "[]", "null", "☃", "x" * 5000, "'; --",
-           "s0_0", "s-1_-1", "t99999999999999999999", "s99999999999999999999_1", "t", "s", "s1_1_1_1", "{" * 5000]
+    bad = [
+        "",
+        "x",
+        "-1",
+        "99999999999999999999999999",
+        "0.5",
+        "a\u0000b",
+        "{",
+        "[]",
+        "null",
+        "☃",
+        "x" * 5000,
+        "'; --",
+        "s0_0",
+        "s-1_-1",
+        "t99999999999999999999",
+        "s99999999999999999999_1",
+        "t",
+        "s",
+        "s1_1_1_1",
+        "{" * 5000,
+    ]
     for key in endpoint.query:
         for value in bad:
             if key == "timeout" and value.isdigit():
                 continue  # It would wait so long.
-            sane(world.request(endpoint, params={**world.fill(endpoint.query), key: value}), f"{key}={value[:50]}")
+            sane(
+                world.request(endpoint, params={**world.fill(endpoint.query), key: value}),
+                f"{key}={value[:50]}",
+            )
         where = world.path(endpoint)
         for raw in ("%FF", "%", "%00", "&&&===", "%C0%80"):
             sane(world.request(endpoint, where=f"{where}?{key}={raw}", params=None))
@@ -299,7 +347,10 @@ def test_bad_query(world, endpoint):
 class TestSync:
     """Sync's own parameters."""
 
-    @pytest.mark.parametrize("since", ["garbage", "s", "t1", "s1", "s-1_2", "s1_1_x", "s99999999999999999999_1", "", "s1_1_" + "1_" * 9999])
+    @pytest.mark.parametrize(
+        "since",
+        ["garbage", "s", "t1", "s1", "s-1_2", "s1_1_x", "s99999999999999999999_1", "", "s1_1_" + "1_" * 9999],
+    )
     def test_garbage_token(self, world, since):
         response = sane(world.client.request("GET", "/sync", params={"since": since}))
         if since:
@@ -314,7 +365,9 @@ class TestEvents:
     """Events at and beyond the limits of the specification's "Size limits"."""
 
     def send(self, world, content, type="m.room.message"):
-        return world.client.request("PUT", path("rooms", world.names["room"], "send", type, new_txn_id()), content)
+        return world.client.request(
+            "PUT", path("rooms", world.names["room"], "send", type, new_txn_id()), content
+        )
 
     def put_state(self, world, type, state_key):
         return world.client.request("PUT", path("rooms", world.names["room"], "state", type, state_key), {})
@@ -344,7 +397,11 @@ class TestEvents:
 
     def test_nul_in_a_message_comes_back_intact(self, world):
         room = world.names["room"]
-        content = {"msgtype": "m.text", "body": "before\u0000after", "\u0000": ["\u0000", "☃", "\u0001\u001f\u007f\u2028"]}
+        content = {
+            "msgtype": "m.text",
+            "body": "before\u0000after",
+            "\u0000": ["\u0000", "☃", "\u0001\u001f\u007f\u2028"],
+        }
         event_id = expect(self.send(world, content), 200)["event_id"]
         assert world.client.event(room, event_id)["content"] == content
         assert world.client.messages(room, limit=1)["chunk"][0]["content"] == content

@@ -51,14 +51,16 @@ def random_room(seed: int, version: str):
                 ),
             ]
         )
-        event = room.make(user, kind, content, key, prev=prev, state=state, ts=1_600_000_000_000 + chance.randrange(40))
+        event = room.make(
+            user, kind, content, key, prev=prev, state=state, ts=1_600_000_000_000 + chance.randrange(40)
+        )
         heads = [head for head in heads if head not in prev] + [event]
     # Allowed whatever was rejected on the way: the creator's first events are not, and nobody can remove the creator.
     auth = room.pdus[1:3] if version == "12" else room.pdus[:3]
     merge = None
     while heads != [merge]:
         merge = room.make(creator, "m.room.message", {"body": "merge"}, prev=heads[:20], auth=auth)
-        heads = heads[20:] + [merge]
+        heads = [*heads[20:], merge]
     return room, peers
 
 
@@ -72,7 +74,9 @@ def picture(database, room):
             [room.room_id],
         ).fetchall()
         before = {
-            event_id: connection.execute("select event_id from matrix.state_at(%s) order by 1", [event_id]).fetchall()
+            event_id: connection.execute(
+                "select event_id from matrix.state_at(%s) order by 1", [event_id]
+            ).fetchall()
             for event_id, _ in events
         }
         heads = connection.execute(
@@ -81,7 +85,9 @@ def picture(database, room):
             where r.room_id = %s and e.event_nid = any(r.forward_extremities) order by 1""",
             [room.room_id],
         ).fetchall()
-        state = connection.execute("select event_id from matrix.current_state(%s) order by 1", [room.room_id]).fetchall()
+        state = connection.execute(
+            "select event_id from matrix.current_state(%s) order by 1", [room.room_id]
+        ).fetchall()
         members = connection.execute(
             "select user_id, membership, event_id from matrix.members where room_id = %s and membership <> 'leave' order by 1",
             [room.room_id],
@@ -171,7 +177,11 @@ def test_resolution_starts_from_the_definitions(database):
             ]  # fmt: skip
             keys = set().union(*states) if states else set()
             conflicts = {
-                state[key] for key in keys if len({s.get(key) for s in states}) > 1 for state in states if key in state
+                state[key]
+                for key in keys
+                if len({s.get(key) for s in states}) > 1
+                for state in states
+                if key in state
             }
             steps = rows("select phase, event_id from matrix.explain_resolution(%s)", pdu.event_id)
             assert {event for phase, event in steps if phase == "conflicted state"} == conflicts

@@ -19,7 +19,10 @@ def timeline(database, room):
 
 
 def counted(database):
-    return [database.query(f"select count(*) from matriarch.{table}")[0][0] for table in ("rooms", "events", "room_aliases")]
+    return [
+        database.query(f"select count(*) from matriarch.{table}")[0][0]
+        for table in ("rooms", "events", "room_aliases")
+    ]
 
 
 def refused(status, errcode, call, **body):
@@ -41,7 +44,12 @@ def test_order_of_events(rooms, version):
         name="The pub",
         topic="Beer",
         invite=[bob.user_id, carol.user_id, bob.user_id],
-        creation_content={"m.federate": False, "creator": "@x:test.example", "room_version": "x", "type": "m.space"},
+        creation_content={
+            "m.federate": False,
+            "creator": "@x:test.example",
+            "room_version": "x",
+            "type": "m.space",
+        },
         initial_state=[
             {"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}},
             {"type": "org.example", "state_key": "k", "content": {"a": 1}},
@@ -84,13 +92,15 @@ def test_order_of_events(rooms, version):
         assert levels["events"]["m.room.tombstone"] > levels["state_default"]
     else:
         assert levels["users"] == {alice.user_id: 100}
-    row = rooms.query("select published, joined_members, invited_members from matriarch.rooms where room_id = %s", [room])
+    row = rooms.query(
+        "select published, joined_members, invited_members from matriarch.rooms where room_id = %s", [room]
+    )
     assert row == [(True, 1, 2)]
     alice.send(room)
 
 
 @pytest.mark.parametrize(
-    "preset, join_rule, guest_access",
+    ("preset", "join_rule", "guest_access"),
     [
         ("private_chat", "invite", "can_join"),
         ("trusted_private_chat", "invite", "can_join"),
@@ -119,7 +129,10 @@ def test_trusted_private_chat_makes_equals(rooms):
     alice, bob, carol = (User(rooms, name) for name in ("alice", "bob", "carol"))
     body = {"preset": "trusted_private_chat", "invite": [bob.user_id], "is_direct": True}
     room = alice.create_room(room_version="11", **body)
-    assert state_content(rooms, room, "m.room.power_levels")["users"] == {alice.user_id: 100, bob.user_id: 100}
+    assert state_content(rooms, room, "m.room.power_levels")["users"] == {
+        alice.user_id: 100,
+        bob.user_id: 100,
+    }
     assert state_content(rooms, room, "m.room.member", bob.user_id)["is_direct"] is True
     creators = {"additional_creators": [carol.user_id, bob.user_id]}
     room = alice.create_room(creation_content=creators, **body)
@@ -166,10 +179,17 @@ def test_refusals_leave_nothing(rooms):
     refused(403, "M_SERVER_NOT_TRUSTED", create, invite_3pid=third_party)
     refused(400, "M_ROOM_IN_USE", create, room_alias_name="taken", name="x")
     weak = {"users": {alice.user_id: 10}}
-    refused(400, "M_INVALID_ROOM_STATE", create, room_version="11", power_level_content_override=weak, name="x")
+    refused(
+        400, "M_INVALID_ROOM_STATE", create, room_version="11", power_level_content_override=weak, name="x"
+    )
     refused(400, "M_INVALID_ROOM_STATE", create, power_level_content_override={"users": {alice.user_id: 100}})
     refused(400, "M_INVALID_ROOM_STATE", create, initial_state=[{"type": "m.room.create", "content": {}}])
-    refused(400, "M_BAD_ALIAS", create, initial_state=[{"type": "m.room.canonical_alias", "content": {"alias": "#no:test.example"}}])
+    refused(
+        400,
+        "M_BAD_ALIAS",
+        create,
+        initial_state=[{"type": "m.room.canonical_alias", "content": {"alias": "#no:test.example"}}],
+    )
     refused(400, "M_INVALID_PARAM", create, initial_state=[{"type": "a\0", "content": {}}])
     refused(413, "M_TOO_LARGE", create, topic="x" * 70_000)
     refused(400, "M_BAD_JSON", create, initial_state=[{"type": "x", "content": {"a": 1.5}}])
@@ -196,7 +216,9 @@ def test_two_rooms_at_the_same_moment_are_two(rooms):
     connections = [rooms.connect("matriarch_api") for _ in range(4)]
     created = []
     threads = [
-        threading.Thread(target=lambda c=connection: created.extend(alice.on(c).create_room() for _ in range(10)))
+        threading.Thread(
+            target=lambda c=connection: created.extend(alice.on(c).create_room() for _ in range(10))
+        )
         for connection in connections
     ]
     for thread in threads:

@@ -4,6 +4,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness.client import expect
 from harness.crypto import CrossSigning, Device, SigningKey, query
 
@@ -22,7 +23,12 @@ def bob(node):
 
 
 def by_password(user, session):
-    return {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": user.user_id}, "password": user.password, "session": session}
+    return {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": user.user_id},
+        "password": user.password,
+        "session": session,
+    }
 
 
 def test_the_first_keys_need_no_authentication_and_neither_does_their_repetition(alice, bob):
@@ -65,7 +71,9 @@ def test_a_new_key_beside_the_old_master_key_needs_authentication(alice):
     alice.post(UPLOAD, {"master_key": keys.master_key()})
     body = keys.upload()
     stage = expect(alice.request("POST", UPLOAD, {"self_signing_key": body["self_signing_key"]}), 401)
-    alice.post(UPLOAD, {"self_signing_key": body["self_signing_key"], "auth": by_password(alice, stage["session"])})
+    alice.post(
+        UPLOAD, {"self_signing_key": body["self_signing_key"], "auth": by_password(alice, stage["session"])}
+    )
     assert query(alice, alice)["self_signing_keys"] == {alice.user_id: body["self_signing_key"]}
 
 
@@ -101,14 +109,22 @@ def test_a_bad_master_key_is_refused(alice, change):
 
 def test_a_key_is_not_named_like_a_device(alice):
     keys = CrossSigning(alice.user_id)
-    login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": alice.user_id}, "password": alice.password}
+    login = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": alice.user_id},
+        "password": alice.password,
+    }
     alice.post("/login", {**login, "device_id": keys.master.public_key})
     alice.post(UPLOAD, keys.upload(), status=403, errcode="M_FORBIDDEN")
 
 
 def test_neither_at_the_same_moment(alice, shared_database):
     keys = CrossSigning(alice.user_id)
-    login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": alice.user_id}, "password": alice.password}
+    login = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": alice.user_id},
+        "password": alice.password,
+    }
     of_alice = "user_nid = (select user_nid from matriarch.users where user_id = %s)"
     with shared_database.connect(autocommit=False) as connection, ThreadPoolExecutor() as pool:
         connection.execute(f"select from matriarch.users where {of_alice} for no key update", [alice.user_id])
@@ -149,7 +165,14 @@ def test_a_device_is_signed_by_the_self_signing_key_for_all_to_see(alice, bob):
     published = device.publish()
     alice.post(UPLOAD, keys.upload())
     signed = keys.self_signing.sign(published, alice.user_id)
-    only_new = {**signed, "signatures": {alice.user_id: {keys.self_signing.key_id: signed["signatures"][alice.user_id][keys.self_signing.key_id]}}}
+    only_new = {
+        **signed,
+        "signatures": {
+            alice.user_id: {
+                keys.self_signing.key_id: signed["signatures"][alice.user_id][keys.self_signing.key_id]
+            }
+        },
+    }
     assert alice.post(SIGN, {alice.user_id: {alice.device_id: only_new}}) == {"failures": {}}
     for asker in (alice, bob):
         found = query(asker, alice)["device_keys"][alice.user_id][alice.device_id]
@@ -184,17 +207,25 @@ def test_many_are_signed_at_once(alice, bob, shared_database):
     bob.join(room)
     bob.next()
     devices = [alice, *(alice.another_device() for _ in range(5))]
-    signed = {device.device_id: mine.self_signing.sign(Device(device).publish(), alice.user_id) for device in devices}
+    signed = {
+        device.device_id: mine.self_signing.sign(Device(device).publish(), alice.user_id)
+        for device in devices
+    }
     bob.next()
     newest = "select coalesce(max(stream_id), 0) from matriarch.device_list_changes"
     ((before,),) = shared_database.query(newest)
-    body = {alice.user_id: signed, bob.user_id: {theirs.master.name: mine.user_signing.sign(theirs.master_key(), alice.user_id)}}
+    body = {
+        alice.user_id: signed,
+        bob.user_id: {theirs.master.name: mine.user_signing.sign(theirs.master_key(), alice.user_id)},
+    }
     assert alice.post(SIGN, body) == {"failures": {}}
     changes = "select u.user_id, device_id, audience is null from matriarch.device_list_changes join matriarch.users u using (user_nid) where stream_id > %s"
     expected = {(alice.user_id, device.device_id, True) for device in devices} | {(bob.user_id, None, False)}
     assert set(shared_database.query(changes, [before])) == expected
     found = query(bob, alice)["device_keys"][alice.user_id]
-    assert {device_id: keys["signatures"] for device_id, keys in found.items()} == {key: value["signatures"] for key, value in signed.items()}
+    assert {device_id: keys["signatures"] for device_id, keys in found.items()} == {
+        key: value["signatures"] for key, value in signed.items()
+    }
     assert bob.next()["device_lists"]["changed"] == [alice.user_id]
     # The same again is no news.
     ((before,),) = shared_database.query(newest)
@@ -223,7 +254,10 @@ def test_what_is_wrong_with_one_signature_keeps_no_other_out(alice, bob):
             "@nobody:test.example": {"X": good},
         },
     )
-    errcodes = {user: {key: error["errcode"] for key, error in keys.items()} for user, keys in answer["failures"].items()}
+    errcodes = {
+        user: {key: error["errcode"] for key, error in keys.items()}
+        for user, keys in answer["failures"].items()
+    }
     assert errcodes == {
         alice.user_id: {"NONE": "M_NOT_FOUND", mine.master.name: "M_INVALID_SIGNATURE"},
         bob.user_id: {bob.device_id: "M_NOT_FOUND", theirs.master.name: "M_INVALID_PARAM"},
@@ -246,7 +280,10 @@ def test_a_malformed_body_stores_nothing(alice, bob):
     signed = keys.self_signing.sign(published, alice.user_id)
     body = {alice.user_id: {alice.device_id: signed}, "@zoe:test.example": []}
     alice.post(SIGN, body, status=400, errcode="M_BAD_JSON")
-    assert query(alice, alice)["device_keys"][alice.user_id][alice.device_id]["signatures"] == published["signatures"]
+    assert (
+        query(alice, alice)["device_keys"][alice.user_id][alice.device_id]["signatures"]
+        == published["signatures"]
+    )
 
 
 def test_a_device_with_the_longest_of_names_signs(node, alice):
@@ -270,7 +307,10 @@ def test_no_signature_outlives_its_device(node, alice, shared_database):
         connection.commit()
     other = node.client().login(alice.user_id, alice.password, device_id=other.device_id)
     published = Device(other).publish()
-    assert query(alice, alice)["device_keys"][alice.user_id][other.device_id]["signatures"] == published["signatures"]
+    assert (
+        query(alice, alice)["device_keys"][alice.user_id][other.device_id]["signatures"]
+        == published["signatures"]
+    )
 
 
 def test_new_keys_end_the_signatures_of_the_old_ones(alice, bob):
@@ -291,7 +331,9 @@ def test_other_device_keys_end_the_signatures_of_the_device(alice, bob):
     alice.post(UPLOAD, keys.upload())
     alice.post(SIGN, {alice.user_id: {alice.device_id: keys.self_signing.sign(published, alice.user_id)}})
     again = device.publish()
-    assert query(bob, alice)["device_keys"][alice.user_id][alice.device_id]["signatures"] == again["signatures"]
+    assert (
+        query(bob, alice)["device_keys"][alice.user_id][alice.device_id]["signatures"] == again["signatures"]
+    )
 
 
 def test_old_paths_are_known(node):

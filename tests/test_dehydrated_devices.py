@@ -1,9 +1,11 @@
 """Dehydrated devices: MSC3814."""
 
+import itertools
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness.client import Client, new_txn_id, path
 from harness.crypto import Device, claim, query
 
@@ -24,7 +26,11 @@ class Dry:
         self.id, self.device = device_id, Device(client)
         self.body = {
             "device_id": device_id,
-            "device_data": {"algorithm": "m.dehydration.v1.olm", "pickle": device_id, "odd": [0.5, "\0", 10**30]},
+            "device_data": {
+                "algorithm": "m.dehydration.v1.olm",
+                "pickle": device_id,
+                "odd": [0.5, "\0", 10**30],
+            },
             "initial_device_display_name": "Dry " + device_id,
             "device_keys": self.device.device_keys(dehydrated=True),
             "one_time_keys": self.device.one_time_keys(2),
@@ -162,13 +168,15 @@ class TestMessages:
                 [total, dry.id],
             )
         found = pages(alice.at(nodes[1]), dry.id)
-        assert sum(found, []) == list(range(1, total + 1))
+        assert [*itertools.chain.from_iterable(found)] == list(range(1, total + 1))
         assert [len(page) for page in found] == [500, 500, 203, 0]
         # Nothing was deleted: another client can begin anew, at another place, as can this one in the middle.
         assert stored(nodes[0], dry.id) == total
         first = events(alice.another_device(), dry.id)
         assert [event["content"]["n"] for event in first["events"]] == list(range(1, 501))
-        again = [events(client, dry.id, first["next_batch"])["events"] for client in (alice, alice.at(nodes[1]))]
+        again = [
+            events(client, dry.id, first["next_batch"])["events"] for client in (alice, alice.at(nodes[1]))
+        ]
         assert again[0] == again[1] and again[0][0]["content"] == {"n": 501}
 
     def test_get_ends_with_a_page_without_next_batch(self, alice, bob, dry):
@@ -194,7 +202,9 @@ class TestMessages:
         assert [event["content"]["n"] for event in alice.sync()["to_device"]["events"]] == [2]
         # What comes later is in the next page.
         send(bob, alice, dry.id, {"n": 3})
-        assert [event["content"]["n"] for event in events(alice, dry.id, answer["next_batch"])["events"]] == [3]
+        assert [event["content"]["n"] for event in events(alice, dry.id, answer["next_batch"])["events"]] == [
+            3
+        ]
 
     def test_an_empty_body_begins_at_the_oldest(self, alice, bob, dry):
         send(bob, alice, dry.id, {"n": 1})
@@ -215,7 +225,12 @@ class TestMessages:
         assert events(alice, dry.id, answer["next_batch"])["events"] == []
 
     def test_only_of_ones_own_dehydrated_device(self, alice, bob, dry):
-        for client, device in ((alice, alice.device_id), (alice, "NONE"), (bob, dry.id), (bob, bob.device_id)):
+        for client, device in (
+            (alice, alice.device_id),
+            (alice, "NONE"),
+            (bob, dry.id),
+            (bob, bob.device_id),
+        ):
             events(client, device, **FORBIDDEN)
             client.get(f"{WHERE}{path(device)}/events", **FORBIDDEN)
 
@@ -254,13 +269,27 @@ class TestRefusals:
 
     def test_malformed_parts(self, alice):
         new = Dry(alice, "NEW")
-        bad = [{"device_id": 1}, {"device_data": "x"}, {"device_data": []}, {"device_data": None}, {"device_keys": []}]
+        bad = [
+            {"device_id": 1},
+            {"device_data": "x"},
+            {"device_data": []},
+            {"device_data": None},
+            {"device_keys": []},
+        ]
         bad += [{"initial_device_display_name": 1}, {"one_time_keys": []}, {"fallback_keys": 1}]
-        bad += [{"device_keys": new.device.device_keys(device_id="OTHER")}, {"device_keys": new.device.device_keys(user_id="@o:test.example")}]
+        bad += [
+            {"device_keys": new.device.device_keys(device_id="OTHER")},
+            {"device_keys": new.device.device_keys(user_id="@o:test.example")},
+        ]
         for part in bad:
             alice.put(WHERE, {**new.body, **part}, **MALFORMED)
-        for part in ({"device_id": ""}, {"device_id": "a\0"}, {"device_id": "x" * 256}, {"initial_device_display_name": "\0"},
-                     {"initial_device_display_name": "x" * 1025}):
+        for part in (
+            {"device_id": ""},
+            {"device_id": "a\0"},
+            {"device_id": "x" * 256},
+            {"initial_device_display_name": "\0"},
+            {"initial_device_display_name": "x" * 1025},
+        ):
             alice.put(WHERE, {**new.body, **part}, **INVALID)
 
     def test_another_one_time_key_of_the_same_name(self, alice, dry):
@@ -270,7 +299,12 @@ class TestRefusals:
 
     def test_nobody_logs_in_on_it(self, node, alice, dry):
         identifier = {"type": "m.id.user", "user": alice.user_id}
-        login = {"type": "m.login.password", "identifier": identifier, "password": alice.password, "device_id": dry.id}
+        login = {
+            "type": "m.login.password",
+            "identifier": identifier,
+            "password": alice.password,
+            "device_id": dry.id,
+        }
         node.client().post("/login", login, **INVALID)
 
 
@@ -293,12 +327,16 @@ def test_messages_that_come_while_it_is_replaced_are_kept_or_refused_with_it(nod
         for each in sent:
             each.result()
     send(bob, alice, "*", {"n": "last"})
-    found = sum(pages(alice, new.id), [])
+    found = [*itertools.chain.from_iterable(pages(alice, new.id))]
     assert found[-1] == "last" and len(found) == len(set(found))
 
 
 def test_it_goes_as_devices_go(alice, dry):
-    auth = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": alice.user_id}, "password": alice.password}
+    auth = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": alice.user_id},
+        "password": alice.password,
+    }
     alice.call("DELETE", path("devices", dry.id), {"auth": auth})
     alice.get(WHERE, **NONE)
     dry.put(alice)
@@ -321,4 +359,6 @@ def test_one_statement_each(node, alice):
         ("DELETE", WHERE, None),
     ):
         response = alice.request(method, where, body)
-        assert (response.status_code, response.headers["x-matriarch-db-statements"]) == (200, "1"), response.text
+        assert (response.status_code, response.headers["x-matriarch-db-statements"]) == (200, "1"), (
+            response.text
+        )

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness.client import Client, path
 from harness.crypto import CrossSigning, Device
 
@@ -48,7 +49,11 @@ def test_a_change_is_told_who_shares_a_room_and_the_user(node, alice, bob, room)
     for client in clients:
         client.next()
     Device(bob).publish()
-    assert [lists(client.next()) for client in clients] == [({bob.user_id}, set()), ({bob.user_id}, set()), (set(), set())]
+    assert [lists(client.next()) for client in clients] == [
+        ({bob.user_id}, set()),
+        ({bob.user_id}, set()),
+        (set(), set()),
+    ]
     assert [lists(client.next()) for client in clients] == [(set(), set())] * 3
 
 
@@ -82,7 +87,9 @@ def test_signatures_are_changes_for_those_who_see_them(alice, bob, room):
     alice.post(SIGN, {alice.user_id: {alice.device_id: mine.self_signing.sign(published, alice.user_id)}})
     for client in (alice, bob):
         assert lists(client.next()) == ({alice.user_id}, set())
-    alice.post(SIGN, {bob.user_id: {theirs.master.name: mine.user_signing.sign(theirs.master_key(), alice.user_id)}})
+    alice.post(
+        SIGN, {bob.user_id: {theirs.master.name: mine.user_signing.sign(theirs.master_key(), alice.user_id)}}
+    )
     assert lists(alice.next()) == ({bob.user_id}, set())
     assert lists(bob.next()) == (set(), set())
 
@@ -161,7 +168,9 @@ class Model:
         self.history = []
 
     def record(self) -> int:
-        self.history.append(({room: set(members) for room, members in self.members.items()}, dict(self.changes)))
+        self.history.append(
+            ({room: set(members) for room, members in self.members.items()}, dict(self.changes))
+        )
         return len(self.history) - 1
 
     def note_change(self, user: str, viewers: list[str] | None = None):
@@ -177,13 +186,17 @@ class Model:
         changes = lambda step, other: self.history[step][1][user, other]
         changed = {other for other in after | {user} if changes(start, other) != changes(end, other)}
         # Who signed another user's master key sees that wherever they are.
-        signed = {other for other in self.users if self.signed(user, other, start) != self.signed(user, other, end)}
+        signed = {
+            other for other in self.users if self.signed(user, other, start) != self.signed(user, other, end)
+        }
         changed |= signed
         return changed | (after - before), before - after - changed
 
     def signed(self, viewer: str, user: str, step: int) -> int:
         """Changes that nobody else sees."""
-        return self.history[step][1][viewer, user] - min(self.history[step][1][other, user] for other in self.users)
+        return self.history[step][1][viewer, user] - min(
+            self.history[step][1][other, user] for other in self.users
+        )
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -204,7 +217,9 @@ def test_random_lives_against_the_definition(nodes, seed):
     def look(client: Client):
         step = model.record()
         known = tokens[client.user_id]
-        since = chance.choice(known)[1] if known and chance.random() < 0.5 else known[-1][1] if known else None
+        since = (
+            chance.choice(known)[1] if known and chance.random() < 0.5 else known[-1][1] if known else None
+        )
         answer = client.sync(since)
         if since is not None:
             start = next(step for step, token in known if token == since)
@@ -217,7 +232,9 @@ def test_random_lives_against_the_definition(nodes, seed):
         number = chance.randrange(len(clients))
         client, room = clients[number], chance.choice(rooms)
         members = model.members[room]
-        match chance.choice(["join", "join", "leave", "leave", "keys", "logout", "invite", "sign", "look", "look", "profile"]):
+        match chance.choice(
+            ["join", "join", "leave", "leave", "keys", "logout", "invite", "sign", "look", "look", "profile"]
+        ):
             case "join":
                 client.join(room)
                 members.add(client.user_id)
@@ -246,7 +263,9 @@ def test_random_lives_against_the_definition(nodes, seed):
                 if client.user_id not in before["master_keys"][signing[other].user_id].get("signatures", {}):
                     model.note_change(signing[other].user_id, [client.user_id])
             case "profile":
-                client.put(path("profile", client.user_id, "displayname"), {"displayname": f"n{chance.random()}"})
+                client.put(
+                    path("profile", client.user_id, "displayname"), {"displayname": f"n{chance.random()}"}
+                )
             case "look":
                 look(client)
     for client in clients:
@@ -265,9 +284,12 @@ def test_pruning_keeps_each_users_newest_change(node, shared_database, alice, bo
         Device(bob).publish()
     with shared_database.connect() as connection:
         connection.execute(
-            f"update matriarch.device_list_changes set created_at = now() - interval '100 days' where user_nid = {nid}", [bob.user_id]
+            f"update matriarch.device_list_changes set created_at = now() - interval '100 days' where user_nid = {nid}",
+            [bob.user_id],
         )
         connection.execute("set role matriarch_api")
         connection.execute("select matriarch.prune_keys()")
-    assert shared_database.query(f"select count(*) from matriarch.device_list_changes where user_nid = {nid}", [bob.user_id]) == [(1,)]
+    assert shared_database.query(
+        f"select count(*) from matriarch.device_list_changes where user_nid = {nid}", [bob.user_id]
+    ) == [(1,)]
     assert lists(alice.next()) == ({bob.user_id}, set())

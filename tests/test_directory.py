@@ -192,5 +192,7 @@ def test_bad_requests_are_refused(node, body, errcode):
 
 
 def test_other_servers_cannot_be_asked_yet(node):
-    node.client().get("/publicRooms", params={"server": "elsewhere.example"}, status=404, errcode="M_NOT_FOUND")
+    node.client().get(
+        "/publicRooms", params={"server": "elsewhere.example"}, status=404, errcode="M_NOT_FOUND"
+    )
     node.client().get("/publicRooms", params={"limit": "x"}, status=400, errcode="M_INVALID_PARAM")

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -112,15 +113,21 @@ def test_a_killed_node_takes_its_postgres_along_and_recovers(embedded):
 
 def test_it_says_how_to_register_and_that_anybody_may(running):
     said = running.log.read_text()
-    assert "registration" in said and "/_matrix/client/v3/register" in said and running.url.split("//")[1] in said
+    assert (
+        "registration" in said
+        and "/_matrix/client/v3/register" in said
+        and running.url.split("//")[1] in said
+    )
 
 
 def test_postgres_listens_on_no_network_and_never_runs_as_root(running):
     pid = running.postmaster()
     assert pid is not None
-    status = open(f"/proc/{pid}/status").read()
-    assert re.search(r"^Uid:\s+(\d+)", status, re.M).group(1) != "0"
-    arguments = open(f"/proc/{pid}/cmdline").read() + (running.data / "postgres/postgresql.conf").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert re.search(r"^Uid:\s+(\d+)", status, re.MULTILINE).group(1) != "0"
+    arguments = (
+        Path(f"/proc/{pid}/cmdline").read_text() + (running.data / "postgres/postgresql.conf").read_text()
+    )
     assert re.search(r"listen_addresses\s*=\s*('')?(\0|\s)", arguments), arguments
     if os.geteuid() == 0:
         folder = running.data / "postgres"
@@ -130,7 +137,10 @@ def test_postgres_listens_on_no_network_and_never_runs_as_root(running):
 def test_two_nodes_cannot_share_one_data_folder(running):
     second = subprocess.run(
         [process.binary(), "serve"],
-        env={**running.environment, "MATRIARCH_LISTENERS": f'[{{address = "127.0.0.1", port = {process.free_port()}}}]'},
+        env={
+            **running.environment,
+            "MATRIARCH_LISTENERS": f'[{{address = "127.0.0.1", port = {process.free_port()}}}]',
+        },
         capture_output=True,
         text=True,
         timeout=60,

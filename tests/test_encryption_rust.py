@@ -12,7 +12,9 @@ SCENARIOS = ("rooms", "verification", "recovery", "devices", "fallback_keys")
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_matrix_sdk(nodes, scenario):
-    assert PROGRAM.exists(), f"{PROGRAM} is missing: `make test` builds it, and CONTRIBUTING.md says how to by hand"
+    assert PROGRAM.exists(), (
+        f"{PROGRAM} is missing: `make test` builds it, and CONTRIBUTING.md says how to by hand"
+    )
     finished = subprocess.run(
         [PROGRAM, scenario],
         env={"NODE_URLS": ",".join(node.url for node in nodes), "RUST_BACKTRACE": "1"},

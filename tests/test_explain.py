@@ -24,7 +24,9 @@ def fork(database):
     assert set(verdicts(receive(database, room, room.pdus))) == {"accepted"}
     room.ban = room.make(alice, "m.room.member", {"membership": "ban"}, bob)
     room.by_bob = room.make(bob, "m.room.topic", {"topic": "mine"}, "")
-    room.merge = room.make(alice, "m.room.message", {"body": "?"}, prev=[room.ban, room.by_bob], state=room.ban.state)
+    room.merge = room.make(
+        alice, "m.room.message", {"body": "?"}, prev=[room.ban, room.by_bob], state=room.ban.state
+    )
     # The topic first: the ban would make it fail softly.
     for pdu in (room.by_bob, room.ban, room.merge):
         assert verdicts(receive(database, room, [pdu])) == ["accepted"]
@@ -48,7 +50,7 @@ def test_auth_chain_and_difference(database, fork):
     def chain(*pdus):
         """The definition."""
         by_id = {pdu.event_id: pdu for pdu in fork.pdus}
-        found, todo = set(), [pdu for pdu in pdus]
+        found, todo = set(), list(pdus)
         while todo:
             for event_id in todo.pop().json["auth_events"]:
                 if event_id not in found:
@@ -68,8 +70,12 @@ def test_auth_chain_and_difference(database, fork):
 def test_resolve_state(database, fork):
     heads = [fork.ban.event_id, fork.by_bob.event_id]
     resolved = rows(database, "select type, state_key, event_id from matrix.resolve_state(%s)", heads)
-    assert resolved == rows(database, "select type, state_key, event_id from matrix.state_at(%s)", fork.merge.event_id)
-    assert ("m.room.topic", "", fork.topic.event_id) in resolved or all(row[0] != "m.room.topic" for row in resolved)
+    assert resolved == rows(
+        database, "select type, state_key, event_id from matrix.state_at(%s)", fork.merge.event_id
+    )
+    assert ("m.room.topic", "", fork.topic.event_id) in resolved or all(
+        row[0] != "m.room.topic" for row in resolved
+    )
     alone = rows(database, "select event_id from matrix.resolve_state(%s)", [fork.by_bob.event_id])
     assert {row[0] for row in alone} == {pdu.event_id for pdu in fork.by_bob.state.values()}
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="not known"):
@@ -100,7 +106,9 @@ def test_explain_event(database, fork):
     assert all(check[0] is True for check in checks.values())
     assert set(checks["auth events"][3]) == set(fork.by_bob.json["auth_events"])
     late = fork.make(fork.bob, "m.room.message", {"body": "still here"}, prev=[fork.by_bob])
-    after = fork.make(fork.bob, "m.room.message", {"body": "and here"}, prev=[fork.merge], state=fork.by_bob.state)
+    after = fork.make(
+        fork.bob, "m.room.message", {"body": "and here"}, prev=[fork.merge], state=fork.by_bob.state
+    )
     assert verdicts(receive(database, fork, [late, after])) == ["soft-failed", "rejected"]
     checks = {row[0]: row[1:] for row in rows(database, statement, late.event_id)}
     assert checks["state before"][0] is True

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from test_federation_transactions import Shared, home, shared, until  # noqa: F401
+from harness.waiting import eventually
 
 
 def ephemeral(shared, answer) -> dict:
@@ -69,7 +69,9 @@ def test_receipts_that_come_before_their_events(shared):
     assert ephemeral(shared, shared.alice.next()) == {}
     shared.send([second])
     shared.wait([second])
-    assert ephemeral(shared, shared.alice.next())["m.receipt"] == {second.event_id: {"m.read": {shared.bob: {"ts": 6}}}}
+    assert ephemeral(shared, shared.alice.next())["m.receipt"] == {
+        second.event_id: {"m.read": {shared.bob: {"ts": 6}}}
+    }
     assert shared.database.query("select from matriarch.held_receipts") == []
     # In one transaction with its event.
     third = shared.room.message(shared.bob, "three")
@@ -78,14 +80,22 @@ def test_receipts_that_come_before_their_events(shared):
     shared.alice.sync_until(lambda answer: third.event_id in ephemeral(shared, answer).get("m.receipt", {}))
     # What waits is bounded, and for those in the room.
     nobody = shared.server.user("nobody")
-    shared.send([], [receipt(shared, "$later", user=nobody), *(receipt(shared, "$later", thread_id=f"${n}") for n in range(99))])
+    shared.send(
+        [],
+        [
+            receipt(shared, "$later", user=nobody),
+            *(receipt(shared, "$later", thread_id=f"${n}") for n in range(99)),
+        ],
+    )
     assert shared.database.query("select count(*) from matriarch.held_receipts") == [(99,)]
 
 
 def test_receipts_in_threads(shared):
     root = shared.alice.send(shared.room_id, "root")
     relation = {"rel_type": "m.thread", "event_id": root}
-    reply = shared.alice.send(shared.room_id, {"msgtype": "m.text", "body": "reply", "m.relates_to": relation})
+    reply = shared.alice.send(
+        shared.room_id, {"msgtype": "m.text", "body": "reply", "m.relates_to": relation}
+    )
     shared.alice.next()
     shared.send([], [receipt(shared, reply, thread_id=root), receipt(shared, root, thread_id="main")])
     content = ephemeral(shared, shared.alice.next())["m.receipt"]
@@ -151,7 +161,9 @@ def test_messages_in_other_names(shared, remote_servers):
         to_device(shared, {user: {device: {"n": 1}}}, "same"),
     ])  # fmt: skip
     # Ids are those of the server that sends.
-    other.transaction(shared.node, [], [to_device(shared, {user: {device: {"n": 2}}}, "same", sender=other.user("bob"))])
+    other.transaction(
+        shared.node, [], [to_device(shared, {user: {device: {"n": 2}}}, "same", sender=other.user("bob"))]
+    )
     assert received(shared.alice) == [1, 2]
 
 
@@ -161,7 +173,13 @@ def test_messages_in_other_names(shared, remote_servers):
 def update(shared, stream_id, prev_id, device="PHONE", keys=True, **content):
     if keys:
         content["keys"] = keys_of(shared, device) if keys is True else keys
-    content = {"user_id": shared.bob, "device_id": device, "stream_id": stream_id, "prev_id": prev_id, **content}
+    content = {
+        "user_id": shared.bob,
+        "device_id": device,
+        "stream_id": stream_id,
+        "prev_id": prev_id,
+        **content,
+    }
     return "m.device_list_update", content
 
 
@@ -197,7 +215,7 @@ def tracked(shared):
     """The same, with the devices of the other server's user known."""
     serve(shared, 10, "LAPTOP")
     shared.send([], [update(shared, 5, [])])
-    until(lambda: state_of(shared) == [(10, False)])
+    eventually(lambda: state_of(shared) == [(10, False)])
     assert set(known(shared)) == {"LAPTOP"}
     shared.alice.next()
     return shared
@@ -240,7 +258,7 @@ def test_a_gap_has_the_whole_list_fetched(tracked):
     tracked.send([], [update(tracked, 20, [19], device="NEW")])
     assert changed(tracked) == [tracked.bob]
     heard.set()
-    until(lambda: state_of(tracked) == [(20, False)])
+    eventually(lambda: state_of(tracked) == [(20, False)])
     assert set(known(tracked)) == {"NEW", "LAPTOP"}
     assert changed(tracked) == [tracked.bob]
     tracked.send([], [update(tracked, 21, [20], device="NEW", deleted=True)])
@@ -252,7 +270,7 @@ def test_a_list_stays_stale_until_it_is_fetched(tracked):
     tracked.database.query("update matriarch.remote_device_lists set next_try_at = now()")
     tracked.send([], [update(tracked, 30, [29])])
     statement = "select last_error from matriarch.remote_device_lists join matriarch.users using (user_nid) where user_id = %s"
-    until(lambda: tracked.database.query(statement, [tracked.bob])[0][0])
+    eventually(lambda: tracked.database.query(statement, [tracked.bob])[0][0])
     # It follows what is known, and something is missing all the same.
     tracked.send([], [update(tracked, 31, [10])])
     assert state_of(tracked) == [(10, True)]
@@ -260,7 +278,7 @@ def test_a_list_stays_stale_until_it_is_fetched(tracked):
     tracked.server.hooks.clear()
     serve(tracked, 31, "PHONE")
     tracked.database.query("update matriarch.remote_device_lists set next_try_at = now(), attempts = 0")
-    until(lambda: state_of(tracked) == [(31, False)])
+    eventually(lambda: state_of(tracked) == [(31, False)])
     assert set(known(tracked)) == {"PHONE"}
 
 
@@ -279,7 +297,11 @@ def test_cross_signing_keys(tracked):
     def key(usage, name):
         return {"user_id": tracked.bob, "usage": [usage], "keys": {f"ed25519:{name}": name}, "signatures": {}}
 
-    content = {"user_id": tracked.bob, "master_key": key("master", "m"), "self_signing_key": key("self_signing", "s")}
+    content = {
+        "user_id": tracked.bob,
+        "master_key": key("master", "m"),
+        "self_signing_key": key("self_signing", "s"),
+    }
     tracked.send([], [("m.signing_key_update", content)])
     assert changed(tracked) == [tracked.bob]
     statement = """
@@ -297,7 +319,7 @@ def test_a_flood_of_updates(tracked):
         edus = [update(tracked, 1000 + 100 * round + n, [7], device=f"D{n}") for n in range(100)]
         tracked.send([], edus)
     tracked.database.query("update matriarch.remote_device_lists set next_try_at = now()")
-    until(lambda: state_of(tracked) == [(5000, False)])
+    eventually(lambda: state_of(tracked) == [(5000, False)])
     assert set(known(tracked)) == {"LAST"}
     assert len(tracked.server.asked_for("devices")) - before <= 3
 

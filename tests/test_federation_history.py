@@ -10,8 +10,8 @@ import pytest
 from conftest import Started
 from harness.client import bodies, path, timeline
 from harness.peer import public_room
-from harness.recording import eventually
 from harness.verify import verify
+from harness.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_what_is_backfilled_is_not_new(home, remote_servers):
     late.alice.send(late.room_id, "mine")
     assert bodies(timeline(late.alice.next(), late.room_id)) == ["mine"]
     assert late.alice.sync()["rooms"]["join"][late.room_id]["unread_notifications"] == unread
-    key = lambda event: (event["type"], event["state_key"])  # noqa: E731
+    key = lambda event: (event["type"], event["state_key"])
     after = late.alice.get(path("rooms", late.room_id, "state"))
     assert sorted(ids(after)) == sorted(ids(state)) and sorted(map(key, after)) == sorted(map(key, state))
     late.sound()
@@ -156,7 +156,9 @@ def test_branches(home, remote_servers):
         for branch in range(4):
             head = base
             for number in range(5 + branch):
-                head = [late.room.make(late.creator, "m.room.message", {"body": f"{branch} {number}"}, prev=head)]
+                head = [
+                    late.room.make(late.creator, "m.room.message", {"body": f"{branch} {number}"}, prev=head)
+                ]
             heads += head
         late.room.head = heads
         late.room.message(late.creator, "merge")
@@ -309,11 +311,17 @@ def test_an_event_that_forks_off_before_the_join(home, remote_servers):
     creator = late.creator
     rules = next(pdu for pdu in late.room.pdus if pdu.json["type"] == "m.room.join_rules")
     fork = late.room.make(creator, "m.room.message", {"body": "fork"}, prev=[rules])
-    name = late.room.make(creator, "m.room.member", {"membership": "join", "displayname": "me"}, creator, prev=[rules])
+    name = late.room.make(
+        creator, "m.room.member", {"membership": "join", "displayname": "me"}, creator, prev=[rules]
+    )
     late.server.transaction(late.node, [fork, name])
     statement = "select status from matrix.events where event_id = any(%s)"
-    eventually(lambda: late.database.query(statement, [[fork.event_id, name.event_id]]) == [("accepted",)] * 2)
-    rows = late.database.query("select event_id from matrix.state_at(%s) where type = 'm.room.join_rules'", [fork.event_id])
+    eventually(
+        lambda: late.database.query(statement, [[fork.event_id, name.event_id]]) == [("accepted",)] * 2
+    )
+    rows = late.database.query(
+        "select event_id from matrix.state_at(%s) where type = 'm.room.join_rules'", [fork.event_id]
+    )
     assert rows == [(rules.event_id,)]
     late.sound()
 
@@ -380,8 +388,13 @@ def closest(client, room, ts, dir="f", **options):
 def test_the_event_closest_to_a_time(home, remote_servers):
     late = Late(home, remote_servers(), messages=300).join()
     pdus = late.room.pdus
-    time_of = lambda pdu: pdu.json["origin_server_ts"]  # noqa: E731
-    wanted = [(100, time_of(pdus[100]), "f"), (150, time_of(pdus[150]) + 3, "b"), (201, time_of(pdus[200]) + 1, "f"), (0, 5, "f")]
+    time_of = lambda pdu: pdu.json["origin_server_ts"]
+    wanted = [
+        (100, time_of(pdus[100]), "f"),
+        (150, time_of(pdus[150]) + 3, "b"),
+        (201, time_of(pdus[200]) + 1, "f"),
+        (0, 5, "f"),
+    ]
     for number, ts, dir in wanted:
         answer = {"event_id": pdus[number].event_id, "origin_server_ts": time_of(pdus[number])}
         for client in (late.alice, late.alice.at(home[1])):
@@ -399,7 +412,9 @@ def test_the_event_closest_to_a_time(home, remote_servers):
     assert len(late.server.asked) == asked
 
 
-@pytest.mark.parametrize("answer", [(404, {}), (200, {}), (200, {"event_id": "$x", "origin_server_ts": 7}), "hang"])
+@pytest.mark.parametrize(
+    "answer", [(404, {}), (200, {}), (200, {"event_id": "$x", "origin_server_ts": 7}), "hang"]
+)
 def test_nobody_knows_the_closest_event(home, remote_servers, answer):
     late = Late(home, remote_servers(), messages=5).join()
     late.server.hooks["timestamp_to_event"] = lambda *_: time.sleep(10) if answer == "hang" else answer
@@ -465,7 +480,9 @@ def garbage(late):
     }
 
 
-@pytest.mark.parametrize("kind", ["nothing", "no list", "no events", "another room", "forged", "not what was asked for"])
+@pytest.mark.parametrize(
+    "kind", ["nothing", "no list", "no events", "another room", "forged", "not what was asked for"]
+)
 def test_garbage(home, remote_servers, kind):
     late = Late(home, remote_servers(), messages=10).join()
     answer = garbage(late)[kind]
@@ -502,7 +519,7 @@ def test_many_readers_ask_once(home, remote_servers):
 
     with ThreadPoolExecutor(10) as pool:
         pages = list(pool.map(read, readers))
-    assert pages == [late.expected()[: -21 : -1]] * 10
+    assert pages == [late.expected()[:-21:-1]] * 10
     assert len(late.server.asked_for("backfill")) == 1
     late.sound()
 
@@ -546,6 +563,8 @@ def test_a_server_that_was_down(start_servers):
 def test_json_of_backfilled_events_is_as_signed(home, remote_servers):
     late = Late(home, remote_servers(), messages=3).join()
     page_all(late.alice, late.room_id)
-    stored = dict(late.database.query("select event_id, json from matrix.events where room_id = %s", [late.room_id]))
+    stored = dict(
+        late.database.query("select event_id, json from matrix.events where room_id = %s", [late.room_id])
+    )
     for pdu in late.room.pdus:
         assert json.loads(stored[pdu.event_id]) == pdu.json

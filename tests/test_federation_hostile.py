@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from test_federation_transactions import Shared, Unknown, home, shared, until  # noqa: F401
 
 from harness.peer import KEY_ID
+from harness.waiting import eventually
+from test_federation_transactions import Unknown
 
 MEBIBYTE = 1024 * 1024
 # Generous: tests share their machine, and run unoptimized programs.
@@ -31,10 +32,15 @@ def own_memory(pid: int) -> int:
 
 
 def backends(cluster) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{cluster.postmaster.pid}/task/{cluster.postmaster.pid}/children").read_text().split()]
+    return [
+        int(pid)
+        for pid in Path(f"/proc/{cluster.postmaster.pid}/task/{cluster.postmaster.pid}/children")
+        .read_text()
+        .split()
+    ]
 
 
-def limits(home) -> dict[str, float]:  # noqa: F811
+def limits(home) -> dict[str, float]:
     """How often limits were reached at any node."""
     found: dict[str, float] = {}
     for node in home:
@@ -46,7 +52,7 @@ def limits(home) -> dict[str, float]:  # noqa: F811
 
 
 @pytest.fixture
-def unaffected(shared, home):  # noqa: F811
+def unaffected(shared, home):
     """While the test runs, a local user sends and syncs without delay, and memory stays bounded."""
     # In the same room, too: what it shows must stay readable.
     alice = home[1].register("witness")
@@ -79,16 +85,20 @@ def unaffected(shared, home):  # noqa: F811
     shared.settled(60)
     stop.set()
     thread.join()
-    errors = [line for node in home for line in node.log.read_text().splitlines() if '"level":"ERROR"' in line]
+    errors = [
+        line for node in home for line in node.log.read_text().splitlines() if '"level":"ERROR"' in line
+    ]
     assert failures == [], "\n".join(errors)
     assert slowest[0] < MAX_LATENCY_S, slowest
     assert max(grown.values()) < MAX_NODE_GROWTH, grown
     assert biggest[0] < MAX_BACKEND, biggest
-    print(f"slowest {slowest[0]:.2f} s, nodes grew by {max(grown.values()) >> 20} MiB, biggest backend {biggest[0] >> 20} MiB")
+    print(
+        f"slowest {slowest[0]:.2f} s, nodes grew by {max(grown.values()) >> 20} MiB, biggest backend {biggest[0] >> 20} MiB"
+    )
 
 
 @pytest.fixture
-def after(shared):  # noqa: F811
+def after(shared):
     """In the end the room takes events in as before."""
     yield
     message = shared.room.make(shared.bob, "m.room.message", {"body": "still here"}, prev=[shared.join])
@@ -99,13 +109,15 @@ def after(shared):  # noqa: F811
 pytestmark = pytest.mark.usefixtures("unaffected", "after")
 
 
-def test_times_of_future_and_past(shared):  # noqa: F811
+def test_times_of_future_and_past(shared):
     times = [1, 2, 2**53 - 1, -1, -(2**53) + 1]
     events = [
         shared.room.make(shared.bob, "m.room.message", {"body": str(ts)}, prev=[shared.join], ts=ts)
         for ts in times
     ]
-    depth = shared.room.make(shared.bob, "m.room.message", {"body": "deep"}, prev=[shared.join], depth=2**53 - 1)
+    depth = shared.room.make(
+        shared.bob, "m.room.message", {"body": "deep"}, prev=[shared.join], depth=2**53 - 1
+    )
     shared.send([*events, depth])
     shared.settled()
     shared.wait([*events[:2], depth])
@@ -117,14 +129,15 @@ def test_times_of_future_and_past(shared):  # noqa: F811
     assert shared.alice.event(shared.room_id, mine)["content"]["body"] == "after the end of time"
 
 
-def test_cycles(home, remote_servers):  # noqa: F811
+def test_cycles(home, remote_servers):
     """In the first room versions ids are what the sender says, so that events can come before themselves."""
     (server,) = remote_servers()
     alice = home[0].register("alice")
     room = alice.create_room(preset="public_chat", room_version="1")
     database = home[0].database
     rows = database.query(
-        "select type, json from matriarch.events e join matriarch.rooms r using (room_nid) where r.room_id = %s", [room]
+        "select type, json from matriarch.events e join matriarch.rooms r using (room_nid) where r.room_id = %s",
+        [room],
     )
     known = {kind: json.loads(text) for kind, text in rows}
 
@@ -149,38 +162,60 @@ def test_cycles(home, remote_servers):  # noqa: F811
     join = make("join", "m.room.member", {"membership": "join"}, [newest], auth, state_key=server.user("bob"))
     server.transaction(home[0], [join])
     status = "select status from matrix.events where event_id = %s"
-    until(lambda: database.query(status, [join["event_id"]]) == [("accepted",)])
+    eventually(lambda: database.query(status, [join["event_id"]]) == [("accepted",)])
     allowed = [*auth[:2], join["event_id"]]
     cycle = [
         make("one", "m.room.message", {"body": "1"}, [f"$two:{server.name}"], allowed),
         make("two", "m.room.message", {"body": "2"}, [f"$one:{server.name}"], allowed),
         make("self", "m.room.message", {"body": "3"}, [f"$self:{server.name}"], allowed),
         make("auth", "m.room.message", {"body": "4"}, [join["event_id"]], [*allowed, f"$auth:{server.name}"]),
-        make("auth1", "m.room.topic", {"topic": "5"}, [join["event_id"]], [*allowed, f"$auth2:{server.name}"], state_key=""),
-        make("auth2", "m.room.topic", {"topic": "6"}, [join["event_id"]], [*allowed, f"$auth1:{server.name}"], state_key=""),
+        make(
+            "auth1",
+            "m.room.topic",
+            {"topic": "5"},
+            [join["event_id"]],
+            [*allowed, f"$auth2:{server.name}"],
+            state_key="",
+        ),
+        make(
+            "auth2",
+            "m.room.topic",
+            {"topic": "6"},
+            [join["event_id"]],
+            [*allowed, f"$auth1:{server.name}"],
+            state_key="",
+        ),
     ]
     by_id = {event["event_id"]: event for event in cycle}
-    server.hooks["event"] = lambda handler, parts, *_: (200, {"pdus": [by_id[parts[0]]]}) if parts[0] in by_id else (404, {})
+    server.hooks["event"] = lambda handler, parts, *_: (
+        (200, {"pdus": [by_id[parts[0]]]}) if parts[0] in by_id else (404, {})
+    )
     server.hooks["get_missing_events"] = lambda *_: (200, {"events": cycle})
     server.hooks["event_auth"] = lambda *_: (200, {"auth_chain": cycle})
     server.hooks["state_ids"] = lambda *_: (200, {"pdu_ids": list(by_id), "auth_chain_ids": list(by_id)})
     server.hooks["state"] = lambda *_: (200, {"pdus": cycle, "auth_chain": cycle})
     server.transaction(home[0], cycle)
     waiting = "select count(*) from matriarch.inbound_pdus where origin = %s"
-    until(lambda: database.query(waiting, [server.name]) == [(0,)], 60)
+    eventually(lambda: database.query(waiting, [server.name]) == [(0,)], seconds=60)
     good = make("good", "m.room.message", {"body": "good"}, [join["event_id"]], allowed)
     server.transaction(home[0], [good])
-    until(lambda: database.query(status, [good["event_id"]]) == [("accepted",)])
+    eventually(lambda: database.query(status, [good["event_id"]]) == [("accepted",)])
     assert database.query("select * from matrix.verify_room(%s)", [room]) == []
 
 
-def test_a_gap_without_end_names_its_limit(shared, home):  # noqa: F811
+def test_a_gap_without_end_names_its_limit(shared, home):
     made = [0]
 
     def more(*_):
         made[0] += 1
         events = [
-            shared.room.make(shared.bob, "m.room.message", {"body": "x"}, prev=[Unknown(made[0] * 100 + n)], state=shared.join.state)
+            shared.room.make(
+                shared.bob,
+                "m.room.message",
+                {"body": "x"},
+                prev=[Unknown(made[0] * 100 + n)],
+                state=shared.join.state,
+            )
             for n in range(50)
         ]
         return 200, {"events": [pdu.json for pdu in events]}
@@ -188,7 +223,9 @@ def test_a_gap_without_end_names_its_limit(shared, home):  # noqa: F811
     shared.server.hooks["get_missing_events"] = more
     shared.server.hooks["event"] = lambda *_: (404, {})
     before = limits(home)
-    last = shared.room.make(shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(0)], state=shared.join.state)
+    last = shared.room.make(
+        shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(0)], state=shared.join.state
+    )
     shared.send([last])
     shared.settled(90)
     reached = {name for name, count in limits(home).items() if count > before.get(name, 0)}
@@ -212,13 +249,48 @@ def mutations(shared):
         yield {"content": content}
     for key in ("type", "state_key", "sender", "room_id", "origin_server_ts", "depth", "prev_events", "auth_events", "hashes",
                 "signatures", "unsigned", "redacts", "origin", "event_id"):  # fmt: skip
-        for value in (None, 7, -1, 1.5, 2**60, "", "\0", "x" * 256, "é" * 128, "@a\0b:c", [], [[]], [None], ["\0"], {}, {"a": {"b": 1}}, True):
+        for value in (
+            None,
+            7,
+            -1,
+            1.5,
+            2**60,
+            "",
+            "\0",
+            "x" * 256,
+            "é" * 128,
+            "@a\0b:c",
+            [],
+            [[]],
+            [None],
+            ["\0"],
+            {},
+            {"a": {"b": 1}},
+            True,
+        ):
             yield {key: value}
         yield {key: "absent"} if key in good else {key: [1]}
-    for ids in ([long_id], ["$" + "a" * 254], [""] * 20, ["$a\0"], [shared.join.event_id] * 20, [shared.join.event_id] * 21, ["$ü"]):
+    for ids in (
+        [long_id],
+        ["$" + "a" * 254],
+        [""] * 20,
+        ["$a\0"],
+        [shared.join.event_id] * 20,
+        [shared.join.event_id] * 21,
+        ["$ü"],
+    ):
         yield {"prev_events": ids}
         yield {"auth_events": ids}
-    for sender in (f"@bob:{'x' * 250}", "@bob:ü.example", "@bob:xn--nxasmq6b", "@bob:[::1", "@bob:localhost:99999999", "@:", "@", "bob"):
+    for sender in (
+        f"@bob:{'x' * 250}",
+        "@bob:ü.example",
+        "@bob:xn--nxasmq6b",
+        "@bob:[::1",
+        "@bob:localhost:99999999",
+        "@:",
+        "@",
+        "bob",
+    ):
         yield {"sender": sender}
     for signatures in ({"ü": {"ed25519:1": "a"}}, {shared.server.name: {"ed25519:\0": "a"}}, {shared.server.name: {KEY_ID: "\0"}},
                        {shared.server.name: {f"ed25519:{n}": "A" * 86 for n in range(2000)}},
@@ -226,7 +298,7 @@ def mutations(shared):
         yield {"signatures": signatures}
 
 
-def test_malformed_events(shared):  # noqa: F811
+def test_malformed_events(shared):
     good = shared.room.make(shared.bob, "m.room.message", {"body": "x"}, prev=[shared.join]).json
     pdus = []
     for change in mutations(shared):
@@ -243,14 +315,17 @@ def test_malformed_events(shared):  # noqa: F811
         for pdu in pdus[start : start + 25]:
             with contextlib.suppress(UnicodeEncodeError):
                 response = shared.server.request(
-                    shared.node, "PUT", f"/_matrix/federation/v1/send/m{start}-{id(pdu)}", {"pdus": [pdu], "edus": []}
+                    shared.node,
+                    "PUT",
+                    f"/_matrix/federation/v1/send/m{start}-{id(pdu)}",
+                    {"pdus": [pdu], "edus": []},
                 )
                 assert response.status_code in (200, 400, 401), (response.text, pdu)
     shared.settled(60)
     assert shared.database.query("select * from matrix.verify_room(%s)", [shared.room_id]) == []
 
 
-def test_bodies_that_are_no_json(shared):  # noqa: F811
+def test_bodies_that_are_no_json(shared):
     nested = b'{"pdus":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     twice = b'{"pdus":[],"pdus":[],"edus":[]}'
     for body in (b"", b"{", b"\xff\xfe", b'{"pdus":["\xff"]}', nested, b'{"a":' * 50_000, twice, b'{"pdus":1e999}', b"[]", b"null",
@@ -260,14 +335,17 @@ def test_bodies_that_are_no_json(shared):  # noqa: F811
 
 
 @pytest.mark.parametrize("ids", ["x" * 600, "%00", "%FF", "a%2Fb", "%F0%9F%90%98"])
-def test_transaction_ids(shared, ids):  # noqa: F811
+def test_transaction_ids(shared, ids):
     response = shared.server.request(shared.node, "PUT", f"/_matrix/federation/v1/send/{ids}", {"pdus": []})
     assert response.status_code in (200, 400), response.text
 
 
-def test_floods_of_edus(shared):  # noqa: F811
+def test_floods_of_edus(shared):
     bob, room, alice = shared.bob, shared.room_id, shared.alice
-    typing = [("m.typing", {"room_id": room, "user_id": shared.server.user(f"user{n}"), "typing": True}) for n in range(100)]
+    typing = [
+        ("m.typing", {"room_id": room, "user_id": shared.server.user(f"user{n}"), "typing": True})
+        for n in range(100)
+    ]
     read = {"event_ids": [shared.join.event_id], "data": {"ts": 1}}
     receipts = {room: {"m.read": {shared.server.user(f"user{n}"): read for n in range(50_000)}}}
     rooms = {f"!room{n}:example.org": {"m.read": {bob: read}} for n in range(40_000)}
@@ -278,22 +356,39 @@ def test_floods_of_edus(shared):  # noqa: F811
     devices = {alice.user_id: {f"DEVICE{n}": {} for n in range(100_000)}}
 
     def message(messages, message_id):
-        return ("m.direct_to_device", {"sender": bob, "type": "org.example", "message_id": message_id, "messages": messages})
+        return (
+            "m.direct_to_device",
+            {"sender": bob, "type": "org.example", "message_id": message_id, "messages": messages},
+        )
 
     for _ in range(5):
         shared.send([], typing)
-    for edu in (("m.receipt", receipts), ("m.receipt", rooms), message(nobody, "nobody"), message(devices, "devices")):
+    for edu in (
+        ("m.receipt", receipts),
+        ("m.receipt", rooms),
+        message(nobody, "nobody"),
+        message(devices, "devices"),
+    ):
         shared.send([], [edu])
     many = [message({alice.user_id: {alice.device_id: {"body": "x" * 1000}}}, f"m{n}") for n in range(100)]
     for start in range(5):
-        shared.send([], [(kind, {**content, "message_id": f"{start} {content['message_id']}"}) for kind, content in many])
+        shared.send(
+            [],
+            [(kind, {**content, "message_id": f"{start} {content['message_id']}"}) for kind, content in many],
+        )
     shared.send([], [("m.direct_to_device", {**many[0][1], "message_id": "y" * 10_000})] * 100)
     assert shared.alice.next()["to_device"]["events"]
 
 
-def test_floods_of_device_lists(shared):  # noqa: F811
+def test_floods_of_device_lists(shared):
     def update(user, stream_id, **more):
-        content = {"user_id": user, "device_id": "D", "stream_id": stream_id, "prev_id": [stream_id - 2], **more}
+        content = {
+            "user_id": user,
+            "device_id": "D",
+            "stream_id": stream_id,
+            "prev_id": [stream_id - 2],
+            **more,
+        }
         return ("m.device_list_update", content)
 
     shared.server.hooks["devices"] = lambda *_: (200, {
@@ -303,11 +398,13 @@ def test_floods_of_device_lists(shared):  # noqa: F811
     for number in range(10):
         shared.send([], [update(shared.bob, 1000 * number + n) for n in range(100)])
         shared.send([], [update(shared.server.user(f"user{n}"), n) for n in range(100)])
-        shared.send([], [update(shared.bob, n, keys={"k": "x" * 60_000}, prev_id=list(range(500))) for n in range(20)])
+        shared.send(
+            [], [update(shared.bob, n, keys={"k": "x" * 60_000}, prev_id=list(range(500))) for n in range(20)]
+        )
     count = "select count(*) from matriarch.remote_device_lists where server_name = %s"
     assert shared.database.query(count, [shared.server.name])[0][0] <= 1
     # The list is fetched again now and then, not for each update.
-    until(lambda: len(shared.server.asked_for("devices")) >= 1)
+    eventually(lambda: len(shared.server.asked_for("devices")) >= 1)
     assert len(shared.server.asked_for("devices")) < 60
 
 
@@ -317,11 +414,13 @@ def connect(node) -> socket.socket:
 
 
 @pytest.mark.parametrize("how", ["endless", "slow"])
-def test_bodies_without_end(shared, home, how):  # noqa: F811
+def test_bodies_without_end(shared, home, how):
     limit = {"endless": "body", "slow": "body_time"}[how]
     before = limits(home).get(limit, 0)
     with connect(shared.node) as connection:
-        connection.sendall(b"PUT /_matrix/federation/v1/send/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(
+            b"PUT /_matrix/federation/v1/send/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         chunk = b"10000\r\n" + b" " * 65536 + b"\r\n" if how == "endless" else b"1\r\n \r\n"
         started = time.monotonic()
         with contextlib.suppress(OSError):
@@ -330,16 +429,18 @@ def test_bodies_without_end(shared, home, how):  # noqa: F811
                 if how == "slow":
                     time.sleep(0.1)
                 assert time.monotonic() - started < 30
-    until(lambda: limits(home).get(limit, 0) > before)
+    eventually(lambda: limits(home).get(limit, 0) > before)
     assert f'"limit":"{limit}"' in "".join(node.log.read_text() for node in home)
 
 
-def test_heads_without_end(shared):  # noqa: F811
+def test_heads_without_end(shared):
     """Many connections that begin to ask, and never do."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(connect(shared.node)) for _ in range(200)]
         for number, connection in enumerate(connections):
-            connection.sendall(b"PUT /_matrix/federation/v1/send/1 HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * (number % 3))
+            connection.sendall(
+                b"PUT /_matrix/federation/v1/send/1 HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * (number % 3)
+            )
         head = connections[0]
         with contextlib.suppress(OSError):
             for _ in range(10_000):
@@ -349,10 +450,23 @@ def test_heads_without_end(shared):  # noqa: F811
         shared.wait([message])
 
 
-def test_names_of_servers(shared):  # noqa: F811
-    for name in ("ü.example", "xn--nxasmq6b.example", "a" * 300 + ".example", "x\\\"y", "127.0.0.1:1", "[::1]:1", "localhost:0", "%00", "a b"):
+def test_names_of_servers(shared):
+    for name in (
+        "ü.example",
+        "xn--nxasmq6b.example",
+        "a" * 300 + ".example",
+        'x\\"y',
+        "127.0.0.1:1",
+        "[::1]:1",
+        "localhost:0",
+        "%00",
+        "a b",
+    ):
         header = f'X-Matrix origin="{name}",destination="test.example",key="ed25519:1",sig="{"A" * 86}"'
         response = httpx.put(
-            f"{shared.node.url}/_matrix/federation/v1/send/1", json={"pdus": []}, headers=[(b"Authorization", header.encode())], timeout=60
+            f"{shared.node.url}/_matrix/federation/v1/send/1",
+            json={"pdus": []},
+            headers=[(b"Authorization", header.encode())],
+            timeout=60,
         )
         assert response.status_code in (401, 403), (name, response.text)

@@ -15,7 +15,7 @@ from Crypto.Signature import eddsa
 from harness.client import expect, new_txn_id, path
 from harness.cluster import SERVER_NAME
 from harness.peer import KEY_ID, Peer, event_id_of, public_room, receive, signed_form, verdicts
-from harness.recording import eventually
+from harness.waiting import eventually
 
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 NUMBERS = itertools.count(1)
@@ -108,7 +108,10 @@ def test_those_who_are_not_there(federated, one):
     room = public_room(alice, [one])
     for user in (f"@nobody:{SERVER_NAME}", f"@:{SERVER_NAME}"):
         event, state = invite(room, alice, user)
-        assert set(put(federated, one, room, event.json, state=state)["event"]["signatures"]) == {one.name, SERVER_NAME}
+        assert set(put(federated, one, room, event.json, state=state)["event"]["signatures"]) == {
+            one.name,
+            SERVER_NAME,
+        }
 
 
 def test_ignored_users(federated, one):
@@ -128,7 +131,16 @@ def test_what_is_no_invite(federated, one):
     event, state = invite(room, alice, bob.user_id)
 
     def refused(event, status=400, errcode="M_INVALID_PARAM", **options):
-        put(federated, options.pop("peer", one), room, event, state=options.pop("state", state), status=status, errcode=errcode, **options)
+        put(
+            federated,
+            options.pop("peer", one),
+            room,
+            event,
+            state=options.pop("state", state),
+            status=status,
+            errcode=errcode,
+            **options,
+        )
 
     def changed(peer=one, **changes):
         event_json = copy.deepcopy(event.json) | changes
@@ -176,7 +188,13 @@ def test_state_that_is_not_the_rooms(federated, one):
     # Before version 12 stripped state will do, and what is none is left out.
     room = public_room(alice, [one], "11")
     event, state = invite(room, alice, bob.user_id)
-    given = [stripped(room.create.json), {"type": "m.room.name"}, 7, None, {**stripped(room.create.json), "content": []}]
+    given = [
+        stripped(room.create.json),
+        {"type": "m.room.name"},
+        7,
+        None,
+        {**stripped(room.create.json), "content": []},
+    ]
     put(federated, one, room, event.json, state=given)
     shown = bob.sync()["rooms"]["invite"][room.room_id]["invite_state"]["events"]
     assert [pdu["type"] for pdu in shown] == ["m.room.create", "m.room.member"]
@@ -202,7 +220,12 @@ def test_an_invite_that_the_room_itself_tells_of(federated, one):
     assert verdicts(receive(federated.database, room, room.pdus))[-1] == "accepted", joined
     sync = bob.sync()
     assert room.room_id in sync["rooms"]["join"] and room.room_id not in sync["rooms"].get("invite", {})
-    assert federated.database.query("select from matriarch.outside_memberships where room_id = %s", [room.room_id]) == []
+    assert (
+        federated.database.query(
+            "select from matriarch.outside_memberships where room_id = %s", [room.room_id]
+        )
+        == []
+    )
 
 
 def bob_of(node, bob, room):
@@ -232,13 +255,18 @@ def test_a_refused_invite(federated, one):
         leave = {**event.json, "content": {"membership": "leave"}, "sender": bob.user_id}
         for _ in range(2):
             [(status,)] = connection.execute(
-                "select status from matriarch.leave_outside(%s, %s, %s, %s)", [token, room.room_id, "$leave", json.dumps(leave)]
+                "select status from matriarch.leave_outside(%s, %s, %s, %s)",
+                [token, room.room_id, "$leave", json.dumps(leave)],
             ).fetchall()
             assert status == 200
-        [(status,)] = connection.execute("select status from matriarch.leave_outside(%s, '!x', null, null)", [token]).fetchall()
+        [(status,)] = connection.execute(
+            "select status from matriarch.leave_outside(%s, '!x', null, null)", [token]
+        ).fetchall()
         assert status == 404
     left = bob.next()["rooms"]["leave"][room.room_id]
-    assert [(event["event_id"], event["content"]) for event in left["timeline"]["events"]] == [("$leave", {"membership": "leave"})]
+    assert [(event["event_id"], event["content"]) for event in left["timeline"]["events"]] == [
+        ("$leave", {"membership": "leave"})
+    ]
     first = bob.sync()["rooms"]
     assert room.room_id not in first.get("invite", {}) and room.room_id not in first.get("leave", {})
     archived = bob.sync(filter={"room": {"include_leave": True}})
@@ -264,14 +292,21 @@ def test_hostile_bodies(federated, one, body, version):
 
 
 def send(node, peer, *pdus) -> dict:
-    body = {"origin": peer.name, "origin_server_ts": 0, "pdus": [pdu if isinstance(pdu, dict) else pdu.json for pdu in pdus], "edus": []}
+    body = {
+        "origin": peer.name,
+        "origin_server_ts": 0,
+        "pdus": [pdu if isinstance(pdu, dict) else pdu.json for pdu in pdus],
+        "edus": [],
+    }
     return peer.call(node, "PUT", f"{V1}/send/{new_txn_id()}", body)["pdus"]
 
 
 def left(answer, room):
     """The events by which a user left, by a sync answer."""
     section = answer["rooms"].get("leave", {}).get(room.room_id)
-    return section and [(event["event_id"], event["content"]["membership"]) for event in section["timeline"]["events"]]
+    return section and [
+        (event["event_id"], event["content"]["membership"]) for event in section["timeline"]["events"]
+    ]
 
 
 def invited_to(federated, peers, **options):
@@ -312,10 +347,18 @@ def test_the_deprecated_event_stream(federated, one):
     event, state = invite(room, alice, bob.user_id)
     put(federated, one, room, event.json, state=state)
     room.head = [event]
-    expected = {"room_id": room.room_id, "sender": alice, "type": "m.room.member", "state_key": bob.user_id, "content": {"membership": "invite"}}
+    expected = {
+        "room_id": room.room_id,
+        "sender": alice,
+        "type": "m.room.member",
+        "state_key": bob.user_id,
+        "content": {"membership": "invite"},
+    }
     answer = bob.get("/events", params={"from": end})
     assert answer["chunk"] == [expected]
-    assert bob.get("/initialSync")["rooms"] == [{"room_id": room.room_id, "membership": "invite", "invite": expected}]
+    assert bob.get("/initialSync")["rooms"] == [
+        {"room_id": room.room_id, "membership": "invite", "invite": expected}
+    ]
     leave = room.send(alice, "m.room.member", {"membership": "leave"}, bob.user_id)
     send(federated, one, leave)
     (left,) = bob.get("/events", params={"from": answer["end"]})["chunk"]
@@ -337,7 +380,14 @@ def test_who_does_not_take_invites_back(federated, one):
     forged["content"]["reason"] = "forged"
     message = room.make(alice, "m.room.message", {"body": "hello", "membership": "leave"})
     to_nobody = room.make(alice, "m.room.member", {"membership": "leave"}, f"@nobody:{SERVER_NAME}")
-    for peer, pdu in ((other, by_eve), (other, by_alice), (one, by_eve), (one, forged), (one, message), (one, to_nobody)):
+    for peer, pdu in (
+        (other, by_eve),
+        (other, by_alice),
+        (one, by_eve),
+        (one, forged),
+        (one, message),
+        (one, to_nobody),
+    ):
         (result,) = send(federated, peer, pdu).values()
         assert "error" in result
     assert left(bob.next(), room) is None
@@ -364,7 +414,12 @@ def test_a_moderator_of_another_server_takes_it_back(federated, one):
 def test_a_moderator_whom_the_invite_shows(federated, one, shown):
     other = Peer(f"host{next(NUMBERS)}.example")
     other.publish(federated.database)
-    alice, carol, eve, bob = one.user("alice"), other.user("carol"), other.user("eve"), federated.register("bob")
+    alice, carol, eve, bob = (
+        one.user("alice"),
+        other.user("carol"),
+        other.user("eve"),
+        federated.register("bob"),
+    )
     if shown == "creator":
         room = public_room(alice, [one, other], additional_creators=[carol])
     else:
@@ -376,7 +431,7 @@ def test_a_moderator_whom_the_invite_shows(federated, one, shown):
     put(federated, one, room, event.json, state=state)
     bob.next()
     view = "select user_id, membership, sender, room_version, name from matrix.outside_members where room_id = %s"
-    outside = lambda: federated.database.query(view, [room.room_id], user="matriarch_readonly")  # noqa: E731
+    outside = lambda: federated.database.query(view, [room.room_id], user="matriarch_readonly")
     assert outside() == [(bob.user_id, "invite", alice, room.version, "Alice's")]
     by_eve = room.make(eve, "m.room.member", {"membership": "leave"}, bob.user_id)
     assert "error" in send(federated, other, by_eve)[by_eve.event_id]
@@ -401,7 +456,9 @@ def test_invites_that_are_taken_back_are_told_to_the_server(servers, action):
     assert event["sender"] == alice.user_id and event["content"]["reason"] == "a mistake"
     # The server gets nothing else of the room, and what it was to be sent is over.
     assert two.database.query("select from matriarch.rooms where room_id = %s", [room]) == []
-    statement = "select from matriarch.destination_rooms join matriarch.rooms using (room_nid) where room_id = %s"
+    statement = (
+        "select from matriarch.destination_rooms join matriarch.rooms using (room_nid) where room_id = %s"
+    )
     eventually(lambda: one.database.query(statement, [room]) == [])
     assert one.database.query("select * from matrix.verify_room(%s)", [room]) == []
 
@@ -409,7 +466,10 @@ def test_invites_that_are_taken_back_are_told_to_the_server(servers, action):
 def test_knocks_that_are_refused_are_told_to_the_server(servers):
     one, two = servers
     alice, bob = one.register("alice"), two.register("bob")
-    room = alice.create_room(preset="private_chat", initial_state=[{"type": "m.room.join_rules", "content": {"join_rule": "knock"}}])
+    room = alice.create_room(
+        preset="private_chat",
+        initial_state=[{"type": "m.room.join_rules", "content": {"join_rule": "knock"}}],
+    )
     bob.post(path("knock", room), params={"via": one.name})
     assert room in bob.next()["rooms"]["knock"]
     alice.post(path("rooms", room, "kick"), {"user_id": bob.user_id})

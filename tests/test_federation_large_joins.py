@@ -1,16 +1,19 @@
 """Rooms whose state is long: it comes in one answer, is read as it comes, and is taken in in parts."""
 
+import contextlib
 import json
 import threading
 import time
 
 import pytest
+
 from harness.client import path
 from harness.large_room import LargeRoom
 from harness.peer import Peer, RemoteRoom, public_room
 from harness.remote_server import RemoteServer
 from harness.server import Server
 from harness.verify import verify
+from harness.waiting import eventually
 
 MEMBERS = 1500
 
@@ -65,7 +68,11 @@ def test_events_that_others_cite_may_come_last(server, remote, version):
     def reversed_answer(handler, parts, query, event):
         status, answer = remote.answer_send_join(parts, query, event)
         state = list(reversed(answer["state"]))
-        return status, {"state": state + state[:3], "auth_chain": list(reversed(answer["auth_chain"])), "event": event}
+        return status, {
+            "state": state + state[:3],
+            "auth_chain": list(reversed(answer["auth_chain"])),
+            "event": event,
+        }
 
     remote.hooks["send_join"] = reversed_answer
     user = server.register("joiner")
@@ -93,7 +100,16 @@ def test_what_is_none_of_the_room_s_events_is_left_out(server, remote):
         for pdu in answer["state"]:
             if pdu == eve.json:
                 pdu["signatures"][remote.name] = {"ed25519:peer": "A" * 86}
-        answer["state"] += [stranger.json, 5, None, [], {}, {"type": "m.room.member"}, "x" * 1000, {"deep": [[[]]]}]
+        answer["state"] += [
+            stranger.json,
+            5,
+            None,
+            [],
+            {},
+            {"type": "m.room.member"},
+            "x" * 1000,
+            {"deep": [[[]]]},
+        ]
         answer["more"] = [{"of": "this"}]
         return status, answer
 
@@ -150,21 +166,12 @@ def begin_join(server: Server, room: LargeRoom, remote: RemoteServer):
     user = server.register("joiner")
 
     def join():
-        try:
+        with contextlib.suppress(Exception):
             user.join(room.room_id, params={"via": remote.name})
-        except Exception:
-            pass
 
     thread = threading.Thread(target=join)
     thread.start()
     return user, thread
-
-
-def until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 AGED = "update matriarch.arrivals set began_at = began_at - interval '3 hours'"
@@ -189,7 +196,10 @@ def test_a_node_dies_while_the_state_comes(start_servers, remote):
 
     remote.hooks["send_join"] = half
     user, thread = begin_join(server, room, remote)
-    until(lambda: server.database.query("select count(*) from matriarch.arriving_events") == [(1000,)])
+    eventually(
+        lambda: server.database.query("select count(*) from matriarch.arriving_events") == [(1000,)],
+        seconds=60,
+    )
     assert server.database.query("select room_id, events from matrix.arrivals") == [(room.room_id, 1000)]
     server.node.kill()
     thread.join()
@@ -216,11 +226,11 @@ def test_a_node_dies_while_the_state_is_taken_in(start_servers, remote):
         # The first part is taken in, and then no further.
         connection.execute("lock table matriarch.event_auth_edges in share mode")
         user, thread = begin_join(server, room, remote)
-        until(lambda: waiting(server))
+        eventually(lambda: waiting(server), seconds=60)
         server.node.kill()
         thread.join()
         connection.rollback()
-    until(lambda: not waiting(server))
+    eventually(lambda: not waiting(server), seconds=60)
     # Events without a state, in a room that nobody sees.
     assert joined(server, room.room_id) in (None, 0)
     server.node.start()
@@ -287,7 +297,13 @@ def test_the_memory_of_a_node_does_not_grow_with_the_answer(server, remote):
         write(b'{"auth_chain": [')
         for _ in range(2000):
             write(filler + b",")
-        write(b'{}], "state": [' + b",".join(room.events.values()) + b'], "event": ' + json.dumps(event).encode() + b"}")
+        write(
+            b'{}], "state": ['
+            + b",".join(room.events.values())
+            + b'], "event": '
+            + json.dumps(event).encode()
+            + b"}"
+        )
         write(b"")
         return "answered"
 
@@ -355,8 +371,15 @@ def test_a_long_state_behind_a_gap(server, remote):
         return 200, {"auth_chain": [json.loads(known[member_event])]}
 
     remote.hooks |= {f.__name__: f for f in (get_missing_events, event_auth, state_ids, state)}
-    body = {"origin": remote.name, "origin_server_ts": 0, "pdus": [json.loads(room.events[message])], "edus": []}
-    answer = remote.request(server.node, "PUT", "/_matrix/federation/v1/send/1", body, destination=server.name)
+    body = {
+        "origin": remote.name,
+        "origin_server_ts": 0,
+        "pdus": [json.loads(room.events[message])],
+        "edus": [],
+    }
+    answer = remote.request(
+        server.node, "PUT", "/_matrix/federation/v1/send/1", body, destination=server.name
+    )
     assert answer.json() == {"pdus": {message: {}}}
     user.sync_until(lambda answer: any(
         event["type"] == "m.room.message"
@@ -424,12 +447,12 @@ def test_events_wait_for_a_join_under_way(server, remote):
     remote.learn(room)
     comes = threading.Event()
     remote.hooks["send_join"] = lambda *_: comes.wait(60) and None
-    user, thread = begin_join(server, room, remote)
-    until(lambda: remote.asked_for("send_join"))
+    _user, thread = begin_join(server, room, remote)
+    eventually(lambda: remote.asked_for("send_join"), seconds=60)
     statement = "update matriarch.joins_under_way set until = now() - interval '1 second' where room_id = %s"
     server.database.query(statement, [room.room_id])
     renewed = "select until > now() + interval '30 seconds' from matriarch.joins_under_way where room_id = %s"
-    until(lambda: server.database.query(renewed, [room.room_id]) == [(True,)])
+    eventually(lambda: server.database.query(renewed, [room.room_id]) == [(True,)], seconds=60)
 
     def send(pdu):
         body = {"origin": remote.name, "origin_server_ts": 0, "pdus": [pdu.json], "edus": []}
@@ -439,13 +462,16 @@ def test_events_wait_for_a_join_under_way(server, remote):
     message = room.make(creator, "m.room.message", {"body": "welcome"}, prev=room.head)
     answer = send(message)
     assert (answer.status_code, answer.json()["errcode"]) == (429, "M_LIMIT_EXCEEDED")
-    assert 'matriarch_federation_limits_total{limit="join_time"} 1' in server.node.client().http.get("/metrics").text
+    assert (
+        'matriarch_federation_limits_total{limit="join_time"} 1'
+        in server.node.client().http.get("/metrics").text
+    )
     assert '"limit":"join_time"' in server.node.log.read_text()
     threading.Timer(1, comes.set).start()
     assert send(message).json() == {"pdus": {message.event_id: {}}}
     thread.join()
     status = "select status from matrix.events where event_id = %s"
-    until(lambda: server.database.query(status, [message.event_id]) == [("accepted",)])
+    eventually(lambda: server.database.query(status, [message.event_id]) == [("accepted",)], seconds=60)
     assert server.database.query("select count(*) from matriarch.joins_under_way") == [(0,)]
     assert verify(server.database, room.room_id) == []
 
@@ -466,7 +492,7 @@ def test_answers_that_come_slowly_keep_nobody_waiting(server, remote):
     slow.serve()
     remote.hooks["send_join"] = drip
     waiting = [begin_join(server, slow, remote)[1] for _ in range(8)]
-    until(lambda: len(remote.asked_for("send_join")) == 8)
+    eventually(lambda: len(remote.asked_for("send_join")) == 8, seconds=60)
     quick.serve()
     user = server.register("joiner")
     begun = time.monotonic()
@@ -496,7 +522,10 @@ def test_a_state_without_end(server, remote):
     remote.hooks["send_join"] = endless
     user = server.register("joiner")
     user.join(room.room_id, params={"via": remote.name}, status=502, errcode="M_UNKNOWN")
-    assert 'matriarch_federation_limits_total{limit="state_events"} 1' in server.node.client().http.get("/metrics").text
+    assert (
+        'matriarch_federation_limits_total{limit="state_events"} 1'
+        in server.node.client().http.get("/metrics").text
+    )
     assert '"limit":"state_events"' in server.node.log.read_text()
     nothing_is_staged(server)
     assert joined(server, room.room_id) is None

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from test_federation_history import Late
-from test_federation_transactions import Shared, until
 
 from conftest import Started
 from harness.large_room import LargeRoom
 from harness.remote_server import RemoteServer
+from harness.shared_room import Shared
+from harness.waiting import eventually
+from test_federation_history import Late
 
 MEBIBYTE = 1024 * 1024
 
@@ -65,13 +66,21 @@ class Scene:
             messages.append(shared.room.message(carol, "in which the join is missing"))
         # At once, so that the last do not find the first to have ended.
         with ThreadPoolExecutor(len(rooms)) as executor:
-            list(executor.map(lambda shared, message: shared.send([message], txn_id=message.event_id[1:]), rooms, messages))
-        until(lambda: sum(len(server.asked_for("event_auth")) for server in self.servers) >= min(8, len(rooms)))
+            list(
+                executor.map(
+                    lambda shared, message: shared.send([message], txn_id=message.event_id[1:]),
+                    rooms,
+                    messages,
+                )
+            )
+        eventually(
+            lambda: sum(len(server.asked_for("event_auth")) for server in self.servers) >= min(8, len(rooms))
+        )
 
     def names(self, limit: str, seconds: float = 90):
         """Waits until the limit is reached."""
         line = f'matriarch_federation_limits_total{{limit="{limit}"}}'
-        until(lambda: line in self.node.client().http.get("/metrics").text, seconds)
+        eventually(lambda: line in self.node.client().http.get("/metrics").text, seconds=seconds)
         assert f'"limit":"{limit}"' in self.node.log.read_text()
 
     def is_lively(self, shared: Shared):
@@ -97,15 +106,19 @@ def long_bodies(scene: Scene):
     strangers = [scene.server() for _ in range(6)]
 
     def send(server):
-        server.request(scene.node, "PUT", "/_matrix/federation/v1/send/1", {"pdus": [], "padding": "x" * 5 * MEBIBYTE})
+        server.request(
+            scene.node, "PUT", "/_matrix/federation/v1/send/1", {"pdus": [], "padding": "x" * 5 * MEBIBYTE}
+        )
 
     for stranger in strangers:
         stranger.hooks["keys"] = scene.hang
         threading.Thread(target=send, args=[stranger], daemon=True).start()
-    until(lambda: sum(len(stranger.asked_for("keys")) for stranger in strangers) == 3)
+    eventually(lambda: sum(len(stranger.asked_for("keys")) for stranger in strangers) == 3)
     body = {"pdus": [], "padding": "x" * 5 * MEBIBYTE}
     with ThreadPoolExecutor() as executor:
-        fourth = executor.submit(shared.server.request, scene.node, "PUT", "/_matrix/federation/v1/send/long", body)
+        fourth = executor.submit(
+            shared.server.request, scene.node, "PUT", "/_matrix/federation/v1/send/long", body
+        )
         scene.is_lively(shared)
         answer = fourth.result()
     assert (answer.status_code, answer.json()["errcode"]) == (429, "M_LIMIT_EXCEEDED")
@@ -145,7 +158,7 @@ def state_memory(scene: Scene):
             user.join(room.room_id, params={"via": server.name}, status=502)
 
     threading.Thread(target=join).start()
-    until(lambda: server.asked_for("send_join"))
+    eventually(lambda: server.asked_for("send_join"))
     scene.is_lively(shared)
     scene.names("state_memory")
 
@@ -169,7 +182,7 @@ def state_time(scene: Scene):
 
     server.hooks |= {"state": state, "state_ids": lambda *_: (404, {})}
     late.alice.messages(late.room_id, dir="b", limit=30)
-    until(lambda: stranger.asked_for("keys"))
+    eventually(lambda: stranger.asked_for("keys"))
     scene.is_lively(shared)
     scene.names("state_time")
 
@@ -186,7 +199,7 @@ def state_gaps(scene: Scene):
     user = scene.node.register("joiner")
     with ThreadPoolExecutor() as executor:
         join = executor.submit(user.join, room.room_id, params={"via": server.name})
-        until(lambda: server.asked_for("event"), 90)
+        eventually(lambda: server.asked_for("event"), seconds=90)
         scene.is_lively(shared)
         join.result()
     scene.names("state_gaps")

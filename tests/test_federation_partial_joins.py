@@ -5,13 +5,14 @@ import threading
 import time
 
 import pytest
+
 from harness.client import path, timeline
 from harness.large_room import LargeRoom
 from harness.peer import Pdu, RemoteRoom, public_room
 from harness.remote_server import RemoteServer
 from harness.server import Server
 from harness.verify import repair, verify
-from test_federation_transactions import until
+from harness.waiting import eventually
 
 LAZY = json.dumps({"room": {"state": {"lazy_load_members": True}}})
 
@@ -29,7 +30,11 @@ class PartialServer(RemoteServer):
         status, answer = super().answer_send_join(parts, query, event)
         if query.get("omit_members") == "true":
             members = [pdu for pdu in answer["state"] if pdu["type"] == "m.room.member"]
-            needed = [pdu for pdu in answer["auth_chain"] if pdu["type"] != "m.room.member" or pdu["sender"] == creator_of(self)]
+            needed = [
+                pdu
+                for pdu in answer["auth_chain"]
+                if pdu["type"] != "m.room.member" or pdu["sender"] == creator_of(self)
+            ]
             answer |= {
                 "state": [pdu for pdu in answer["state"] if pdu not in members],
                 "auth_chain": needed + [pdu for pdu in members if pdu["state_key"] == event["sender"]],
@@ -92,7 +97,7 @@ def partial(server: Server, room) -> list[tuple]:
 def whole(server: Server, remote: PartialServer, room):
     """Lets the rest come."""
     remote.may_tell.set()
-    until(lambda: not partial(server, room))
+    eventually(lambda: not partial(server, room))
     left = "select count(*) from matriarch.partial_states join matriarch.rooms using (room_nid) where room_id = %s"
     assert server.database.query(left, [room.room_id]) == [(0,)]
 
@@ -118,7 +123,9 @@ def sent_to(server: RemoteServer) -> list[dict]:
 def is_here(server: Server, event: Pdu | str) -> bool:
     """Whether an event is in the timeline."""
     event_id = event if isinstance(event, str) else event.event_id
-    return server.database.query("select pos is not null from matriarch.events where event_id = %s", [event_id]) == [(True,)]
+    return server.database.query(
+        "select pos is not null from matriarch.events where event_id = %s", [event_id]
+    ) == [(True,)]
 
 
 @pytest.mark.parametrize("version", ["11", "12"])
@@ -133,15 +140,29 @@ def test_a_room_is_used_while_members_are_missing(server, remote, other, version
     assert lazy and user.state(room.room_id, "m.room.join_rules") == {"join_rule": "public"}
     # Others hear what is said here, also those whose members are not known.
     event_id = user.send(room.room_id, "hello")
-    until(lambda: all(any(pdu["content"].get("body") == "hello" for pdu in sent_to(peer)) for peer in (remote, other)))
+    eventually(
+        lambda: all(
+            any(pdu["content"].get("body") == "hello" for pdu in sent_to(peer)) for peer in (remote, other)
+        )
+    )
     # What they say comes with those who say it.
-    welcome, too = room.message(other.user("neighbor"), "welcome"), room.message(remote.user("member2"), "hello")
+    welcome, too = (
+        room.message(other.user("neighbor"), "welcome"),
+        room.message(remote.user("member2"), "hello"),
+    )
     other.transaction(server.node, [welcome])
     remote.transaction(server.node, [too])
-    until(lambda: is_here(server, welcome) and is_here(server, too))
+    eventually(lambda: is_here(server, welcome) and is_here(server, too))
     answer = user.next(filter=LAZY)
-    assert [event["event_id"] for event in timeline(answer, room.room_id)][-2:] == [welcome.event_id, too.event_id]
-    states = [event["state_key"] for event in shown(answer, room)["state"]["events"] if event["type"] == "m.room.member"]
+    assert [event["event_id"] for event in timeline(answer, room.room_id)][-2:] == [
+        welcome.event_id,
+        too.event_id,
+    ]
+    states = [
+        event["state_key"]
+        for event in shown(answer, room)["state"]["events"]
+        if event["type"] == "m.room.member"
+    ]
     assert {other.user("neighbor"), remote.user("member2")} <= set(states)
     page = user.messages(room.room_id, limit=2, filter=json.dumps({"lazy_load_members": True}))
     assert {other.user("neighbor"), remote.user("member2")} <= {event["state_key"] for event in page["state"]}
@@ -150,11 +171,20 @@ def test_a_room_is_used_while_members_are_missing(server, remote, other, version
     assert shown(eager.sync(since=since), room) is None
 
     whole(server, remote, room)
-    assert members_of(user, room) == {*(remote.user(f"member{n}") for n in range(5)), creator_of(remote), other.user("neighbor"), user.user_id}
+    assert members_of(user, room) == {
+        *(remote.user(f"member{n}") for n in range(5)),
+        creator_of(remote),
+        other.user("neighbor"),
+        user.user_id,
+    }
     assert verify(server.database, room.room_id) == []
     # To who asks for all members, the room is new now.
     news = shown(eager.sync(since=since), room)
-    known = {event["state_key"] for event in news["state"]["events"] + news["timeline"]["events"] if event["type"] == "m.room.member"}
+    known = {
+        event["state_key"]
+        for event in news["state"]["events"] + news["timeline"]["events"]
+        if event["type"] == "m.room.member"
+    }
     assert known == members_of(user, room)
     assert event_id in [event["event_id"] for event in news["timeline"]["events"]]
     # To others nothing happened.
@@ -185,7 +215,9 @@ def test_requests_for_all_members_wait(server, remote, other):
     }  # fmt: skip
     answers, threads = {}, []
     for name, request in requests.items():
-        threads.append(threading.Thread(target=lambda name=name, request=request: answers.__setitem__(name, request())))
+        threads.append(
+            threading.Thread(target=lambda name=name, request=request: answers.__setitem__(name, request()))
+        )
         threads[-1].start()
     time.sleep(1)
     assert answers == {}
@@ -212,19 +244,27 @@ def test_what_was_let_in_is_judged_again(server, remote, other):
     remote.learn(room)
     other.learn(room)
     user = join(server, room, remote)
-    member = {key: pdu for key, pdu in room.head[0].state.items()}
+    member = dict(room.head[0].state.items())
     member["m.room.member", banned] = old
     rules = [pdu for key, pdu in member.items() if key[0] == "m.room.power_levels"]
-    bad = room.make(banned, "m.room.message", {"msgtype": "m.text", "body": "still here"}, state=member, auth=[*rules, old])
+    bad = room.make(
+        banned,
+        "m.room.message",
+        {"msgtype": "m.text", "body": "still here"},
+        state=member,
+        auth=[*rules, old],
+    )
     other.transaction(server.node, [bad])
-    until(lambda: is_here(server, bad))
-    good = room.make(other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": "hello"}, prev=[bad])
+    eventually(lambda: is_here(server, bad))
+    good = room.make(
+        other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": "hello"}, prev=[bad]
+    )
     other.transaction(server.node, [good])
-    until(lambda: is_here(server, good))
+    eventually(lambda: is_here(server, good))
     own = user.send(room.room_id, "and me")
     topic = room.make(creator_of(remote), "m.room.topic", {"topic": "news"}, "")
     remote.transaction(server.node, [topic])
-    until(lambda: is_here(server, topic))
+    eventually(lambda: is_here(server, topic))
     assert verify(server.database, room.room_id) == []
     whole(server, remote, room)
     assert not is_here(server, bad)
@@ -244,12 +284,18 @@ def test_events_that_fork_off_before_the_join(server, remote, other):
     room.send(creator_of(remote), "m.room.topic", {"topic": "later"}, "")
     user = join(server, room, remote)
     head = room.head
-    fork = room.make(other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": "fork"}, prev=[before])
-    more = room.make(other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": "more"}, prev=[fork])
-    merged = room.make(creator_of(remote), "m.room.message", {"msgtype": "m.text", "body": "merged"}, prev=[*head, more])
+    fork = room.make(
+        other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": "fork"}, prev=[before]
+    )
+    more = room.make(
+        other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": "more"}, prev=[fork]
+    )
+    merged = room.make(
+        creator_of(remote), "m.room.message", {"msgtype": "m.text", "body": "merged"}, prev=[*head, more]
+    )
     other.transaction(server.node, [fork, more])
     remote.transaction(server.node, [merged])
-    until(lambda: is_here(server, fork) and is_here(server, merged))
+    eventually(lambda: is_here(server, fork) and is_here(server, merged))
     assert server.database.query("select count(*) from matriarch.partial_states where lost") == [(1,)]
     # That the state is asked for when the room is whole, and not before.
     assert remote.asked_for("state_ids") == other.asked_for("state_ids") == []
@@ -268,9 +314,14 @@ def test_states_of_forks_that_are_none(server, remote, other):
     before = room.message(other.user("neighbor"), "before")
     room.send(creator_of(remote), "m.room.topic", {"topic": "later"}, "")
     user = join(server, room, remote)
-    forks = [room.make(other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": str(n)}, prev=[before]) for n in range(7)]
+    forks = [
+        room.make(
+            other.user("neighbor"), "m.room.message", {"msgtype": "m.text", "body": str(n)}, prev=[before]
+        )
+        for n in range(7)
+    ]
     other.transaction(server.node, forks)
-    until(lambda: all(is_here(server, fork) for fork in forks))
+    eventually(lambda: all(is_here(server, fork) for fork in forks))
     topics = [pdu.event_id for pdu in room.pdus if pdu.json["type"] in ("m.room.topic", "m.room.create")]
     double = room.make(creator_of(remote), "m.room.topic", {"topic": "double"}, "", prev=[before])
 
@@ -292,14 +343,19 @@ def test_members_who_joined_by_rules_of_before(server, remote, other):
     user = server.register("guest")
     room.send(creator_of(remote), "m.room.member", {"membership": "invite"}, user.user_id)
     user.join(room.room_id, params={"via": remote.name})
-    messages = [room.message(who, "hi") for who in (remote.user("member1"), other.user("neighbor"), remote.user("member2"))]
+    messages = [
+        room.message(who, "hi")
+        for who in (remote.user("member1"), other.user("neighbor"), remote.user("member2"))
+    ]
     remote.transaction(server.node, [messages[0]])
     other.transaction(server.node, [messages[1]])
     remote.transaction(server.node, [messages[2]])
-    until(lambda: all(is_here(server, message) for message in messages))
-    fork = room.make(remote.user("member3"), "m.room.message", {"msgtype": "m.text", "body": "aside"}, prev=[messages[0]])
+    eventually(lambda: all(is_here(server, message) for message in messages))
+    fork = room.make(
+        remote.user("member3"), "m.room.message", {"msgtype": "m.text", "body": "aside"}, prev=[messages[0]]
+    )
     remote.transaction(server.node, [fork])
-    until(lambda: is_here(server, fork))
+    eventually(lambda: is_here(server, fork))
     whole(server, remote, room)
     assert all(is_here(server, message) for message in [*messages, fork])
     assert verify(server.database, room.room_id) == []
@@ -319,13 +375,13 @@ def test_redactions_wait(server, remote, other):
     kept = room.message(other.user("neighbor"), "keep this")
     gone = room.message(other.user("neighbor"), "and not this")
     other.transaction(server.node, [kept, gone])
-    until(lambda: is_here(server, gone))
+    eventually(lambda: is_here(server, gone))
     state = dict(gone.state)
     auth = [state[key] for key in (("m.room.create", ""), ("m.room.power_levels", ""))]
     bad = room.make(banned, "m.room.redaction", {"redacts": kept.event_id}, prev=[gone], auth=[*auth, old])
     good = room.make(other.user("neighbor"), "m.room.redaction", {"redacts": gone.event_id}, prev=[gone])
     other.transaction(server.node, [bad, good])
-    until(lambda: is_here(server, bad) and is_here(server, good))
+    eventually(lambda: is_here(server, bad) and is_here(server, good))
     assert verify(server.database, room.room_id) == []
     whole(server, remote, room)
     assert not is_here(server, bad)
@@ -351,14 +407,20 @@ def test_clients_learn_what_came_of_it(server, remote, other):
     auth = [head[key] for key in (("m.room.create", ""), ("m.room.power_levels", ""))]
     bad = room.make(banned, "m.room.topic", {"topic": "false"}, "", auth=[*auth, old])
     other.transaction(server.node, [bad])
-    until(lambda: is_here(server, bad))
+    eventually(lambda: is_here(server, bad))
     answer = user.sync(filter=LAZY)
     assert user.state(room.room_id, "m.room.topic") == {"topic": "false"}
     whole(server, remote, room)
     news = shown(user.sync(filter=LAZY, since=answer["next_batch"]), room)
     assert topic.event_id in [event["event_id"] for event in news["state"]["events"]]
     assert news["summary"]["m.joined_member_count"] == 7
-    assert not any(event["type"] == "m.room.member" and event["state_key"] != user.user_id and "member" in event["state_key"] and event["state_key"] not in news["summary"].get("m.heroes", []) for event in news["state"]["events"])
+    assert not any(
+        event["type"] == "m.room.member"
+        and event["state_key"] != user.user_id
+        and "member" in event["state_key"]
+        and event["state_key"] not in news["summary"].get("m.heroes", [])
+        for event in news["state"]["events"]
+    )
     assert verify(server.database, room.room_id) == []
 
 
@@ -385,7 +447,12 @@ def test_a_join_that_the_whole_state_forbids(server, remote, other):
     user.send(room.room_id, "let me in")
     whole(server, remote, room)
     assert room.room_id in user.sync(filter=LAZY, since=since).get("rooms", {}).get("leave", {})
-    user.put(path("rooms", room.room_id, "send", "m.room.message", "x"), {"body": "hm"}, status=403, errcode="M_FORBIDDEN")
+    user.put(
+        path("rooms", room.room_id, "send", "m.room.message", "x"),
+        {"body": "hm"},
+        status=403,
+        errcode="M_FORBIDDEN",
+    )
     assert verify(server.database, room.room_id) == []
 
 
@@ -422,7 +489,7 @@ def test_a_server_that_is_not_in_the_room_after_all(server, remote, other):
     whole(server, remote, room)
     assert server.database.query(servers, [room.room_id]) == [(1,)]
     user.send(room.room_id, "secret")
-    until(lambda: any(pdu["content"].get("body") == "secret" for pdu in sent_to(remote)))
+    eventually(lambda: any(pdu["content"].get("body") == "secret" for pdu in sent_to(remote)))
     assert all(pdu["content"].get("body") != "secret" for pdu in sent_to(other))
     assert verify(server.database, room.room_id) == []
 
@@ -431,7 +498,7 @@ def test_another_server_is_asked(server, remote, other):
     room = a_room(remote, other)
     remote.hooks["state"] = lambda *_: (500, {"errcode": "M_UNKNOWN", "error": "no"})
     user = join(server, room, remote)
-    until(lambda: not partial(server, room))
+    eventually(lambda: not partial(server, room))
     assert len(remote.asked_for("state")) == len(other.asked_for("state")) == 1
     assert other.user("neighbor") in members_of(user, room)
     assert verify(server.database, room.room_id) == []
@@ -443,7 +510,7 @@ def test_answers_that_are_no_state(server, remote, other, answer):
     stranger = public_room(creator_of(remote), [remote], version="11")
 
     def bad(handler, parts, query, body):
-        status, good = RemoteServer.answer_state(remote, parts, query, body)
+        _status, good = RemoteServer.answer_state(remote, parts, query, body)
         if answer == "nothing":
             return 200, {}
         if answer == "no create":
@@ -455,7 +522,7 @@ def test_answers_that_are_no_state(server, remote, other, answer):
 
     remote.hooks["state"] = other.hooks["state"] = bad
     user = join(server, room, remote)
-    until(lambda: partial(server, room)[0][1] >= 2)
+    eventually(lambda: partial(server, room)[0][1] >= 2)
     ((_, _, error),) = partial(server, room)
     assert error
     assert user.send(room.room_id, "hello")
@@ -469,20 +536,25 @@ def test_a_node_dies_while_it_loads(start_servers, remote, other):
     (server,) = start_servers(1, 2)
     room = a_room(remote, other)
     user = join(server, room, remote)
-    until(lambda: remote.asked_for("state"))
+    eventually(lambda: remote.asked_for("state"))
     server.nodes[0].kill()
-    server.database.query("update matriarch.partial_joins set leased_until = now() where leased_until is not null")
+    server.database.query(
+        "update matriarch.partial_joins set leased_until = now() where leased_until is not null"
+    )
     user = user.at(server.nodes[1])
     assert user.send(room.room_id, "hello")
     remote.may_tell.set()
-    until(lambda: not partial(server, room))
+    eventually(lambda: not partial(server, room))
     assert other.user("neighbor") in members_of(user, room)
     assert verify(server.database, room.room_id) == []
 
 
 def test_who_left_comes_back(server, remote, other):
     room = a_room(remote, other)
-    remote.hooks["state"] = other.hooks["state"] = lambda *_: (403, {"errcode": "M_FORBIDDEN", "error": "You left."})
+    remote.hooks["state"] = other.hooks["state"] = lambda *_: (
+        403,
+        {"errcode": "M_FORBIDDEN", "error": "You left."},
+    )
     user = join(server, room, remote)
     user.send(room.room_id, "hello")
     user.leave(room.room_id)
@@ -490,7 +562,9 @@ def test_who_left_comes_back(server, remote, other):
     # Nobody is asked any more.
     time.sleep(0.5)
     # Who left is told what was known then.
-    assert user.user_id in {event["state_key"] for event in user.get(path("rooms", room.room_id, "members"))["chunk"]}
+    assert user.user_id in {
+        event["state_key"] for event in user.get(path("rooms", room.room_id, "members"))["chunk"]
+    }
     assert user.get(path("rooms", room.room_id, "state"))
     asked = len(remote.asked_for("state")), len(other.asked_for("state"))
     server.database.query("update matriarch.partial_joins set next_try_at = now()")
@@ -510,10 +584,13 @@ def test_who_left_comes_back(server, remote, other):
 def test_two_users_join_at_once(server, remote, other):
     room = a_room(remote, other)
     users = [server.register("joiner") for _ in range(3)]
-    threads = [threading.Thread(target=user.join, args=[room.room_id], kwargs={"params": {"via": remote.name}}) for user in users]
+    threads = [
+        threading.Thread(target=user.join, args=[room.room_id], kwargs={"params": {"via": remote.name}})
+        for user in users
+    ]
     for thread in threads:
         thread.start()
-    until(lambda: partial(server, room))
+    eventually(lambda: partial(server, room))
     time.sleep(0.5)
     whole(server, remote, room)
     for thread in threads:
@@ -535,11 +612,13 @@ def test_a_join_that_another_one_overtakes(server, remote, other):
             goes_on.wait(60)
 
     remote.hooks["send_join"] = slow
-    thread = threading.Thread(target=second.join, args=[room.room_id], kwargs={"params": {"via": remote.name}})
+    thread = threading.Thread(
+        target=second.join, args=[room.room_id], kwargs={"params": {"via": remote.name}}
+    )
     thread.start()
     waits.wait(20)
     first.join(room.room_id, params={"via": remote.name})
-    until(lambda: not partial(server, room))
+    eventually(lambda: not partial(server, room))
     goes_on.set()
     thread.join(60)
     assert {first.user_id, second.user_id} <= members_of(second, room)

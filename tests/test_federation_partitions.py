@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from harness.client import path
-from harness.recording import eventually
 from harness.verify import verify
+from harness.waiting import eventually
 
 EVERYBODY = ("admin", "moderator", "member", "guest")
 
@@ -38,7 +38,9 @@ class Story:
         self.parties = [Party(server) for server in servers]
         first = self.parties[0].admin
         # In version 12 the creator stands above all.
-        users = {party.admin.user_id: 100 for party in self.parties if party.admin is not first or version != "12"}
+        users = {
+            party.admin.user_id: 100 for party in self.parties if party.admin is not first or version != "12"
+        }
         users |= {party.moderator.user_id: 50 for party in self.parties}
         self.room = first.create_room(
             preset="public_chat", room_version=version, power_level_content_override={"users": users}
@@ -75,17 +77,27 @@ class Story:
                 "select event_id from matrix.events where room_id = %s and status = 'accepted' and type = 'm.room.message'",
                 [self.room],
             )]  # fmt: skip
-            return ruler.request("PUT", f"{room}/redact/{path(rng.choice(mine))[1:]}/{time.time_ns()}", {}) if mine else None
+            return (
+                ruler.request("PUT", f"{room}/redact/{path(rng.choice(mine))[1:]}/{time.time_ns()}", {})
+                if mine
+                else None
+            )
 
         actions = {
-            lambda: actor.request("PUT", f"{room}/send/m.room.message/{time.time_ns()}", {"msgtype": "m.text", "body": "hi"}): 8,
+            lambda: actor.request(
+                "PUT", f"{room}/send/m.room.message/{time.time_ns()}", {"msgtype": "m.text", "body": "hi"}
+            ): 8,
             lambda: ruler.request("PUT", f"{state}/m.room.topic/", {"topic": str(rng.random())}): 3,
             lambda: ruler.request("PUT", f"{state}/m.room.name/", {"name": str(rng.random())}): 1,
             levels: 3,
             lambda: ruler.request("POST", f"{room}/ban", {"user_id": whom}): 2,
             lambda: ruler.request("POST", f"{room}/unban", {"user_id": whom}): 2,
             lambda: ruler.request("POST", f"{room}/kick", {"user_id": whom}): 2,
-            lambda: ruler.request("PUT", f"{state}/m.room.join_rules/", {"join_rule": rng.choice(["public", "public", "invite"])}): 1,
+            lambda: ruler.request(
+                "PUT",
+                f"{state}/m.room.join_rules/",
+                {"join_rule": rng.choice(["public", "public", "invite"])},
+            ): 1,
             lambda: party.guest.request("POST", path("join", party.alias), {}): 3,
             lambda: party.member.request("POST", path("join", party.alias), {}): 1,
             lambda: party.member.request("POST", f"{room}/leave", {}): 1,
@@ -107,7 +119,9 @@ class Story:
 
     def news(self, server) -> dict[str, str]:
         """What it has of the time when all were in the room."""
-        return {event_id: status for event_id, status in self.known(server).items() if event_id not in self.before}
+        return {
+            event_id: status for event_id, status in self.known(server).items() if event_id not in self.before
+        }
 
     def end(self):
         """All hear of each other again: they come to have the same events, of which the same are rejected, and one state."""
@@ -119,7 +133,10 @@ class Story:
         for party in self.parties:
             party.admin.send(self.room, "all is well")
         converge(self.servers, self.room, self.news)
-        rejected = [{key for key, status in self.news(server).items() if status == "rejected"} for server in self.servers]
+        rejected = [
+            {key for key, status in self.news(server).items() if status == "rejected"}
+            for server in self.servers
+        ]
         assert rejected[0] == rejected[1] == rejected[2]
         states = [
             sorted((event["type"], event["state_key"], event["event_id"])
@@ -139,7 +156,9 @@ def retry(servers):
 
 
 def state(server, room):
-    return server.database.query("select type, state_key, event_id from matrix.current_state(%s) order by 1, 2", [room])
+    return server.database.query(
+        "select type, state_key, event_id from matrix.current_state(%s) order by 1, 2", [room]
+    )
 
 
 def traces(server, event_ids: set[str]):
@@ -169,8 +188,12 @@ def converge(servers, room, events, timeout: float = 25):
             everything = set().union(*known)
             missing = {event_id for one in known for event_id in everything - one}
             differing = {each[2] for one in states for each in set(one) ^ set(states[0])}
-            told = "\n".join(f"{server.name}: {line}" for server in servers for line in traces(server, missing | differing))
-            raise AssertionError(f"no convergence: the states differ by {differing}, and not all have {missing}:\n{told}")
+            told = "\n".join(
+                f"{server.name}: {line}" for server in servers for line in traces(server, missing | differing)
+            )
+            raise AssertionError(
+                f"no convergence: the states differ by {differing}, and not all have {missing}:\n{told}"
+            )
         time.sleep(0.1)
 
 
@@ -201,7 +224,9 @@ def test_a_kick_after_what_is_missing(linked):
     """Who is out of the room may ask for what is before the event that says so."""
     servers, links = linked
     one, two, three = servers
-    alice, bob, carol = [server.register(name) for server, name in zip(servers, ("alice", "bob", "carol"))]
+    alice, bob, carol = [
+        server.register(name) for server, name in zip(servers, ("alice", "bob", "carol"), strict=True)
+    ]
     room = alice.create_room(preset="public_chat")
     for user in (bob, carol):
         user.join(room, params={"via": one.name})
@@ -211,7 +236,7 @@ def test_a_kick_after_what_is_missing(linked):
     known = "select count(*) from matrix.events where event_id = %s"
     eventually(lambda: one.database.query(known, [said]) == [(1,)])
     alice.post(path("rooms", room, "kick"), {"user_id": bob.user_id})
-    eventually(lambda: bob.get("/joined_rooms")["joined_rooms"] == [], 20)
+    eventually(lambda: bob.get("/joined_rooms")["joined_rooms"] == [], seconds=20)
     assert verify(two.database, room) == []
 
 
@@ -261,14 +286,21 @@ def test_a_server_that_was_away_for_a_day(linked):
 
     writers = [
         threading.Thread(target=write, args=[story, party, length // 2])
-        for story, length in zip(stories, lengths) for party in story.parties[1:]
+        for story, length in zip(stories, lengths, strict=True) for party in story.parties[1:]
     ]  # fmt: skip
     [writer.start() for writer in writers]
     [writer.join() for writer in writers]
-    before = [sum(metric(node, "matriarch_federation_pdus_sent_total") for node in server.nodes) for server in others]
+    before = [
+        sum(metric(node, "matriarch_federation_pdus_sent_total") for node in server.nodes)
+        for server in others
+    ]
     for server in others:
-        server.database.query("update matriarch.destination_rooms set pending_since = now() - interval '1 day' where pending_since is not null")
-        server.database.query("update matriarch.destinations set txn_created_at = now() - interval '1 day' where txn_id is not null")
+        server.database.query(
+            "update matriarch.destination_rooms set pending_since = now() - interval '1 day' where pending_since is not null"
+        )
+        server.database.query(
+            "update matriarch.destinations set txn_created_at = now() - interval '1 day' where txn_id is not null"
+        )
     for node in away.nodes:
         node.start()
     retry(servers)
@@ -276,7 +308,7 @@ def test_a_server_that_was_away_for_a_day(linked):
     for story in stories:
         converge(servers, story.room, lambda server: (), timeout=60)
     assert time.monotonic() - started < 60
-    for story, length in zip(stories, lengths):
+    for story, length in zip(stories, lengths, strict=True):
         story.parties[0].admin.at(away.node).send(story.room, "what did I miss?")
         news = [story.news(server) for server in servers]
         # A gap of a thousand events is passed over; history is fetched when somebody reads it.
@@ -285,8 +317,14 @@ def test_a_server_that_was_away_for_a_day(linked):
         for server in servers:
             assert verify(server.database, story.room) == []
     # A transaction that was under way may be repeated; of each room there is the newest event.
-    after = [sum(metric(node, "matriarch_federation_pdus_sent_total") for node in server.nodes) for server in others]
-    assert all(new - old <= 50 + 4 * len(stories) for old, new in zip(before, after)), (before, after)
+    after = [
+        sum(metric(node, "matriarch_federation_pdus_sent_total") for node in server.nodes)
+        for server in others
+    ]
+    assert all(new - old <= 50 + 4 * len(stories) for old, new in zip(before, after, strict=True)), (
+        before,
+        after,
+    )
 
 
 def metric(node, name: str) -> float:

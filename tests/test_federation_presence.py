@@ -3,8 +3,9 @@
 import pytest
 
 from harness.client import new_txn_id, path
-from harness.recording import RecordingServer, eventually
-from test_federation_sending_edus import away, back, of_type, remote, share_room  # noqa: F401
+from harness.recording import RecordingServer
+from harness.waiting import eventually
+from test_federation_sending_edus import away, back, of_type, share_room
 from test_presence import past, presence, seen_by, set_presence, state_by
 
 
@@ -26,7 +27,12 @@ def push(remote, server, *users):
 
 
 def send(remote, server, content):
-    body = {"origin": remote.name, "origin_server_ts": 0, "pdus": [], "edus": [{"edu_type": "m.presence", "content": content}]}
+    body = {
+        "origin": remote.name,
+        "origin_server_ts": 0,
+        "pdus": [],
+        "edus": [{"edu_type": "m.presence", "content": content}],
+    }
     where = f"/_matrix/federation/v1/send/{new_txn_id()}"
     assert remote.request(server.node, "PUT", where, body, destination=server.name).json() == {"pdus": {}}
 
@@ -43,13 +49,15 @@ def test_two_servers(servers):
     bob.next()
     set_presence(alice, "unavailable", status_msg="Away")
     content = presence(bob.sync_until(lambda answer: alice.user_id in presence(answer)))[alice.user_id]
-    assert (content["presence"], content["status_msg"]) == ("unavailable", "Away") and content["last_active_ago"] < 60_000
+    assert (content["presence"], content["status_msg"]) == ("unavailable", "Away") and content[
+        "last_active_ago"
+    ] < 60_000
     set_presence(bob, "online")
     content = presence(alice.sync_until(lambda answer: bob.user_id in presence(answer)))[bob.user_id]
     assert content["presence"] == "online" and content["currently_active"] is True
 
 
-def test_a_server_is_told_of_changes_only(server, remote, remotes):  # noqa: F811
+def test_a_server_is_told_of_changes_only(server, remote, remotes):
     alice = server.register("alice")
     other = remotes(server.database)
     share_room(server, remote, alice)
@@ -59,7 +67,12 @@ def test_a_server_is_told_of_changes_only(server, remote, remotes):  # noqa: F81
     eventually(lambda: len(told(remote, alice)) == 1)
     (item,) = told(remote, alice)
     assert 0 <= item.pop("last_active_ago") < 60_000
-    assert item == {"user_id": alice.user_id, "presence": "online", "currently_active": True, "status_msg": "Here"}
+    assert item == {
+        "user_id": alice.user_id,
+        "presence": "online",
+        "currently_active": True,
+        "status_msg": "Here",
+    }
     set_presence(alice, "online", status_msg="Here")
     set_presence(alice, "offline", status_msg="Here")
     eventually(lambda: len(told(remote, alice)) == 2)
@@ -67,7 +80,7 @@ def test_a_server_is_told_of_changes_only(server, remote, remotes):  # noqa: F81
     assert told(other, alice) == []
 
 
-def test_users_who_come_in_are_introduced(server, remote):  # noqa: F811
+def test_users_who_come_in_are_introduced(server, remote):
     alice, bob, carol = (server.register(name) for name in ("alice", "bob", "carol"))
     room = share_room(server, remote, alice)
     set_presence(bob, "unavailable")
@@ -77,7 +90,7 @@ def test_users_who_come_in_are_introduced(server, remote):  # noqa: F811
     assert told(remote, carol) == []
 
 
-def test_nothing_waits_for_a_server_that_is_away(server, remote):  # noqa: F811
+def test_nothing_waits_for_a_server_that_is_away(server, remote):
     alice = server.register("alice")
     room = share_room(server, remote, alice)
     away(server, remote, lambda: alice.send(room, "hello"))
@@ -94,7 +107,7 @@ def test_nothing_waits_for_a_server_that_is_away(server, remote):  # noqa: F811
     eventually(lambda: [item["presence"] for item in told(remote, alice)] == ["unavailable"])
 
 
-def test_users_go_together_and_only_the_newest_word(server, remote):  # noqa: F811
+def test_users_go_together_and_only_the_newest_word(server, remote):
     users = [server.register("user") for _ in range(5)]
     room = share_room(server, remote, users[0])
     for user in users[1:]:
@@ -102,29 +115,38 @@ def test_users_go_together_and_only_the_newest_word(server, remote):  # noqa: F8
     eventually(lambda: len(remote.pdus) == 4)
     idle = "select txn_id is null from matriarch.destinations where server_name = %s"
     eventually(lambda: server.database.query(idle, [remote.name]) == [(True,)])
-    server.database.query("update matriarch.destinations set retry_at = now() + interval '1 minute' where server_name = %s", [remote.name])
+    server.database.query(
+        "update matriarch.destinations set retry_at = now() + interval '1 minute' where server_name = %s",
+        [remote.name],
+    )
     for said in ("online", "unavailable", "online"):
         for user in users:
             set_presence(user, said)
-    server.database.query("update matriarch.destinations set retry_at = now() where server_name = %s", [remote.name])
+    server.database.query(
+        "update matriarch.destinations set retry_at = now() where server_name = %s", [remote.name]
+    )
     eventually(lambda: len(of_type(remote, "m.presence")) == 1)
     (content,) = of_type(remote, "m.presence")
-    assert {item["user_id"]: item["presence"] for item in content["push"]} == {user.user_id: "online" for user in users}
+    assert {item["user_id"]: item["presence"] for item in content["push"]} == {
+        user.user_id: "online" for user in users
+    }
     assert len(content["push"]) == 5
 
 
-def test_servers_are_reminded_of_those_who_are_there(server, remote):  # noqa: F811
+def test_servers_are_reminded_of_those_who_are_there(server, remote):
     alice = server.register("alice")
     share_room(server, remote, alice)
     set_presence(alice, "online")
     eventually(lambda: len(told(remote, alice)) == 1)
     own = "where user_nid = (select user_nid from matriarch.users where user_id = %s)"
-    server.database.query(f"update matriarch.presence set told_at = now() - interval '30 minutes' {own}", [alice.user_id])
+    server.database.query(
+        f"update matriarch.presence set told_at = now() - interval '30 minutes' {own}", [alice.user_id]
+    )
     past(server.database, alice)
     eventually(lambda: len(told(remote, alice)) == 2)
 
 
-def test_other_servers_speak_for_their_users(server, remote):  # noqa: F811
+def test_other_servers_speak_for_their_users(server, remote):
     alice = server.register("alice")
     room = share_room(server, remote, alice)
     bob = remote.user("bob")
@@ -154,7 +176,7 @@ def test_other_servers_speak_for_their_users(server, remote):  # noqa: F811
     assert presence(carol.next())[bob]["presence"] == "unavailable"
 
 
-def test_a_server_that_falls_silent(server, remote):  # noqa: F811
+def test_a_server_that_falls_silent(server, remote):
     alice = server.register("alice")
     share_room(server, remote, alice)
     bob = remote.user("bob")
@@ -165,7 +187,7 @@ def test_a_server_that_falls_silent(server, remote):  # noqa: F811
     assert presence(alice.sync_until(presence))[bob]["presence"] == "offline"
 
 
-def test_what_has_no_effect(server, remote):  # noqa: F811
+def test_what_has_no_effect(server, remote):
     alice = server.register("alice")
     share_room(server, remote, alice)
     bob = remote.user("bob")
@@ -184,6 +206,22 @@ def test_what_has_no_effect(server, remote):  # noqa: F811
     assert presence(alice.next()) == {}
     assert seen_by(alice, alice)["presence"] == "offline"
     # What is odd in part is taken in part.
-    push(remote, server, (bob, {"presence": "online", "status_msg": "a" * 5000, "last_active_ago": 2**53 - 1, "currently_active": "yes"}))
+    push(
+        remote,
+        server,
+        (
+            bob,
+            {
+                "presence": "online",
+                "status_msg": "a" * 5000,
+                "last_active_ago": 2**53 - 1,
+                "currently_active": "yes",
+            },
+        ),
+    )
     content = presence(alice.next())[bob]
-    assert content["presence"] == "online" and content["currently_active"] is False and "status_msg" not in content
+    assert (
+        content["presence"] == "online"
+        and content["currently_active"] is False
+        and "status_msg" not in content
+    )

@@ -7,6 +7,7 @@ import time
 
 import httpx
 import pytest
+
 from harness import process
 from harness.client import path
 from harness.crypto import CrossSigning, Device, claim, query
@@ -55,7 +56,9 @@ def test_rotated_keys_are_published_as_old(bare, start_servers):
     bob = two.register("bob")
     bob.get(path("profile", alice.user_id))
     environment = {**one.database.environment(), "MATRIARCH_SERVER_NAME": one.name}
-    rotated = subprocess.run([process.binary(), "keys", "rotate"], env=environment, capture_output=True, text=True)
+    rotated = subprocess.run(
+        [process.binary(), "keys", "rotate"], env=environment, capture_output=True, text=True
+    )
     assert rotated.returncode == 0, rotated.stderr
     after = published(bare, one)
     assert set(after["verify_keys"]) == {rotated.stdout.split()[0]}
@@ -75,7 +78,13 @@ def test_version(bare, one):
 def test_requests_must_be_signed(bare, one, two):
     where = f"https://{one.name}/_matrix/federation/v1/query/profile?user_id=x"
     good = f'X-Matrix origin="{two.name}",destination="{one.name}",key="ed25519:x",sig="c2ln"'
-    for header in (None, "Bearer x", "X-Matrix nonsense", good, good.replace(f'destination="{one.name}"', 'destination="other.example"')):
+    for header in (
+        None,
+        "Bearer x",
+        "X-Matrix nonsense",
+        good,
+        good.replace(f'destination="{one.name}"', 'destination="other.example"'),
+    ):
         answer = bare.get(where, headers={} if header is None else {"Authorization": header})
         assert answer.status_code == 401
         assert answer.json()["errcode"] == "M_UNAUTHORIZED"
@@ -101,9 +110,14 @@ def test_aliases_and_directories_of_other_servers(one, two):
     alice, bob = one.register("alice"), two.register("bob")
     name = alice.user_id.split(":")[0][1:]
     room = alice.create_room(preset="public_chat", room_alias_name=name, name="Across", visibility="public")
-    assert bob.get(path("directory", "room", f"#{name}:{one.name}")) == {"room_id": room, "servers": [one.name]}
+    assert bob.get(path("directory", "room", f"#{name}:{one.name}")) == {
+        "room_id": room,
+        "servers": [one.name],
+    }
     bob.get(path("directory", "room", f"#none-{name}:{one.name}"), status=404, errcode="M_NOT_FOUND")
-    page = bob.post("/publicRooms", {"filter": {"generic_search_term": "Across"}}, params={"server": one.name})
+    page = bob.post(
+        "/publicRooms", {"filter": {"generic_search_term": "Across"}}, params={"server": one.name}
+    )
     assert room in [entry["room_id"] for entry in page["chunk"]]
     assert room not in [entry["room_id"] for entry in bob.post("/publicRooms", {})["chunk"]]
     page = bob.get("/publicRooms", params={"server": one.name})
@@ -152,7 +166,9 @@ def test_servers_that_do_not_answer_are_failures(one, two):
     answer = bob.post("/keys/query", {"device_keys": wanted, "timeout": 5000})
     assert set(answer["failures"]) == {"127.0.0.1:1", "nonsense..name"}
     assert alice.device_id in answer["device_keys"][alice.user_id]
-    answer = bob.post("/keys/claim", {"one_time_keys": {"@x:127.0.0.1:1": {"D": "signed_curve25519"}}, "timeout": 5000})
+    answer = bob.post(
+        "/keys/claim", {"one_time_keys": {"@x:127.0.0.1:1": {"D": "signed_curve25519"}}, "timeout": 5000}
+    )
     assert set(answer["failures"]) == {"127.0.0.1:1"}
 
 
@@ -193,11 +209,15 @@ def test_servers_that_are_not_admitted(one, start_servers):
 
 def test_private_addresses_and_strange_certificates(one, start_servers):
     (careful,) = start_servers(1, MATRIARCH_FEDERATION__ALLOW_PRIVATE_ADDRESSES="false")
-    careful.register("bob").get(path("profile", one.register("alice").user_id), status=502, errcode="M_UNKNOWN")
+    careful.register("bob").get(
+        path("profile", one.register("alice").user_id), status=502, errcode="M_UNKNOWN"
+    )
     bob = careful.register("bob")
     bob.get(path("profile", f"@alice:127.0.0.1:{one.port}"), status=502, errcode="M_UNKNOWN")
     (stranger,) = start_servers(1, MATRIARCH_FEDERATION__CA_FILE="/dev/null")
-    stranger.register("bob").get(path("profile", one.register("alice").user_id), status=502, errcode="M_UNKNOWN")
+    stranger.register("bob").get(
+        path("profile", one.register("alice").user_id), status=502, errcode="M_UNKNOWN"
+    )
     (credulous,) = start_servers(
         1, MATRIARCH_FEDERATION__CA_FILE="/dev/null", MATRIARCH_FEDERATION__VERIFY_CERTIFICATES="false"
     )

@@ -128,7 +128,12 @@ def test_unknown_states(federated, one):
             one.get(federated, path, status=404, errcode="M_NOT_FOUND")
     for endpoint in ("state", "state_ids"):
         one.get(federated, f"{V1}/{endpoint}/{encode(room.room_id)}", status=400, errcode="M_MISSING_PARAM")
-    one.get(federated, f"{V1}/event_auth/{encode(room.room_id, other.create.event_id)}", status=404, errcode="M_NOT_FOUND")
+    one.get(
+        federated,
+        f"{V1}/event_auth/{encode(room.room_id, other.create.event_id)}",
+        status=404,
+        errcode="M_NOT_FOUND",
+    )
 
 
 def test_backfill(federated, one, two):
@@ -171,7 +176,11 @@ def test_missing_events(federated, one, two):
     take(federated, room)
 
     def missing(earliest, latest, **body):
-        body = {"earliest_events": [e.event_id for e in earliest], "latest_events": [e.event_id for e in latest], **body}
+        body = {
+            "earliest_events": [e.event_id for e in earliest],
+            "latest_events": [e.event_id for e in latest],
+            **body,
+        }
         answer = one.call(federated, "POST", f"{V1}/get_missing_events/{encode(room.room_id)}", body)
         return [event_id_of(pdu) for pdu in answer["events"]]
 
@@ -208,7 +217,9 @@ def test_ids_that_no_event_has(federated, one):
     room = public_room(one.user("alice"), [one])
     take(federated, room)
     body = {"earliest_events": ["\0"], "latest_events": ["\0", "$\ud7ff", "x" * 10000], "limit": 2**50}
-    assert one.call(federated, "POST", f"{V1}/get_missing_events/{encode(room.room_id)}", body) == {"events": []}
+    assert one.call(federated, "POST", f"{V1}/get_missing_events/{encode(room.room_id)}", body) == {
+        "events": []
+    }
 
 
 @pytest.mark.parametrize("visibility", ["shared", "world_readable", "invited", "joined", "strange"])
@@ -297,7 +308,11 @@ def room_endpoints(room, event):
     yield "GET", f"{V1}/event_auth/{room_id}/{event_id}", None
     yield "GET", f"{V1}/backfill/{room_id}?v={event_id}&limit=1", None
     yield "GET", f"{V1}/timestamp_to_event/{room_id}?ts=0&dir=f", None
-    yield "POST", f"{V1}/get_missing_events/{room_id}", {"earliest_events": [], "latest_events": [event.event_id]}
+    yield (
+        "POST",
+        f"{V1}/get_missing_events/{room_id}",
+        {"earliest_events": [], "latest_events": [event.event_id]},
+    )
 
 
 def test_only_servers_in_the_room_are_answered(federated, one, two):
@@ -309,7 +324,9 @@ def test_only_servers_in_the_room_are_answered(federated, one, two):
         two.call(federated, method, path, body)
         peer(federated).call(federated, method, path, body, status=403, errcode="M_FORBIDDEN")
         # A name that ends like that of a server in the room.
-        peer(federated, f"not{two.name}").call(federated, method, path, body, status=403, errcode="M_FORBIDDEN")
+        peer(federated, f"not{two.name}").call(
+            federated, method, path, body, status=403, errcode="M_FORBIDDEN"
+        )
         unknown = path.replace(encode(room.room_id), encode("!unknown:one.example"))
         two.call(federated, method, unknown, body, status=404, errcode="M_NOT_FOUND")
     between = room.message(alice)
@@ -325,7 +342,14 @@ def test_only_servers_in_the_room_are_answered(federated, one, two):
             two.call(federated, method, path, body, status=403 if is_of_now else status, errcode=errcode)
             peer(federated).call(federated, method, path, body, status=403, errcode="M_FORBIDDEN")
     body = {"earliest_events": [], "latest_events": [left.event_id, after.event_id]}
-    two.call(federated, "POST", f"{V1}/get_missing_events/{encode(room.room_id)}", body, status=403, errcode="M_FORBIDDEN")
+    two.call(
+        federated,
+        "POST",
+        f"{V1}/get_missing_events/{encode(room.room_id)}",
+        body,
+        status=403,
+        errcode="M_FORBIDDEN",
+    )
 
 
 def test_access_control_lists(federated, one):

@@ -1,6 +1,7 @@
 """Users of two servers in one room: joined, invited, restricted, in several room versions; each server once as the room's own."""
 
 import pytest
+
 from harness.client import bodies, path, timeline
 from harness.server import Server
 
@@ -91,18 +92,32 @@ def test_an_invite_is_seen_and_taken(one, two):
 
 
 def test_invites_with_a_new_room_and_as_state(one, two):
-    alice, bob, carol, dave = one.register("alice"), two.register("bob"), two.register("carol"), one.register("dave")
+    alice, bob, carol, dave = (
+        one.register("alice"),
+        two.register("bob"),
+        two.register("carol"),
+        one.register("dave"),
+    )
     gone = "@gone:127.0.0.1:1"
-    room = alice.create_room(preset="trusted_private_chat", is_direct=True, invite=[bob.user_id, dave.user_id, gone], room_version="11")
+    room = alice.create_room(
+        preset="trusted_private_chat",
+        is_direct=True,
+        invite=[bob.user_id, dave.user_id, gone],
+        room_version="11",
+    )
     # Who cannot be told is not invited.
     assert members(alice, room) == {alice.user_id: "join", bob.user_id: "invite", dave.user_id: "invite"}
     (event,) = [
-        event for event in bob.sync()["rooms"]["invite"][room]["invite_state"]["events"] if event.get("state_key") == bob.user_id
+        event
+        for event in bob.sync()["rooms"]["invite"][room]["invite_state"]["events"]
+        if event.get("state_key") == bob.user_id
     ]
     assert event["content"]["is_direct"] is True
     bob.join(room)
     assert bob.state(room, "m.room.power_levels")["users"][bob.user_id] == 100
-    event_id = alice.send_state(room, "m.room.member", {"membership": "invite", "reason": "come"}, carol.user_id)
+    event_id = alice.send_state(
+        room, "m.room.member", {"membership": "invite", "reason": "come"}, carol.user_id
+    )
     assert alice.event(room, event_id)["content"]["reason"] == "come"
     assert room in carol.sync()["rooms"]["invite"]
     carol.join(room)
@@ -124,8 +139,12 @@ def test_restricted_rooms(one, two):
     # Bob may invite, and so authorise who is in the space: nobody else need be asked.
     carol.join(space)
     carol.join(room)
-    alice.sync_until(lambda answer: carol.user_id in [event.get("state_key") for event in timeline(answer, room)])
-    assert alice.state(room, "m.room.member", carol.user_id)["join_authorised_via_users_server"] == bob.user_id
+    alice.sync_until(
+        lambda answer: carol.user_id in [event.get("state_key") for event in timeline(answer, room)]
+    )
+    assert (
+        alice.state(room, "m.room.member", carol.user_id)["join_authorised_via_users_server"] == bob.user_id
+    )
     for server in (one, two):
         sound(server, room)
 
@@ -139,7 +158,9 @@ def test_both_write_and_read(one, two):
     alice.send(room, "hello")
     assert bodies(timeline(bob.sync_until(lambda answer: bodies(timeline(answer, room))), room)) == ["hello"]
     bob.send(room, "hello to you")
-    assert "hello to you" in bodies(timeline(alice.sync_until(lambda answer: "hello to you" in bodies(timeline(answer, room))), room))
+    assert "hello to you" in bodies(
+        timeline(alice.sync_until(lambda answer: "hello to you" in bodies(timeline(answer, room))), room)
+    )
     for server in (one, two):
         sound(server, room)
 

@@ -8,17 +8,12 @@ import pytest
 
 from harness.client import path
 from harness.peer import event_id_of
-from harness.recording import eventually
+from harness.waiting import eventually
 
 
 @pytest.fixture
 def server(start_servers):
     return start_servers(1)[0]
-
-
-@pytest.fixture
-def remote(server, remotes):
-    return remotes(server.database)
 
 
 def shared_room(server, remote, alice, **options) -> str:
@@ -33,7 +28,9 @@ def ids(remote) -> list[str]:
 
 
 def destination(server, remote, columns="*"):
-    return server.database.query(f"select {columns} from matriarch.destinations where server_name = %s", [remote.name])
+    return server.database.query(
+        f"select {columns} from matriarch.destinations where server_name = %s", [remote.name]
+    )
 
 
 def due(server):
@@ -55,7 +52,14 @@ def test_events_are_sent_in_order(server, remote):
     pdu = remote.pdus[0]
     assert pdu["content"]["body"] == "message 0" and pdu["room_id"] == room and "unsigned" not in pdu
     # Nothing is left that would be looked at again.
-    eventually(lambda: server.database.query("select count(*) from matriarch.destination_rooms where pending_since is not null") == [(0,)])
+    eventually(
+        lambda: (
+            server.database.query(
+                "select count(*) from matriarch.destination_rooms where pending_since is not null"
+            )
+            == [(0,)]
+        )
+    )
 
 
 def test_only_own_events_go_out_and_only_to_servers_in_the_room(server, remote, remotes):
@@ -103,7 +107,9 @@ def test_a_server_that_leaves_by_itself(server, remote, remotes):
     eventually(lambda: ids(witness) == [left, last])
     time.sleep(0.2)
     assert last not in ids(remote)
-    assert server.database.query("select other_servers from matriarch.rooms where room_id = %s", [room]) == [(1,)]
+    assert server.database.query("select other_servers from matriarch.rooms where room_id = %s", [room]) == [
+        (1,)
+    ]
 
 
 def test_a_transaction_is_repeated_as_it_was(server, remote):
@@ -125,7 +131,9 @@ def test_a_transaction_is_repeated_as_it_was(server, remote):
     due(server)
     eventually(lambda: ids(remote) == [first, second])
     assert remote.transactions[0] == seen[0]
-    eventually(lambda: destination(server, remote, "last_error, failing_since, retry_at, txn_id") == [(None,) * 4])
+    eventually(
+        lambda: destination(server, remote, "last_error, failing_since, retry_at, txn_id") == [(None,) * 4]
+    )
 
 
 def test_a_pause_ends_when_the_server_is_heard_of(server, remote):
@@ -134,7 +142,9 @@ def test_a_pause_ends_when_the_server_is_heard_of(server, remote):
     remote.on_send = lambda txn_id, body: (503, {})
     message = alice.send(room, "hello")
     eventually(lambda: destination(server, remote, "failing_since is not null") == [(True,)])
-    server.database.query("update matriarch.destinations set retry_at = now() + interval '1 day', retry_interval = '1 day'")
+    server.database.query(
+        "update matriarch.destinations set retry_at = now() + interval '1 day', retry_interval = '1 day'"
+    )
     remote.on_send = remote.take
     time.sleep(0.2)
     assert remote.pdus == []
@@ -175,7 +185,9 @@ def test_an_event_that_is_not_accepted_counts_as_sent(server, remote):
     remote.on_send = complain
     sent = [alice.send(room, "one"), alice.send(room, "two")]
     eventually(lambda: ids(remote) == sent)
-    eventually(lambda: "matriarch_federation_pdus_refused_total" in httpx.get(f"{server.node.url}/metrics").text)
+    eventually(
+        lambda: "matriarch_federation_pdus_refused_total" in httpx.get(f"{server.node.url}/metrics").text
+    )
 
 
 def test_a_dead_server_costs_a_row_however_much_is_written(server, remote):
@@ -236,7 +248,7 @@ def test_nothing_is_lost_when_a_node_is_killed(start_servers, remotes):
     # The node that wrote was told first, and so has the lease.
     server.nodes[1].kill()
     remote.on_send = remote.take
-    eventually(lambda: ids(remote) == sent, timeout=40)
+    eventually(lambda: ids(remote) == sent, seconds=40)
     assert remote.transactions[0][0] == slow[0]
 
 
@@ -257,7 +269,9 @@ def test_operators_see_retry_and_purge(server, remote):
     remote.on_send = remote.take
     assert as_admin(server, "select matriarch.retry_now(%s)", [remote.name]) == [(True,)]
     assert as_admin(server, "select matriarch.retry_now(%s)", ["nobody.example"]) == [(False,)]
-    statement = "select pending_rooms, pending_edus, next_try_at from matrix.destinations where server_name = %s"
+    statement = (
+        "select pending_rooms, pending_edus, next_try_at from matrix.destinations where server_name = %s"
+    )
     eventually(lambda: as_admin(server, statement, [remote.name]) == [(0, 0, None)])
     news = alice.send(room, "news")
     eventually(lambda: ids(remote) == [news])

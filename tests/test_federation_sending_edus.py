@@ -4,17 +4,12 @@ import pytest
 
 from harness.client import new_txn_id, path
 from harness.crypto import CrossSigning, Device
-from harness.recording import eventually
+from harness.waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def server(servers):
     return servers[0]
-
-
-@pytest.fixture
-def remote(server, remotes):
-    return remotes(server.database)
 
 
 def share_room(server, remote, alice) -> str:
@@ -104,7 +99,14 @@ def test_messages_to_devices(server, remote):
         for _ in range(2):
             alice.put(path("sendToDevice", "m.test", txn_id), {"messages": messages["messages"]})
 
-    send(0, messages={bob: {"ONE": {"n": 0}, "*": {"n": "all"}}, carol: {"*": {"n": 0}}, alice.user_id: {"*": {"n": 0}}})
+    send(
+        0,
+        messages={
+            bob: {"ONE": {"n": 0}, "*": {"n": "all"}},
+            carol: {"*": {"n": 0}},
+            alice.user_id: {"*": {"n": 0}},
+        },
+    )
     eventually(lambda: len(of_type(remote, "m.direct_to_device")) == 1)
     (edu,) = of_type(remote, "m.direct_to_device")
     assert edu.pop("message_id")
@@ -118,7 +120,7 @@ def test_messages_to_devices(server, remote):
     for n in range(2, 150):
         send(n, messages={bob: {"ONE": {"n": n}}})
     back(server, remote)
-    numbers = lambda: [edu["messages"][bob]["ONE"]["n"] for edu in of_type(remote, "m.direct_to_device")]  # noqa: E731
+    numbers = lambda: [edu["messages"][bob]["ONE"]["n"] for edu in of_type(remote, "m.direct_to_device")]
     eventually(lambda: numbers() == list(range(150)))
     assert len({edu["message_id"] for edu in of_type(remote, "m.direct_to_device")[1:]}) == 149
     assert all(len(body["edus"]) <= 100 for _, body in remote.transactions)
@@ -190,9 +192,16 @@ def test_what_waits_for_a_dead_server_is_forgotten_in_the_end(server):
             unnest(array[0.5, 2, 29, 31]) days"""
     with server.database.connect() as connection, connection.transaction():
         connection.execute(statement)
-        connection.execute("update matriarch.destinations set retry_at = now() + interval '1 day' where server_name = 'dead.example'")
+        connection.execute(
+            "update matriarch.destinations set retry_at = now() + interval '1 day' where server_name = 'dead.example'"
+        )
     assert server.database.query("select matriarch.prune_outgoing()", user="matriarch_api") == [(8,)]
     left = """
         select edu_type, count(*) from matriarch.outgoing_edus join matriarch.destinations using (destination_nid)
         where server_name = 'dead.example' group by 1 order by 1"""
-    assert server.database.query(left) == [("m.device_list_update", 3), ("m.direct_to_device", 3), ("m.receipt", 1), ("m.typing", 1)]
+    assert server.database.query(left) == [
+        ("m.device_list_update", 3),
+        ("m.direct_to_device", 3),
+        ("m.receipt", 1),
+        ("m.typing", 1),
+    ]

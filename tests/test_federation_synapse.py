@@ -1,11 +1,12 @@
 """A Synapse and a server of ours in one room: each once as the room's creator, in room versions 10, 11 and 12."""
 
 import itertools
-import time
 
 import pytest
+
 from harness.client import bodies, path, timeline
 from harness.server import Server
+from harness.waiting import eventually
 
 VERSIONS = ["10", "11", "12"]
 
@@ -35,25 +36,19 @@ def members(client, room) -> dict:
     return {event["state_key"]: event["content"]["membership"] for event in events}
 
 
-def eventually(found, expected, seconds: float = 20):
-    """What another server learns of arrives in its time."""
-    deadline = time.monotonic() + seconds
-    while (value := found()) != expected:
-        assert time.monotonic() < deadline, value
-        time.sleep(0.1)
-
-
 def settled(room: str, *clients):
     """All see one and the same state, and the databases of ours are sound."""
+
     def states():
-        return [{event["event_id"] for event in client.get(path("rooms", room, "state"))} for client in clients]
-    deadline = time.monotonic() + 20
-    while True:
+        return [
+            {event["event_id"] for event in client.get(path("rooms", room, "state"))} for client in clients
+        ]
+
+    def differences():
         first, *others = states()
-        if all(other == first for other in others):
-            return
-        assert time.monotonic() < deadline, [first ^ other for other in others]
-        time.sleep(0.1)
+        return [first ^ other for other in others]
+
+    eventually(differences, [set()] * (len(clients) - 1))
 
 
 def sound(room: str, *servers):
@@ -64,8 +59,10 @@ def sound(room: str, *servers):
 
 def sees(client, room, event_id: str):
     """The event as the client's sync brings it."""
+
     def events(answer):
         return [event for event in timeline(answer, room) if event["event_id"] == event_id]
+
     (event,) = events(client.sync_until(events))
     return event
 
@@ -172,12 +169,18 @@ def test_a_restricted_room(home, away, version):
 def test_knocking(home, away, version, rule):
     alice, bob = home.register("alice"), away.register("bob")
     room = alice.create_room(preset="private_chat", name="Knock first", room_version=version)
-    alice.send_state(room, "m.room.join_rules", {"join_rule": rule, "allow": []} if rule != "knock" else {"join_rule": rule})
+    alice.send_state(
+        room,
+        "m.room.join_rules",
+        {"join_rule": rule, "allow": []} if rule != "knock" else {"join_rule": rule},
+    )
     via = {"via": home.name, "server_name": home.name}
     bob.next()
     assert bob.post(path("knock", room), {"reason": "please"}, params=via) == {"room_id": room}
     answer = bob.sync_until(lambda answer: room in answer["rooms"].get("knock", {}))
-    assert {"name": "Knock first"} in [event["content"] for event in answer["rooms"]["knock"][room]["knock_state"]["events"]]
+    assert {"name": "Knock first"} in [
+        event["content"] for event in answer["rooms"]["knock"][room]["knock_state"]["events"]
+    ]
     eventually(lambda: members(alice, room).get(bob.user_id), "knock")
     alice.invite(room, bob)
     bob.sync_until(lambda answer: room in answer["rooms"].get("invite", {}))
@@ -263,28 +266,34 @@ def test_receipts(shared):
         said = writer.send(room, "read me")
         sees(reader, room, said)
         reader.post(path("rooms", room, "receipt", "m.read", said), {"thread_id": "main"})
-        answer = writer.sync_until(lambda answer: any(reader.user_id in found for found in receipts(answer, said)))
+        answer = writer.sync_until(
+            lambda answer: any(reader.user_id in found for found in receipts(answer, said))
+        )
         (receipt,) = [found[reader.user_id] for found in receipts(answer, said) if reader.user_id in found]
         assert receipt["thread_id"] == "main"
 
 
 def test_presence(shared):
-    room, *both = shared
+    _room, *both = shared
 
     def presence(answer, user):
         events = answer.get("presence", {}).get("events", [])
         return [event["content"] for event in events if event["sender"] == user]
 
     for writer, reader in itertools.permutations(both):
-        writer.put(path("presence", writer.user_id, "status"), {"presence": "online", "status_msg": "federating"})
-        answer = reader.sync_until(lambda answer: any("status_msg" in found for found in presence(answer, writer.user_id)))
+        writer.put(
+            path("presence", writer.user_id, "status"), {"presence": "online", "status_msg": "federating"}
+        )
+        answer = reader.sync_until(
+            lambda answer: any("status_msg" in found for found in presence(answer, writer.user_id))
+        )
         (content,) = [found for found in presence(answer, writer.user_id) if "status_msg" in found]
         assert content["presence"] == "online"
         assert content["status_msg"] == "federating"
 
 
 def test_device_lists(shared):
-    room, *both = shared
+    _room, *both = shared
     for writer, reader in itertools.permutations(both):
         reader.next()
         other = writer.another_device()
@@ -308,7 +317,9 @@ def test_to_device(shared):
         message = {"messages": {reader.user_id: {reader.device_id: content}}}
         writer.put(path("sendToDevice", "org.example.note", f"txn-{writer.user_id}"), message)
         answer = reader.sync_until(lambda answer: answer.get("to_device", {}).get("events"))
-        assert answer["to_device"]["events"] == [{"type": "org.example.note", "sender": writer.user_id, "content": content}]
+        assert answer["to_device"]["events"] == [
+            {"type": "org.example.note", "sender": writer.user_id, "content": content}
+        ]
 
 
 def test_profile(home, away):
@@ -350,7 +361,9 @@ def test_server_acl(shared):
     room, alice, bob = shared
     # Access control lists know no ports.
     far = bob.user_id.split(":")[1]
-    alice.send_state(room, "m.room.server_acl", {"allow": ["*"], "deny": [far.upper()], "allow_ip_literals": True})
+    alice.send_state(
+        room, "m.room.server_acl", {"allow": ["*"], "deny": [far.upper()], "allow_ip_literals": True}
+    )
     bob.sync_until(lambda answer: "m.room.server_acl" in [event["type"] for event in timeline(answer, room)])
     bob.send(room, "unheard")
     # What the far server does elsewhere still arrives.
@@ -373,7 +386,9 @@ def test_upgrade(home, away):
         room = alice.create_room(preset="public_chat", room_version=old, name="Old")
         bob.join(room, params={"via": home.name, "server_name": home.name})
         replacement = alice.post(path("rooms", room, "upgrade"), {"new_version": new})["replacement_room"]
-        bob.sync_until(lambda answer: "m.room.tombstone" in [event["type"] for event in timeline(answer, room)])
+        bob.sync_until(
+            lambda answer: "m.room.tombstone" in [event["type"] for event in timeline(answer, room)]
+        )
         assert bob.state(room, "m.room.tombstone")["replacement_room"] == replacement
         bob.join(replacement, params={"via": home.name, "server_name": home.name})
         create = bob.state(replacement, "m.room.create")

@@ -7,9 +7,8 @@ from conftest import Started
 from harness.client import expect, path
 from harness.identity_server import IdentityServer
 from harness.peer import KEY_ID
-from harness.recording import eventually
 from harness.server import Server
-from test_federation_sending_edus import remote  # noqa: F401
+from harness.waiting import eventually
 
 ADDRESS = "friend@example.org"
 ON_BIND = "/_matrix/federation/v1/3pid/onbind"
@@ -19,7 +18,10 @@ ON_BIND = "/_matrix/federation/v1/3pid/onbind"
 def servers(shared_cluster, authority):
     """Two homeservers that ask identity servers."""
     with Started() as started:
-        servers = [Server(shared_cluster, authority, started, MATRIARCH_IDENTITY__SERVERS='["localhost:*"]') for _ in range(2)]
+        servers = [
+            Server(shared_cluster, authority, started, MATRIARCH_IDENTITY__SERVERS='["localhost:*"]')
+            for _ in range(2)
+        ]
         yield servers
     for server in servers:
         server.database.drop()
@@ -38,7 +40,13 @@ def identity(authority):
 
 
 def request(identity, address=ADDRESS, **changes) -> dict:
-    return {"id_server": identity.name, "id_access_token": "secret", "medium": "email", "address": address, **changes}
+    return {
+        "id_server": identity.name,
+        "id_access_token": "secret",
+        "medium": "email",
+        "address": address,
+        **changes,
+    }
 
 
 def invite(client, room, identity, address=ADDRESS, status=200, errcode=None, **changes):
@@ -88,7 +96,11 @@ def test_an_address_that_is_not_known(servers, identity):
     }.items()  # fmt: skip
     event = third_party_invites(alice, room)[stored["token"]]
     assert event["sender"] == alice.user_id and event["content"]["display_name"] == "f...@e..."
-    assert event["content"]["public_key"] == identity.public_key == event["content"]["public_keys"][0]["public_key"]
+    assert (
+        event["content"]["public_key"]
+        == identity.public_key
+        == event["content"]["public_keys"][0]["public_key"]
+    )
     # Bob turns out to have the address.
     assert on_bind(one, identity.binding(bob.user_id, ADDRESS)) == {}
     assert is_invited(bob, room)
@@ -123,14 +135,21 @@ def test_a_user_of_another_server_has_it(servers, identity, is_there):
 
 def test_joins_with_what_an_identity_server_signed(servers, identity):
     one, two = servers
-    alice, bob, eve, carol = one.register("alice"), one.register("bob"), one.register("eve"), two.register("carol")
+    alice, bob, eve, carol = (
+        one.register("alice"),
+        one.register("bob"),
+        one.register("eve"),
+        two.register("carol"),
+    )
     name = alice.user_id[1:].split(":")[0]
     room = alice.create_room(preset="private_chat", room_alias_name=name)
     invite(alice, room, identity)
     token = identity.invites[0]["token"]
 
     def join(client, signed, where=room, status=200, errcode=None, **options):
-        return client.post(path("join", where), {"third_party_signed": signed}, status=status, errcode=errcode, **options)
+        return client.post(
+            path("join", where), {"third_party_signed": signed}, status=status, errcode=errcode, **options
+        )
 
     def full(client, token=token):
         """What clients are given has a sender, which is signed too."""
@@ -151,7 +170,10 @@ def test_joins_with_what_an_identity_server_signed(servers, identity):
     assert join(bob, full(bob), f"#{name}:{one.name}") == {"room_id": room}
     assert join(bob, full(bob)) == {"room_id": room}
     members = [event for event in alice.history(room) if event["state_key"] == bob.user_id]
-    assert [(event["sender"], event["content"]["membership"]) for event in members] == [(alice.user_id, "invite"), (bob.user_id, "join")]
+    assert [(event["sender"], event["content"]["membership"]) for event in members] == [
+        (alice.user_id, "invite"),
+        (bob.user_id, "join"),
+    ]
     # Where the room is elsewhere, the server of who invited makes the invite.
     assert join(carol, full(carol), params={"via": one.name}) == {"room_id": room}
     eventually(lambda: alice.state(room, "m.room.member", carol.user_id)["membership"] == "join")
@@ -198,7 +220,7 @@ def test_bad_bindings(servers):
     on_bind(one, {"mxid": f"@nobody:{one.name}", "invites": [{}, {"room_id": "!a", "sender": "@b\0:c"}]})
 
 
-def test_exchanges_that_are_refused(servers, identity, remote):  # noqa: F811
+def test_exchanges_that_are_refused(servers, identity, remote):
     one, _ = servers
     alice, bob = one.register("alice"), one.register("bob")
     room = alice.create_room(preset="private_chat")
@@ -206,8 +228,18 @@ def test_exchanges_that_are_refused(servers, identity, remote):  # noqa: F811
     token = identity.invites[0]["token"]
 
     def exchange(user, room_id=room, status=403, errcode="M_FORBIDDEN", signed=None, **changes):
-        content = {"membership": "invite", "third_party_invite": {"display_name": "", "signed": signed or identity.signed(user, token)}}
-        event = {"type": "m.room.member", "room_id": room_id, "sender": alice.user_id, "state_key": user, "content": content, **changes}
+        content = {
+            "membership": "invite",
+            "third_party_invite": {"display_name": "", "signed": signed or identity.signed(user, token)},
+        }
+        event = {
+            "type": "m.room.member",
+            "room_id": room_id,
+            "sender": alice.user_id,
+            "state_key": user,
+            "content": content,
+            **changes,
+        }
         where = f"/_matrix/federation/v1/exchange_third_party_invite/{room_id}"
         answer = remote.request(one.node, "PUT", where, event, destination=one.name)
         expect(answer, status, errcode)
@@ -254,7 +286,11 @@ def test_new_rooms(servers, identity):
     one, _ = servers
     alice, bob = one.register("alice"), one.register("bob")
     identity.users = {"bob@example.org": bob.user_id}
-    invites = [request(identity), request(identity, "bob@example.org"), request(identity, id_server="evil.example")]
+    invites = [
+        request(identity),
+        request(identity, "bob@example.org"),
+        request(identity, id_server="evil.example"),
+    ]
     room = alice.create_room(preset="private_chat", invite_3pid=invites)
     assert is_invited(bob, room)
     assert list(third_party_invites(alice, room)) == [identity.invites[0]["token"]]

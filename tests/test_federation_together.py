@@ -2,7 +2,7 @@
 
 from harness.client import new_txn_id, path
 from harness.crypto import Device
-from harness.recording import eventually
+from harness.waiting import eventually
 
 
 def event_ids(server, room) -> set[str]:
@@ -14,13 +14,15 @@ def event_ids(server, room) -> set[str]:
 
 
 def state(server, room):
-    return server.database.query("select type, state_key, event_id from matrix.current_state(%s) order by 1, 2", [room])
+    return server.database.query(
+        "select type, state_key, event_id from matrix.current_state(%s) order by 1, 2", [room]
+    )
 
 
 def converge(servers, room):
     """Waits until all know the same events, and have the same state of them."""
-    eventually(lambda: len({frozenset(event_ids(server, room)) for server in servers}) == 1, timeout=20)
-    eventually(lambda: len({str(state(server, room)) for server in servers}) == 1, timeout=20)
+    eventually(lambda: len({frozenset(event_ids(server, room)) for server in servers}) == 1, seconds=20)
+    eventually(lambda: len({str(state(server, room)) for server in servers}) == 1, seconds=20)
     for server in servers:
         assert server.database.query("select * from matrix.verify_room(%s)", [room]) == []
 
@@ -44,7 +46,9 @@ def test_three_servers_in_one_room(start_servers):
     carol.post(path("rooms", room, "leave"))
     converge(servers, room)
     Device(dave).publish()
-    dave.put(path("sendToDevice", "m.test", new_txn_id()), {"messages": {alice.user_id: {"*": {"hello": "alice"}}}})
+    dave.put(
+        path("sendToDevice", "m.test", new_txn_id()), {"messages": {alice.user_id: {"*": {"hello": "alice"}}}}
+    )
 
     def received():
         events = alice.sync()["to_device"]["events"] if "to_device" in alice.sync() else []
@@ -52,7 +56,7 @@ def test_three_servers_in_one_room(start_servers):
 
     eventually(received)
     dave.put(path("rooms", room, "typing", dave.user_id), {"typing": True, "timeout": 30_000})
-    ephemeral = lambda: alice.sync()["rooms"]["join"][room].get("ephemeral", {}).get("events", [])  # noqa: E731
+    ephemeral = lambda: alice.sync()["rooms"]["join"][room].get("ephemeral", {}).get("events", [])
     eventually(lambda: any(event["content"].get("user_ids") == [dave.user_id] for event in ephemeral()))
 
 
@@ -60,7 +64,9 @@ def test_servers_that_were_apart_converge(start_servers):
     """Each writes while the other is down; in the end they have the same events and the same state."""
     servers = one, two = start_servers(2)
     alice, bob = one.register("alice"), two.register("bob")
-    room = alice.create_room(preset="public_chat", power_level_content_override={"events_default": 0, "state_default": 0})
+    room = alice.create_room(
+        preset="public_chat", power_level_content_override={"events_default": 0, "state_default": 0}
+    )
     bob.join(room, params={"via": one.name})
     converge(servers, room)
     two.node.stop()

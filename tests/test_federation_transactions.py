@@ -6,94 +6,10 @@ import time
 import httpx
 import pytest
 
-from conftest import Started
 from harness.peer import KEY_ID
-from harness.recording import eventually
 from harness.remote_server import adopt
-
-
-@pytest.fixture(scope="module")
-def home(shared_cluster, authority):
-    """Two nodes on one database, which deal with servers on the loopback interface."""
-    database = shared_cluster.create_database()
-    settings = {
-        "MATRIARCH_FEDERATION__ENABLED": "true",
-        "MATRIARCH_FEDERATION__CA_FILE": str(authority.file),
-        "MATRIARCH_FEDERATION__ALLOW_PRIVATE_ADDRESSES": "true",
-        "MATRIARCH_FEDERATION__REQUEST_TIMEOUT": "3",
-    }
-    with Started() as started:
-        yield [started(database, f"home{number}", **settings) for number in range(2)]
-    database.drop()
-
-
-class Shared:
-    """A room of a local user, in which a user of another server is."""
-
-    def __init__(self, home, server, **options):
-        self.node, self.server = home[0], server
-        self.database = home[0].database
-        self.alice = home[0].register("alice")
-        self.room_id = self.alice.create_room(preset="public_chat", **options)
-        self.room = adopt(self.database, self.room_id, [server])
-        server.learn(self.room)
-        self.bob = server.user("bob")
-        self.join = self.room.join(self.bob)
-        self.send([self.join])
-        self.wait([self.join])
-        self.alice.next()
-
-    def send(self, pdus=(), edus=(), **options):
-        return self.server.transaction(self.node, pdus, edus, **options)
-
-    def status(self, event_id):
-        rows = self.database.query("select status from matrix.events where event_id = %s", [event_id])
-        return rows[0][0] if rows else None
-
-    def wait(self, pdus, status="accepted", seconds=20):
-        until(lambda: all(self.status(pdu.event_id) == status for pdu in pdus), seconds)
-
-    def staged(self):
-        return self.database.query("select events, last_error from matrix.inbound where room_id = %s", [self.room_id])
-
-    def error(self):
-        """Why an event of the room waits."""
-        return next((error for _, error in self.staged()), None)
-
-    def stage(self, origin: str, pdus, seconds: int):
-        """Stages events of a server, in a queue that nobody works off for a while."""
-        statement = """
-            with queue as (
-                insert into matriarch.inbound_queues (room_nid, origin, leased_until)
-                select room_nid, %s, now() + %s * interval '1 second' from matriarch.rooms where room_id = %s
-                returning room_nid, origin
-            )
-            insert into matriarch.inbound_pdus (room_nid, origin, event_id, json)
-            select room_nid, origin, event_id, json from queue, unnest(%s::text[], %s::text[]) as line (event_id, json)"""
-        self.database.query(statement, [origin, seconds, self.room_id, [pdu.event_id for pdu in pdus], [pdu.text for pdu in pdus]])
-
-    def neighbor(self, remote_servers) -> tuple[str, str]:
-        """A user of another server in the room, and that server's name."""
-        (other,) = remote_servers()
-        self.room.peers[other.name] = other
-        carol = other.user("carol")
-        join = self.room.join(carol)
-        self.send([join])
-        self.wait([join])
-        return carol, other.name
-
-    def settled(self, seconds=30):
-        until(lambda: self.staged() == [], seconds)
-
-
-def until(test, seconds=20):
-    eventually(test, seconds)
-
-
-@pytest.fixture
-def shared(home, remote_servers):
-    return Shared(home, remote_servers()[0])
-
+from harness.shared_room import Shared
+from harness.waiting import eventually
 
 # Transactions
 
@@ -105,10 +21,17 @@ def test_events_come_into_their_room(shared):
     shared.wait(messages)
     seen = []
     shared.alice.sync_until(
-        lambda answer: seen.extend(
-            event["content"].get("body")
-            for event in answer.get("rooms", {}).get("join", {}).get(shared.room_id, {}).get("timeline", {}).get("events", [])
-        ) or "message 49" in seen
+        lambda answer: (
+            seen.extend(
+                event["content"].get("body")
+                for event in answer.get("rooms", {})
+                .get("join", {})
+                .get(shared.room_id, {})
+                .get("timeline", {})
+                .get("events", [])
+            )
+            or "message 49" in seen
+        )
     )
     shared.settled()
 
@@ -216,7 +139,9 @@ def test_a_long_gap_is_passed_over_by_a_state(shared):
 def test_a_gap_that_is_passed_over_ends_at_an_auth_event(shared):
     """What is too far behind to be fetched as history may be needed as state, and to allow an event."""
     names = [
-        shared.room.send(shared.bob, "m.room.member", {"membership": "join", "displayname": str(number)}, shared.bob)
+        shared.room.send(
+            shared.bob, "m.room.member", {"membership": "join", "displayname": str(number)}, shared.bob
+        )
         for number in range(300)
     ]
     last = shared.room.message(shared.bob, "last")
@@ -283,7 +208,7 @@ def test_keys_of_several_servers(shared, remote_servers):
     shared.wait(joins)
     lost = shared.room.join(dead.user("user"))
     shared.send([lost])
-    until(shared.error)
+    eventually(shared.error)
     assert dead.name in shared.error()
 
 
@@ -293,7 +218,7 @@ def test_a_server_that_is_away_is_asked_again(shared):
     shared.server.hooks["get_missing_events"] = lambda *_: (503, {"errcode": "M_UNKNOWN", "error": "later"})
     shared.server.hooks["event"] = lambda *_: (503, {"errcode": "M_UNKNOWN", "error": "later"})
     shared.send([last])
-    until(shared.error)
+    eventually(shared.error)
     assert "503" in shared.error()
     shared.server.hooks.clear()
     # What comes meanwhile does not wait for it.
@@ -315,7 +240,9 @@ def test_forged_events(shared, remote_servers):
     shared.room.peers[other.name] = other
     mallory = other.user("mallory")
     join = shared.room.join(mallory)
-    messages = [shared.room.message(shared.bob, f"{number}", prev=[join], state=join.state) for number in range(4)]
+    messages = [
+        shared.room.message(shared.bob, f"{number}", prev=[join], state=join.state) for number in range(4)
+    ]
     wrong_signature = forged(messages[0], signatures={shared.server.name: {KEY_ID: "A" * 86}})
     wrong_key = forged(messages[1], signatures={shared.server.name: {"ed25519:none": "A" * 86}})
     wrong_hash = forged(messages[2], content={"body": "never said"})
@@ -351,14 +278,21 @@ def test_endless_missing_events(shared):
         made[0] += 1
         assert made[0] < 20_000
         room = shared.room
-        events = [room.make(shared.bob, "m.room.message", {"body": f"{made[0]}"}, prev=[fake], state=shared.join.state) for fake in [Unknown(made[0])]]
+        events = [
+            room.make(
+                shared.bob, "m.room.message", {"body": f"{made[0]}"}, prev=[fake], state=shared.join.state
+            )
+            for fake in [Unknown(made[0])]
+        ]
         return 200, {"events": [pdu.json for pdu in events]}
 
     shared.server.hooks["get_missing_events"] = more
     shared.server.hooks["event"] = lambda *_: (404, {})
     shared.server.hooks["state_ids"] = lambda *_: (404, {})
     shared.server.hooks["state"] = lambda *_: (404, {})
-    last = shared.room.make(shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(0)], state=shared.join.state)
+    last = shared.room.make(
+        shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(0)], state=shared.join.state
+    )
     good = shared.room.make(shared.bob, "m.room.message", {"body": "good"}, prev=[shared.join])
     started = time.monotonic()
     shared.send([last])
@@ -391,12 +325,20 @@ def test_endless_auth_chain(shared):
     chain = [Unknown(1)]
     for number in range(300):
         auth = [shared.room.pdus[2], chain[-1]]
-        pdu = room.make(bob, "org.example", {"n": number}, "", prev=[shared.join], state=shared.join.state, auth=auth)
+        pdu = room.make(
+            bob, "org.example", {"n": number}, "", prev=[shared.join], state=shared.join.state, auth=auth
+        )
         made[pdu.event_id] = pdu
         chain.append(pdu)
     shared.server.hooks["event"] = event
     shared.server.hooks["event_auth"] = lambda *_: (200, {"auth_chain": []})
-    bad = room.make(bob, "m.room.message", {"body": "bad"}, prev=[shared.join], auth=[*shared.join.state.values()][:1] + [chain[-1]])
+    bad = room.make(
+        bob,
+        "m.room.message",
+        {"body": "bad"},
+        prev=[shared.join],
+        auth=[*[*shared.join.state.values()][:1], chain[-1]],
+    )
     shared.send([bad])
     shared.settled(60)
     assert shared.status(bad.event_id) is None
@@ -440,7 +382,7 @@ def test_bad_answers(shared, how):
     # Others' events are not held up.
     other = shared.alice.send(shared.room_id, "meanwhile")
     assert shared.status(other) == "accepted"
-    until(lambda: not shared.staged() or shared.error(), 30)
+    eventually(lambda: not shared.staged() or shared.error(), seconds=30)
     assert shared.status(last.event_id) is None
 
 
@@ -452,9 +394,13 @@ def test_a_slow_server_holds_up_nobody(shared, remote_servers, home):
     shared.send([join])
     shared.wait([join])
     slow.learn(shared.room)
-    slow.hooks = {name: lambda *_: time.sleep(2.5) for name in ("get_missing_events", "event", "state_ids", "state")}
+    slow.hooks = {
+        name: lambda *_: time.sleep(2.5) for name in ("get_missing_events", "event", "state_ids", "state")
+    }
     for number in range(6):
-        late = shared.room.make(eve, "m.room.message", {"body": "x"}, prev=[Unknown(number)], state=join.state)
+        late = shared.room.make(
+            eve, "m.room.message", {"body": "x"}, prev=[Unknown(number)], state=join.state
+        )
         slow.transaction(home[number % 2], [late])
     message = shared.room.make(shared.bob, "m.room.message", {"body": "fast"}, prev=[join])
     started = time.monotonic()
@@ -483,13 +429,15 @@ def test_an_event_that_makes_the_database_fail(shared):
             return new;
         end $$""")
     shared.database.query("drop trigger if exists poison on matriarch.events")
-    shared.database.query("create trigger poison before insert on matriarch.events for each row execute function matriarch.poison()")
+    shared.database.query(
+        "create trigger poison before insert on matriarch.events for each row execute function matriarch.poison()"
+    )
     before = shared.room.message(shared.bob, "before", prev=[shared.join])
     poison = shared.room.make(shared.bob, "org.example.poison", {}, prev=[shared.join])
     after = shared.room.message(shared.bob, "after", prev=[shared.join])
     shared.send([before, poison, after])
     shared.wait([before, after])
-    until(shared.error)
+    eventually(shared.error)
     assert shared.staged()[0][0] == 1
     shared.database.query("update matriarch.inbound_pdus set attempts = 5, next_try_at = now()")
     shared.database.query("update matriarch.inbound_queues set next_try_at = now()")
@@ -500,7 +448,9 @@ def test_an_event_that_makes_the_database_fail(shared):
 
 def test_20000_previous_events(shared):
     fakes = [Unknown(number) for number in range(1200)]
-    wide = shared.room.make(shared.bob, "m.room.message", {"body": "wide"}, prev=fakes, state=shared.join.state)
+    wide = shared.room.make(
+        shared.bob, "m.room.message", {"body": "wide"}, prev=fakes, state=shared.join.state
+    )
     error = shared.send([wide])["pdus"][wide.event_id]["error"]
     assert "prev_events" in error
     long = [Unknown(number).event_id for number in range(20_000)]
@@ -523,7 +473,9 @@ def test_too_much_is_staged(shared):
     message = shared.room.message(shared.bob)
     answer = shared.send([message], status=429, errcode="M_LIMIT_EXCEEDED")
     assert answer["retry_after_ms"] > 0
-    assert 'matriarch_federation_limits_total{limit="staged"} 1' in httpx.get(f"{shared.node.url}/metrics").text
+    assert (
+        'matriarch_federation_limits_total{limit="staged"} 1' in httpx.get(f"{shared.node.url}/metrics").text
+    )
     assert '"limit":"staged"' in shared.node.log.read_text()
     # EDUs go on.
     shared.send([], [("m.typing", {"room_id": shared.room_id, "user_id": shared.bob, "typing": True})])
@@ -535,7 +487,7 @@ def test_too_much_is_staged(shared):
 
 
 def test_what_another_node_staged_is_taken_up(shared):
-    until(lambda: shared.database.query("select from matriarch.inbound_queues") == [])
+    eventually(lambda: shared.database.query("select from matriarch.inbound_queues") == [])
     message = shared.room.message(shared.bob)
     shared.stage(shared.server.name, [message], seconds=1)
     shared.wait([message])
@@ -580,14 +532,21 @@ def test_a_state_that_is_fetched_whole(shared, how):
         for number in range(120):
             user = shared.server.user(f"user{number}")
             state["m.room.member", user] = shared.room.make(
-                user, "m.room.member", {"membership": "join"}, user, prev=[shared.join], state=shared.join.state
+                user,
+                "m.room.member",
+                {"membership": "join"},
+                user,
+                prev=[shared.join],
+                state=shared.join.state,
             )
     last = shared.room.make(shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(1)], state=state)
     shared.send([last])
     shared.wait([last])
     assert len(shared.server.asked_for("state")) == 1
     statement = "select count(*) from matrix.state_at(%s) where type = 'm.room.member'"
-    assert shared.database.query(statement, [last.event_id]) == [(len([key for key in state if key[0] == "m.room.member"]),)]
+    assert shared.database.query(statement, [last.event_id]) == [
+        (len([key for key in state if key[0] == "m.room.member"]),)
+    ]
 
 
 def test_a_state_with_events_that_nobody_has(shared):
@@ -595,6 +554,8 @@ def test_a_state_with_events_that_nobody_has(shared):
     shared.server.hooks["state_ids"] = lambda *_: (
         200, {"pdu_ids": [pdu.event_id for pdu in shared.join.state.values()] + ["$nothing"], "auth_chain_ids": []}
     )  # fmt: skip
-    last = shared.room.make(shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(1)], state=shared.join.state)
+    last = shared.room.make(
+        shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(1)], state=shared.join.state
+    )
     shared.send([last])
     shared.wait([last])

@@ -29,7 +29,9 @@ def room(alice, bob):
 
 
 def shown(user, room, timeline_filter, **params):
-    return timeline(user.sync(filter={"room": {"timeline": {"limit": 100, **timeline_filter}}}, **params), room)
+    return timeline(
+        user.sync(filter={"room": {"timeline": {"limit": 100, **timeline_filter}}}, **params), room
+    )
 
 
 def test_types_with_wildcards(alice, room):
@@ -83,7 +85,9 @@ def test_filtered_events_do_not_count_against_the_limit(alice, bob, room):
 def test_state_that_the_timeline_leaves_out_still_comes(alice, bob, room):
     since = bob.sync()["next_batch"]
     alice.send_state(room, "m.room.topic", {"topic": "ivory"})
-    section = bob.sync(since, filter={"room": {"timeline": {"types": ["m.room.message"]}}})["rooms"]["join"][room]
+    section = bob.sync(since, filter={"room": {"timeline": {"types": ["m.room.message"]}}})["rooms"]["join"][
+        room
+    ]
     assert section["timeline"]["events"] == []
     assert [event["content"] for event in section["state"]["events"]] == [{"topic": "ivory"}]
 
@@ -125,7 +129,10 @@ def test_state_account_data_and_ephemeral(alice, bob, room):
 
 
 def test_event_fields(alice, room):
-    filter = {"event_fields": ["type", "content.body", "content.m\\.x", "unsigned.age"], "room": {"timeline": {"limit": 1}}}
+    filter = {
+        "event_fields": ["type", "content.body", "content.m\\.x", "unsigned.age"],
+        "room": {"timeline": {"limit": 1}},
+    }
     alice.send(room, {"msgtype": "m.text", "body": "x", "m.x": 1, "m": {"x": 2}})
     (event,) = timeline(alice.sync(filter=filter), room)
     assert isinstance(event["unsigned"].pop("age"), int)

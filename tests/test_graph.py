@@ -16,7 +16,7 @@ def graph(database, room_id, *limit):
         placeholders = ", ".join(["%s"] * (1 + len(limit)))
         cursor = connection.execute(f"select * from matrix.room_graph({placeholders})", [room_id, *limit])
         columns = [column.name for column in cursor.description]
-        rows = [dict(zip(columns, row)) for row in cursor.fetchall()]
+        rows = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
     return {row["event_id"]: row for row in rows}
 
 
@@ -68,7 +68,15 @@ def forked_room(rooms, peers):
     states = {last.event_id: [pdu.event_id for pdu in last.state_before.values()]}
     reports = receive(rooms, room, [last], given_up=[gap.event_id], states=states)
     assert verdicts(reports) == ["accepted"], reports
-    events = {"joined": joined, "merge": merge, "rejected": rejected, "ban": ban, "soft_failed": soft_failed, "gap": gap, "last": last}
+    events = {
+        "joined": joined,
+        "merge": merge,
+        "rejected": rejected,
+        "ban": ban,
+        "soft_failed": soft_failed,
+        "gap": gap,
+        "last": last,
+    }
     return room, events
 
 
@@ -84,7 +92,9 @@ def test_rows_of_a_forked_room(rooms, peers):
     by_name = {name: rows.get(pdu.event_id) for name, pdu in events.items()}
     assert by_name["rejected"]["status"] == "rejected" and "rule" in by_name["rejected"]["status_reason"]
     assert by_name["soft_failed"]["status"] == "soft-failed" and by_name["soft_failed"]["position"] is None
-    assert {row["status"] for name, row in by_name.items() if row and name not in ("rejected", "soft_failed")} == {"accepted"}
+    assert {
+        row["status"] for name, row in by_name.items() if row and name not in ("rejected", "soft_failed")
+    } == {"accepted"}
     assert by_name["last"]["missing_prev_events"] == [events["gap"].event_id]
     assert all(row["missing_prev_events"] == [] for name, row in by_name.items() if row and name != "last")
     heads = {event_id for event_id, row in rows.items() if row["is_forward_extremity"]}
@@ -94,7 +104,7 @@ def test_rows_of_a_forked_room(rooms, peers):
 
 
 def test_the_newest_events_are_taken(rooms, peers):
-    room, events = forked_room(rooms, peers)
+    room, _events = forked_room(rooms, peers)
     newest = [pdu.event_id for pdu in room.pdus]
     for limit in (1, 3, 5, 1000):
         assert set(graph(rooms, room.room_id, limit)) == set(newest[-limit:])
@@ -136,7 +146,9 @@ def test_the_picture_shows_every_event(rooms, peers, tmp_path):
     assert marked("soft-failed") == {events["soft_failed"].event_id}
     assert marked("missing") == {events["gap"].event_id}
     assert marked("extremity") == {events["ban"].event_id, events["last"].event_id}
-    edges = [path for path in xml.fromstring(picture).findall(f"{SVG}path") if path.get("class").startswith("edge")]
+    edges = [
+        path for path in xml.fromstring(picture).findall(f"{SVG}path") if path.get("class").startswith("edge")
+    ]
     assert len(edges) == sum(len(pdu.json["prev_events"]) for pdu in room.pdus)
 
     file = tmp_path / "graph.svg"
@@ -186,8 +198,8 @@ def test_times_beyond_any_calendar(rooms, peers):
             ("select sent_at from matrix.room_graph(%s)", room.room_id),
         ]:
             # As text: the client's calendar ends before the database's.
-            statement = f"select sent_at::text from ({statement}) as t (sent_at)"
-            assert connection.execute(statement, [parameter]).fetchall(), statement
+            as_text = f"select sent_at::text from ({statement}) as t (sent_at)"
+            assert connection.execute(as_text, [parameter]).fetchall(), statement
     assert len(drawn(draw(rooms, room.room_id))) == len(room.pdus)
 
 
@@ -198,7 +210,15 @@ def test_what_an_events_json_says(database):
 
     assert fields({"state_key": "", "prev_events": ["$a", "$b"], "auth_events": []}) == ("", ["$a", "$b"], [])
     # Room versions 1 and 2
-    assert fields({"prev_events": [["$a", {"sha256": "x"}]], "auth_events": [["$b", {}]]}) == (None, ["$a"], ["$b"])
-    assert fields({"state_key": "a\0b", "prev_events": ["$\0"], "content": {"x": 1e300}}) == ("a\ufffdb", ["$\ufffd"], [])
+    assert fields({"prev_events": [["$a", {"sha256": "x"}]], "auth_events": [["$b", {}]]}) == (
+        None,
+        ["$a"],
+        ["$b"],
+    )
+    assert fields({"state_key": "a\0b", "prev_events": ["$\0"], "content": {"x": 1e300}}) == (
+        "a\ufffdb",
+        ["$\ufffd"],
+        [],
+    )
     for other in ("", "[]", "{", "null"):
         assert fields(other) == (None, [], [])

@@ -12,7 +12,9 @@ def test_database_has_the_extension_and_the_tables(database):
 
 def test_roles_log_in_and_are_no_superusers(database):
     for role in ("matriarch_owner", "matriarch_api", "matriarch_readonly", "matriarch_admin"):
-        assert database.query("select current_user::text, current_setting('is_superuser')", user=role) == [(role, "off")]
+        assert database.query("select current_user::text, current_setting('is_superuser')", user=role) == [
+            (role, "off")
+        ]
 
 
 def test_a_client_error_is_data_not_an_sql_error(database):

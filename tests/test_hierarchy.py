@@ -18,7 +18,9 @@ def hierarchy(client, room, status=200, errcode=None, **params) -> dict:
     params = {key: str(value).lower() if isinstance(value, bool) else value for key, value in params.items()}
     if "from_" in params:
         params["from"] = params.pop("from_")
-    return client.get(f"{V1}{path('rooms', room, 'hierarchy')}", params=params, status=status, errcode=errcode)
+    return client.get(
+        f"{V1}{path('rooms', room, 'hierarchy')}", params=params, status=status, errcode=errcode
+    )
 
 
 def rooms_of(client, room, **params) -> list[str]:
@@ -105,7 +107,7 @@ def test_children_that_are_none(node):
 
 def test_suggested_only(node):
     alice = node.register("alice")
-    root, a, sub, b, c, d = tree(alice)
+    _root, _a, sub, b, _c, _d = tree(alice)
     assert rooms_of(alice, sub, suggested_only=True) == [sub, b]
     (of_sub, _) = hierarchy(alice, sub, suggested_only=True)["rooms"]
     assert [event["state_key"] for event in of_sub["children_state"]] == [b]
@@ -142,7 +144,13 @@ def test_pages(node, nodes):
         hierarchy(alice, rooms[0], 400, "M_INVALID_PARAM", from_=token, **params)
     for bad in ("nonsense", "h~", "h~x~!a:b", "~1~a", "h~-1~a", ""):
         hierarchy(alice, rooms[0], 400, "M_INVALID_PARAM", from_=bad)
-    for params in ({"limit": 0}, {"limit": -1}, {"max_depth": -1}, {"limit": "x"}, {"suggested_only": "maybe"}):
+    for params in (
+        {"limit": 0},
+        {"limit": -1},
+        {"max_depth": -1},
+        {"limit": "x"},
+        {"suggested_only": "maybe"},
+    ):
         hierarchy(alice, rooms[0], 400, "M_INVALID_PARAM", **params)
 
 
@@ -181,7 +189,9 @@ def test_many_rooms(node):
     root = space(alice)
     child = alice.create_room(preset="public_chat")
     for number in range(60):
-        alice.send_state(root, "m.space.child", {**VIA, "order": f"{number:03}"}, f"!room{number}:nowhere.example")
+        alice.send_state(
+            root, "m.space.child", {**VIA, "order": f"{number:03}"}, f"!room{number}:nowhere.example"
+        )
     add(alice, root, child)
     assert rooms_of(alice, root) == [root, child]
 
@@ -206,7 +216,9 @@ def test_room_summary(node):
     nobody = Client(node.url)
     assert summary(nobody, room)["name"] == "Open" and "membership" not in summary(nobody, room)
     summary(nobody, secret, 404, "M_NOT_FOUND")
-    Client(node.url, "nonsense").get(f"{V1}{path('room_summary', room)}", status=401, errcode="M_UNKNOWN_TOKEN")
+    Client(node.url, "nonsense").get(
+        f"{V1}{path('room_summary', room)}", status=401, errcode="M_UNKNOWN_TOKEN"
+    )
 
 
 # For other servers
@@ -247,7 +259,10 @@ def test_what_other_servers_are_told(home, remote):
     server = remote(RecordingServer)
     alice, bob = home.register("alice"), server.user("bob")
     root = space(alice)
-    rooms = {name: alice.create_room(preset="private_chat", name=name) for name in ("secret", "public", "knock", "restricted", "acl", "invited")}
+    rooms = {
+        name: alice.create_room(preset="private_chat", name=name)
+        for name in ("secret", "public", "knock", "restricted", "acl", "invited")
+    }
     for room in rooms.values():
         add(alice, root, room)
     sub = space(alice)
@@ -264,13 +279,18 @@ def test_what_other_servers_are_told(home, remote):
     def told():
         answer = asked(server, home, root)
         assert answer["room"]["room_id"] == root and len(answer["room"]["children_state"]) == 8
-        return {each.get("name") or "sub" for each in answer["children"]}, set(answer["inaccessible_children"])
+        return {each.get("name") or "sub" for each in answer["children"]}, set(
+            answer["inaccessible_children"]
+        )
 
     inside = {rooms[name] for name in ("secret", "restricted", "invited")}
     # The name of the server has a port, which access control lists leave out of account.
     assert told() == ({"public", "knock", "sub"}, {*inside, rooms["acl"]})
     server.set_membership(home.database, root, bob)
-    assert told() == ({"public", "knock", "sub", "restricted"}, {rooms["secret"], rooms["invited"], rooms["acl"]})
+    assert told() == (
+        {"public", "knock", "sub", "restricted"},
+        {rooms["secret"], rooms["invited"], rooms["acl"]},
+    )
     suggested = server.get(home, "/_matrix/federation/v1" + path("hierarchy", root) + "?suggested_only=true")
     assert [each["room_id"] for each in suggested["children"]] == [sub]
     assert suggested["inaccessible_children"] == []
@@ -320,7 +340,9 @@ def remote_space(server, home, children, **answer):
              "join_rule": "public", "room_type": "m.space", "children_state": state}  # fmt: skip
     known = [{**chunk, "room_id": child, "room_type": None, "children_state": []} for child in children]
     server.hooks["hierarchy"] = lambda handler, parts, *_: (
-        (200, {"room": chunk, "children": known, "inaccessible_children": [], **answer}) if parts[0] == name else None
+        (200, {"room": chunk, "children": known, "inaccessible_children": [], **answer})
+        if parts[0] == name
+        else None
     )
     return alice, root, name
 
@@ -361,7 +383,10 @@ def test_what_others_say_is_judged(home, remote):
     assert "extra" not in found[2] and "name" not in found[2]
 
 
-@pytest.mark.parametrize("answer", [{}, {"room": 1}, {"room": {"room_id": "!other:far.example"}}, {"children": 1, "room": []}, 5, "hang"])
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"room": 1}, {"room": {"room_id": "!other:far.example"}}, {"children": 1, "room": []}, 5, "hang"],
+)
 def test_garbage(home, remote, answer):
     server = remote()
     alice, root, _ = remote_space(server, home, [])

@@ -66,7 +66,9 @@ def test_a_fork_is_resolved(rooms, peers):
     assert verdicts(receive(rooms, room, [merge])) == ["accepted"]
     assert extremities(rooms, room) == {merge.event_id}
     assert current_state(rooms, room)["m.room.name", ""] == right.event_id
-    assert rooms.query("select position is null from matrix.events where event_id = %s", [after.event_id]) == [(True,)]
+    assert rooms.query(
+        "select position is null from matrix.events where event_id = %s", [after.event_id]
+    ) == [(True,)]
 
 
 def test_what_is_no_event_of_the_room_is_refused(rooms, peers):
@@ -108,7 +110,9 @@ def test_keys(rooms, peers):
     # One that has expired could not.
     room.peers["three.example"].publish(rooms, valid_until_ts=1000, expired=True)
     assert verdicts(receive(rooms, room, [join])) == ["refused"]
-    early = room.make(carol, "m.room.member", {"membership": "join"}, carol, ts=999, prev=room.head[:0] + [room.pdus[3]])
+    early = room.make(
+        carol, "m.room.member", {"membership": "join"}, carol, ts=999, prev=[*room.head[:0], room.pdus[3]]
+    )
     assert verdicts(receive(rooms, room, [early])) == ["accepted"]
 
 
@@ -149,7 +153,7 @@ def test_rejections(rooms, peers):
     joined = room.join(bob)
     ban = room.make(alice, "m.room.member", {"membership": "ban"}, bob, prev=[joined])
     by_auth = room.make(bob, "m.room.topic", {"topic": "mine"}, "", prev=[joined])
-    after_ban = room.make(bob, "m.room.message", {"body": "hi"}, prev=[ban], state=joined.state)
+    room.make(bob, "m.room.message", {"body": "hi"}, prev=[ban], state=joined.state)
     reports = receive(rooms, room, [*room.pdus])
     assert verdicts(reports)[-3:] == ["accepted", "rejected", "rejected"]
     assert "by its auth events: rule 8: " in reports[-2]["reason"]
@@ -246,7 +250,7 @@ def test_a_local_user_in_a_room_with_branches(rooms, peers):
     beginning = room.head
     assert room.let_in(rooms, alice) == "accepted"
     room.head = beginning
-    (join,) = extremities(rooms, room)
+    (_join,) = extremities(rooms, room)
     state = {**room.head[0].state}
     heads = []
     for number in range(30):

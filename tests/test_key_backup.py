@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 
 import pytest
+
 from harness.client import expect, path
 
 ROOM = "!room:elsewhere.example"
@@ -25,7 +26,9 @@ def key(first_message_index=0, forwarded_count=0, is_verified=True, **session_da
 
 def create(user, auth_data=None) -> str:
     """A new version."""
-    return user.post("/room_keys/version", {"algorithm": ALGORITHM, "auth_data": auth_data or AUTH_DATA})["version"]
+    return user.post("/room_keys/version", {"algorithm": ALGORITHM, "auth_data": auth_data or AUTH_DATA})[
+        "version"
+    ]
 
 
 def keys(version, *scope) -> dict:
@@ -78,7 +81,9 @@ class TestVersions:
         assert info(user)["version"] == second and info(user)["auth_data"] == {"public_key": "other"}
         assert info(user, first) == {**described, "version": first, "etag": info(user, first)["etag"]}
 
-    @pytest.mark.parametrize("bad", ["0", "-1", "99", "01", "+1", "1 ", "1.0", "x", "９", "9223372036854775808", "x" * 999])
+    @pytest.mark.parametrize(
+        "bad", ["0", "-1", "99", "01", "+1", "1 ", "1.0", "x", "９", "9223372036854775808", "x" * 999]
+    )
     def test_unknown_ones_are_not_found(self, user, version, bad):
         assert version == "1"
         info(user, bad, **UNKNOWN)
@@ -145,13 +150,22 @@ class TestVersions:
         user.put("/room_keys/version" + path(version), {"algorithm": ALGORITHM, "auth_data": {"a": 1}})
         assert info(user, version)["auth_data"] == {"a": 1}
 
-    @pytest.mark.parametrize("method, where", [("POST", "/room_keys/version"), ("PUT", "/room_keys/version/1")])
+    @pytest.mark.parametrize(
+        ("method", "where"), [("POST", "/room_keys/version"), ("PUT", "/room_keys/version/1")]
+    )
     def test_malformed_descriptions_are_refused(self, user, version, method, where):
         good = {"algorithm": ALGORITHM, "auth_data": {}}
         for missing in good:
             body = {name: value for name, value in good.items() if name != missing}
             user.call(method, where, body, status=400, errcode="M_MISSING_PARAM")
-        for bad in ({"algorithm": 1}, {"algorithm": None}, {"auth_data": "x"}, {"auth_data": []}, {"auth_data": None}, {"version": 1}):
+        for bad in (
+            {"algorithm": 1},
+            {"algorithm": None},
+            {"auth_data": "x"},
+            {"auth_data": []},
+            {"auth_data": None},
+            {"version": 1},
+        ):
             user.call(method, where, {**good, **bad}, **MALFORMED)
         for name in ("a\0b", "x" * 256):
             user.call(method, where, {**good, "algorithm": name}, **INVALID)
@@ -174,13 +188,19 @@ class TestKeys:
     def test_all_forms_of_putting_and_getting_agree(self, nodes, user, version):
         one, two, three = key(1), key(2, 3, False), key(4)
         other_room = "!ältere/räume:b"
-        put(user, version, {"rooms": {ROOM: {"sessions": {"one+/=": one}}, other_room: {"sessions": {"x": three}}}})
+        put(
+            user,
+            version,
+            {"rooms": {ROOM: {"sessions": {"one+/=": one}}, other_room: {"sessions": {"x": three}}}},
+        )
         put(user.at(nodes[1]), version, {"sessions": {"two": two}}, ROOM)
         assert put(user, version, three, ROOM, "thr/ee")["count"] == 4
         sessions = {"one+/=": one, "two": two, "thr/ee": three}
         for node in nodes:
             there = user.at(node)
-            assert get(there, version) == {"rooms": {ROOM: {"sessions": sessions}, other_room: {"sessions": {"x": three}}}}
+            assert get(there, version) == {
+                "rooms": {ROOM: {"sessions": sessions}, other_room: {"sessions": {"x": three}}}
+            }
             assert get(there, version, ROOM) == {"sessions": sessions}
             for name, data in sessions.items():
                 assert get(there, version, ROOM, name) == data
@@ -196,7 +216,11 @@ class TestKeys:
 
     def test_empty_uploads_change_nothing(self, user, version):
         before = info(user)["etag"]
-        for body, scope in (({"rooms": {}}, ()), ({"rooms": {ROOM: {"sessions": {}}}}, ()), ({"sessions": {}}, (ROOM,))):
+        for body, scope in (
+            ({"rooms": {}}, ()),
+            ({"rooms": {ROOM: {"sessions": {}}}}, ()),
+            ({"sessions": {}}, (ROOM,)),
+        ):
             assert put(user, version, body, *scope) == {"etag": before, "count": 0}
 
     def test_all_forms_of_deleting(self, nodes, user, version):
@@ -205,7 +229,10 @@ class TestKeys:
         tags = [state(user, version)[0]]
         for scope, left in ((("!a:b", "s"), 3), (("!c:d",), 1), ((), 0)):
             answer = delete(user.at(nodes[1]), version, *scope)
-            assert answer == dict(zip(("etag", "count"), state(user, version))) and answer["count"] == left
+            assert (
+                answer == dict(zip(("etag", "count"), state(user, version), strict=True))
+                and answer["count"] == left
+            )
             tags.append(answer["etag"])
             assert delete(user, version, *scope) == answer, "deleting nothing changes nothing"
         assert len(set(tags)) == 4
@@ -215,7 +242,9 @@ class TestKeys:
         second = create(user)
         one = {"sessions": {"s": key()}}
         for body, scope in (({"rooms": {ROOM: one}}, ()), (one, (ROOM,)), (key(), (ROOM, "t"))):
-            answer = put(user.at(nodes[1]), version, body, *scope, status=403, errcode="M_WRONG_ROOM_KEYS_VERSION")
+            answer = put(
+                user.at(nodes[1]), version, body, *scope, status=403, errcode="M_WRONG_ROOM_KEYS_VERSION"
+            )
             assert answer["current_version"] == second
         # Reading and deleting go on.
         assert get(user, version, ROOM) == one
@@ -225,7 +254,14 @@ class TestKeys:
     @pytest.mark.parametrize("form", ["backup", "room", "session"])
     def test_the_better_key_is_kept(self, user, version, form):
         """Whatever the order in which they come: verified before not, then from earlier on, then less often forwarded."""
-        best_first = [key(5, 5, True), key(5, 6, True), key(6, 0, True), key(0, 0, False), key(0, 1, False), key(1, 0, False)]
+        best_first = [
+            key(5, 5, True),
+            key(5, 6, True),
+            key(6, 0, True),
+            key(0, 0, False),
+            key(0, 1, False),
+            key(1, 0, False),
+        ]
         for session, order in enumerate(permutations(range(len(best_first)), 2)):
             name = f"s{session}"
             for rank in order:
@@ -278,7 +314,9 @@ class TestKeys:
         assert get(user, version, ROOM) == {"sessions": dict.fromkeys("123", data)}
         # Numbers keep their very digits, and text its escapes.
         exact = b'{"a":1.000000000000000000000000001e+2,"b":"\\u00e9"}'
-        content = b'{"first_message_index":0,"forwarded_count":0,"is_verified":true,"session_data":' + exact + b"}"
+        content = (
+            b'{"first_message_index":0,"forwarded_count":0,"is_verified":true,"session_data":' + exact + b"}"
+        )
         expect(user.request("PUT", **keys(version, ROOM, "4"), content=content), 200)
         assert exact in user.request("GET", **keys(version, ROOM, "4")).content
 
@@ -293,7 +331,11 @@ class TestKeys:
                 put(user, version, {"rooms": {ROOM: {"sessions": {"good": key(), "bad": data}}}}, **refusal)
 
         for missing in key():
-            attempt({name: value for name, value in key().items() if name != missing}, status=400, errcode="M_MISSING_PARAM")
+            attempt(
+                {name: value for name, value in key().items() if name != missing},
+                status=400,
+                errcode="M_MISSING_PARAM",
+            )
         numbers = (-1, 0.5, "1", None, True, 2**63, 2**64, 10**30)
         bad = [{name: value} for name in ("first_message_index", "forwarded_count") for value in numbers]
         bad += [{"is_verified": value} for value in (1, "true", None)]
@@ -309,7 +351,13 @@ class TestKeys:
     def test_malformed_rooms_are_refused(self, user, version):
         for body in ({}, {"room": {}}):
             put(user, version, body, status=400, errcode="M_MISSING_PARAM")
-        for body in ({"rooms": []}, {"rooms": None}, {"rooms": {ROOM: []}}, {"rooms": {ROOM: [{"s": key()}]}}, {"rooms": {ROOM: None}}):
+        for body in (
+            {"rooms": []},
+            {"rooms": None},
+            {"rooms": {ROOM: []}},
+            {"rooms": {ROOM: [{"s": key()}]}},
+            {"rooms": {ROOM: None}},
+        ):
             put(user, version, body, **MALFORMED)
         put(user, version, {}, ROOM, status=400, errcode="M_MISSING_PARAM")
         put(user, version, {"sessions": [key()]}, ROOM, **MALFORMED)
@@ -375,18 +423,24 @@ class TestAtOneMoment:
             if n % 7 == 6:
                 return delete(there, version, room, f"s{n % 5}")
             if n % 5 == 4:
-                return put(there, version, {"rooms": {room: {"sessions": {f"s{m}": key(200 - n) for m in range(9)}}}})
+                return put(
+                    there, version, {"rooms": {room: {"sessions": {f"s{m}": key(200 - n) for m in range(9)}}}}
+                )
             return put(there, version, key(n), room, f"s{n % 11}")
 
         with ThreadPoolExecutor(10) as pool:
             answers = list(pool.map(work, range(120)))
         assert state(user, version) in {(answer["etag"], answer["count"]) for answer in answers}
         # An etag stands for one content, and so for one count.
-        assert len({(answer["etag"], answer["count"]) for answer in answers}) == len({answer["etag"] for answer in answers})
+        assert len({(answer["etag"], answer["count"]) for answer in answers}) == len(
+            {answer["etag"] for answer in answers}
+        )
 
     def test_the_best_of_one_session_wins(self, nodes, user, version):
         with ThreadPoolExecutor(10) as pool:
-            answers = list(pool.map(lambda n: put(user.at(nodes[n % 2]), version, key(n * 7 % 40), ROOM, "s"), range(40)))
+            answers = list(
+                pool.map(lambda n: put(user.at(nodes[n % 2]), version, key(n * 7 % 40), ROOM, "s"), range(40))
+            )
         assert get(user, version, ROOM, "s") == key(0)
         assert {answer["count"] for answer in answers} == {1}
 
@@ -408,9 +462,24 @@ class TestAtOneMoment:
 
     def test_nothing_goes_into_a_version_once_another_was_made(self, nodes, user, version):
         with ThreadPoolExecutor(8) as pool:
-            writes = [pool.submit(lambda n=n: user.at(nodes[n % 2]).request("PUT", **keys(version, ROOM, f"s{n}"), json=key())) for n in range(30)]
+            writes = [
+                pool.submit(
+                    lambda n=n: user.at(nodes[n % 2]).request(
+                        "PUT", **keys(version, ROOM, f"s{n}"), json=key()
+                    )
+                )
+                for n in range(30)
+            ]
             create(user.at(nodes[1]))
-            put(user.at(nodes[0]), version, key(), ROOM, "late", status=403, errcode="M_WRONG_ROOM_KEYS_VERSION")
+            put(
+                user.at(nodes[0]),
+                version,
+                key(),
+                ROOM,
+                "late",
+                status=403,
+                errcode="M_WRONG_ROOM_KEYS_VERSION",
+            )
         answers = [write.result() for write in writes]
         assert {answer.status_code for answer in answers} <= {200, 403}
         assert state(user, version)[1] == sum(answer.status_code == 200 for answer in answers)
@@ -418,7 +487,11 @@ class TestAtOneMoment:
 
 def test_an_erased_account_leaves_no_backup(nodes, user, version):
     put(user, version, key(), ROOM, "s")
-    auth = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": user.user_id}, "password": user.password}
+    auth = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": user.user_id},
+        "password": user.password,
+    }
     user.post("/account/deactivate", {"erase": True, "auth": auth})
     assert rows(user, nodes[0]) == 0
     sql = "select count(*) from matriarch.key_backup_versions join matriarch.users using (user_nid) where user_id = %s"

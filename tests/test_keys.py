@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness.client import expect
 from harness.crypto import CrossSigning, Device, claim, query
 
@@ -36,7 +37,9 @@ def test_a_query_names_devices_or_means_all(alice, bob):
     Device(alice).publish()
     other = alice.another_device()
     Device(other).publish()
-    ask = lambda devices: set(bob.post("/keys/query", {"device_keys": {alice.user_id: devices}})["device_keys"][alice.user_id])
+    ask = lambda devices: set(
+        bob.post("/keys/query", {"device_keys": {alice.user_id: devices}})["device_keys"][alice.user_id]
+    )
     assert ask([]) == {alice.device_id, other.device_id}
     assert ask([other.device_id]) == {other.device_id}
     assert ask([other.device_id, "NONE"]) == {other.device_id}
@@ -54,7 +57,9 @@ def test_users_without_keys_and_unknown_users_have_no_devices(alice, bob):
 def test_device_keys_of_others_are_refused(alice, bob):
     device = Device(alice)
     for wrong in ({"user_id": bob.user_id}, {"device_id": "OTHER"}, {"user_id": 1}):
-        alice.post("/keys/upload", {"device_keys": device.device_keys(**wrong)}, status=400, errcode="M_BAD_JSON")
+        alice.post(
+            "/keys/upload", {"device_keys": device.device_keys(**wrong)}, status=400, errcode="M_BAD_JSON"
+        )
     assert query(bob, alice)["device_keys"][alice.user_id] == {}
 
 
@@ -173,7 +178,11 @@ def test_several_devices_are_claimed_at_once(alice, bob):
         keys[client.device_id] = Device(client).one_time_keys(1)
         upload(client, one_time_keys=keys[client.device_id])
     wanted = {
-        alice.user_id: {alice.device_id: "signed_curve25519", other.device_id: "signed_curve25519", "NONE": "signed_curve25519"},
+        alice.user_id: {
+            alice.device_id: "signed_curve25519",
+            other.device_id: "signed_curve25519",
+            "NONE": "signed_curve25519",
+        },
         bob.user_id: {bob.device_id: "signed_curve25519"},
         "@far:away.example": {"D": "signed_curve25519"},
     }
@@ -233,8 +242,15 @@ def test_keys_of_an_earlier_timeline_are_forgotten(alice, shared_database):
     """Not before a repeated upload of one would be out of the question."""
     upload(alice, one_time_keys={"curve25519:a": "k", "curve25519:b": "k"})
     of_alice = "device_nid = (select device_nid from matriarch.devices where device_id = %s)"
-    shared_database.query(f"update matriarch.one_time_keys set timeline = 'earlier' where {of_alice}", [alice.device_id])
-    stored = lambda: {key for (key,) in shared_database.query(f"select key_id from matriarch.one_time_keys where {of_alice}", [alice.device_id])}  # noqa: E731
+    shared_database.query(
+        f"update matriarch.one_time_keys set timeline = 'earlier' where {of_alice}", [alice.device_id]
+    )
+    stored = lambda: {
+        key
+        for (key,) in shared_database.query(
+            f"select key_id from matriarch.one_time_keys where {of_alice}", [alice.device_id]
+        )
+    }
     assert upload(alice, one_time_keys={"curve25519:c": "k"})["curve25519"] == 1
     assert stored() == {"a", "b", "c"}
     shared_database.query("update matriarch.generations set started_at = started_at - interval '31 days'")
@@ -262,7 +278,12 @@ def test_a_key_is_no_longer_than_an_event(alice):
     ):
         alice.post("/keys/upload", body, status=413, errcode="M_TOO_LARGE")
     keys = CrossSigning(alice.user_id)
-    alice.post("/keys/device_signing/upload", {"master_key": {**keys.master_key(), "more": long}}, status=413, errcode="M_TOO_LARGE")
+    alice.post(
+        "/keys/device_signing/upload",
+        {"master_key": {**keys.master_key(), "more": long}},
+        status=413,
+        errcode="M_TOO_LARGE",
+    )
 
 
 @pytest.mark.parametrize("kind", ["device_keys", "one_time_keys", "fallback_keys"])
@@ -284,7 +305,12 @@ def test_of_different_keys_of_one_name_at_one_moment_one_is_refused(nodes, alice
     for _ in range(3):
         device = alice.another_device()
         with ThreadPoolExecutor() as pool:
-            answers = list(pool.map(lambda n: device.at(nodes[n]).request("POST", "/keys/upload", body(n)).status_code, range(2)))
+            answers = list(
+                pool.map(
+                    lambda n: device.at(nodes[n]).request("POST", "/keys/upload", body(n)).status_code,
+                    range(2),
+                )
+            )
         assert sorted(answers) == [200, 400]
 
 

@@ -4,12 +4,18 @@ import secrets
 import time
 
 import pytest
+
 from harness.client import PASSWORD, Client, expect
 from harness.cluster import SERVER_NAME
 
 
 def password_login(user, password=PASSWORD, **more) -> dict:
-    return {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": user}, "password": password, **more}
+    return {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": user},
+        "password": password,
+        **more,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +41,9 @@ def test_a_user_logs_in_by_id_and_by_localpart_at_any_node(nodes, user):
 
 
 def test_the_deprecated_user_field_serves(node, user):
-    answer = node.client().post("/login", {"type": "m.login.password", "user": localpart(user), "password": PASSWORD})
+    answer = node.client().post(
+        "/login", {"type": "m.login.password", "user": localpart(user), "password": PASSWORD}
+    )
     assert answer["user_id"] == user.user_id
     assert answer["home_server"] == SERVER_NAME
     assert "well_known" not in answer
@@ -100,7 +108,7 @@ def test_an_empty_device_id_is_replaced(node, user):
 
 
 @pytest.mark.parametrize(
-    "body, status, errcode",
+    ("body", "status", "errcode"),
     [
         ({}, 400, "M_MISSING_PARAM"),
         ({"type": 1}, 400, "M_BAD_JSON"),
@@ -112,7 +120,11 @@ def test_an_empty_device_id_is_replaced(node, user):
         ({"type": "m.login.password", "user": "x", "password": 1}, 400, "M_BAD_JSON"),
         ({"type": "m.login.password", "identifier": "x", "password": "x"}, 400, "M_BAD_JSON"),
         ({"type": "m.login.password", "identifier": {"type": "x"}, "password": "x"}, 400, "M_UNRECOGNIZED"),
-        ({"type": "m.login.password", "medium": "email", "address": "a@b", "password": "x"}, 403, "M_FORBIDDEN"),
+        (
+            {"type": "m.login.password", "medium": "email", "address": "a@b", "password": "x"},
+            403,
+            "M_FORBIDDEN",
+        ),
         ({**password_login("x"), "device_id": "\0"}, 400, "M_INVALID_PARAM"),
     ],
 )
@@ -166,6 +178,8 @@ def test_logout_needs_a_token(node):
 
 def test_the_token_may_stand_in_the_query(node, user):
     nobody = Client(node.url)
-    assert nobody.get("/account/whoami", params={"access_token": user.access_token})["user_id"] == user.user_id
+    assert (
+        nobody.get("/account/whoami", params={"access_token": user.access_token})["user_id"] == user.user_id
+    )
     nobody.get("/account/whoami", status=401, errcode="M_MISSING_TOKEN")
     nobody.get("/account/whoami", params={"access_token": "x"}, status=401, errcode="M_UNKNOWN_TOKEN")

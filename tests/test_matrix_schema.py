@@ -19,7 +19,11 @@ def test_a_room_and_its_members_are_rows(node, shared_database):
     )
     assert found == [("Elephants", "Trunks", alice.user_id, "public", "shared", "12", 2)]
     bob.leave(room)
-    members = rows(shared_database, "select user_id, membership, sender from matrix.members where room_id = %s order by 2", room)
+    members = rows(
+        shared_database,
+        "select user_id, membership, sender from matrix.members where room_id = %s order by 2",
+        room,
+    )
     assert members == [(alice.user_id, "join", alice.user_id), (bob.user_id, "leave", bob.user_id)]
 
 
@@ -55,7 +59,11 @@ def test_current_state_and_state_at(node, shared_database):
     after = alice.send(room, "two")
 
     def name(statement, parameter):
-        return [content["name"] for type, content in rows(shared_database, statement, parameter) if type == "m.room.name"]
+        return [
+            content["name"]
+            for type, content in rows(shared_database, statement, parameter)
+            if type == "m.room.name"
+        ]
 
     assert name("select type, content from matrix.current_state(%s)", room) == ["Second"]
     assert name("select type, content from matrix.state_at(%s)", before) == ["First"]
@@ -64,7 +72,11 @@ def test_current_state_and_state_at(node, shared_database):
     assert name("select type, content from matrix.state_at(%s)", after) == ["Second"]
     both = "(select event_id from matrix.state_at(%s)) except (select event_id from matrix.current_state(%s))"
     assert rows(shared_database, both, after, room) == []
-    ((first,),) = rows(shared_database, "select event_id from matrix.events where room_id = %s and type = 'm.room.create'", room)
+    ((first,),) = rows(
+        shared_database,
+        "select event_id from matrix.events where room_id = %s and type = 'm.room.create'",
+        room,
+    )
     assert rows(shared_database, "select * from matrix.state_at(%s)", first) == []
 
 

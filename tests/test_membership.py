@@ -35,11 +35,15 @@ def membership(database, room, user):
 
 
 def counters(database, room):
-    return database.query("select joined_members, invited_members from matriarch.rooms where room_id = %s", [room])[0]
+    return database.query(
+        "select joined_members, invited_members from matriarch.rooms where room_id = %s", [room]
+    )[0]
 
 
 def events(database, room):
-    statement = "select count(*) from matriarch.events e join matriarch.rooms r using (room_nid) where r.room_id = %s"
+    statement = (
+        "select count(*) from matriarch.events e join matriarch.rooms r using (room_nid) where r.room_id = %s"
+    )
     return database.query(statement, [room])[0][0]
 
 
@@ -88,7 +92,10 @@ def test_kick_ban_unban(rooms, version):
     refused(403, "M_FORBIDDEN", act, eve, "ban", carol)
     refused(403, "M_FORBIDDEN", act, alice, "kick", eve)
     act(alice, "kick", bob)
-    assert state_content(rooms, room, "m.room.member", bob.user_id) == {"membership": "leave", "reason": "because"}
+    assert state_content(rooms, room, "m.room.member", bob.user_id) == {
+        "membership": "leave",
+        "reason": "because",
+    }
     refused(403, "M_FORBIDDEN", act, alice, "kick", bob)
     refused(403, "M_FORBIDDEN", act, alice, "unban", bob)
     refused(403, "M_FORBIDDEN", act, alice, "unban", carol)

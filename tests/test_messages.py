@@ -78,7 +78,12 @@ def test_to_is_a_stop(alice, room):
 def test_limits(alice, room):
     assert alice.messages(room, limit=0)["chunk"] == []
     assert len(alice.messages(room, limit=100000)["chunk"]) > 15
-    alice.get(path("rooms", room, "messages"), params={"dir": "b", "limit": -1}, status=400, errcode="M_INVALID_PARAM")
+    alice.get(
+        path("rooms", room, "messages"),
+        params={"dir": "b", "limit": -1},
+        status=400,
+        errcode="M_INVALID_PARAM",
+    )
     page = alice.messages(room, filter='{"limit": 2}')
     assert bodies(page["chunk"]) == numbers(14, 13)
 
@@ -92,7 +97,12 @@ def test_filters_reach_over_what_they_leave_out(alice, room):
 def test_bad_requests(alice, room):
     where = path("rooms", room, "messages")
     alice.get(where, status=400, errcode="M_MISSING_PARAM")
-    for params in ({"dir": "x"}, {"dir": "b", "from": "nonsense"}, {"dir": "b", "to": "t+5"}, {"dir": "b", "limit": "x"}):
+    for params in (
+        {"dir": "x"},
+        {"dir": "b", "from": "nonsense"},
+        {"dir": "b", "to": "t+5"},
+        {"dir": "b", "limit": "x"},
+    ):
         alice.get(where, params=params, status=400, errcode="M_INVALID_PARAM")
     for token in ("t", "t--5", "t1.5", "t" + "9" * 30, "s", "s99999999999_5", "T5"):
         alice.get(where, params={"dir": "b", "from": token}, status=400, errcode="M_INVALID_PARAM")
@@ -138,7 +148,9 @@ def test_state_in_all_path_forms(alice, room):
         assert alice.get(path("rooms", room, "state") + "/" + form)["topic"] == "ivory"
     assert alice.state(room, "org.example/with slash", "key/with #%") == {"n": 1}
     event = alice.state(room, "m.room.topic", params={"format": "event"})
-    assert event["content"]["topic"] == "ivory" and event["room_id"] == room and event["sender"] == alice.user_id
+    assert (
+        event["content"]["topic"] == "ivory" and event["room_id"] == room and event["sender"] == alice.user_id
+    )
     assert alice.state(room, "m.room.topic", params={"format": "content"})["topic"] == "ivory"
     alice.state(room, "m.room.topic", params={"format": "xml"}, status=400, errcode="M_INVALID_PARAM")
     alice.state(room, "m.room.nothing", status=404, errcode="M_NOT_FOUND")
@@ -157,7 +169,9 @@ def test_members_by_membership_and_place(alice, room, node):
     dave.leave(room)
 
     def members(**params):
-        return {event["state_key"] for event in alice.get(path("rooms", room, "members"), params=params)["chunk"]}
+        return {
+            event["state_key"] for event in alice.get(path("rooms", room, "members"), params=params)["chunk"]
+        }
 
     assert members() == {user.user_id for user in (alice, bob, carol, dave)}
     assert members(membership="join") == {alice.user_id, bob.user_id}
@@ -166,7 +180,9 @@ def test_members_by_membership_and_place(alice, room, node):
     assert members(membership="leave", not_membership="invite") == {alice.user_id, bob.user_id, dave.user_id}
     assert members(at=before) == {alice.user_id}
     assert members(at=section["timeline"]["prev_batch"]) == {alice.user_id}
-    alice.get(path("rooms", room, "members"), params={"membership": "guest"}, status=400, errcode="M_INVALID_PARAM")
+    alice.get(
+        path("rooms", room, "members"), params={"membership": "guest"}, status=400, errcode="M_INVALID_PARAM"
+    )
     alice.get(path("rooms", room, "members"), params={"at": "x"}, status=400, errcode="M_INVALID_PARAM")
 
 
@@ -207,4 +223,6 @@ def test_the_event_closest_to_a_time(alice, room, node):
     bob.join(room)
     own = bob.state(room, "m.room.member", bob.user_id) and bob.messages(room, limit=1)["chunk"][0]
     hidden = alice.history(room)[-2]
-    assert bob.get(where, params={"ts": hidden["origin_server_ts"], "dir": "f"})["event_id"] == own["event_id"]
+    assert (
+        bob.get(where, params={"ts": hidden["origin_server_ts"], "dir": "f"})["event_id"] == own["event_id"]
+    )

@@ -10,20 +10,9 @@ import httpx
 import pytest
 
 from harness.client import bodies, expect, new_txn_id, path, timeline
+from harness.waiting import eventually_passes
 
 SENDERS = 6
-
-
-def eventually(check, seconds: float = 30):
-    """Tries `check` until it raises nothing, and returns what it returns."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return check()
-        except (AssertionError, httpx.TransportError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 def test_every_request_may_go_to_another_node(nodes):
@@ -161,7 +150,11 @@ def test_sigterm_drains(database, start_nodes):
     since = waiting.sync()["next_batch"]
     since = waiting.sync(since)["next_batch"]
     with ThreadPoolExecutor() as pool:
-        poll = pool.submit(lambda: waiting.request("GET", "/sync", params={"set_presence": "offline", "since": since, "timeout": 60_000}))
+        poll = pool.submit(
+            lambda: waiting.request(
+                "GET", "/sync", params={"set_presence": "offline", "since": since, "timeout": 60_000}
+            )
+        )
         started = time.monotonic()
         under_load(runners, lambda: None if nodes[0].stop() == 0 else pytest.fail("the exit status is not 0"))
         # The long poll was answered, not cut off, and did not hold up the end.
@@ -182,16 +175,33 @@ def test_postgres_restarts_under_the_nodes(own_cluster, start_nodes, how):
     since = bob.sync()["next_batch"]
 
     with ThreadPoolExecutor() as pool:
-        poll = pool.submit(lambda: bob.request("GET", "/sync", params={"since": since, "timeout": 20_000, "set_presence": "offline"}))
+        poll = pool.submit(
+            lambda: bob.request(
+                "GET", "/sync", params={"since": since, "timeout": 20_000, "set_presence": "offline"}
+            )
+        )
         time.sleep(0.3)
         own_cluster.stop(how)
         for client in (alice, bob, nodes[0].client()):
             for _ in range(3):
-                answer = client.request("GET", "/account/whoami") if client.access_token else client.request("POST", "/login", {
-                    "type": "m.login.password", "identifier": {"type": "m.id.user", "user": "x"}, "password": "x"})
+                answer = (
+                    client.request("GET", "/account/whoami")
+                    if client.access_token
+                    else client.request(
+                        "POST",
+                        "/login",
+                        {
+                            "type": "m.login.password",
+                            "identifier": {"type": "m.id.user", "user": "x"},
+                            "password": "x",
+                        },
+                    )
+                )
                 assert answer.status_code == 503, answer.text
                 assert answer.json()["errcode"].startswith("M_")
-        expect(alice.request("PUT", path("rooms", room, "send", "m.room.message", "away"), {"body": "away"}), 503)
+        expect(
+            alice.request("PUT", path("rooms", room, "send", "m.room.message", "away"), {"body": "away"}), 503
+        )
         for node in nodes:
             assert not node.ready()
             assert httpx.get(f"{node.url}/health/live").status_code == 200
@@ -200,11 +210,13 @@ def test_postgres_restarts_under_the_nodes(own_cluster, start_nodes, how):
         assert poll.result(timeout=40).status_code in (200, 503)
 
     for node in nodes:
-        eventually(lambda node=node: expect(node.client().request("GET", "/health/ready"), 200))
+        eventually_passes(lambda node=node: expect(node.client().request("GET", "/health/ready"), 200))
         assert node.running()
-    after = eventually(lambda: alice.send(room, "after", txn_id="after"))
+    after = eventually_passes(lambda: alice.send(room, "after", txn_id="after"))
     assert alice.send(room, "after", txn_id="after") == after
-    history = [event for event in eventually(lambda: bob.history(room)) if event["type"] == "m.room.message"]
+    history = [
+        event for event in eventually_passes(lambda: bob.history(room)) if event["type"] == "m.room.message"
+    ]
     assert [event["event_id"] for event in history] == [before, after]
     # Wake-ups work again as well.
     since = bob.sync()["next_batch"]
@@ -221,8 +233,12 @@ def test_sessions_ended_under_the_nodes_are_replaced(database, start_nodes):
     alice = node.register("alice")
     room = alice.create_room()
     for number in range(5):
-        database.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
-        answer = alice.request("PUT", path("rooms", room, "send", "m.room.message", f"m{number}"), {"body": f"{number}"})
+        database.query(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        answer = alice.request(
+            "PUT", path("rooms", room, "send", "m.room.message", f"m{number}"), {"body": f"{number}"}
+        )
         assert answer.status_code in (200, 503), answer.text
-        eventually(lambda number=number: alice.send(room, {"body": f"{number}"}, txn_id=f"m{number}"))
+        eventually_passes(lambda number=number: alice.send(room, {"body": f"{number}"}, txn_id=f"m{number}"))
     assert bodies(alice.history(room)) == [str(number) for number in range(5)]

@@ -59,18 +59,26 @@ def test_who_is_there(alice, bob):
     room = alice.create_room(preset="public_chat")
     bob.join(room)
     bob.put(path("profile", bob.user_id, "displayname"), {"displayname": "Bob"})
-    set_presence = lambda presence: bob.put(path("presence", bob.user_id, "status"), {"presence": presence})  # noqa: E731
+    set_presence = lambda presence: bob.put(path("presence", bob.user_id, "status"), {"presence": presence})
     set_presence("unavailable")
     answer = alice.get("/initialSync")
     (event,) = [event for event in answer["presence"] if event["sender"] == bob.user_id]
     assert event["type"] == "m.presence"
-    assert event["content"] == {"presence": "unavailable", "displayname": "Bob", "last_active_ago": event["content"]["last_active_ago"]}
+    assert event["content"] == {
+        "presence": "unavailable",
+        "displayname": "Bob",
+        "last_active_ago": event["content"]["last_active_ago"],
+    }
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(alice.get, "/events", params={"from": answer["end"], "timeout": 20000})
         time.sleep(0.3)
         set_presence("online")
         (event,) = waiting.result()["chunk"]
-    assert (event["type"], event["sender"], event["content"]["presence"]) == ("m.presence", bob.user_id, "online")
+    assert (event["type"], event["sender"], event["content"]["presence"]) == (
+        "m.presence",
+        bob.user_id,
+        "online",
+    )
     # Those whom one ignores are not shown.
     ignored = {"ignored_users": {bob.user_id: {}}}
     end = alice.get("/initialSync")["end"]

@@ -32,7 +32,9 @@ def test_config_check_names_the_key_and_the_reason(tmp_path):
     file.write_text('server_name = "example.org"\n[limits]\nmax_body_size = "big"\n')
     refused = run("config", "check", "--config", file)
     assert refused.returncode == 1
-    assert "limits.max_body_size" in refused.stderr and "big" in refused.stderr and file.name in refused.stderr
+    assert (
+        "limits.max_body_size" in refused.stderr and "big" in refused.stderr and file.name in refused.stderr
+    )
     file.write_text('server_name = "example.org"\n')
     assert run("config", "check", "--config", file).returncode == 0
     refused = run("--config", file, "config", "check", MATRIARCH_LISTENER="typo")
@@ -85,7 +87,10 @@ def test_serve_refuses_a_database_that_does_not_fit(database):
     environment = database.environment("matriarch_api")
     other_name = run("serve", **{**environment, "MATRIARCH_SERVER_NAME": "other.example"})
     assert other_name.returncode == 1 and "`server_name`" in other_name.stderr
-    empty = run("serve", **{**environment, "MATRIARCH_DATABASE__URL": database.cluster.url("postgres", "matriarch_api")})
+    empty = run(
+        "serve",
+        **{**environment, "MATRIARCH_DATABASE__URL": database.cluster.url("postgres", "matriarch_api")},
+    )
     assert empty.returncode == 1 and "matriarch migrate" in empty.stderr
     database.query("update matriarch.schema_history set version = version + 1000 where version = 1")
     newer = run("serve", **environment)
@@ -97,8 +102,24 @@ def test_serve_refuses_a_database_that_does_not_fit(database):
 
 def test_each_listener_serves_its_apis(database, tmp_path):
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        + ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "certificate.pem", "-subj", "/CN=localhost"],
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-keyout",
+            tmp_path / "key.pem",
+            "-out",
+            tmp_path / "certificate.pem",
+            "-subj",
+            "/CN=localhost",
+        ],
         check=True,
         capture_output=True,
     )
@@ -160,10 +181,18 @@ def test_metrics_tell_endpoints_and_statements(node):
         alice.get("/account/whoami")
     text = httpx.get(f"{node.url}/metrics").text
     endpoint = 'endpoint="/_matrix/client/v3/account/whoami"'
-    counted = [line for line in text.splitlines() if line.startswith("matriarch_http_requests_total") and endpoint in line]
+    counted = [
+        line
+        for line in text.splitlines()
+        if line.startswith("matriarch_http_requests_total") and endpoint in line
+    ]
     assert counted and alice.user_id not in text
     assert f'matriarch_db_statements_per_request_count{{method="GET",{endpoint}}}' in text
-    for name in ("matriarch_db_pool_connections", "matriarch_db_pool_waiting", "matriarch_http_request_duration_seconds_sum"):
+    for name in (
+        "matriarch_db_pool_connections",
+        "matriarch_db_pool_waiting",
+        "matriarch_http_request_duration_seconds_sum",
+    ):
         assert name in text
 
 

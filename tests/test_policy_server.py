@@ -7,8 +7,9 @@ import pytest
 
 from harness.client import new_txn_id, path, timeline
 from harness.policy_server import POLICY_KEY_ID, PolicyServer
-from harness.recording import RecordingServer, eventually
+from harness.recording import RecordingServer
 from harness.remote_server import adopt
+from harness.waiting import eventually
 
 FORBIDDEN = 400, {"errcode": "M_FORBIDDEN", "error": "This looks like spam"}
 
@@ -35,7 +36,9 @@ def policy_room(server, policy, alice, **options) -> str:
 
 
 def stored(server, event_id):
-    rows = server.database.query("select status, status_reason, json::json from matrix.events where event_id = %s", [event_id])
+    rows = server.database.query(
+        "select status, status_reason, json::json from matrix.events where event_id = %s", [event_id]
+    )
     return rows[0] if rows else (None, None, None)
 
 
@@ -54,7 +57,9 @@ def test_events_are_signed_before_they_are_sent(server, policy):
     assert status == "accepted" and set(event["signatures"]) == {server.name, policy.name}
     assert event["signatures"][policy.name] == policy.recommendation(event)[policy.name]
     (asked,) = policy.asked_to_sign
-    assert {**asked, "signatures": 0} == {**event, "signatures": 0} and set(asked["signatures"]) == {server.name}
+    assert {**asked, "signatures": 0} == {**event, "signatures": 0} and set(asked["signatures"]) == {
+        server.name
+    }
     # The client knows it by its transaction id, and may repeat the request.
     (shown,) = timeline(alice.next(), room)
     assert shown["event_id"] == event_id and shown["unsigned"]["transaction_id"] == txn_id
@@ -73,7 +78,9 @@ def test_what_the_policy_server_refuses(server, policy):
     policy.refusal = lambda event: FORBIDDEN if "spam" in str(event["content"]) else None
     answer = send_raw(alice, room, "spam", status=400, errcode="M_FORBIDDEN")
     assert answer["error"] == "This looks like spam"
-    alice.put(path("rooms", room, "state", "m.room.name", ""), {"name": "spam"}, status=400, errcode="M_FORBIDDEN")
+    alice.put(
+        path("rooms", room, "state", "m.room.name", ""), {"name": "spam"}, status=400, errcode="M_FORBIDDEN"
+    )
     assert send_raw(alice, room, "ham")
     assert "spam" not in str(alice.history(room))
     assert server.database.query("select * from matrix.verify_room(%s)", [room]) == []
@@ -82,7 +89,7 @@ def test_what_the_policy_server_refuses(server, policy):
 def test_all_kinds_of_events(server, policy):
     alice, bob = server.register("alice"), server.register("bob")
     room = policy_room(server, policy, alice)
-    kinds = lambda: [(asked["type"], asked["content"].get("membership")) for asked in policy.asked_to_sign]  # noqa: E731
+    kinds = lambda: [(asked["type"], asked["content"].get("membership")) for asked in policy.asked_to_sign]
     assert bob.join(room) == {"room_id": room}
     assert bob.leave(room) == {}
     assert alice.invite(room, bob) == {}
@@ -92,7 +99,12 @@ def test_all_kinds_of_events(server, policy):
     alice.send_state(room, "m.room.topic", {"topic": "t"})
     alice.redact(room, event_id)
     alice.send_state(room, "m.room.policy", policy.content, "not empty")
-    assert [kind for kind, _ in kinds()[4:]] == ["m.room.message", "m.room.topic", "m.room.redaction", "m.room.policy"]
+    assert [kind for kind, _ in kinds()[4:]] == [
+        "m.room.message",
+        "m.room.topic",
+        "m.room.redaction",
+        "m.room.policy",
+    ]
     # That which names it is not its affair.
     alice.send_state(room, "m.room.policy", {})
     alice.send(room, "hello")
@@ -107,7 +119,9 @@ def policed(client, room, policy, type, state_key="", content=None):
         return event if content is None or event["content"] == content else None
 
     event = eventually(is_there)
-    assert any(asked["type"] == type and asked["content"] == event["content"] for asked in policy.asked_to_sign)
+    assert any(
+        asked["type"] == type and asked["content"] == event["content"] for asked in policy.asked_to_sign
+    )
     return event
 
 
@@ -134,7 +148,9 @@ def test_changes_of_a_profile_at_once(server, policy):
     # The first is signed last.
     policy.refusal = lambda event: None if "avatar_url" in event["content"] else time.sleep(1)
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(alice.put, path("profile", alice.user_id, "displayname"), {"displayname": "Alice"})
+        first = pool.submit(
+            alice.put, path("profile", alice.user_id, "displayname"), {"displayname": "Alice"}
+        )
         time.sleep(0.3)
         alice.put(path("profile", alice.user_id, "avatar_url"), {"avatar_url": "mxc://test.example/a"})
         first.result()
@@ -144,7 +160,9 @@ def test_changes_of_a_profile_at_once(server, policy):
     # As well the other way round.
     policy.refusal = lambda event: time.sleep(1) if event["content"].get("displayname") == "Alicia" else None
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(alice.put, path("profile", alice.user_id, "avatar_url"), {"avatar_url": "mxc://test.example/b"})
+        first = pool.submit(
+            alice.put, path("profile", alice.user_id, "avatar_url"), {"avatar_url": "mxc://test.example/b"}
+        )
         alice.put(path("profile", alice.user_id, "displayname"), {"displayname": "Alicia"})
         first.result()
     content = alice.state(room, "m.room.member", alice.user_id)
@@ -176,7 +194,11 @@ def test_deactivation(server, policy):
         bob.join(room)
     # What one policy server refuses keeps nobody in other rooms, and ends the account all the same.
     policy.refusal = lambda event: FORBIDDEN if event["room_id"] == rooms[0] else None
-    auth = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": bob.user_id}, "password": bob.password}
+    auth = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": bob.user_id},
+        "password": bob.password,
+    }
     bob.post("/account/deactivate", {"auth": auth})
     memberships = [alice.state(room, "m.room.member", bob.user_id)["membership"] for room in rooms]
     assert memberships == ["join", "leave"]
@@ -191,12 +213,12 @@ def test_aliases(server, policy):
     policed(alice, room, policy, "m.room.canonical_alias", content={})
 
 
-@pytest.mark.parametrize("old, new", [("11", "11"), ("11", "12"), ("12", "12"), ("12", "11")])
+@pytest.mark.parametrize(("old", "new"), [("11", "11"), ("11", "12"), ("12", "12"), ("12", "11")])
 def test_room_upgrades(server, policy, old, new):
     alice = server.register("alice")
     name = alice.user_id[1:].split(":")[0]
     room = policy_room(server, policy, alice, room_version=old, room_alias_name=name, visibility="public")
-    upgrade = lambda **options: alice.post(path("rooms", room, "upgrade"), {"new_version": new}, **options)  # noqa: E731
+    upgrade = lambda **options: alice.post(path("rooms", room, "upgrade"), {"new_version": new}, **options)
     policy.refusal = lambda event: FORBIDDEN if event["type"] == "m.room.tombstone" else None
     upgrade(status=400, errcode="M_FORBIDDEN")
     alice.state(room, "m.room.tombstone", status=404, errcode="M_NOT_FOUND")
@@ -207,7 +229,9 @@ def test_room_upgrades(server, policy, old, new):
     tombstone = policed(alice, room, policy, "m.room.tombstone")
     assert tombstone["content"]["replacement_room"] == replacement
     create = alice.state(replacement, "m.room.create")
-    assert create["predecessor"] == {"room_id": room} | ({"event_id": tombstone["event_id"]} if new == "11" else {})
+    assert create["predecessor"] == {"room_id": room} | (
+        {"event_id": tombstone["event_id"]} if new == "11" else {}
+    )
     assert alice.get(path("directory", "list", "room", replacement)) == {"visibility": "public"}
     policed(alice, room, policy, "m.room.canonical_alias", content={})
     eventually(lambda: alice.state(room, "m.room.power_levels")["events_default"] == 50)
@@ -220,7 +244,13 @@ def test_rooms_that_use_none(server, policy):
     alice = server.register("alice")
     without_key = {"via": policy.name, "public_keys": {}}
     elsewhere = {**policy.content, "via": "nowhere.example"}
-    for content in ({}, without_key, elsewhere, {**policy.content, "via": 5}, {**policy.content, "via": server.name}):
+    for content in (
+        {},
+        without_key,
+        elsewhere,
+        {**policy.content, "via": 5},
+        {**policy.content, "via": server.name},
+    ):
         room = alice.create_room(preset="public_chat")
         policy.set_membership(server.database, room, policy.user("bot"))
         alice.send_state(room, "m.room.policy", content)
@@ -243,14 +273,21 @@ def test_a_policy_server_that_is_away(server, policy):
     assert len(policy.asked_to_sign) == 1
     time.sleep(2.1)
     assert send_raw(alice, room, "three")
-    assert [event["content"].get("body") for event in alice.history(room) if event["type"] == "m.room.message"] == ["three"]
+    assert [
+        event["content"].get("body") for event in alice.history(room) if event["type"] == "m.room.message"
+    ] == ["three"]
 
 
 def test_answers_that_are_no_signatures(server, policy):
     alice = server.register("alice")
     room = policy_room(server, policy, alice)
     wrong = {policy.name: {POLICY_KEY_ID: "A" * 86}}
-    for answer, status in (({}, 502), ({policy.name: {}}, 502), ({policy.name: {POLICY_KEY_ID: 5}}, 502), (wrong, 403)):
+    for answer, status in (
+        ({}, 502),
+        ({policy.name: {}}, 502),
+        ({policy.name: {POLICY_KEY_ID: 5}}, 502),
+        (wrong, 403),
+    ):
         policy.refusal = lambda event, answer=answer: (200, answer)
         send_raw(alice, room, "hello", status=status)
     assert "hello" not in str(alice.history(room))
@@ -258,7 +295,9 @@ def test_answers_that_are_no_signatures(server, policy):
 
 def deliver(server, sender, pdu):
     body = {"origin": sender.name, "origin_server_ts": 0, "pdus": [pdu.json], "edus": []}
-    answer = sender.request(server.node, "PUT", f"/_matrix/federation/v1/send/{new_txn_id()}", body, destination=server.name)
+    answer = sender.request(
+        server.node, "PUT", f"/_matrix/federation/v1/send/{new_txn_id()}", body, destination=server.name
+    )
     assert answer.json() == {"pdus": {pdu.event_id: {}}}
 
 
@@ -283,7 +322,10 @@ def test_events_of_other_servers(server, policy, authority):
     unsigned = room.message(carol, "signed since")
     deliver(server, other, unsigned)
     eventually(lambda: stored(server, unsigned.event_id)[0] == "accepted")
-    assert stored(server, unsigned.event_id)[2]["signatures"][policy.name] == policy.recommendation(unsigned.json)[policy.name]
+    assert (
+        stored(server, unsigned.event_id)[2]["signatures"][policy.name]
+        == policy.recommendation(unsigned.json)[policy.name]
+    )
     assert len(policy.asked_to_sign) == 1
     # So for a wrong one.
     wrong = room.message(carol, "wrongly signed")
@@ -298,7 +340,9 @@ def test_events_of_other_servers(server, policy, authority):
     after = room.message(policy.user("bot"), "after it")
     deliver(server, policy, after)
     eventually(lambda: stored(server, after.event_id)[0] == "accepted")
-    bodies = [event["content"].get("body") for event in alice.history(room_id) if event["type"] == "m.room.message"]
+    bodies = [
+        event["content"].get("body") for event in alice.history(room_id) if event["type"] == "m.room.message"
+    ]
     assert bodies == ["signed before", "signed since", "wrongly signed", "after it"]
     other.close()
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from harness.client import path
-from harness.recording import eventually
+from harness.waiting import eventually
 
 
 def status_of(user) -> str:
@@ -44,10 +44,13 @@ def past(database, user, **columns):
     of = "where user_nid = (select user_nid from matriarch.users where user_id = %s)"
     if "until" in columns:
         database.query(
-            f"update matriarch.presence_devices set until = until - %s * interval '1 second' {of}", [columns["until"], user.user_id]
+            f"update matriarch.presence_devices set until = until - %s * interval '1 second' {of}",
+            [columns["until"], user.user_id],
         )
     if "last_active_at" in columns:
-        statement = f"update matriarch.presence set last_active_at = last_active_at - %s * interval '1 second' {of}"
+        statement = (
+            f"update matriarch.presence set last_active_at = last_active_at - %s * interval '1 second' {of}"
+        )
         database.query(statement, [columns["last_active_at"], user.user_id])
     database.query(f"update matriarch.presence set check_at = now() {of}", [user.user_id])
 
@@ -117,7 +120,11 @@ def test_initial_sync_has_those_who_are_there(node):
     alice, bob, _ = together(node)
     set_presence(alice, "online", status_msg="Here")
     content = presence(bob.sync())[alice.user_id]
-    assert content["presence"] == "online" and content["status_msg"] == "Here" and content["currently_active"] is True
+    assert (
+        content["presence"] == "online"
+        and content["status_msg"] == "Here"
+        and content["currently_active"] is True
+    )
     set_presence(alice, "offline")
     assert alice.user_id not in presence(bob.sync())
 
@@ -149,7 +156,9 @@ def test_users_see_their_own(node):
     assert presence(alice.next())[alice.user_id]["presence"] == "unavailable"
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(None, "online"), ("online", "online"), ("unavailable", "unavailable")])
+@pytest.mark.parametrize(
+    ("asked", "expected"), [(None, "online"), ("online", "online"), ("unavailable", "unavailable")]
+)
 def test_syncs_mark_users(node, asked, expected):
     alice, bob, _ = together(node)
     alice.get("/sync", params={"set_presence": asked} if asked else {})
@@ -262,7 +271,12 @@ def test_rows_of_another_cluster_are_no_news(node, shared_database):
 def test_filters(node):
     alice, bob, _ = together(node)
     set_presence(alice, "online")
-    for unwanted in ({"not_types": ["*"]}, {"types": []}, {"not_senders": [alice.user_id]}, {"senders": [bob.user_id]}):
+    for unwanted in (
+        {"not_types": ["*"]},
+        {"types": []},
+        {"not_senders": [alice.user_id]},
+        {"senders": [bob.user_id]},
+    ):
         assert alice.user_id not in presence(bob.sync(bob.since, filter={"presence": unwanted}))
     for wanted in ({}, {"types": ["m.presence"]}, {"senders": [alice.user_id]}):
         assert alice.user_id in presence(bob.sync(bob.since, filter={"presence": wanted}))

@@ -48,7 +48,9 @@ def test_profiles_of_others_cannot_be_changed(node):
     alice, bob = node.register("alice"), node.register("bob")
     bob.put(field(alice, "displayname"), {"displayname": "x"}, status=403, errcode="M_FORBIDDEN")
     bob.delete(field(alice, "displayname"), status=403, errcode="M_FORBIDDEN")
-    node.client().put(field(alice, "displayname"), {"displayname": "x"}, status=401, errcode="M_MISSING_TOKEN")
+    node.client().put(
+        field(alice, "displayname"), {"displayname": "x"}, status=401, errcode="M_MISSING_TOKEN"
+    )
 
 
 def test_unknown_users_are_not_found(node):
@@ -113,7 +115,10 @@ def test_a_change_shows_in_every_joined_room(nodes):
 
     bob.sync_until(seen)
     alice.delete(field(alice, "avatar_url"))
-    assert bob.state(rooms[0], "m.room.member", alice.user_id) == {"membership": "join", "displayname": "Alice"}
+    assert bob.state(rooms[0], "m.room.member", alice.user_id) == {
+        "membership": "join",
+        "displayname": "Alice",
+    }
 
 
 def test_other_fields_do_not_show_in_rooms(node):

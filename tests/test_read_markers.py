@@ -54,7 +54,9 @@ def test_markers_and_receipts_are_set_together(node):
 def test_all_or_nothing(node):
     alice, bob, room = room_of_two(node)
     event_id = alice.send(room)
-    bob.post(markers(room), {"m.fully_read": event_id, "m.read": "$nothing"}, status=404, errcode="M_NOT_FOUND")
+    bob.post(
+        markers(room), {"m.fully_read": event_id, "m.read": "$nothing"}, status=404, errcode="M_NOT_FOUND"
+    )
     fully_read(bob, room, status=404)
 
 

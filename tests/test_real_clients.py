@@ -92,7 +92,9 @@ async def nio_conversation(alice_url: str, bob_url: str):
 
         # Read receipts and typing
         ok(await bob.room_read_markers(room, hello.event_id, hello.event_id), nio.RoomReadMarkersResponse)
-        await sync_until(alice, lambda: any(r.user_id == bob.user_id and r.event_id == hello.event_id for r in receipts))
+        await sync_until(
+            alice, lambda: any(r.user_id == bob.user_id and r.event_id == hello.event_id for r in receipts)
+        )
         ok(await alice.room_typing(room, True, timeout=10_000), nio.RoomTypingResponse)
         await sync_until(bob, lambda: any(alice.user_id in users for users in typing))
         ok(await alice.room_typing(room, False), nio.RoomTypingResponse)

@@ -31,7 +31,11 @@ def room_of_two(node):
 
 
 def threaded(user, room, root, **more):
-    content = {"msgtype": "m.text", "body": "in thread", "m.relates_to": {"rel_type": "m.thread", "event_id": root}}
+    content = {
+        "msgtype": "m.text",
+        "body": "in thread",
+        "m.relates_to": {"rel_type": "m.thread", "event_id": root},
+    }
     return user.send(room, content | more)
 
 
@@ -55,7 +59,9 @@ def test_a_receipt_only_moves_forward(node):
     bob.post(receipt(room, second))
     bob.post(receipt(room, third))
     seen = {}
-    alice.sync_until(lambda answer: (seen.update(receipts(answer, room)), (third, "m.read", bob.user_id) in seen)[1])
+    alice.sync_until(
+        lambda answer: (seen.update(receipts(answer, room)), (third, "m.read", bob.user_id) in seen)[1]
+    )
     assert set(seen) == {(third, "m.read", bob.user_id)}
     assert set(receipts(alice.sync(), room)) == {(third, "m.read", bob.user_id)}
 

@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness.client import Client, expect, path
 from harness.crypto import Device, query
 from harness.process import ROOT
@@ -15,7 +16,12 @@ REFUSED = {"status": 401, "errcode": "M_UNKNOWN_TOKEN"}
 def log_in(user, **body) -> dict:
     """A login that can refresh."""
     identifier = {"type": "m.id.user", "user": user.user_id}
-    request = {"type": "m.login.password", "identifier": identifier, "password": user.password, "refresh_token": True}
+    request = {
+        "type": "m.login.password",
+        "identifier": identifier,
+        "password": user.password,
+        "refresh_token": True,
+    }
     return Client(user.url).post("/login", {**request, **body})
 
 
@@ -31,7 +37,11 @@ def works(node, answer) -> bool:
 def ended(node, answer) -> bool:
     """Whether the tokens of an answer are dead while their device lives on. This presents the refresh token."""
     refused = Client(node.url, answer["access_token"]).get("/account/whoami", **REFUSED)
-    return refused.get("soft_logout") is refresh(node, answer["refresh_token"], **REFUSED).get("soft_logout") is True
+    return (
+        refused.get("soft_logout")
+        is refresh(node, answer["refresh_token"], **REFUSED).get("soft_logout")
+        is True
+    )
 
 
 def devices(node, user) -> list[str]:
@@ -45,7 +55,13 @@ def user(shared_nodes):
 
 
 @pytest.mark.parametrize(
-    "where", ["/refresh", "/_matrix/client/r0/refresh", "/_matrix/client/v1/refresh", "/_matrix/client/unstable/org.matrix.msc2918/refresh"]
+    "where",
+    [
+        "/refresh",
+        "/_matrix/client/r0/refresh",
+        "/_matrix/client/v1/refresh",
+        "/_matrix/client/unstable/org.matrix.msc2918/refresh",
+    ],
 )
 def test_a_refresh_gives_a_new_pair_to_the_same_device(node, user, where):
     first = log_in(user)
@@ -179,7 +195,9 @@ class TestReplay:
         device = Device(client)
         keys = device.publish()
         client.post("/keys/upload", {"one_time_keys": device.one_time_keys(3)})
-        user.put(path("sendToDevice", "org.example.kind", "t"), {"messages": {user.user_id: {"KEYS": {"n": 1}}}})
+        user.put(
+            path("sendToDevice", "org.example.kind", "t"), {"messages": {user.user_id: {"KEYS": {"n": 1}}}}
+        )
         refresh(nodes[1], pairs[0]["refresh_token"], **REFUSED)
         assert query(user, user)["device_keys"][user.user_id]["KEYS"]["keys"] == keys["keys"]
         again = Client(nodes[1].url, log_in(user, device_id="KEYS")["access_token"]).sync()
@@ -197,7 +215,12 @@ class TestReplay:
         waiting = Client(nodes[1].url, pairs[-1]["access_token"])
         since = waiting.sync()["next_batch"]
         with ThreadPoolExecutor(1) as pool:
-            sync = pool.submit(waiting.request, "GET", "/sync", params={"set_presence": "offline", "since": since, "timeout": 30_000})
+            sync = pool.submit(
+                waiting.request,
+                "GET",
+                "/sync",
+                params={"set_presence": "offline", "since": since, "timeout": 30_000},
+            )
             time.sleep(0.5)
             begun = time.monotonic()
             refresh(nodes[0], pairs[0]["refresh_token"], **REFUSED)
@@ -227,7 +250,9 @@ class TestReplay:
             def step(n):
                 url = nodes[n % 2].url
                 if n == 7:
-                    return Client(url).request("POST", "/refresh", {"refresh_token": pairs[0]["refresh_token"]})
+                    return Client(url).request(
+                        "POST", "/refresh", {"refresh_token": pairs[0]["refresh_token"]}
+                    )
                 answer = Client(url).request("POST", "/refresh", {"refresh_token": last[-1]})
                 if answer.status_code == 200:
                     last.append(answer.json()["refresh_token"])
@@ -246,7 +271,9 @@ class TestReplay:
     def test_of_replays_at_one_moment_all_are_refused(self, nodes, user):
         pairs = self.chain(nodes, user, 3)
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda n: refresh(nodes[n % 2], pairs[n % 2]["refresh_token"], **REFUSED), range(16)))
+            answers = list(
+                pool.map(lambda n: refresh(nodes[n % 2], pairs[n % 2]["refresh_token"], **REFUSED), range(16))
+            )
         assert all(answer["soft_logout"] is True for answer in answers)
         assert ended(nodes[0], pairs[-1])
 
@@ -321,5 +348,5 @@ def test_an_expired_access_token_is_a_soft_logout(database, start_nodes):
 
 @pytest.mark.parametrize("bad", ["0", "-1", "99999999999"])
 def test_an_impossible_lifetime_stops_the_node(database, start_nodes, bad):
-    with pytest.raises(RuntimeError, match="tokens.access_token_lifetime"):
+    with pytest.raises(RuntimeError, match=r"tokens\.access_token_lifetime"):
         start_nodes(database, MATRIARCH_TOKENS__ACCESS_TOKEN_LIFETIME=bad)

@@ -4,6 +4,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness.client import PASSWORD, Client, expect
 from harness.cluster import SERVER_NAME
 
@@ -22,7 +23,12 @@ def body(**more) -> dict:
 def test_a_user_registers_through_the_dummy_stage(node, version):
     client = node.client()
     where = f"/_matrix/client/{version}/register"
-    request = {"username": name(), "password": PASSWORD, "device_id": "PHONE", "initial_device_display_name": "Phone"}
+    request = {
+        "username": name(),
+        "password": PASSWORD,
+        "device_id": "PHONE",
+        "initial_device_display_name": "Phone",
+    }
     stage = client.call("POST", where, request, status=401)
     assert stage["flows"] == [{"stages": ["m.login.dummy"]}]
     assert stage["params"] == {} and "errcode" not in stage and "completed" not in stage
@@ -70,10 +76,14 @@ def test_upper_case_is_folded(node):
 
 @pytest.mark.parametrize("bad", ["", "a b", "é", "@a", "a:b", "a\0", "a*", "x" * 300, "/\\"])
 def test_names_out_of_the_grammar_are_invalid_before_and_after_authentication(node, bad):
-    node.client().call("POST", "/register", {"username": bad, "password": PASSWORD}, status=400, errcode="M_INVALID_USERNAME")
+    node.client().call(
+        "POST", "/register", {"username": bad, "password": PASSWORD}, status=400, errcode="M_INVALID_USERNAME"
+    )
     node.client().call("POST", "/register", body(username=bad), status=400, errcode="M_INVALID_USERNAME")
     if "\0" not in bad:
-        node.client().get("/register/available", params={"username": bad}, status=400, errcode="M_INVALID_USERNAME")
+        node.client().get(
+            "/register/available", params={"username": bad}, status=400, errcode="M_INVALID_USERNAME"
+        )
 
 
 def test_a_name_is_taken_once(node):
@@ -101,7 +111,9 @@ def test_a_name_taken_during_authentication_is_refused_at_its_end(node):
 def test_of_many_who_race_for_a_name_one_gets_it(nodes):
     request = body()
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda n: Client(nodes[n % 2].url).request("POST", "/register", request), range(8)))
+        answers = list(
+            pool.map(lambda n: Client(nodes[n % 2].url).request("POST", "/register", request), range(8))
+        )
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [200] + [400] * 7
     assert {answer.json()["errcode"] for answer in answers if answer.status_code == 400} == {"M_USER_IN_USE"}
@@ -109,7 +121,9 @@ def test_of_many_who_race_for_a_name_one_gets_it(nodes):
 
 def test_a_user_that_rooms_mention_can_still_register(node):
     request = body()
-    node.database.query("insert into matriarch.users (user_id) values (%s)", [f"@{request['username']}:{SERVER_NAME}"])
+    node.database.query(
+        "insert into matriarch.users (user_id) values (%s)", [f"@{request['username']}:{SERVER_NAME}"]
+    )
     node.client().post("/register", request)
 
 
@@ -134,21 +148,27 @@ def test_guests_are_refused(node):
     options = {"params": {"kind": "guest"}, "status": 403, "errcode": "M_GUEST_ACCESS_FORBIDDEN"}
     node.client().call("POST", "/register", {}, **options)
     node.client().call("POST", "/register", body(), params={"kind": "user"})
-    node.client().call("POST", "/register", body(), params={"kind": "x"}, status=400, errcode="M_INVALID_PARAM")
+    node.client().call(
+        "POST", "/register", body(), params={"kind": "x"}, status=400, errcode="M_INVALID_PARAM"
+    )
 
 
 def test_a_password_is_needed(node):
     request = {"username": name(), "auth": DUMMY}
     node.client().call("POST", "/register", request, status=400, errcode="M_MISSING_PARAM")
-    node.client().call("POST", "/register", {**request, "password": ""}, status=400, errcode="M_WEAK_PASSWORD")
-    node.client().call("POST", "/register", {**request, "password": "x" * 2000}, status=400, errcode="M_INVALID_PARAM")
+    node.client().call(
+        "POST", "/register", {**request, "password": ""}, status=400, errcode="M_WEAK_PASSWORD"
+    )
+    node.client().call(
+        "POST", "/register", {**request, "password": "x" * 2000}, status=400, errcode="M_INVALID_PARAM"
+    )
     # Nothing was registered, so the name is free.
     node.client().call("POST", "/register", {**request, "password": "NUL \0 is a character"})
     node.client().login(request["username"], "NUL \0 is a character")
 
 
 @pytest.mark.parametrize(
-    "bad, errcode",
+    ("bad", "errcode"),
     [
         ({"username": 1}, "M_BAD_JSON"),
         ({"password": ["x"]}, "M_BAD_JSON"),
@@ -168,8 +188,15 @@ def test_malformed_bodies_are_refused(node, bad, errcode):
 
 
 def test_null_is_as_good_as_absent(node):
-    absent = ("auth", "username", "device_id", "initial_device_display_name", "inhibit_login", "refresh_token")
-    request = {key: None for key in absent}
+    absent = (
+        "auth",
+        "username",
+        "device_id",
+        "initial_device_display_name",
+        "inhibit_login",
+        "refresh_token",
+    )
+    request = dict.fromkeys(absent)
     stage = node.client().call("POST", "/register", {**request, "password": PASSWORD}, status=401)
     auth = {"auth": {**DUMMY, "session": stage["session"]}}
     node.client().post("/register", {**request, "password": PASSWORD, **auth})
@@ -190,9 +217,7 @@ class TestWithTokens:
     """Mode `token`: UIA with `m.login.registration_token`."""
 
     VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"
-    OLD_VALIDITY = (
-        "/_matrix/client/unstable/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity"
-    )
+    OLD_VALIDITY = "/_matrix/client/unstable/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity"
 
     @pytest.fixture
     def nodes(self, database, start_nodes):
@@ -208,7 +233,9 @@ class TestWithTokens:
         )
 
     def uses(self, database, token):
-        return database.query("select uses from matriarch.registration_tokens where token = %s", [token])[0][0]
+        return database.query("select uses from matriarch.registration_tokens where token = %s", [token])[0][
+            0
+        ]
 
     def test_a_good_token_registers_and_is_counted(self, database, nodes):
         self.add(database, "good", 1)
@@ -219,7 +246,10 @@ class TestWithTokens:
         for where in (self.VALIDITY, self.OLD_VALIDITY):
             assert client.get(where, params={"token": "good"}) == {"valid": True}
 
-        wrong = expect(client.request("POST", "/register", {**request, **self.auth("bad", session=stage["session"])}), 401)
+        wrong = expect(
+            client.request("POST", "/register", {**request, **self.auth("bad", session=stage["session"])}),
+            401,
+        )
         assert wrong["errcode"] == "M_FORBIDDEN" and wrong["session"] == stage["session"]
         assert self.uses(database, "good") == 0
         # The other node finishes what this one began.
@@ -248,7 +278,9 @@ class TestWithTokens:
         with ThreadPoolExecutor(8) as pool:
             requests = [body(**self.auth("three")) for _ in range(10)]
             answers = list(
-                pool.map(lambda n: Client(nodes[n % 2].url).request("POST", "/register", requests[n]), range(10))
+                pool.map(
+                    lambda n: Client(nodes[n % 2].url).request("POST", "/register", requests[n]), range(10)
+                )
             )
         assert sorted(answer.status_code for answer in answers)[:4] != [200] * 4
         assert sum(answer.status_code == 200 for answer in answers) == 3

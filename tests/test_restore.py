@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import pytest
+
 from harness.client import Client, new_txn_id, path, timeline
 from harness.cluster import Cluster, Database
 from harness.crypto import Device, claim
@@ -16,13 +17,25 @@ FILLER = "select pg_current_xact_id()"
 def base_backup(cluster: Cluster, name: str):
     """Takes a base backup, and returns its folder."""
     folder = cluster.folder.owned(name)
-    command = [cluster.bin / "pg_basebackup", "-h", cluster.socket_folder, "-p", str(cluster.port), "-U", "postgres"]
+    command = [
+        cluster.bin / "pg_basebackup",
+        "-h",
+        cluster.socket_folder,
+        "-p",
+        str(cluster.port),
+        "-U",
+        "postgres",
+    ]
     finished = subprocess.run(
         [str(part) for part in [*command, "-D", folder, "-X", "stream", "-c", "fast"]],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        **({} if cluster.user is None else {"user": cluster.user.pw_uid, "group": cluster.user.pw_gid, "extra_groups": []}),
+        **(
+            {}
+            if cluster.user is None
+            else {"user": cluster.user.pw_uid, "group": cluster.user.pw_gid, "extra_groups": []}
+        ),
     )
     assert finished.returncode == 0, finished.stdout
     return folder
@@ -36,7 +49,9 @@ def restore(cluster: Cluster, backup, recover: bool = True):
     if recover:
         (cluster.data / "recovery.signal").touch()
         with (cluster.data / "postgresql.auto.conf").open("a") as settings:
-            settings.write("restore_command = 'false'\nrecovery_target = 'immediate'\nrecovery_target_action = 'promote'\n")
+            settings.write(
+                "restore_command = 'false'\nrecovery_target = 'immediate'\nrecovery_target_action = 'promote'\n"
+            )
     cluster.start()
     with cluster.connect("postgres") as connection:
         while connection.execute("select pg_is_in_recovery()").fetchone()[0]:

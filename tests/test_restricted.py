@@ -38,7 +38,12 @@ def test_restricted_join(rooms, version):
     bob.send(room)
     # Conditions are looked at when joining only, and profile changes need no authoriser.
     bob.act(space, "leave")
-    bob.send_state(room, "m.room.member", {"membership": "join", "displayname": "Bob", AUTHORISER: alice.user_id}, state_key=bob.user_id)
+    bob.send_state(
+        room,
+        "m.room.member",
+        {"membership": "join", "displayname": "Bob", AUTHORISER: alice.user_id},
+        state_key=bob.user_id,
+    )
     assert AUTHORISER not in content(rooms, room, bob)
     bob.act(room, "leave")
     refused(bob.join, room)
@@ -98,7 +103,12 @@ def test_bans_and_odd_conditions(rooms):
     restrict(alice, room, space)
     alice.act(room, "ban", user_id=bob.user_id)
     refused(bob.join, room)
-    odd = [1, {"type": "org.example"}, {"type": "m.room_membership"}, {"type": "m.room_membership", "room_id": "a\0"}]
+    odd = [
+        1,
+        {"type": "org.example"},
+        {"type": "m.room_membership"},
+        {"type": "m.room_membership", "room_id": "a\0"},
+    ]
     alice.send_state(room, "m.room.join_rules", {"join_rule": "restricted", "allow": odd})
     refused(carol.join, room)
     alice.send_state(room, "m.room.join_rules", {"join_rule": "restricted", "allow": "all"})

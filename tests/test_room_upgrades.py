@@ -1,6 +1,7 @@
 """Room upgrades. Client-Server API, "Room Upgrades"."""
 
 import pytest
+
 from harness.client import path, timeline
 
 
@@ -16,7 +17,9 @@ def absent(client, room, type):
     client.state(room, type, status=404, errcode="M_NOT_FOUND")
 
 
-@pytest.mark.parametrize("old, new", [("1", "2"), ("9", "10"), ("10", "11"), ("11", "12"), ("12", "12"), ("12", "11")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("1", "2"), ("9", "10"), ("10", "11"), ("11", "12"), ("12", "12"), ("12", "11")]
+)
 def test_a_room_is_replaced(shared_database, node, old, new):
     alice, bob, carol = (node.register(name) for name in ("alice", "bob", "carol"))
     state = {
@@ -73,9 +76,19 @@ def test_who_may(node):
     bob.join(room)
     for other in (bob, eve):
         other.post(path("rooms", room, "upgrade"), {"new_version": "12"}, status=403, errcode="M_FORBIDDEN")
-    alice.post(path("rooms", room, "upgrade"), {"new_version": "none"}, status=400, errcode="M_UNSUPPORTED_ROOM_VERSION")
+    alice.post(
+        path("rooms", room, "upgrade"),
+        {"new_version": "none"},
+        status=400,
+        errcode="M_UNSUPPORTED_ROOM_VERSION",
+    )
     alice.post(path("rooms", room, "upgrade"), {}, status=400, errcode="M_MISSING_PARAM")
-    alice.post(path("rooms", "!none:test.example", "upgrade"), {"new_version": "12"}, status=404, errcode="M_NOT_FOUND")
+    alice.post(
+        path("rooms", "!none:test.example", "upgrade"),
+        {"new_version": "12"},
+        status=404,
+        errcode="M_NOT_FOUND",
+    )
     body = {"new_version": "12", "additional_creators": ["nobody"]}
     alice.post(path("rooms", room, "upgrade"), body, status=400, errcode="M_BAD_JSON")
     absent(alice, room, "m.room.tombstone")
@@ -106,13 +119,19 @@ def test_creators(node):
     assert "additional_creators" not in alice.state(newest, "m.room.create")
     # A version that has none ignores them, and gives levels to those who were creators.
     older = upgrade(alice, newer, "11", additional_creators=[carol.user_id])
-    assert alice.state(older, "m.room.power_levels")["users"] == {alice.user_id: 100, bob.user_id: 100, carol.user_id: 50}
+    assert alice.state(older, "m.room.power_levels")["users"] == {
+        alice.user_id: 100,
+        bob.user_id: 100,
+        carol.user_id: 50,
+    }
 
 
 def test_aliases_and_the_directory(node):
     alice, bob = node.register("alice"), node.register("bob")
     name = alice.user_id.split(":")[0][1:]
-    room = alice.create_room(preset="public_chat", room_version="11", visibility="public", room_alias_name=name)
+    room = alice.create_room(
+        preset="public_chat", room_version="11", visibility="public", room_alias_name=name
+    )
     alias, other = f"#{name}:test.example", f"#{name}-too:test.example"
     alice.put(path("directory", "room", other), {"room_id": room})
     alice.send_state(room, "m.room.canonical_alias", {"alias": alias, "alt_aliases": [other]})

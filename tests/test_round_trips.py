@@ -14,7 +14,12 @@ def statements(client, method: str, where: str, json=None, **options) -> int:
 
 def test_writing_takes_one_statement(node):
     alice, bob = node.register("alice"), node.register("bob")
-    assert statements(alice, "POST", "/createRoom", {"preset": "public_chat", "name": "x", "invite": [bob.user_id]}) <= 2
+    assert (
+        statements(
+            alice, "POST", "/createRoom", {"preset": "public_chat", "name": "x", "invite": [bob.user_id]}
+        )
+        <= 2
+    )
     room = alice.create_room(preset="public_chat")
     assert statements(bob, "POST", path("join", room), {}) == 1
     assert statements(bob, "PUT", path("rooms", room, "send", "m.room.message", new_txn_id()), MESSAGE) == 1
@@ -22,7 +27,10 @@ def test_writing_takes_one_statement(node):
     event_id = alice.send(room, "x")
     assert statements(alice, "PUT", path("rooms", room, "redact", event_id, new_txn_id()), {}) == 1
     assert statements(bob, "POST", path("rooms", room, "receipt", "m.read", event_id), {}) == 1
-    assert statements(bob, "PUT", path("rooms", room, "typing", bob.user_id), {"typing": True, "timeout": 1000}) == 1
+    assert (
+        statements(bob, "PUT", path("rooms", room, "typing", bob.user_id), {"typing": True, "timeout": 1000})
+        == 1
+    )
     assert statements(alice, "POST", path("rooms", room, "kick"), {"user_id": bob.user_id}) == 1
 
 

@@ -24,7 +24,9 @@ def test_a_transaction_id_counts_once_at_every_node(nodes, alice):
     where = path("rooms", room, "send", "m.room.message", "same/id %?")
     ids = []
     senders = [
-        threading.Thread(target=lambda client=client: ids.append(client.put(where, {"body": "once"})["event_id"]))
+        threading.Thread(
+            target=lambda client=client: ids.append(client.put(where, {"body": "once"})["event_id"])
+        )
         for client in (alice, elsewhere) * 5
     ]
     for sender in senders:
@@ -58,7 +60,7 @@ def test_state_paths(alice, version):
     assert alice.put(f"{state}/org.example/", {"a": 1})["event_id"] == first
     assert alice.put(f"{state}/org.example/key", {"a": 1})["event_id"] != first
     slashed = alice.put(f"{state}/org.example/{quote('a/b', safe='')}", {"a": 1})["event_id"]
-    assert slashed not in (first,)
+    assert slashed != first
     alice.call("PUT", f"{state}/org.example/a/b", {}, status=404, errcode="M_UNRECOGNIZED")
     alice.call("POST", f"{state}/org.example/key", {}, status=405, errcode="M_UNRECOGNIZED")
 
@@ -77,10 +79,15 @@ def test_sending_and_redacting_paths(alice, version):
 @pytest.mark.parametrize("version", ["v3", "r0"])
 def test_membership_paths(alice, bob, version):
     base = f"/_matrix/client/{version}"
-    room = alice.post(f"{base}/createRoom", {"preset": "public_chat", "room_alias_name": f"pub-{alice.user_id[1:]}".split(":")[0]})["room_id"]
+    room = alice.post(
+        f"{base}/createRoom",
+        {"preset": "public_chat", "room_alias_name": f"pub-{alice.user_id[1:]}".split(":")[0]},
+    )["room_id"]
     alias = f"#{f'pub-{alice.user_id[1:]}'.split(':')[0]}:{alice.user_id.split(':')[1]}"
     of_room = base + path("rooms", room)
-    assert bob.post(f"{base}/join/{quote(alias, safe='')}?server_name=a&server_name=b&via=c") == {"room_id": room}
+    assert bob.post(f"{base}/join/{quote(alias, safe='')}?server_name=a&server_name=b&via=c") == {
+        "room_id": room
+    }
     assert bob.call("POST", f"{of_room}/leave", content=b"") == {}
     assert bob.call("POST", f"{of_room}/join", content=b"") == {"room_id": room}
     target = {"user_id": bob.user_id, "reason": "because"}
@@ -106,7 +113,10 @@ def test_tokens(node, alice):
         ("PUT", path("rooms", room, "state", "m.room.topic")),
         ("PUT", path("rooms", room, "redact", "$x", "1")),
         ("POST", "/createRoom"),
-        *[("POST", path("rooms", room, action)) for action in "join leave invite kick ban unban forget".split()],
+        *[
+            ("POST", path("rooms", room, action))
+            for action in ["join", "leave", "invite", "kick", "ban", "unban", "forget"]
+        ],
         ("POST", path("join", room)),
         ("POST", path("knock", room)),
     ]
@@ -118,7 +128,7 @@ def test_tokens(node, alice):
 
 
 @pytest.mark.parametrize(
-    "body, errcode",
+    ("body", "errcode"),
     [
         (b"", "M_NOT_JSON"),
         (b"nonsense", "M_NOT_JSON"),
@@ -157,7 +167,9 @@ def test_one_statement_a_request(node, alice, bob):
         expect(response, 200)
         return int(response.headers["x-matriarch-db-statements"]), response.json()
 
-    count, created = statements(alice, "POST", "/createRoom", {"preset": "public_chat", "name": "x", "invite": [bob.user_id]})
+    count, created = statements(
+        alice, "POST", "/createRoom", {"preset": "public_chat", "name": "x", "invite": [bob.user_id]}
+    )
     room = created["room_id"]
     assert count == 1
     assert statements(bob, "POST", path("join", room), {})[0] == 1

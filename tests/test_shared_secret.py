@@ -5,6 +5,7 @@ import hmac
 import secrets
 
 import pytest
+
 from harness.client import Client
 from harness.cluster import SERVER_NAME
 from harness.node import SHARED_SECRET
@@ -75,7 +76,7 @@ def test_user_type_is_signed(node):
 
 
 def test_displayname_is_taken(node):
-    answer = node.client().post(WHERE, {**signed(nonce(node)), "displayname": "The \"Bot\""})
+    answer = node.client().post(WHERE, {**signed(nonce(node)), "displayname": 'The "Bot"'})
     rows = node.database.query(
         "select value from matriarch.profiles join matriarch.users using (user_nid) where user_id = %s",
         [answer["user_id"]],

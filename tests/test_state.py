@@ -49,7 +49,10 @@ def test_state_equals_a_plain_map_and_equal_states_have_equal_roots(database, se
     roots = {frozenset(): 0}
     for _ in range(60):
         root = rng.choice(list(states))
-        keys = [rng.choice([rng.randrange(highest), rng.randrange(12)]) for _ in range(rng.choice([1, 1, 1, 5, 200]))]
+        keys = [
+            rng.choice([rng.randrange(highest), rng.randrange(12)])
+            for _ in range(rng.choice([1, 1, 1, 5, 200]))
+        ]
         changes = {key: rng.choice([None, rng.randrange(1, 4), rng.randrange(1, 10_000)]) for key in keys}
         expected = dict(states[root])
         for key, event in changes.items():

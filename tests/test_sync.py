@@ -200,7 +200,9 @@ def test_leave_section_ends_with_the_leave(alice, bob):
     assert bob.sync()["rooms"]["leave"] == {}
     left = bob.sync(filter={"room": {"include_leave": True}})["rooms"]["leave"][room]
     assert bodies(left["timeline"]["events"]) == ["before"]
-    whole = bob.sync(filter={"room": {"include_leave": True, "timeline": {"limit": 1}}})["rooms"]["leave"][room]
+    whole = bob.sync(filter={"room": {"include_leave": True, "timeline": {"limit": 1}}})["rooms"]["leave"][
+        room
+    ]
     assert ("m.room.create", "") in state_of(whole)
     assert ("m.room.topic", "") not in state_of(whole)
 
@@ -227,7 +229,9 @@ def test_a_ban_after_leaving_tells_only_of_itself(alice, bob):
         section = bob.sync(since, **params)["rooms"]["leave"][room]
         assert [event["content"]["membership"] for event in section["timeline"]["events"]] == ["ban"]
         assert section["state_after" if params else "state"]["events"] == []
-    whole = bob.sync(filter={"room": {"include_leave": True, "timeline": {"limit": 1}}})["rooms"]["leave"][room]
+    whole = bob.sync(filter={"room": {"include_leave": True, "timeline": {"limit": 1}}})["rooms"]["leave"][
+        room
+    ]
     assert ("m.room.topic", "") not in state_of(whole)
 
 
@@ -304,7 +308,9 @@ def test_account_data_global_and_of_rooms(alice):
     alice.put(own + path("rooms", room, "account_data", "org.example.two"), {"n": 2})
     answer = alice.sync(since)
     assert answer["account_data"]["events"] == [{"type": "org.example.one", "content": {"n": 1}}]
-    assert joined(answer, room)["account_data"]["events"] == [{"type": "org.example.two", "content": {"n": 2}}]
+    assert joined(answer, room)["account_data"]["events"] == [
+        {"type": "org.example.two", "content": {"n": 2}}
+    ]
     assert joined(answer, room)["timeline"]["events"] == []
     whole = alice.sync()
     assert {"type": "org.example.one", "content": {"n": 1}} in whole["account_data"]["events"]
@@ -429,7 +435,8 @@ def test_ignored_users_say_nothing_but_state(alice, bob):
     room = alice.create_room(preset="public_chat")
     bob.join(room)
     alice.put(
-        path("user", alice.user_id, "account_data", "m.ignored_user_list"), {"ignored_users": {bob.user_id: {}}}
+        path("user", alice.user_id, "account_data", "m.ignored_user_list"),
+        {"ignored_users": {bob.user_id: {}}},
     )
     since = alice.sync()["next_batch"]
     bob.send(room, "hello?")
@@ -451,11 +458,43 @@ def test_empty_sections_that_clients_expect(alice):
 
 def test_bad_tokens_and_filters(alice):
     generation, xmin, *_ = alice.sync()["next_batch"].split("_")
-    snapshots = ["", "x", "1", "-1_2", "1_2_3_2", "5_1_1", "01_2", f"{int(xmin) + 10**6}_0", "9" * 40 + "_1", "1_" + "9" * 19]
-    snapshots += ["1_1_" + "_".join("0" for _ in range(50)), "1_1 ", "١_1", "1_2_0_0", "1_1~", "1_1~x", "1_1~01"]
+    snapshots = [
+        "",
+        "x",
+        "1",
+        "-1_2",
+        "1_2_3_2",
+        "5_1_1",
+        "01_2",
+        f"{int(xmin) + 10**6}_0",
+        "9" * 40 + "_1",
+        "1_" + "9" * 19,
+    ]
+    snapshots += [
+        "1_1_" + "_".join("0" for _ in range(50)),
+        "1_1 ",
+        "١_1",
+        "1_2_0_0",
+        "1_1~",
+        "1_1~x",
+        "1_1~01",
+    ]
     bad = [f"{generation}_{snapshot}" for snapshot in snapshots]
     alice.sync(f"{generation}_1_1")
-    bad += ["", "s", "s_", "s1", "s1_1", "s_1_1", "1_2", "t5", generation, f"{generation}{generation}_1_1", "s\u0000_1_1", "s0123456789ab_1_1"]
+    bad += [
+        "",
+        "s",
+        "s_",
+        "s1",
+        "s1_1",
+        "s_1_1",
+        "1_2",
+        "t5",
+        generation,
+        f"{generation}{generation}_1_1",
+        "s\u0000_1_1",
+        "s0123456789ab_1_1",
+    ]
     for since in bad:
         alice.get("/sync", params={"since": since}, status=400, errcode="M_INVALID_PARAM")
     alice.get("/sync", params={"filter": "12345678"}, status=400, errcode="M_INVALID_PARAM")
@@ -482,7 +521,10 @@ def test_long_poll_wakes_at_the_other_node(nodes):
     since = bob.sync()["next_batch"]
     with ThreadPoolExecutor(1) as pool:
         for wake, seen in [
-            (lambda: alice.send(room, "wake up"), lambda answer: bodies(timeline(answer, room)) == ["wake up"]),
+            (
+                lambda: alice.send(room, "wake up"),
+                lambda answer: bodies(timeline(answer, room)) == ["wake up"],
+            ),
             (
                 lambda: alice.put(path("rooms", room, "typing", alice.user_id), {"typing": True}),
                 lambda answer: joined(answer, room)["ephemeral"]["events"],

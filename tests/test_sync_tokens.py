@@ -28,7 +28,9 @@ def token_hash(database, user) -> bytes:
 
 
 def sync(connection, hash: bytes, since: str | None, **request) -> dict:
-    request = json.dumps({"since": since, "filter": json.dumps({"room": {"timeline": {"limit": 1000}}}), **request})
+    request = json.dumps(
+        {"since": since, "filter": json.dumps({"room": {"timeline": {"limit": 1000}}}), **request}
+    )
     status, body, _ = connection.execute(SYNC, [hash, request]).fetchone()
     assert status == 200, body
     return json.loads(body)
@@ -200,24 +202,35 @@ def test_tokens_hold_across_a_restart_of_the_database(own_cluster, start_nodes):
     own_cluster.restart()
     with database.connect("matriarch_api") as connection:
         answer = sync(connection, hash, since)
-        assert [event["event_id"] for event in answer["rooms"]["join"][room]["timeline"]["events"]] == [event_id]
+        assert [event["event_id"] for event in answer["rooms"]["join"][room]["timeline"]["events"]] == [
+            event_id
+        ]
 
 
 def test_many_syncs_in_one_statement_are_each_their_own(world):
     database, writer, reader, rooms = world
     with database.connect("matriarch_api") as connection:
         since = sync(connection, reader, None)["next_batch"]
-        status, body = connection.execute(
+        _status, _body = connection.execute(
             SEND, [rooms[0], writer, "one", '{"msgtype":"m.text","body":"x"}']
         ).fetchone()
-        requests = [json.dumps({"since": since}), json.dumps({"since": since}), "{}", '{"since": "nonsense"}', "{}"]
+        requests = [
+            json.dumps({"since": since}),
+            json.dumps({"since": since}),
+            "{}",
+            '{"since": "nonsense"}',
+            "{}",
+        ]
         hashes = [reader, writer, reader, reader, b"\0" * 32]
         rows = connection.execute("select * from matriarch.sync(%s, %s)", [hashes, requests]).fetchall()
         assert [row[0] for row in rows] == [200, 200, 200, 400, 401]
         answers = [json.loads(row[1]) for row in rows]
         for answer in answers[:2]:
             assert list(answer["rooms"]["join"]) == [rooms[0]]
-        own, others = (answer["rooms"]["join"][rooms[0]]["timeline"]["events"][0]["unsigned"] for answer in answers[1::-1])
+        own, others = (
+            answer["rooms"]["join"][rooms[0]]["timeline"]["events"][0]["unsigned"]
+            for answer in answers[1::-1]
+        )
         assert own["transaction_id"] == "one" and "transaction_id" not in others
         assert set(answers[2]["rooms"]["join"]) == set(rooms)
         assert answers[3]["errcode"] == "M_INVALID_PARAM" and answers[4]["errcode"] == "M_UNKNOWN_TOKEN"

@@ -43,7 +43,9 @@ def test_edits_at_once_lose_nothing(nodes):
     room = alice.create_room()
     clients = [alice.at(node) for node in nodes]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: clients[n % 2].put(tags(alice, room, f"u.{n}"), {"order": n / 100}), range(40)))
+        list(
+            pool.map(lambda n: clients[n % 2].put(tags(alice, room, f"u.{n}"), {"order": n / 100}), range(40))
+        )
         assert alice.get(tags(alice, room)) == {"tags": {f"u.{n}": {"order": n / 100} for n in range(40)}}
         list(pool.map(lambda n: clients[n % 2].delete(tags(alice, room, f"u.{n}")), range(0, 40, 2)))
     assert set(alice.get(tags(alice, room))["tags"]) == {f"u.{n}" for n in range(1, 40, 2)}
@@ -57,7 +59,9 @@ def test_tags_reach_the_other_node(nodes):
     alice.put(tags(alice, room, "m.lowpriority"), {"order": 0.5})
 
     def seen(answer):
-        events = answer.get("rooms", {}).get("join", {}).get(room, {}).get("account_data", {}).get("events", [])
+        events = (
+            answer.get("rooms", {}).get("join", {}).get(room, {}).get("account_data", {}).get("events", [])
+        )
         return {"type": "m.tag", "content": {"tags": {"m.lowpriority": {"order": 0.5}}}} in events
 
     there.sync_until(seen)

@@ -5,6 +5,7 @@ import re
 import secrets
 
 import pytest
+
 from harness.client import PASSWORD, expect
 
 TERMS = """[
@@ -12,7 +13,10 @@ TERMS = """[
     {id = "rules", version = "7", languages = {de = {name = "Regeln", url = "https://example.org/de"}, en = {name = "Rules", url = "http://example.org/en"}}}]"""
 NEWER = TERMS.replace('"1.2"', '"2.0"')
 POLICIES = {
-    "privacy": {"version": "1.2", "en": {"name": "Privacy <policy>", "url": "https://example.org/p?a=1&b='2'"}},
+    "privacy": {
+        "version": "1.2",
+        "en": {"name": "Privacy <policy>", "url": "https://example.org/p?a=1&b='2'"},
+    },
     "rules": {
         "version": "7",
         "de": {"name": "Regeln", "url": "https://example.org/de"},
@@ -51,7 +55,9 @@ def test_they_are_shown_and_agreed_to(database, nodes):
     assert stage["params"] == {"m.login.terms": {"policies": POLICIES}}
     answer = nodes[1].client().post("/register", {**body, "auth": {**AGREE, "session": stage["session"]}})
     assert agreed(database, answer["user_id"]) == {"privacy": "1.2", "rules": "7"}
-    rows = database.query("select agreed_at <= now() and agreed_at > now() - interval '1 minute' from matriarch.agreed_terms")
+    rows = database.query(
+        "select agreed_at <= now() and agreed_at > now() - interval '1 minute' from matriarch.agreed_terms"
+    )
     assert rows == [(True,), (True,)]
 
 
@@ -67,7 +73,10 @@ def test_nothing_else_will_do(nodes):
     body = request()
     session = challenge(nodes[0], body)["session"]
     for kind in ("m.login.dummy", "m.login.registration_token", "m.login.password"):
-        assert challenge(nodes[0], {**body, "auth": {"type": kind, "session": session}})["errcode"] == "M_UNRECOGNIZED"
+        assert (
+            challenge(nodes[0], {**body, "auth": {"type": kind, "session": session}})["errcode"]
+            == "M_UNRECOGNIZED"
+        )
     nodes[0].client().get("/register/available", params={"username": body["username"]})
 
 
@@ -79,7 +88,9 @@ def test_a_registration_token_comes_first(database, start_nodes):
     assert stage["flows"] == [{"stages": ["m.login.registration_token", "m.login.terms"]}]
     session = {"session": stage["session"]}
     assert challenge(nodes[1], {**body, "auth": {**AGREE, **session}})["errcode"] == "M_UNRECOGNIZED"
-    half = challenge(nodes[1], {**body, "auth": {"type": "m.login.registration_token", "token": "good", **session}})
+    half = challenge(
+        nodes[1], {**body, "auth": {"type": "m.login.registration_token", "token": "good", **session}}
+    )
     assert half["completed"] == ["m.login.registration_token"] and "errcode" not in half
     answer = nodes[0].client().post("/register", {"auth": {**AGREE, **session}})
     assert agreed(database, answer["user_id"]) == {"privacy": "1.2", "rules": "7"}
@@ -130,7 +141,12 @@ class TestFallback:
         session = challenge(nodes[0], body)["session"]
         page = self.page(nodes[1], session)
         assert page.status_code == 200
-        for escaped in ("Privacy &lt;policy&gt;", "https://example.org/p?a=1&amp;b=&#39;2&#39;", "Regeln", "http://example.org/en"):
+        for escaped in (
+            "Privacy &lt;policy&gt;",
+            "https://example.org/p?a=1&amp;b=&#39;2&#39;",
+            "Regeln",
+            "http://example.org/en",
+        ):
             assert escaped in page.text
         # To look at the page is not to agree.
         assert "completed" not in challenge(nodes[0], {"auth": {"session": session}})
@@ -156,7 +172,12 @@ class TestFallback:
         again = self.page(newer, session, "POST", data={"agreed": "yes", "versions": versions})
         assert "without agreeing" in again.text and "2.0" in self.versions(again)
         assert "completed" not in challenge(node, {"auth": {"session": session}})
-        assert "authDone" in self.page(newer, session, "POST", data={"agreed": "yes", "versions": self.versions(again)}).text
+        assert (
+            "authDone"
+            in self.page(
+                newer, session, "POST", data={"agreed": "yes", "versions": self.versions(again)}
+            ).text
+        )
 
     def test_without_documents_there_is_no_page(self, node):
         session = challenge(node, request())["session"]
@@ -165,5 +186,5 @@ class TestFallback:
 
 
 def test_an_impossible_document_stops_the_node(database, start_nodes):
-    with pytest.raises(RuntimeError, match="registration.terms.0.languages"):
+    with pytest.raises(RuntimeError, match=r"registration\.terms\.0\.languages"):
         start_nodes(database, MATRIARCH_REGISTRATION__TERMS='[{id = "a", version = "1", languages = {}}]')

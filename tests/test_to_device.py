@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from harness.client import Client, new_txn_id, path
-from test_nodes import eventually
+from harness.waiting import eventually_passes
 
 TYPE = "org.example.kind"
 SEND = "select status, body from matriarch.send_to_device(%s, %s, %s, %s)"
@@ -19,9 +19,18 @@ SYNC = "select status, body, changed, acknowledged_by from matriarch.sync(array[
 ACKNOWLEDGE = "select matriarch.acknowledge_to_device(array[%s::bigint], array[%s])"
 
 
-def to(sender: Client, receiver: Client | str, content, device: str | None = None, type: str = TYPE, txn_id: str | None = None) -> dict:
+def to(
+    sender: Client,
+    receiver: Client | str,
+    content,
+    device: str | None = None,
+    type: str = TYPE,
+    txn_id: str | None = None,
+) -> dict:
     """Sends one message, to a device or to all (`*`)."""
-    user, device = (receiver, device) if isinstance(receiver, str) else (receiver.user_id, device or receiver.device_id)
+    user, device = (
+        (receiver, device) if isinstance(receiver, str) else (receiver.user_id, device or receiver.device_id)
+    )
     content = content if isinstance(content, dict) else {"n": content}
     return send(sender, {user: {device: content}}, type, txn_id)
 
@@ -50,7 +59,7 @@ def stored(database, device_id: str | None = None) -> int:
 
 def is_gone(database, client: Client):
     """What is acknowledged is deleted, soon after the answer."""
-    eventually(lambda: equal(stored(database, client.device_id), 0))
+    eventually_passes(lambda: equal(stored(database, client.device_id), 0))
 
 
 def equal(left, right):
@@ -69,7 +78,9 @@ class TestDelivery:
         content = {"fraction": 0.5, "nul": "\u0000", "big": 2**60, "text": "☃", "nested": {"a": [None, True]}}
         assert to(alice, bob, content) == {}
         answer = bob.sync(since)
-        assert answer["to_device"] == {"events": [{"sender": alice.user_id, "type": TYPE, "content": content}]}
+        assert answer["to_device"] == {
+            "events": [{"sender": alice.user_id, "type": TYPE, "content": content}]
+        }
 
     def test_one_sender_s_messages_come_in_order_and_until_acknowledged(self, nodes, shared_database):
         alice, bob = nodes[0].register("alice"), nodes[1].register("bob")
@@ -86,7 +97,7 @@ class TestDelivery:
         # The first answer's token acknowledges what came with it.
         second = bob.sync(first["next_batch"])
         assert numbers(second) == [5]
-        eventually(lambda: equal(stored(shared_database, bob.device_id), 1))
+        eventually_passes(lambda: equal(stored(shared_database, bob.device_id), 1))
         assert numbers(bob.sync(second["next_batch"])) == []
         is_gone(shared_database, bob)
         # What is acknowledged is gone for older tokens as well.
@@ -180,16 +191,25 @@ class TestAddressing:
         alice, bob = nodes[0].register("alice"), nodes[0].register("bob")
         bobs = [bob, bob.another_device(), bob.another_device(nodes[1].url)]
         alices = alice.another_device()
-        send(alice, {
-            bob.user_id: {"*": {"n": "all"}, bobs[1].device_id: {"n": "one"}, "NOSUCH": {"n": "none"}},
-            alice.user_id: {alices.device_id: {"n": "mine"}},
-            "@nobody:test.example": {"*": {"n": "none"}, "X": {"n": "none"}},
-            "@somebody:elsewhere.example": {"*": {"n": "none"}},
-            "no user": {"*": {"n": "none"}},
-            "": {"": {"n": "none"}},
-            "@a\u0000b:test.example": {"*": {"n": "none"}},
-        })
-        assert [numbers(device.sync()) for device in (*bobs, alice, alices)] == [["all"], ["one"], ["all"], [], ["mine"]]
+        send(
+            alice,
+            {
+                bob.user_id: {"*": {"n": "all"}, bobs[1].device_id: {"n": "one"}, "NOSUCH": {"n": "none"}},
+                alice.user_id: {alices.device_id: {"n": "mine"}},
+                "@nobody:test.example": {"*": {"n": "none"}, "X": {"n": "none"}},
+                "@somebody:elsewhere.example": {"*": {"n": "none"}},
+                "no user": {"*": {"n": "none"}},
+                "": {"": {"n": "none"}},
+                "@a\u0000b:test.example": {"*": {"n": "none"}},
+            },
+        )
+        assert [numbers(device.sync()) for device in (*bobs, alice, alices)] == [
+            ["all"],
+            ["one"],
+            ["all"],
+            [],
+            ["mine"],
+        ]
         # A device of the future is none of all.
         assert numbers(bob.another_device().sync()) == []
 
@@ -201,12 +221,28 @@ class TestAddressing:
     def test_bad_requests(self, pair, shared_database):
         alice, bob = pair
         where = path("sendToDevice", TYPE, "bad")
-        for body in ({"messages": []}, {"messages": {bob.user_id: 1}}, {"messages": {bob.user_id: {bob.device_id: "text"}}}):
+        for body in (
+            {"messages": []},
+            {"messages": {bob.user_id: 1}},
+            {"messages": {bob.user_id: {bob.device_id: "text"}}},
+        ):
             alice.call("PUT", where, body, status=400, errcode="M_BAD_JSON")
         for body in ({}, {"messages": None}):
             alice.call("PUT", where, body, status=400, errcode="M_MISSING_PARAM")
-        alice.call("PUT", path("sendToDevice", "t" * 256, "bad"), {"messages": {}}, status=400, errcode="M_INVALID_PARAM")
-        alice.call("PUT", path("sendToDevice", TYPE, "t" * 513), {"messages": {}}, status=400, errcode="M_INVALID_PARAM")
+        alice.call(
+            "PUT",
+            path("sendToDevice", "t" * 256, "bad"),
+            {"messages": {}},
+            status=400,
+            errcode="M_INVALID_PARAM",
+        )
+        alice.call(
+            "PUT",
+            path("sendToDevice", TYPE, "t" * 513),
+            {"messages": {}},
+            status=400,
+            errcode="M_INVALID_PARAM",
+        )
         # One bad message, and none is sent. The transaction id is not spent.
         mixed = {"messages": {alice.user_id: {"*": {"n": 0}}, bob.user_id: {"*": {"n": 0}, "D": 1}}}
         alice.call("PUT", where, mixed, status=400, errcode="M_BAD_JSON")
@@ -216,7 +252,9 @@ class TestAddressing:
 
     def test_size_limit(self, pair):
         alice, bob = pair
-        frame = len(json.dumps({"content": {"n": ""}, "sender": alice.user_id, "type": TYPE}, separators=(",", ":")))
+        frame = len(
+            json.dumps({"content": {"n": ""}, "sender": alice.user_id, "type": TYPE}, separators=(",", ":"))
+        )
         content = {"n": "x" * (65_536 - frame)}
         # Compact, as it is sized.
         body = {"messages": {bob.user_id: {"*": content}}}
@@ -224,20 +262,26 @@ class TestAddressing:
         alice.call("PUT", where, content=json.dumps(body, separators=(",", ":")))
         content["n"] += "x"
         where = path("sendToDevice", TYPE, new_txn_id())
-        alice.call("PUT", where, content=json.dumps(body, separators=(",", ":")), status=413, errcode="M_TOO_LARGE")
+        alice.call(
+            "PUT", where, content=json.dumps(body, separators=(",", ":")), status=413, errcode="M_TOO_LARGE"
+        )
         assert [len(text) for text in numbers(bob.sync())] == [65_536 - frame]
 
     def test_a_request_of_many_devices_is_one_statement(self, node, shared_database):
         alice, bob = node.register("alice"), node.register("bob")
         shared_database.query(
             "insert into matriarch.devices (user_nid, device_id) select user_nid, 'D' || n"
-            " from matriarch.users, generate_series(1, 2000) n where user_id = %s", [bob.user_id])
+            " from matriarch.users, generate_series(1, 2000) n where user_id = %s",
+            [bob.user_id],
+        )
         since = bob.sync()["next_batch"]
         messages = {bob.user_id: {f"D{n}": {"n": n} for n in range(1, 3001)}, alice.user_id: {"*": {"n": 0}}}
         response = alice.request("PUT", path("sendToDevice", TYPE, new_txn_id()), {"messages": messages})
         assert response.status_code == 200 and response.headers["x-matriarch-db-statements"] == "1"
-        rows = shared_database.query("select device_id, message::json #>> '{content,n}' from matriarch.to_device_messages"
-                                     " join matriarch.devices using (device_nid) where device_id ~ '^D[0-9]+$'")
+        rows = shared_database.query(
+            "select device_id, message::json #>> '{content,n}' from matriarch.to_device_messages"
+            " join matriarch.devices using (device_nid) where device_id ~ '^D[0-9]+$'"
+        )
         assert sorted(rows) == sorted((f"D{n}", str(n)) for n in range(1, 2001))
         assert numbers(bob.sync(since)) == []
 
@@ -272,7 +316,7 @@ class TestBatches:
         assert numbers(first) == list(range(100))
         second = bob.sync(first["next_batch"])
         assert numbers(second) == list(range(100, 130))
-        eventually(lambda: equal(stored(shared_database, bob.device_id), 30))
+        eventually_passes(lambda: equal(stored(shared_database, bob.device_id), 30))
         to(alice, bob, 130)
         assert numbers(bob.sync(first["next_batch"])) == list(range(100, 131))
         assert numbers(bob.sync(second["next_batch"])) == [130]
@@ -289,7 +333,9 @@ class TestBatches:
         for params in ({"from": token}, {"from": token, "room_id": room}):
             bob.get("/events", params={**params, "timeout": 0})
         for bad in ("~", "~x", "~-1", "~1~1", "~01", "~99999999999999999999"):
-            bob.get("/sync", params={"since": token.split("~")[0] + bad}, status=400, errcode="M_INVALID_PARAM")
+            bob.get(
+                "/sync", params={"since": token.split("~")[0] + bad}, status=400, errcode="M_INVALID_PARAM"
+            )
 
     def test_100_000_messages_cost_a_sync_no_more_than_100(self, database, start_nodes):
         (node,) = start_nodes(database)
@@ -308,7 +354,7 @@ class TestBatches:
         for n in range(0, 5000, 100):
             assert numbers(bob.next()) == list(range(n, n + 100))
         # Whatever a deletion leaves behind, the next sync names again.
-        eventually(lambda: (bob.sync(bob.since), equal(stored(database, bob.device_id), 95_000)))
+        eventually_passes(lambda: (bob.sync(bob.since), equal(stored(database, bob.device_id), 95_000)))
 
 
 def test_long_messages_come_in_several_answers(pair):
@@ -383,12 +429,18 @@ class TestTransactions:
         alice = node.register("alice")
         for txn_id in ("new", "old"):
             send(alice, {}, txn_id=txn_id)
-        shared_database.query("update matriarch.to_device_transactions set created_at = now() - interval '8 days' where txn_id = 'old'")
+        shared_database.query(
+            "update matriarch.to_device_transactions set created_at = now() - interval '8 days' where txn_id = 'old'"
+        )
         from harness import process
 
-        shared_database.query((process.ROOT / "server/src/accounts/prune.sql").read_text(), user="matriarch_api")
+        shared_database.query(
+            (process.ROOT / "server/src/accounts/prune.sql").read_text(), user="matriarch_api"
+        )
         rows = shared_database.query(
-            "select txn_id from matriarch.to_device_transactions join matriarch.devices using (device_nid) where device_id = %s", [alice.device_id])
+            "select txn_id from matriarch.to_device_transactions join matriarch.devices using (device_nid) where device_id = %s",
+            [alice.device_id],
+        )
         assert rows == [("new",)]
 
 
@@ -400,7 +452,9 @@ def world(database, start_nodes):
 
 
 def sync_by_sql(connection, device: Client, since: str | None) -> tuple[dict, int | None]:
-    status, body, changed, acknowledged_by = connection.execute(SYNC, [hash_of(device), json.dumps({"since": since})]).fetchone()
+    status, body, changed, acknowledged_by = connection.execute(
+        SYNC, [hash_of(device), json.dumps({"since": since})]
+    ).fetchone()
     assert status == 200, body
     answer = json.loads(body)
     assert changed or not answer["to_device"]["events"]
@@ -418,7 +472,9 @@ class TestConcurrency:
             with database.connect("matriarch_api", autocommit=False) as connection:
                 for n in range(80):
                     body = json.dumps({"messages": {reader.user_id: {reader.device_id: {"n": [seed, n]}}}})
-                    status, text = connection.execute(SEND, [hash_of(writers[seed]), TYPE, f"{seed}.{n}", body]).fetchone()
+                    status, text = connection.execute(
+                        SEND, [hash_of(writers[seed]), TYPE, f"{seed}.{n}", body]
+                    ).fetchone()
                     assert status == 200, text
                     # Others commit before or after, with lower ids or higher ones.
                     time.sleep(chance.choice([0, 0, 0.001, 0.01, 0.03]))
@@ -497,7 +553,9 @@ class TestConcurrency:
     @staticmethod
     def check(got: list, sent: dict):
         for seed, mine in sent.items():
-            assert [each for each in got if each[0] == seed] == mine, "in the order of their sender, each once"
+            assert [each for each in got if each[0] == seed] == mine, (
+                "in the order of their sender, each once"
+            )
         assert len(got) == sum(map(len, sent.values()))
 
     def test_a_device_that_is_deleted_meanwhile(self, nodes, shared_database):

@@ -93,7 +93,9 @@ def test_old_rows_are_deleted(node, shared_database):
     alice.put(typing(alice, room), {"typing": True, "timeout": 30000})
     alice.put(typing(alice, room), {"typing": False})
     own = "user_nid = (select user_nid from matriarch.users where user_id = %s)"
-    update = f"update matriarch.typing set expires_at = now() - interval '2 hours' where {own} returning typing"
+    update = (
+        f"update matriarch.typing set expires_at = now() - interval '2 hours' where {own} returning typing"
+    )
     assert shared_database.query(update, [alice.user_id]) == [(False,)]
     deadline = time.monotonic() + 10
     while shared_database.query(f"select from matriarch.typing where {own}", [alice.user_id]):

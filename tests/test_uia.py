@@ -5,6 +5,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness.client import PASSWORD, Client, expect
 from harness.process import ROOT
 
@@ -58,7 +59,9 @@ def test_the_first_request_may_bring_the_password(nodes, user):
     failed = begin(user, body={"new_password": NEW, "auth": by_password(user, password="wrong")})
     assert failed["errcode"] == "M_FORBIDDEN"
     # The session that was made for the failure serves.
-    user.at(nodes[1]).post("/account/password", {"new_password": NEW, "auth": by_password(user, failed["session"])})
+    user.at(nodes[1]).post(
+        "/account/password", {"new_password": NEW, "auth": by_password(user, failed["session"])}
+    )
     user.post("/account/password", {"new_password": PASSWORD, "auth": by_password(user, password=NEW)})
 
 
@@ -122,7 +125,9 @@ def test_of_two_who_finish_a_session_at_one_moment_one_succeeds(nodes):
     stage = begin(nodes[0].client(), "/register", {"password": PASSWORD})
     body = {"password": PASSWORD, "auth": {**DUMMY, "session": stage["session"]}}
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda n: Client(nodes[n % 2].url).request("POST", "/register", body), range(6)))
+        answers = list(
+            pool.map(lambda n: Client(nodes[n % 2].url).request("POST", "/register", body), range(6))
+        )
     assert sorted(answer.status_code for answer in answers) == [200] + [401] * 5
 
 
@@ -146,7 +151,9 @@ def test_pruning_deletes_what_has_expired_alone(database, start_nodes):
     digest = hashlib.sha256(first.encode()).digest()
     past = "now() - interval '1 second'"
     database.query(f"update matriarch.uia_sessions set expires_at = {past} where session_hash = %s", [digest])
-    database.query(f"insert into matriarch.registration_nonces values ('old', {past}), ('new', now() + interval '1 hour')")
+    database.query(
+        f"insert into matriarch.registration_nonces values ('old', {past}), ('new', now() + interval '1 hour')"
+    )
     database.query((ROOT / "server/src/accounts/prune.sql").read_text(), user="matriarch_api")
     left = database.query("select session_hash from matriarch.uia_sessions")
     assert left == [(hashlib.sha256(second.encode()).digest(),)]
@@ -176,12 +183,18 @@ def test_the_password_must_be_the_askers_own(node, user):
         by_password(user, password="other's password"),
     ):
         assert begin(user, body={"new_password": NEW, "auth": auth})["errcode"] == "M_FORBIDDEN"
-    assert begin(user, body={"new_password": NEW, "auth": {"type": "m.login.password"}})["errcode"] == "M_MISSING_PARAM"
+    assert (
+        begin(user, body={"new_password": NEW, "auth": {"type": "m.login.password"}})["errcode"]
+        == "M_MISSING_PARAM"
+    )
     bad = {"new_password": NEW, "auth": by_password(user, identifier="x")}
     user.post("/account/password", bad, status=400, errcode="M_BAD_JSON")
 
 
-@pytest.mark.parametrize("how", [{"user": "localpart"}, {"identifier": None}, {"identifier": {"type": "m.id.user", "user": "localpart"}}])
+@pytest.mark.parametrize(
+    "how",
+    [{"user": "localpart"}, {"identifier": None}, {"identifier": {"type": "m.id.user", "user": "localpart"}}],
+)
 def test_old_ways_to_name_oneself_serve(user, how):
     localpart = user.user_id[1:].split(":")[0]
     named = {key: localpart if value == "localpart" else value for key, value in how.items()}
@@ -231,7 +244,9 @@ class TestFallback:
 
     def test_a_registration_token_is_given_on_its_page(self, database, start_nodes):
         nodes = start_nodes(database, 2, MATRIARCH_REGISTRATION__MODE="token")
-        database.query("insert into matriarch.registration_tokens (token, uses_allowed) values ('a.good~one', 1)")
+        database.query(
+            "insert into matriarch.registration_tokens (token, uses_allowed) values ('a.good~one', 1)"
+        )
         request = {"username": name(), "password": PASSWORD}
         session = begin(nodes[0].client(), "/register", request)["session"]
         kind = "m.login.registration_token"

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+
 from harness import process
 from harness.client import Client
 
@@ -63,6 +64,8 @@ def test_deactivate_leaves_rooms_and_closes_the_account(node, run):
     user.join(room)
     run("deactivate", user.user_id, "--erase")
     user.get("/account/whoami", status=401, errcode="M_UNKNOWN_TOKEN")
-    rows = node.database.query("select room_id, membership from matrix.members where user_id = %s", [user.user_id])
+    rows = node.database.query(
+        "select room_id, membership from matrix.members where user_id = %s", [user.user_id]
+    )
     assert rows == [(room, "leave")]
     run("deactivate", user.user_id, fails="deactivated")

@@ -72,9 +72,10 @@ def test_one_statement_each(node, version):
     }
     encoded = {name: path(value)[1:] for name, value in names.items()}
     for method, where, body in REQUESTS:
-        if body is not None:
-            body = {key: value.format(**names) if isinstance(value, str) else value for key, value in body.items()}
-        response = alice.request(method, f"/_matrix/client/{version}/{where.format(**encoded)}", body)
+        named = body and {
+            key: value.format(**names) if isinstance(value, str) else value for key, value in body.items()
+        }
+        response = alice.request(method, f"/_matrix/client/{version}/{where.format(**encoded)}", named)
         shown = f"{method} {where} gave {response.status_code} {response.text}"
         assert response.headers["x-matriarch-db-statements"] == "1", shown
         expected = {"voip/turnServer": 404, "user/{user}/filter/0": 404}.get(where, 200)

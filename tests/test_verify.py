@@ -6,7 +6,6 @@ import random
 import psycopg
 import pytest
 
-from harness import functions
 from harness.functions import User
 from harness.peer import public_room, receive, verdicts
 from harness.verify import repair, verify, verify_all
@@ -27,7 +26,9 @@ def test_rooms_of_local_users_are_healthy(rooms, version):
     alice.act(room, "kick", user_id=eve.user_id)
     alice.invite(room, eve)
     alice.act(room, "ban", user_id=bob.user_id)
-    name = alice.send_state(room, "m.room.power_levels", {"users": {} if version == "12" else {alice.user_id: 100}, "invite": 0})
+    name = alice.send_state(
+        room, "m.room.power_levels", {"users": {} if version == "12" else {alice.user_id: 100}, "invite": 0}
+    )
     alice.redact(room, name)
     alice.set_profile(displayname="Alicia")
     eve.act(room, "leave")
@@ -69,12 +70,18 @@ def fork(rooms, peers):
     room.left = room.make(alice, "m.room.name", {"name": "left"}, "", prev=[joined])
     room.right = room.make(alice, "m.room.topic", {"topic": "right"}, "", prev=[joined])
     room.by_eve = room.make(eve, "m.room.topic", {"topic": "mine"}, "", prev=[joined])
-    assert verdicts(receive(rooms, room, [room.left, room.right, room.by_eve])) == ["accepted", "accepted", "rejected"]
+    assert verdicts(receive(rooms, room, [room.left, room.right, room.by_eve])) == [
+        "accepted",
+        "accepted",
+        "rejected",
+    ]
     room.ban = room.make(alice, "m.room.member", {"membership": "ban"}, bob, prev=[room.left, room.right])
     room.late = room.make(bob, "m.room.name", {"name": "late"}, "", prev=[room.left, room.right])
     assert verdicts(receive(rooms, room, [room.ban])) == ["accepted"]
     assert verdicts(receive(rooms, room, [room.late])) == ["soft-failed"]
-    room.merge = room.make(alice, "m.room.message", {"body": "?"}, prev=[room.ban, room.late, room.by_eve], state=room.ban.state)
+    room.merge = room.make(
+        alice, "m.room.message", {"body": "?"}, prev=[room.ban, room.late, room.by_eve], state=room.ban.state
+    )
     room.redaction = room.make(alice, "m.room.redaction", {"redacts": room.right.event_id}, prev=[room.merge])
     assert verdicts(receive(rooms, room, [room.merge, room.redaction])) == ["accepted"] * 2
     room.lost = room.make(alice, "m.room.message", {"body": "lost"}, prev=[room.redaction])
@@ -82,7 +89,9 @@ def fork(rooms, peers):
     state = {room.after.event_id: [pdu.event_id for pdu in room.after.state_before.values()]}
     options = {"given_up": [room.lost.event_id], "states": state}
     assert verdicts(receive(rooms, room, [room.after], **options)) == ["accepted"]
-    room.outlier = room.make(eve, "m.room.member", {"membership": "join", "displayname": "Eve"}, eve, prev=[room.after])
+    room.outlier = room.make(
+        eve, "m.room.member", {"membership": "join", "displayname": "Eve"}, eve, prev=[room.after]
+    )
     assert verdicts(receive(rooms, room, [room.outlier], kind="outlier")) == ["outlier"]
     room.other = room.make(alice, "m.room.avatar", {"url": "mxc://one.example/a"}, "", prev=[room.redaction])
     room.last = room.make(eve, "m.room.message", {"body": "last"}, prev=[room.redaction])
@@ -120,7 +129,10 @@ def test_backfill_is_healthy(rooms, peers):
     options = {"given_up": [old[2].event_id], "states": given}
     assert verdicts(receive(rooms, room, old[3:], kind="backfilled", **options)) == ["accepted"] * 3
     assert verify(rooms, room.room_id) == []
-    assert verdicts(receive(rooms, room, [*room.pdus[:4], joined, *old[:3]], kind="backfilled")) == ["accepted"] * 8
+    assert (
+        verdicts(receive(rooms, room, [*room.pdus[:4], joined, *old[:3]], kind="backfilled"))
+        == ["accepted"] * 8
+    )
     assert verify(rooms, room.room_id) == []
     assert repair(rooms, room.room_id, False) == []
 
@@ -150,14 +162,23 @@ def heal(rooms, room, *checks):
 def test_a_flipped_byte(rooms, forked):
     before = verify(rooms, forked.room_id)
     assert before == []
-    original = rooms.query("select json from matriarch.events where event_id = %s", [forked.left.event_id])[0][0]
+    original = rooms.query("select json from matriarch.events where event_id = %s", [forked.left.event_id])[
+        0
+    ][0]
     damage = "update matriarch.events set json = %s where event_id = %s"
-    for position in (len(original) // 7, len(original) // 2, original.index('"left"') + 2, original.index('"depth"') + 8):
+    for position in (
+        len(original) // 7,
+        len(original) // 2,
+        original.index('"left"') + 2,
+        original.index('"depth"') + 8,
+    ):
         flipped = original[:position] + chr(ord(original[position]) ^ 1) + original[position + 1 :]
         rooms.query(damage, [flipped, forked.left.event_id])
         found = verify(rooms, forked.room_id)
         assert found and {row[1] for row in found} == {forked.left.event_id}, (position, flipped, found)
-        assert {row[0] for row in found} <= {"json", "event id", "content hash", "signatures", "room id"}, found
+        assert {row[0] for row in found} <= {"json", "event id", "content hash", "signatures", "room id"}, (
+            found
+        )
         told = repair(rooms, forked.room_id, False)
         assert [row[:5] for row in told] == found
         assert all(row[5] is None for row in told)
@@ -165,7 +186,9 @@ def test_a_flipped_byte(rooms, forked):
     assert columns(verify(rooms, forked.room_id)) == [("content hash", forked.left.event_id)]
     rooms.query(damage, [json.dumps(json.loads(original), indent=1), forked.left.event_id])
     heal(rooms, forked, "json")
-    assert rooms.query("select json from matriarch.events where event_id = %s", [forked.left.event_id]) == [(original,)]
+    assert rooms.query("select json from matriarch.events where event_id = %s", [forked.left.event_id]) == [
+        (original,)
+    ]
 
 
 def test_a_wrong_signature(rooms, forked):
@@ -249,13 +272,22 @@ def test_a_wrong_current_root(rooms, forked):
 
 
 def test_broken_nodes(rooms, forked):
-    rooms.query("update matriarch.state_nodes set kids = kids[2:] where node_id = (select max(node_id) from matriarch.state_nodes)")
+    rooms.query(
+        "update matriarch.state_nodes set kids = kids[2:] where node_id = (select max(node_id) from matriarch.state_nodes)"
+    )
     found = verify(rooms, forked.room_id)
     assert "state node" in {row[0] for row in found}
     # The state that was given cannot be made again; that of the room can, where it does not need it.
     repair(rooms, forked.room_id, False)
     left = {row[0] for row in verify(rooms, forked.room_id)}
-    assert left <= {"state before", "current root", "current state", "memberships", "other servers", "room"}, left
+    assert left <= {
+        "state before",
+        "current root",
+        "current state",
+        "memberships",
+        "other servers",
+        "room",
+    }, left
 
 
 def test_flat_rows(rooms, forked):
@@ -311,7 +343,11 @@ def test_other_servers(rooms, forked):
 def test_forward_extremities(rooms, forked):
     stored = "select forward_extremities from matriarch.rooms"
     right = rooms.query(stored)
-    for wrong in ("forward_extremities[2:]", "forward_extremities || %s::bigint" % nid_of(rooms, forked.merge), "'{}'"):
+    for wrong in (
+        "forward_extremities[2:]",
+        f"forward_extremities || {nid_of(rooms, forked.merge)}::bigint",
+        "'{}'",
+    ):
         rooms.query(f"update matriarch.rooms set forward_extremities = {wrong}")
         found = verify(rooms, forked.room_id)
         assert "forward extremities" in {row[0] for row in found}
@@ -321,7 +357,9 @@ def test_forward_extremities(rooms, forked):
 
 def test_superseded(rooms, forked):
     for event in (forked.late, forked.outlier):
-        rooms.query("update matriarch.events set superseded = not superseded where event_id = %s", [event.event_id])
+        rooms.query(
+            "update matriarch.events set superseded = not superseded where event_id = %s", [event.event_id]
+        )
         heal(rooms, forked, "superseded")
 
 
@@ -337,7 +375,9 @@ def test_a_wrong_rejection(rooms, forked, which):
 
 
 def test_a_wrong_acceptance(rooms, forked):
-    rooms.query("update matriarch.events set status = 0, pos = 1 where event_id = %s", [forked.by_eve.event_id])
+    rooms.query(
+        "update matriarch.events set status = 0, pos = 1 where event_id = %s", [forked.by_eve.event_id]
+    )
     found = verify(rooms, forked.room_id)
     assert ("verdict", forked.by_eve.event_id) in columns(found)
     heal(rooms, forked)
@@ -410,7 +450,9 @@ def test_redactions(rooms, forked):
     whole = json.dumps(forked.right.json, sort_keys=True, separators=(",", ":"))
     assignments = ("json = %s", "json = %s, redacted_by = null")
     for assignment in assignments:
-        rooms.query(f"update matriarch.events set {assignment} where event_id = %s", [whole, forked.right.event_id])
+        rooms.query(
+            f"update matriarch.events set {assignment} where event_id = %s", [whole, forked.right.event_id]
+        )
         assert columns(verify(rooms, forked.room_id)) == [("redaction", forked.right.event_id)]
         heal(rooms, forked, "redaction")
         assert rooms.query(original, [forked.right.event_id]) == redacted

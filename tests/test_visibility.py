@@ -153,12 +153,20 @@ def test_strangers_read_only_what_is_world_readable(node, setting):
         path("rooms", room, "initialSync"),
         "/events?room_id=" + room,
     ]
-    hidden = [path("rooms", room, "event", event_id), path("rooms", room, "context", event_id), path("events", event_id)]
+    hidden = [
+        path("rooms", room, "event", event_id),
+        path("rooms", room, "context", event_id),
+        path("events", event_id),
+    ]
     open_to_all = setting == "world_readable"
     for where in paths:
-        bob.call("GET", where, status=200 if open_to_all else 403, errcode=None if open_to_all else "M_FORBIDDEN")
+        bob.call(
+            "GET", where, status=200 if open_to_all else 403, errcode=None if open_to_all else "M_FORBIDDEN"
+        )
     for where in hidden:
-        bob.call("GET", where, status=200 if open_to_all else 404, errcode=None if open_to_all else "M_NOT_FOUND")
+        bob.call(
+            "GET", where, status=200 if open_to_all else 404, errcode=None if open_to_all else "M_NOT_FOUND"
+        )
     bob.get(path("rooms", room, "joined_members"), status=403, errcode="M_FORBIDDEN")
 
 

@@ -48,7 +48,9 @@ def write(server: Server, user, rooms: list[str], events: int, size: int) -> flo
         started = time.perf_counter()
         for number in range(events // size):
             ids = [f"{time.time_ns()}.{n}" for n in range(size)]
-            connection.execute(SEND.format(size), [rooms[number % len(rooms)], [token] * size, ids, [content] * size])
+            connection.execute(
+                SEND.format(size), [rooms[number % len(rooms)], [token] * size, ids, [content] * size]
+            )
         return time.perf_counter() - started
 
 
@@ -76,7 +78,11 @@ def between_two(cluster: Cluster, authority: Authority, start):
     for used, name in ((rooms[:1], "1 room"), (rooms, "50 rooms")):
         for size in (1, 50):
             limit = EVENTS / write(one, alice, alone[: len(used)], EVENTS, size)
-            before, busy, started = count(two), [cpu(server.node) for server in (one, two)], time.perf_counter()
+            before, busy, started = (
+                count(two),
+                [cpu(server.node) for server in (one, two)],
+                time.perf_counter(),
+            )
             writing = write(one, alice, used, EVENTS, size)
             # Nobody writes for nobody: the node's poll finds what was written past it.
             while count(two) < before + EVENTS // size * size:
@@ -84,7 +90,9 @@ def between_two(cluster: Cluster, authority: Authority, start):
                     raise RuntimeError("events did not arrive")
                 time.sleep(0.02)
             took = time.perf_counter() - started
-            out, into = ((cpu(server.node) - was) * 1e6 / EVENTS for server, was in zip((one, two), busy))
+            out, into = (
+                (cpu(server.node) - was) * 1e6 / EVENTS for server, was in zip((one, two), busy, strict=True)
+            )
             print(
                 f"{f'{name}, {size} events a call':48} {EVENTS / took:8.0f} events a second there, {EVENTS / writing:8.0f} written,"
                 f" {limit:8.0f} without others ({EVENTS / took / limit:.2f}); CPU of nodes {out:.0f} and {into:.0f} µs an event",
@@ -104,17 +112,23 @@ class Receivers:
         self.names = asyncio.run_coroutine_threadsafe(self.listen(number), self.loop).result(120)
 
     async def listen(self, number: int) -> list[str]:
-        servers = [await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=self.context) for _ in range(number)]
+        servers = [
+            await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=self.context) for _ in range(number)
+        ]
         return [f"localhost:{server.sockets[0].getsockname()[1]}" for server in servers]
 
     async def serve(self, reader, writer):
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-                length = int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length:" in head else 0
+                length = (
+                    int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length:" in head else 0
+                )
                 body = await reader.readexactly(length)
                 self.arrivals += [time.perf_counter()] * body.count(b'"m.room.message"')
-                writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"pdus":{}}')
+                writer.write(
+                    b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"pdus":{}}'
+                )
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             writer.close()
@@ -166,7 +180,9 @@ def join(home: Server, room: str, peer: Peer):
         select destination_nid, room_nid, 1, (select max(event_nid) from matriarch.events)
         from server, matriarch.rooms where room_id = %s"""
     home.database.query(statement, [peer.name, room])
-    home.database.query("update matriarch.rooms set other_servers = other_servers + 1 where room_id = %s", [room])
+    home.database.query(
+        "update matriarch.rooms set other_servers = other_servers + 1 where room_id = %s", [room]
+    )
 
 
 @contextmanager
@@ -175,7 +191,9 @@ def nodes(cluster: Cluster):
     started = []
 
     def start(database, name, port, **settings):
-        node = Node(database, cluster.folder.path, name, port, **{"MATRIARCH_LOG__LEVEL": "error", **settings})
+        node = Node(
+            database, cluster.folder.path, name, port, **{"MATRIARCH_LOG__LEVEL": "error", **settings}
+        )
         started.append(node)
         return node.start()
 

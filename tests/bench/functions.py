@@ -100,13 +100,18 @@ def measure_all(database: Database):
     meter.measure("send, one room", lambda: send(connection, rooms[0], [message()]))
     meter.measure("send, 100 rooms", lambda: send(connection, rooms[next(counter) % 100], [message()]))
     connection.execute("set synchronous_commit = off")
-    meter.measure("send, 100 rooms, commits not waited for", lambda: send(connection, rooms[next(counter) % 100], [message()]))
+    meter.measure(
+        "send, 100 rooms, commits not waited for",
+        lambda: send(connection, rooms[next(counter) % 100], [message()]),
+    )
     connection.execute("set synchronous_commit = on")
     for size in (10, 50):
         batch = lambda: send(connection, rooms[0], [message() for _ in range(size)])
         meter.measure(f"send, {size} events a call, for each", batch, calls=400 // size, events=size)
     for size in (8, 16, 48):
-        batch = lambda: try_send(connection, [rooms[next(counter) % 100] for _ in range(size)], [message() for _ in range(size)])
+        batch = lambda: try_send(
+            connection, [rooms[next(counter) % 100] for _ in range(size)], [message() for _ in range(size)]
+        )
         meter.measure(f"send to {size} rooms a call, for each", batch, calls=400 // size, events=size)
     meter.measure("state put, a key that is there", topic, calls=200)
     meter.measure("state put, a new key", new_key, calls=200)

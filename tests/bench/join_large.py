@@ -89,7 +89,9 @@ def measure(node: Node, synapse: Synapse, server: RemoteServer, size: int, postm
         usable, took = join(node, room)
     statement = "select joined_members from matriarch.rooms where room_id = %s"
     assert node.database.query(statement, [room.room_id]) == [(size + 1,)]
-    report(f"a room of {size} members, all known", took, "s", signatures(size), "as many signatures, one core")
+    report(
+        f"a room of {size} members, all known", took, "s", signatures(size), "as many signatures, one core"
+    )
     report(f"a room of {size} members, all known", took, "s", copy(node, room), "copy of its JSON")
     with Memory(synapse, postmaster) as of_synapse:
         synapse_usable, synapse_took = join(synapse, room)

@@ -67,7 +67,9 @@ class Theirs:
 
     def messages(self, room: str) -> int:
         """How many of a room are here."""
-        statement = "select count(*) from events where room_id = %s and type = 'm.room.message' and not outlier"
+        statement = (
+            "select count(*) from events where room_id = %s and type = 'm.room.message' and not outlier"
+        )
         with self.cluster.connect(self.server.database_name) as connection:
             return connection.execute(statement, [room]).fetchone()[0]
 
@@ -97,7 +99,10 @@ def run(cluster: Cluster):
         reference = reference or rate
         what = f"from {sender.name} to {receiver.name}"
         beside = f"{rate / reference:6.2f} of Synapse to Synapse"
-        print(f"{what:<30} {rate:8.0f} events/s {beside}, {cpu:6.2f} ms CPU at the receiver an event", flush=True)
+        print(
+            f"{what:<30} {rate:8.0f} events/s {beside}, {cpu:6.2f} ms CPU at the receiver an event",
+            flush=True,
+        )
 
 
 def measure(sender, receiver) -> tuple[float, float]:
@@ -110,10 +115,14 @@ def measure(sender, receiver) -> tuple[float, float]:
     twins = [twin(alice) for _ in range(WRITERS)]
     before, begun = used(receiver), time.perf_counter()
     with ThreadPoolExecutor(WRITERS) as writers:
-        list(writers.map(lambda number: twins[number % WRITERS].send(room, f"message {number}"), range(EVENTS)))
+        list(
+            writers.map(lambda number: twins[number % WRITERS].send(room, f"message {number}"), range(EVENTS))
+        )
     have, ended = arrived(receiver, room, EVENTS + 1)
     if have <= EVENTS:
-        print(f"{EVENTS + 1 - have} of {EVENTS + 1} messages from {sender.name} to {receiver.name} did not arrive")
+        print(
+            f"{EVENTS + 1 - have} of {EVENTS + 1} messages from {sender.name} to {receiver.name} did not arrive"
+        )
     return have / (ended - begun), (used(receiver) - before) * 1000 / have
 
 

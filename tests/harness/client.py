@@ -16,7 +16,9 @@ TXN_IDS = itertools.count(1)
 
 def expect(response: httpx.Response, status: int, errcode: str | None = None) -> dict:
     """Asserts a response's status and, for errors, its `errcode`; returns the body."""
-    shown = f"{response.request.method} {response.request.url} gave {response.status_code} {response.text[:500]}"
+    shown = (
+        f"{response.request.method} {response.request.url} gave {response.status_code} {response.text[:500]}"
+    )
     assert response.status_code == status, shown
     body = response.json()
     if errcode is not None:
@@ -60,7 +62,9 @@ class Client:
             where = PREFIX + where
         return self.http.request(method, where, headers=headers, **options)
 
-    def call(self, method: str, where: str, json=None, status: int = 200, errcode: str | None = None, **options):
+    def call(
+        self, method: str, where: str, json=None, status: int = 200, errcode: str | None = None, **options
+    ):
         """Sends a request, and expects 200, or the status and errcode given."""
         return expect(self.request(method, where, json, **options), status, errcode)
 
@@ -88,7 +92,9 @@ class Client:
     def login(self, user: str, password: str = PASSWORD, **body) -> "Client":
         """Logs in with a password as a user id or localpart."""
         identifier = {"type": "m.id.user", "user": user}
-        answer = self.post("/login", {"type": "m.login.password", "identifier": identifier, "password": password, **body})
+        answer = self.post(
+            "/login", {"type": "m.login.password", "identifier": identifier, "password": password, **body}
+        )
         return self.adopt(answer, password)
 
     def adopt(self, answer: dict, password: str | None = None) -> "Client":
@@ -123,7 +129,13 @@ class Client:
     def leave(self, room: str, **options) -> dict:
         return self.post(path("rooms", room, "leave"), **options)
 
-    def send(self, room: str, content: "dict | str" = "hello", type: str = "m.room.message", txn_id: str | None = None) -> str:
+    def send(
+        self,
+        room: str,
+        content: "dict | str" = "hello",
+        type: str = "m.room.message",
+        txn_id: str | None = None,
+    ) -> str:
         """Sends an event, a string being a text message; returns its id."""
         if isinstance(content, str):
             content = {"msgtype": "m.text", "body": content}

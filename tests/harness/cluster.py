@@ -53,9 +53,22 @@ class Cluster:
         self.initdb()
 
     def initdb(self):
-        command = [self.bin / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        command = [
+            self.bin / "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
         # A locale that sorts unlike bytes, where there is one, would be better still; C.UTF-8 is everywhere.
-        finished = process.spawn([*command, "--locale", "C.UTF-8"], log=self.log, user=self.user, cwd="/").wait()
+        finished = process.spawn(
+            [*command, "--locale", "C.UTF-8"], log=self.log, user=self.user, cwd="/"
+        ).wait()
         if finished != 0:
             raise RuntimeError(f"initdb failed:\n{self.log.read_text()}")
 

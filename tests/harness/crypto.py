@@ -47,7 +47,10 @@ class Device:
             "user_id": self.client.user_id,
             "device_id": device_id,
             "algorithms": ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"],
-            "keys": {f"ed25519:{device_id}": self.key.public_key, f"curve25519:{device_id}": unpadded(secrets.token_bytes(32))},
+            "keys": {
+                f"ed25519:{device_id}": self.key.public_key,
+                f"curve25519:{device_id}": unpadded(secrets.token_bytes(32)),
+            },
             **changes,
         }
         return self.key.sign(keys, self.client.user_id)
@@ -82,8 +85,12 @@ class CrossSigning:
         """The body of an upload of all three."""
         return {
             "master_key": self.master_key(),
-            "self_signing_key": self.master.sign(self.object(self.self_signing, "self_signing"), self.user_id),
-            "user_signing_key": self.master.sign(self.object(self.user_signing, "user_signing"), self.user_id),
+            "self_signing_key": self.master.sign(
+                self.object(self.self_signing, "self_signing"), self.user_id
+            ),
+            "user_signing_key": self.master.sign(
+                self.object(self.user_signing, "user_signing"), self.user_id
+            ),
         }
 
 

@@ -107,7 +107,9 @@ class User:
     def forget(self, room: str) -> Answer:
         return self.call("forget", room)
 
-    def send(self, room: str, content="hello", type: str = "m.room.message", txn_id: str | None = None) -> str:
+    def send(
+        self, room: str, content="hello", type: str = "m.room.message", txn_id: str | None = None
+    ) -> str:
         if isinstance(content, str):
             content = {"msgtype": "m.text", "body": content}
         txn_id = txn_id or f"txn{next(TXN_IDS)}"
@@ -133,7 +135,7 @@ class Request:
 def try_send(connection, room: str | list[str], requests: list[Request]) -> list[Answer | Refused]:
     """Sends several requests in one call, to one room or to one each."""
     rooms = [room] * len(requests) if isinstance(room, str) else room
-    columns = [list(column) for column in zip(*(request.arguments for request in requests))]
+    columns = [list(column) for column in zip(*(request.arguments for request in requests), strict=True)]
     statement = """
         select status, body, wake_rooms, wake_users
         from matriarch.send(%s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"""
@@ -161,7 +163,9 @@ def id_of(user: "User | str") -> str:
 
 def stored_event(database: Database, event_id: str) -> dict:
     """The event's JSON as signed."""
-    return json.loads(database.query("select json from matriarch.events where event_id = %s", [event_id])[0][0])
+    return json.loads(
+        database.query("select json from matriarch.events where event_id = %s", [event_id])[0][0]
+    )
 
 
 def state_content(database: Database, room: str, type: str, state_key: str = "") -> dict | None:

@@ -42,7 +42,10 @@ class IdentityServer(RemoteServer):
         elif endpoint == "store-invite":
             token = f"token{next(self.tokens)}"
             self.invites.append({**body, "token": token})
-            key = {"public_key": self.public_key, "key_validity_url": f"https://{self.name}/_matrix/identity/v2/pubkey/isvalid"}
+            key = {
+                "public_key": self.public_key,
+                "key_validity_url": f"https://{self.name}/_matrix/identity/v2/pubkey/isvalid",
+            }
             answer = 200, {"token": token, "public_keys": [key], "display_name": "f...@e..."}
         else:
             answer = 404, {"errcode": "M_NOT_FOUND", "error": "Not here."}

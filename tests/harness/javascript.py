@@ -15,9 +15,17 @@ def install() -> Path:
     installed = FOLDER / "node_modules/.package-lock.json"
     with (FOLDER / ".installing").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not installed.exists() or installed.stat().st_mtime < (FOLDER / "package-lock.json").stat().st_mtime:
+        if (
+            not installed.exists()
+            or installed.stat().st_mtime < (FOLDER / "package-lock.json").stat().st_mtime
+        ):
             environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-            subprocess.run([programs / "npm", "ci", "--no-progress", "--ignore-scripts"], cwd=FOLDER, env=environment, check=True)
+            subprocess.run(
+                [programs / "npm", "ci", "--no-progress", "--ignore-scripts"],
+                cwd=FOLDER,
+                env=environment,
+                check=True,
+            )
     return programs / "node"
 
 

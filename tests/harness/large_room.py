@@ -30,7 +30,10 @@ class LargeRoom:
         self.rules = [create, levels, rules]
         for number in range(1, members):
             user = f"@{localpart}{number}:{server.name}"
-            profile = {"displayname": f"Member {number}", "avatar_url": f"mxc://{server.name}/avatar{number:020}"}
+            profile = {
+                "displayname": f"Member {number}",
+                "avatar_url": f"mxc://{server.name}/avatar{number:020}",
+            }
             self.add(user, "m.room.member", user, {"membership": "join", **profile}, self.rules)
 
     def add(self, sender: str, type: str, state_key: str | None, content: dict, auth: list[str]) -> str:
@@ -64,10 +67,15 @@ class LargeRoom:
             "state": [json.loads(text) for event_id, text in self.events.items() if not is_member[event_id]],
             "auth_chain": [json.loads(list(self.events.values())[1])],
         }
-        answer = b'{"origin": %b, "members_omitted": false, "state": [%b], "auth_chain": [%b], "event": %%b}' % (
-            json.dumps(self.server.name).encode(),
-            b",".join(self.events.values()).replace(b"%", b"%%"),
-            b",".join(self.events[event_id] for event_id in [*self.rules, list(self.events)[1]]).replace(b"%", b"%%"),
+        answer = (
+            b'{"origin": %b, "members_omitted": false, "state": [%b], "auth_chain": [%b], "event": %%b}'
+            % (
+                json.dumps(self.server.name).encode(),
+                b",".join(self.events.values()).replace(b"%", b"%%"),
+                b",".join(self.events[event_id] for event_id in [*self.rules, list(self.events)[1]]).replace(
+                    b"%", b"%%"
+                ),
+            )
         )
 
         def make_join(handler, parts, query, body):

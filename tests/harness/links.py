@@ -17,7 +17,9 @@ def process_of(port: int, pids: list[int]) -> int | None:
         return None
     for pid in pids:
         try:
-            if any(str(file.readlink()) == f"socket:[{fields[9]}]" for file in Path(f"/proc/{pid}/fd").iterdir()):
+            if any(
+                str(file.readlink()) == f"socket:[{fields[9]}]" for file in Path(f"/proc/{pid}/fd").iterdir()
+            ):
                 return pid
         except OSError:
             continue
@@ -41,7 +43,7 @@ class Links:
     def front(self, server):
         """Listens at the port of a server's name, and hands connections on to its nodes in turn."""
         self.servers[server.name] = server
-        accept = lambda reader, writer: self.accept(server, reader, writer)  # noqa: E731
+        accept = lambda reader, writer: self.accept(server, reader, writer)
         self.run(asyncio.start_server(accept, "127.0.0.1", server.port))
 
     def cut(self, *groups, silently: bool = False):
@@ -84,7 +86,9 @@ class Links:
                 except OSError:
                     continue
                 self.streams[inner_writer] = pair
-                await asyncio.gather(self.pump(pair, reader, inner_writer), self.pump(pair, inner_reader, writer))
+                await asyncio.gather(
+                    self.pump(pair, reader, inner_writer), self.pump(pair, inner_reader, writer)
+                )
                 break
         except OSError:
             pass

@@ -22,7 +22,15 @@ TROUBLE = re.compile(r"panicked at|\"status\":\s*\"?500\b|\bstatus=500\b")
 class Node:
     """A process that serves a database on a port of the loopback interface."""
 
-    def __init__(self, database: Database, folder: Path, name: str = "node", port: int | None = None, user: str = "matriarch_api", **settings):
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        name: str = "node",
+        port: int | None = None,
+        user: str = "matriarch_api",
+        **settings,
+    ):
         self.database = database
         self.port = port or process.free_port()
         self.url = f"http://127.0.0.1:{self.port}"

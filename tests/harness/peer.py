@@ -33,7 +33,15 @@ KEPT = {
     "m.room.create": None,
     "m.room.join_rules": ["join_rule", "allow"],
     "m.room.power_levels": [
-        "ban", "events", "events_default", "invite", "kick", "redact", "state_default", "users", "users_default",
+        "ban",
+        "events",
+        "events_default",
+        "invite",
+        "kick",
+        "redact",
+        "state_default",
+        "users",
+        "users_default",
     ],
     "m.room.history_visibility": ["history_visibility"],
     "m.room.redaction": ["redacts"],
@@ -87,7 +95,9 @@ class Peer:
 
     def sign(self, event: dict):
         """Adds hash and signature."""
-        hashed = {key: value for key, value in event.items() if key not in ("unsigned", "signatures", "hashes")}
+        hashed = {
+            key: value for key, value in event.items() if key not in ("unsigned", "signatures", "hashes")
+        }
         event["hashes"] = {"sha256": unpadded(hashlib.sha256(canonical(hashed)).digest())}
         signature = eddsa.new(self.key, "rfc8032").sign(signed_form(event))
         event.setdefault("signatures", {}).setdefault(self.name, {})[KEY_ID] = unpadded(signature)
@@ -99,12 +109,19 @@ class Peer:
         """The signature of a JSON object."""
         return unpadded(eddsa.new(self.key, "rfc8032").sign(canonical(value)))
 
-    def request(self, node, method: str, path: str, body=None, destination: str | None = None) -> httpx.Response:
+    def request(
+        self, node, method: str, path: str, body=None, destination: str | None = None
+    ) -> httpx.Response:
         """Sends a signed request to a node. `path` is encoded already; a body of bytes is sent as it is, and not signed."""
         destination = destination or self.destination
         content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         request = httpx.Request(method, node.url + path, content=content)
-        signed = {"method": method, "uri": request.url.raw_path.decode(), "origin": self.name, "destination": destination}
+        signed = {
+            "method": method,
+            "uri": request.url.raw_path.decode(),
+            "origin": self.name,
+            "destination": destination,
+        }
         if body is not None and not isinstance(body, bytes):
             signed["content"] = body
         request.headers["Authorization"] = (
@@ -113,7 +130,9 @@ class Peer:
         with httpx.Client(timeout=60) as client:
             return client.send(request)
 
-    def call(self, node, method: str, path: str, body=None, status: int = 200, errcode: str | None = None) -> dict:
+    def call(
+        self, node, method: str, path: str, body=None, status: int = 200, errcode: str | None = None
+    ) -> dict:
         """The same, and the body of an answer of this status."""
         return expect(self.request(node, method, path, body), status, errcode)
 
@@ -137,7 +156,9 @@ class Pdu:
         return json.dumps(self.json)
 
     def __repr__(self):
-        return f"{self.event_id[:6]} {self.json['type']} {self.json.get('state_key', '')} {self.json['content']}"
+        return (
+            f"{self.event_id[:6]} {self.json['type']} {self.json.get('state_key', '')} {self.json['content']}"
+        )
 
 
 def auth_types(type, sender, state_key, content, version):
@@ -156,12 +177,18 @@ def auth_types(type, sender, state_key, content, version):
 class RemoteRoom:
     """A room as other servers see it, of version 11 or 12."""
 
-    def __init__(self, creator: str, peers: list[Peer], version: str = "12", begins: int | None = None, **content):
+    def __init__(
+        self, creator: str, peers: list[Peer], version: str = "12", begins: int | None = None, **content
+    ):
         self.version = version
         self.times = itertools.count(begins or next(BEGINNINGS), 1000)
         self.peers = {peer.name: peer for peer in peers}
         self.pdus: list[Pdu] = []
-        self.room_id = None if version == "12" else f"!{hashlib.sha256(str(next(self.times)).encode()).hexdigest()[:18]}:{peers[0].name}"
+        self.room_id = (
+            None
+            if version == "12"
+            else f"!{hashlib.sha256(str(next(self.times)).encode()).hexdigest()[:18]}:{peers[0].name}"
+        )
         self.create = self.make(creator, "m.room.create", {"room_version": version, **content}, "", prev=[])
         self.room_id = self.room_id or "!" + self.create.event_id[1:]
         self.head = [self.create]
@@ -177,7 +204,9 @@ class RemoteRoom:
         self.pdus.append(pdu)
         return pdu
 
-    def template(self, sender, type, content, state_key=None, prev=None, state=None, ts=None, auth=None, depth=None):
+    def template(
+        self, sender, type, content, state_key=None, prev=None, state=None, ts=None, auth=None, depth=None
+    ):
         """An event that nobody signed yet, and the state before it."""
         prev = self.head if prev is None else prev
         if state is None:
@@ -233,7 +262,9 @@ class RemoteRoom:
         return self.send(sender, "m.room.message", {"msgtype": "m.text", "body": body}, **options)
 
 
-def public_room(creator: str, peers: list[Peer], version="12", users=None, begins=None, **content) -> RemoteRoom:
+def public_room(
+    creator: str, peers: list[Peer], version="12", users=None, begins=None, **content
+) -> RemoteRoom:
     """A room that anybody may join, with its creator in it."""
     room = RemoteRoom(creator, peers, version, begins, **content)
     room.join(creator)

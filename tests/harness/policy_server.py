@@ -16,7 +16,9 @@ class PolicyServer(RecordingServer):
 
     def __init__(self, authority):
         super().__init__(authority)
-        self.policy_key = ECC.construct(curve="Ed25519", seed=hashlib.sha256(f"policy {self.name}".encode()).digest())
+        self.policy_key = ECC.construct(
+            curve="Ed25519", seed=hashlib.sha256(f"policy {self.name}".encode()).digest()
+        )
         self.policy_public_key = unpadded(self.policy_key.public_key().export_key(format="raw"))
         self.refusal = lambda event: None
 

@@ -52,7 +52,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def spawn(command, *, log: Path, env=None, user: pwd.struct_passwd | None = None, stop=signal.SIGTERM, cwd=None):
+def spawn(
+    command, *, log: Path, env=None, user: pwd.struct_passwd | None = None, stop=signal.SIGTERM, cwd=None
+):
     """Starts a process that gets the signal `stop` when this one dies; its output is appended to `log`."""
     identity = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     with log.open("ab") as output:
@@ -63,7 +65,8 @@ def spawn(command, *, log: Path, env=None, user: pwd.struct_passwd | None = None
             stderr=subprocess.STDOUT,
             env=env,
             cwd=cwd,
-            preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, stop),
+            # One call into the kernel, which takes no lock that another thread could hold.
+            preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, stop),  # noqa: PLW1509
             **identity,
         )
 

@@ -6,15 +6,6 @@ import time
 from .remote_server import RemoteServer, adopt
 
 
-def eventually(condition, timeout: float = 10):
-    """Waits until a condition holds; what it gives then."""
-    deadline = time.monotonic() + timeout
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "it did not come to be"
-        time.sleep(0.02)
-    return result
-
-
 class RecordingServer(RemoteServer):
     """`on_send(txn_id, body)` gives the status and the body that transactions are answered with."""
 
@@ -43,7 +34,9 @@ class RecordingServer(RemoteServer):
     def set_membership(self, database, room_id: str, user_id: str, membership="join") -> str:
         """Hands a membership event in, as `send_join` and `send_leave` do; its id."""
         room = adopt(database, room_id, [self])
-        event = room.make(user_id, "m.room.member", {"membership": membership}, user_id, ts=int(time.time() * 1000))
+        event = room.make(
+            user_id, "m.room.member", {"membership": membership}, user_id, ts=int(time.time() * 1000)
+        )
         with database.connect("matriarch_api") as connection:
             status, body = connection.execute(
                 "select status, body from matriarch.receive_pdus(%s, null, 'relayed', %s, null, '{}')",

@@ -48,7 +48,9 @@ class RemoteServer(Peer):
         self.http.handle_error = lambda *_: None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority.certificate, authority.key)
-        self.http.socket = context.wrap_socket(self.http.socket, server_side=True, do_handshake_on_connect=False)
+        self.http.socket = context.wrap_socket(
+            self.http.socket, server_side=True, do_handshake_on_connect=False
+        )
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     def close(self):
@@ -88,7 +90,7 @@ class RemoteServer(Peer):
         query = {key: values if key == "v" else values[0] for key, values in lists.items()}
         if url.path.startswith("/_matrix/key/v2/server"):
             endpoint, parts = "keys", []
-        elif match := re.fullmatch(r"/_matrix/federation/v\d/user/devices/.*", url.path):
+        elif re.fullmatch(r"/_matrix/federation/v\d/user/devices/.*", url.path):
             endpoint, parts = "devices", parts[5:]
         elif url.path == "/_matrix/policy/v1/sign":
             endpoint, parts = "sign", []
@@ -152,7 +154,11 @@ class RemoteServer(Peer):
 
     def answer_timestamp_to_event(self, parts, query, _):
         ts, forward = int(query["ts"]), query["dir"] == "f"
-        near = [pdu for pdu in self.room_of(parts[0]).pdus if (pdu.json["origin_server_ts"] - ts) * (1 if forward else -1) >= 0]
+        near = [
+            pdu
+            for pdu in self.room_of(parts[0]).pdus
+            if (pdu.json["origin_server_ts"] - ts) * (1 if forward else -1) >= 0
+        ]
         if not near:
             return None
         pdu = min(near, key=lambda pdu: abs(pdu.json["origin_server_ts"] - ts))
@@ -161,34 +167,21 @@ class RemoteServer(Peer):
     def room_of(self, room_id: str) -> RemoteRoom | None:
         return next((room for room in getattr(self, "rooms", []) if room.room_id == room_id), None)
 
-    def answer_make_join(self, parts, *_):
-        if not (room := self.room_of(parts[0])):
-            return None
-        event, _state = room.template(parts[1], "m.room.member", {"membership": "join"}, parts[1])
-        return 200, {"room_version": room.version, "event": event}
-
-    def answer_send_join(self, parts, query, body):
-        room = self.room_of(parts[0])
-        prev = [self.find(event_id) for event_id in body["prev_events"]]
-        state = {key: pdu for event in prev for key, pdu in event.state.items()}
-        join = Pdu(body, state)
-        room.pdus.append(join)
-        room.head = [join]
-        before = list(state.values())
-        chain = self.auth_chain([*before, join], self.find)
-        answer = {"state": [pdu.json for pdu in before], "auth_chain": [pdu.json for pdu in chain]}
-        return 200, {"origin": self.name, "event": body, "members_omitted": False, **answer}
-
     def answer_event_auth(self, parts, *_):
         pdu = self.find(parts[1])
-        return (200, {"auth_chain": [each.json for each in self.auth_chain([pdu], self.find)]}) if pdu else None
+        return (
+            (200, {"auth_chain": [each.json for each in self.auth_chain([pdu], self.find)]}) if pdu else None
+        )
 
     def answer_state_ids(self, parts, query, _):
         if not (pdu := self.find(query["event_id"])):
             return None
         state = list(pdu.state_before.values())
         chain = self.auth_chain(state, self.find)
-        return 200, {"pdu_ids": [each.event_id for each in state], "auth_chain_ids": [each.event_id for each in chain]}
+        return 200, {
+            "pdu_ids": [each.event_id for each in state],
+            "auth_chain_ids": [each.event_id for each in chain],
+        }
 
     def answer_state(self, parts, query, _):
         if not (pdu := self.find(query["event_id"])):
@@ -197,17 +190,14 @@ class RemoteServer(Peer):
         chain = self.auth_chain(state, self.find)
         return 200, {"pdus": [each.json for each in state], "auth_chain": [each.json for each in chain]}
 
-    def room(self, room_id: str) -> RemoteRoom | None:
-        return next((room for room in getattr(self, "rooms", []) if room.room_id == room_id), None)
-
     def answer_make_join(self, parts, *_):
-        if not (room := self.room(parts[0])):
+        if not (room := self.room_of(parts[0])):
             return None
         event, _ = room.template(parts[1], "m.room.member", {"membership": "join"}, parts[1])
         return 200, {"room_version": room.version, "event": event}
 
     def answer_send_join(self, parts, query, event):
-        if not (room := self.room(parts[0])):
+        if not (room := self.room_of(parts[0])):
             return None
         state = {key: pdu for head in room.head for key, pdu in head.state.items()}
         join = Pdu(event, state)

@@ -46,7 +46,9 @@ class Server:
             listeners = [f'{{address = "127.0.0.1", port = {client_port}, apis = {ALL_APIS}}}']
             if number < len(self.inner_ports):
                 tls = f'{{certificate = "{authority.certificate}", key = "{authority.key}"}}'
-                listeners.append(f'{{address = "127.0.0.1", port = {self.inner_ports[number]}, tls = {tls}, apis = ["federation"]}}')
+                listeners.append(
+                    f'{{address = "127.0.0.1", port = {self.inner_ports[number]}, tls = {tls}, apis = ["federation"]}}'
+                )
             options = {
                 "MATRIARCH_SERVER_NAME": self.name,
                 "MATRIARCH_LISTENERS": f"[{', '.join(listeners)}]",

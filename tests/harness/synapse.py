@@ -40,14 +40,18 @@ class Synapse:
         self.process = None
         self.configuration = self.folder / "homeserver.yaml"
         # JSON is YAML, too.
-        self.configuration.write_text(json.dumps({**self.defaults(authority, client_port, cluster), **settings}))
+        self.configuration.write_text(
+            json.dumps({**self.defaults(authority, client_port, cluster), **settings})
+        )
 
     def defaults(self, authority: Authority, client_port: int, cluster: Cluster | None) -> dict:
         logging = {
             "version": 1,
             "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(request)s %(message)s"}},
             "filters": {"context": {"()": "synapse.logging.context.LoggingContextFilter", "request": ""}},
-            "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["context"]}},
+            "handlers": {
+                "console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["context"]}
+            },
             "root": {"level": "INFO", "handlers": ["console"]},
         }
         (self.folder / "log.yaml").write_text(json.dumps(logging))
@@ -86,7 +90,13 @@ class Synapse:
             "rc_room_creation": NO_LIMIT,
             "rc_presence": {"per_user": NO_LIMIT},
             "rc_key_requests": NO_LIMIT,
-            "rc_federation": {"window_size": 1000, "sleep_limit": 10_000, "sleep_delay": 0, "reject_limit": 10_000, "concurrent": 100},
+            "rc_federation": {
+                "window_size": 1000,
+                "sleep_limit": 10_000,
+                "sleep_delay": 0,
+                "reject_limit": 10_000,
+                "concurrent": 100,
+            },
             # Peers that a test stops and starts are tried again at once. In milliseconds.
             "federation": {
                 "destination_min_retry_interval": 200,
@@ -98,7 +108,9 @@ class Synapse:
     def start(self, timeout: float = 60) -> "Synapse":
         """Starts the process and waits until it answers."""
         command = [python(), "-m", "synapse.app.homeserver", "--config-path", self.configuration]
-        generated = subprocess.run([*command, "--generate-keys"], cwd=self.folder, capture_output=True, text=True)
+        generated = subprocess.run(
+            [*command, "--generate-keys"], cwd=self.folder, capture_output=True, text=True
+        )
         if generated.returncode != 0:
             raise RuntimeError(f"Synapse made no keys:\n{generated.stdout}{generated.stderr}")
         self.process = process.spawn(command, log=self.log, cwd=self.folder)
@@ -128,7 +140,11 @@ class Synapse:
 
     def complaints(self) -> list[str]:
         """What it logged of its own errors."""
-        return [line for line in self.log.read_text(errors="replace").splitlines() if re.search(r" (ERROR|CRITICAL) ", line)]
+        return [
+            line
+            for line in self.log.read_text(errors="replace").splitlines()
+            if re.search(r" (ERROR|CRITICAL) ", line)
+        ]
 
     def database(self, cluster: Cluster | None) -> dict:
         """The configuration of its database."""
@@ -136,5 +152,10 @@ class Synapse:
             return {"name": "sqlite3", "args": {"database": str(self.folder / "synapse.db")}}
         self.database_name = f"synapse_{self.port}"
         cluster.execute("create database {} template template0 locale 'C'", self.database_name)
-        arguments = {"user": "postgres", "dbname": self.database_name, "host": str(cluster.socket_folder), "port": cluster.port}
+        arguments = {
+            "user": "postgres",
+            "dbname": self.database_name,
+            "host": str(cluster.socket_folder),
+            "port": cluster.port,
+        }
         return {"name": "psycopg2", "args": {**arguments, "cp_min": 5, "cp_max": 20}}

@@ -21,5 +21,7 @@ def repair(database: Database, room_id: str, dry_run: bool) -> list[tuple]:
     """What was repaired, or would be."""
     with database.connect() as connection:
         connection.execute("set role matriarch_admin")
-        statement = 'select "check", event_id, subject, found, expected, action from matrix.repair_room(%s, %s)'
+        statement = (
+            'select "check", event_id, subject, found, expected, action from matrix.repair_room(%s, %s)'
+        )
         return connection.execute(statement, [room_id, dry_run]).fetchall()
