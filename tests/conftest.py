@@ -212,7 +212,8 @@ def shared(home, remote_servers):
 
 @pytest.fixture
 def remotes(authority):
-    """A function: remotes(database) gives a scripted server that remembers what it is sent, and whose key the database knows."""
+    """A function: remotes(database) gives a scripted server that remembers what it is sent, and whose key the
+    database knows."""
     servers = []
 
     def start(database) -> RecordingServer:

@@ -121,14 +121,18 @@ def test_erasure_deletes_profile_account_data_and_password(node):
     deactivate(user, erase=True)
     tables = {
         table: node.database.query(
-            f"select count(*) from matriarch.{table} join matriarch.users using (user_nid) where user_id = %s",
+            (
+                f"select count(*) from matriarch.{table} join matriarch.users using (user_nid) "
+                f"where user_id = %s"
+            ),
             [user.user_id],
         )[0][0]
         for table in ("profiles", "account_data", "filters", "devices")
     }
     assert tables == {"profiles": 0, "account_data": 0, "filters": 0, "devices": 0}
     rows = node.database.query(
-        "select erased, password_hash from matriarch.accounts join matriarch.users using (user_nid) where user_id = %s",
+        "select erased, password_hash from matriarch.accounts "
+        "join matriarch.users using (user_nid) where user_id = %s",
         [user.user_id],
     )
     assert rows == [(True, None)]
@@ -151,7 +155,10 @@ def test_no_key_outlives_the_account(node):
         {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "k"}},
     )
     tables = ("device_keys", "cross_signing_keys", "key_signatures", "key_backup_versions")
-    statement = "select count(*) from matriarch.{} where user_nid = (select user_nid from matriarch.users where user_id = %s)"
+    statement = (
+        "select count(*) from matriarch.{} where user_nid = (select user_nid from matriarch.users "
+        "where user_id = %s)"
+    )
     count = lambda: [node.database.query(statement.format(table), [user.user_id])[0][0] for table in tables]
     assert all(count())
     deactivate(user)
@@ -161,7 +168,10 @@ def test_no_key_outlives_the_account(node):
         "master_keys", {}
     )
     # What tells others of it is not kept for ever.
-    statement = "update matriarch.device_list_changes set created_at = now() - interval '91 days' where user_nid = (select user_nid from matriarch.users where user_id = %s)"
+    statement = (
+        "update matriarch.device_list_changes set created_at = now() - interval '91 days' "
+        "where user_nid = (select user_nid from matriarch.users where user_id = %s)"
+    )
     node.database.query(statement, [user.user_id])
     node.database.query("select matriarch.prune_keys()")
     statement = (

@@ -1,4 +1,5 @@
-"""Account data, global and of rooms (Client-Server API, "Client Config"), and the push rules that live there."""
+"""Account data, global and of rooms (Client-Server API, "Client Config"), and the push rules that live
+there."""
 
 import pytest
 

@@ -18,7 +18,8 @@ def events_of(database, room):
     with database.connect() as connection:
         cursor = connection.execute(
             """
-            select e.event_id, e.pos, e.depth, e.prev_nids, e.auth_nids, e.event_nid, e.type, e.notifies, e.notify_seq,
+            select e.event_id, e.pos, e.depth, e.prev_nids, e.auth_nids, e.event_nid, e.type, e.notifies,
+            e.notify_seq,
                 e.mentions, e.thread_root_nid, e.redacted_by, e.json
             from matriarch.events e join matriarch.rooms r using (room_nid)
             where r.room_id = %s order by e.pos""",
@@ -29,7 +30,10 @@ def events_of(database, room):
 
 
 def event_row(database, event_id):
-    statement = "select r.room_id from matriarch.events e join matriarch.rooms r using (room_nid) where e.event_id = %s"
+    statement = (
+        "select r.room_id from matriarch.events e join matriarch.rooms r using (room_nid) "
+        "where e.event_id = %s"
+    )
     room = database.query(statement, [event_id])[0][0]
     return next(event for event in events_of(database, room) if event["event_id"] == event_id)
 
@@ -104,7 +108,10 @@ def test_many_writers_in_one_room(rooms):
     assert [event["depth"] for event in events] == list(range(1, len(events) + 1))
     for earlier, later in itertools.pairwise(events):
         assert later["prev_nids"] == [earlier["event_nid"]]
-    statement = "select forward_extremities, depth, joined_members, notify_seq from matriarch.rooms where room_id = %s"
+    statement = (
+        "select forward_extremities, depth, joined_members, notify_seq from matriarch.rooms "
+        "where room_id = %s"
+    )
     extremities, depth, joined, notify_seq = rooms.query(statement, [room])[0]
     assert extremities == [events[-1]["event_nid"]]
     assert depth == len(events)
@@ -120,7 +127,8 @@ def test_current_state_agrees_with_the_trie(rooms):
     trie, flat = rooms.query(
         """
         select array(select event_nid from matriarch.state_entries(r.current_root) order by 1),
-            array(select current_event_nid from matriarch.room_keys k where k.room_nid = r.room_nid order by 1)
+            array(select current_event_nid from matriarch.room_keys k where k.room_nid = r.room_nid
+            order by 1)
         from matriarch.rooms r where r.room_id = %s""",
         [room],
     )[0]
@@ -201,7 +209,8 @@ def test_a_refused_request_leaves_the_batch_alone(rooms):
 
 
 def test_a_batch_for_several_rooms(rooms):
-    """Each room gets its own in order, whatever they are: messages wait in memory for each other, state does not."""
+    """Each room gets its own in order, whatever they are: messages wait in memory for each other, state does
+    not."""
     alice = User(rooms, "alice")
     ids = [alice.create_room() for _ in range(3)]
     old = [alice.send(room) for room in ids]
@@ -405,7 +414,8 @@ def test_redacted_membership_keeps_its_place(rooms):
     bob.join(room)
     members = """
         select m.membership, m.display_name, m.avatar_url, e.event_id
-        from matriarch.memberships m join matriarch.users u using (user_nid) join matriarch.events e using (event_nid)
+        from matriarch.memberships m join matriarch.users u using (user_nid)
+        join matriarch.events e using (event_nid)
         where u.user_id = %s"""
     (membership, name, avatar, event_id) = rooms.query(members, [bob.user_id])[0]
     assert (membership, name, avatar) == ("join", "Bob", "mxc://test.example/bob")

@@ -1,5 +1,5 @@
-"""Every endpoint against input that no good client sends: the right Matrix error, never a 500, never a dropped
-connection (which fails a test here by httpx's exception)."""
+"""Every endpoint against input that no good client sends: the right Matrix error, never a 500, never a
+dropped connection (which fails a test here by httpx's exception)."""
 
 import json
 import secrets
@@ -140,7 +140,10 @@ def world(shared_nodes) -> World:
 
 def shown(response: httpx.Response, about: str) -> str:
     request = response.request
-    return f"{about}: {request.method} {str(request.url)[:300]} gave {response.status_code} {response.text[:500]}"
+    return (
+        f"{about}: {request.method} {str(request.url)[:300]} gave {response.status_code} "
+        f"{response.text[:500]}"
+    )
 
 
 def sane(response: httpx.Response, about: str = "") -> httpx.Response:

@@ -12,8 +12,8 @@ SEEDS = 6
 
 
 def random_room(seed: int, version: str):
-    """A room in which several servers act at once: power levels, bans, kicks, joins and topics on branches that are
-    merged and forked again. Its last event follows all of them."""
+    """A room in which several servers act at once: power levels, bans, kicks, joins and topics on branches
+    that are merged and forked again. Its last event follows all of them."""
     chance = random.Random(seed)
     peers = [Peer("one.example"), Peer("two.example"), Peer("three.example")]
     users = [peer.user(name) for peer in peers for name in ("x", "y")]
@@ -55,7 +55,8 @@ def random_room(seed: int, version: str):
             user, kind, content, key, prev=prev, state=state, ts=1_600_000_000_000 + chance.randrange(40)
         )
         heads = [head for head in heads if head not in prev] + [event]
-    # Allowed whatever was rejected on the way: the creator's first events are not, and nobody can remove the creator.
+    # Allowed whatever was rejected on the way: the creator's first events are not, and nobody can remove the
+    # creator.
     auth = room.pdus[1:3] if version == "12" else room.pdus[:3]
     merge = None
     while heads != [merge]:
@@ -65,7 +66,8 @@ def random_room(seed: int, version: str):
 
 
 def picture(database, room):
-    """What must be equal everywhere. Whether an event fails softly depends on when it comes, by its definition."""
+    """What must be equal everywhere. Whether an event fails softly depends on when it comes, by its
+    definition."""
     with database.connect() as connection:
         events = connection.execute(
             """
@@ -89,7 +91,8 @@ def picture(database, room):
             "select event_id from matrix.current_state(%s) order by 1", [room.room_id]
         ).fetchall()
         members = connection.execute(
-            "select user_id, membership, event_id from matrix.members where room_id = %s and membership <> 'leave' order by 1",
+            "select user_id, membership, event_id from matrix.members where room_id = %s "
+            "and membership <> 'leave' order by 1",
             [room.room_id],
         ).fetchall()
         counts = connection.execute(
@@ -97,18 +100,22 @@ def picture(database, room):
         ).fetchall()
         edges = connection.execute(
             """
-            select e.event_id, array(select p.event_id from matriarch.events p where p.event_nid = any(e.prev_nids) order by 1)
-            from matriarch.events e join matriarch.rooms r using (room_nid) where r.room_id = %s order by 1""",
+            select e.event_id, array(select p.event_id from matriarch.events p
+            where p.event_nid = any(e.prev_nids) order by 1)
+            from matriarch.events e join matriarch.rooms r using (room_nid) where r.room_id = %s
+            order by 1""",
             [room.room_id],
         ).fetchall()
     return {
-        "events": events, "before": before, "heads": heads, "state": state, "members": members, "counts": counts,
+        "events": events, "before": before, "heads": heads, "state": state, "members": members,
+        "counts": counts,
         "edges": edges,
     }  # fmt: skip
 
 
 def deliver(database, room, chance: random.Random):
-    """Brings the events in a random order, in random batches, some of them twice, and again when something was missing."""
+    """Brings the events in a random order, in random batches, some of them twice, and again when something
+    was missing."""
     waiting = list(room.pdus)
     chance.shuffle(waiting)
     for _ in range(1000):
@@ -144,7 +151,8 @@ def test_any_order_makes_the_same_room(cluster, seed, version):
             assert verify(database, room.room_id) == []
         finally:
             database.drop()
-    # Where the last event was rejected, what fails softly is not behind it, and the heads are those of this order.
+    # Where the last event was rejected, what fails softly is not behind it, and the heads are those of this
+    # order.
     settled = dict(pictures[0]["events"])[room.pdus[-1].event_id] == "accepted"
     parts = pictures[0] if settled else ["events", "before", "edges"]
     for other in pictures[1:]:
@@ -156,7 +164,8 @@ def test_any_order_makes_the_same_room(cluster, seed, version):
 
 
 def test_resolution_starts_from_the_definitions(database):
-    """Conflicts found in the trie are those of whole states, and the auth difference is that of whole auth chains."""
+    """Conflicts found in the trie are those of whole states, and the auth difference is that of whole auth
+    chains."""
     functions.initialize(database)
     room, peers = random_room(11, "11")
     for peer in peers:

@@ -13,7 +13,8 @@ ALL = [str(version) for version in range(1, 13)]
 def timeline(database, room):
     """Type, state key and content of every event, in order."""
     statement = """
-        select e.json from matriarch.events e join matriarch.rooms r using (room_nid) where r.room_id = %s order by e.pos"""
+        select e.json from matriarch.events e join matriarch.rooms r using (room_nid) where r.room_id = %s
+        order by e.pos"""
     events = [json.loads(row[0]) for row in database.query(statement, [room])]
     return [(event["type"], event.get("state_key"), event["content"]) for event in events]
 

@@ -130,7 +130,8 @@ def test_neither_at_the_same_moment(alice, shared_database):
         connection.execute(f"select from matriarch.users where {of_alice} for no key update", [alice.user_id])
         connection.execute(
             "insert into matriarch.cross_signing_keys (user_nid, usage, public_key, keys)"
-            " select user_nid, 'master', %s, '{}' from matriarch.users where user_id = %s", [keys.master.public_key, alice.user_id])  # fmt: skip
+            " select user_nid, 'master', %s, '{}' from matriarch.users where user_id = %s",
+            [keys.master.public_key, alice.user_id])  # fmt: skip
         answer = pool.submit(alice.request, "POST", "/login", {**login, "device_id": keys.master.public_key})
         with pytest.raises(TimeoutError):
             answer.result(timeout=1)
@@ -139,7 +140,8 @@ def test_neither_at_the_same_moment(alice, shared_database):
     shared_database.query(f"delete from matriarch.cross_signing_keys where {of_alice}", [alice.user_id])
     with shared_database.connect(autocommit=False) as connection, ThreadPoolExecutor() as pool:
         connection.execute(
-            "insert into matriarch.devices (user_nid, device_id) select user_nid, %s from matriarch.users where user_id = %s",
+            "insert into matriarch.devices (user_nid, device_id) select user_nid, %s "
+            "from matriarch.users where user_id = %s",
             [keys.master.public_key, alice.user_id],
         )
         answer = pool.submit(alice.request, "POST", UPLOAD, keys.upload())
@@ -219,7 +221,10 @@ def test_many_are_signed_at_once(alice, bob, shared_database):
         bob.user_id: {theirs.master.name: mine.user_signing.sign(theirs.master_key(), alice.user_id)},
     }
     assert alice.post(SIGN, body) == {"failures": {}}
-    changes = "select u.user_id, device_id, audience is null from matriarch.device_list_changes join matriarch.users u using (user_nid) where stream_id > %s"
+    changes = (
+        "select u.user_id, device_id, audience is null from matriarch.device_list_changes "
+        "join matriarch.users u using (user_nid) where stream_id > %s"
+    )
     expected = {(alice.user_id, device.device_id, True) for device in devices} | {(bob.user_id, None, False)}
     assert set(shared_database.query(changes, [before])) == expected
     found = query(bob, alice)["device_keys"][alice.user_id]

@@ -66,7 +66,10 @@ def listed(client: Client) -> dict:
 
 
 def stored(node, device_id: str) -> int:
-    sql = "select count(*) from matriarch.to_device_messages join matriarch.devices using (device_nid) where device_id = %s"
+    sql = (
+        "select count(*) from matriarch.to_device_messages join matriarch.devices using (device_nid) "
+        "where device_id = %s"
+    )
     return node.database.query(sql, [device_id])[0][0]
 
 
@@ -215,7 +218,10 @@ class TestMessages:
     def test_what_commits_late_is_not_passed_over(self, nodes, alice, bob, dry):
         send(bob, alice, dry.id, {"n": 1})
         with nodes[0].database.connect(autocommit=False) as late:
-            insert = "insert into matriarch.to_device_messages (device_nid, message) select device_nid, %s from matriarch.devices where device_id = %s"
+            insert = (
+                "insert into matriarch.to_device_messages (device_nid, message) select device_nid, %s "
+                "from matriarch.devices where device_id = %s"
+            )
             late.execute(insert, ['{"content": {"n": "late"}}', dry.id])
             send(bob, alice, dry.id, {"n": 2})
             answer = events(alice, dry.id)

@@ -1,6 +1,6 @@
-"""Whose devices changed: `device_lists` of sync and `GET /keys/changes` (Client-Server API, "Tracking the device list for a
-user"), against the definition: users who share a room at the end and whose keys changed or who shared none at the start;
-and users who shared one at the start and none at the end."""
+"""Whose devices changed: `device_lists` of sync and `GET /keys/changes` (Client-Server API, "Tracking the
+device list for a user"), against the definition: users who share a room at the end and whose keys changed or
+who shared none at the start; and users who shared one at the start and none at the end."""
 
 import random
 import time
@@ -158,7 +158,8 @@ def test_ends_of_key_changes_are_tokens(alice):
 
 
 class Model:
-    """What happened, step by step: after each one, who is in which room and how often whose keys had changed, for whom."""
+    """What happened, step by step: after each one, who is in which room and how often whose keys had changed,
+    for whom."""
 
     def __init__(self, clients: list[Client], rooms: list[str]):
         self.users = [client.user_id for client in clients]
@@ -284,7 +285,10 @@ def test_pruning_keeps_each_users_newest_change(node, shared_database, alice, bo
         Device(bob).publish()
     with shared_database.connect() as connection:
         connection.execute(
-            f"update matriarch.device_list_changes set created_at = now() - interval '100 days' where user_nid = {nid}",
+            (
+                f"update matriarch.device_list_changes set created_at = now() - interval '100 days' "
+                f"where user_nid = {nid}"
+            ),
             [bob.user_id],
         )
         connection.execute("set role matriarch_api")

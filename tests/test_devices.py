@@ -52,7 +52,8 @@ def give_keys(database, device: Client, timeline: str = "1"):
 def changes(database, user: Client) -> list[str]:
     """The devices of a user that changed, in order."""
     rows = database.query(
-        "select device_id from matriarch.device_list_changes join matriarch.users using (user_nid) where user_id = %s order by stream_id",
+        "select device_id from matriarch.device_list_changes join matriarch.users using (user_nid) "
+        "where user_id = %s order by stream_id",
         [user.user_id],
     )
     return [device_id for (device_id,) in rows]
@@ -232,7 +233,8 @@ class TestDeleting:
 
 
 def ways_to_delete() -> dict:
-    """All that deletes a device with keys: functions of the user's device, another of the user's, and the database."""
+    """All that deletes a device with keys: functions of the user's device, another of the user's, and the
+    database."""
 
     def passwd(device, _, database):
         command = [process.binary(), "user", "passwd", device.user_id]

@@ -1,4 +1,5 @@
-"""`matriarch serve` with no configuration: a private PostgreSQL, loopback only, registration open and said so."""
+"""`matriarch serve` with no configuration: a private PostgreSQL, loopback only, registration open and said
+so."""
 
 import os
 import re

@@ -1,4 +1,5 @@
-"""End-to-end encryption between devices of matrix-js-sdk whose users are of two servers: one of ours, and a Synapse."""
+"""End-to-end encryption between devices of matrix-js-sdk whose users are of two servers: one of ours, and a
+Synapse."""
 
 import pytest
 

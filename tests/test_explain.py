@@ -101,7 +101,8 @@ def test_explain_event(database, fork):
     statement = 'select "check", passed, rule, reason, events from matrix.explain_event(%s) order by step'
     checks = {row[0]: row[1:] for row in rows(database, statement, fork.by_bob.event_id)}
     assert list(checks) == [
-        "format", "event id", "signatures", "content hash", "auth events", "state before", "current state", "verdict",
+        "format", "event id", "signatures", "content hash", "auth events", "state before", "current state",
+        "verdict",
     ]  # fmt: skip
     assert all(check[0] is True for check in checks.values())
     assert set(checks["auth events"][3]) == set(fork.by_bob.json["auth_events"])

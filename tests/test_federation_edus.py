@@ -112,7 +112,8 @@ def test_receipts_that_have_no_effect(shared):
         receipt(shared, event_id, user=shared.server.user("nobody")),
         receipt(shared, "$unknown"),
         ("m.receipt", {other: {"m.read": {shared.bob: {"event_ids": [event_id], "data": {"ts": 1}}}}}),
-        ("m.receipt", {shared.room_id: {"m.read.private": {shared.bob: {"event_ids": [event_id], "data": {"ts": 1}}}}}),
+        ("m.receipt",
+         {shared.room_id: {"m.read.private": {shared.bob: {"event_ids": [event_id], "data": {"ts": 1}}}}}),
     ])  # fmt: skip
     assert ephemeral(shared, shared.alice.next()) == {}
 
@@ -192,7 +193,8 @@ def keys_of(shared, device, curve="c"):
 
 def known(shared) -> dict:
     statement = """
-        select device_id, keys from matriarch.device_keys join matriarch.users using (user_nid) where user_id = %s"""
+        select device_id, keys from matriarch.device_keys join matriarch.users using (user_nid)
+        where user_id = %s"""
     return {device: json.loads(keys) for device, keys in shared.database.query(statement, [shared.bob])}
 
 
@@ -269,7 +271,10 @@ def test_a_list_stays_stale_until_it_is_fetched(tracked):
     tracked.server.hooks["devices"] = lambda *_: (503, {"errcode": "M_UNKNOWN", "error": "later"})
     tracked.database.query("update matriarch.remote_device_lists set next_try_at = now()")
     tracked.send([], [update(tracked, 30, [29])])
-    statement = "select last_error from matriarch.remote_device_lists join matriarch.users using (user_nid) where user_id = %s"
+    statement = (
+        "select last_error from matriarch.remote_device_lists join matriarch.users using (user_nid) "
+        "where user_id = %s"
+    )
     eventually(lambda: tracked.database.query(statement, [tracked.bob])[0][0])
     # It follows what is known, and something is missing all the same.
     tracked.send([], [update(tracked, 31, [10])])
@@ -289,7 +294,10 @@ def test_updates_of_others(tracked, remote_servers):
     local = {**update(tracked, 11, [10])[1], "user_id": tracked.alice.user_id}
     unknown = {**update(tracked, 11, [10])[1], "user_id": tracked.server.user("nobody")}
     tracked.send([], [("m.device_list_update", local), ("m.device_list_update", unknown)])
-    statement = "select count(*) from matriarch.remote_device_lists join matriarch.users using (user_nid) where user_id = any(%s)"
+    statement = (
+        "select count(*) from matriarch.remote_device_lists join matriarch.users using (user_nid) "
+        "where user_id = any(%s)"
+    )
     assert tracked.database.query(statement, [[tracked.alice.user_id, unknown["user_id"]]]) == [(0,)]
 
 
@@ -338,13 +346,16 @@ def test_bad_edus_do_no_harm(shared):
     message = shared.room.message(shared.bob)
     bad = [
         (edu_type, content)
-        for edu_type in ("m.typing", "m.receipt", "m.direct_to_device", "m.device_list_update", "m.signing_key_update", "m.presence", "org.example", 7)
+        for edu_type in ("m.typing", "m.receipt", "m.direct_to_device", "m.device_list_update",
+                         "m.signing_key_update", "m.presence", "org.example", 7)
         for content in (
-            {}, [], None, "text", {"user_id": 7, "room_id": {}}, {"sender": [], "messages": [], "message_id": "x"},
+            {}, [], None, "text", {"user_id": 7, "room_id": {}},
+            {"sender": [], "messages": [], "message_id": "x"},
             {shared.room_id: {"m.read": {shared.bob: {"event_ids": [], "data": {}}}}},
             {"user_id": shared.bob, "device_id": "a\0b", "stream_id": 2**53 - 1, "keys": {"a\0": "\0"}},
             {"user_id": shared.bob, "device_id": "x" * 10_000, "stream_id": -1, "prev_id": "none", "keys": 1},
-            {"user_id": shared.bob, "device_id": "D", "stream_id": 1, "master_key": {"keys": {"a": "\0"}, "user_id": shared.bob}},
+            {"user_id": shared.bob, "device_id": "D", "stream_id": 1,
+             "master_key": {"keys": {"a": "\0"}, "user_id": shared.bob}},
             {"room_id": "a\0b", "user_id": "@a\0b:" + shared.server.name, "typing": True},
             {"sender": shared.bob, "type": "t\0", "message_id": "\0", "messages": {"@\0": {"\0": {}}}},
         )

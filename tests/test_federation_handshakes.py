@@ -304,10 +304,13 @@ def test_events_that_are_not_what_they_should_be(federated, one, two):
 
 
 HOSTILE = [
-    b"", b"{", b"[]", {}, {"type": 1}, {"content": None}, {"room_id": 7}, {"depth": -1}, {"depth": "1"}, {"prev_events": {}},
-    {"prev_events": ["$x"] * 21}, {"auth_events": ["$x"] * 11}, {"prev_events": [["$x", {}]]}, {"signatures": []}, {"signatures": {"x": 1}},
+    b"", b"{", b"[]", {}, {"type": 1}, {"content": None}, {"room_id": 7}, {"depth": -1}, {"depth": "1"},
+    {"prev_events": {}},
+    {"prev_events": ["$x"] * 21}, {"auth_events": ["$x"] * 11}, {"prev_events": [["$x", {}]]},
+    {"signatures": []}, {"signatures": {"x": 1}},
     {"hashes": 1}, {"sender": "@bob"}, {"state_key": None}, {"state_key": "\0"}, {"origin_server_ts": 2**53},
-    {"content": {"membership": "join", "displayname": "x" * 66000}}, {"content": {"membership": "join", "displayname": {"a": "\0"}}},
+    {"content": {"membership": "join", "displayname": "x" * 66000}},
+    {"content": {"membership": "join", "displayname": {"a": "\0"}}},
     {"type": "m.room.member\0"}, {"prev_events": ["\0"]}, {"auth_events": ["\0"]},
 ]  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""History from before our server came into a room, or that it missed: asked of other servers as users page back."""
+"""History from before our server came into a room, or that it missed: asked of other servers as users page
+back."""
 
 import json
 import threading
@@ -63,7 +64,10 @@ class Late:
         return [pdu.event_id for pdu in self.room.pdus]
 
     def gaps(self):
-        statement = "select event_id, attempts, last_error from matrix.history_gaps where room_id = %s and not filling and next_try_at is not null"
+        statement = (
+            "select event_id, attempts, last_error from matrix.history_gaps where room_id = %s "
+            "and not filling and next_try_at is not null"
+        )
         return self.database.query(statement, [self.room_id], user="matriarch_readonly")
 
     def sound(self):

@@ -1,4 +1,5 @@
-"""Servers that send what they should not, beside what `test_federation_transactions.py` has of it: the others do not notice."""
+"""Servers that send what they should not, beside what `test_federation_transactions.py` has of it: the others
+do not notice."""
 
 import contextlib
 import json
@@ -93,7 +94,8 @@ def unaffected(shared, home):
     assert max(grown.values()) < MAX_NODE_GROWTH, grown
     assert biggest[0] < MAX_BACKEND, biggest
     print(
-        f"slowest {slowest[0]:.2f} s, nodes grew by {max(grown.values()) >> 20} MiB, biggest backend {biggest[0] >> 20} MiB"
+        f"slowest {slowest[0]:.2f} s, nodes grew by {max(grown.values()) >> 20} MiB, biggest "
+        f"backend {biggest[0] >> 20} MiB"
     )
 
 
@@ -136,7 +138,8 @@ def test_cycles(home, remote_servers):
     room = alice.create_room(preset="public_chat", room_version="1")
     database = home[0].database
     rows = database.query(
-        "select type, json from matriarch.events e join matriarch.rooms r using (room_nid) where r.room_id = %s",
+        "select type, json from matriarch.events e join matriarch.rooms r using (room_nid) "
+        "where r.room_id = %s",
         [room],
     )
     known = {kind: json.loads(text) for kind, text in rows}
@@ -243,11 +246,13 @@ def mutations(shared):
         deep = {"a": deep}
     long_id = "$" + "a" * 255
     for content in (
-        {"body": "a\0b"}, {"\0": "a"}, {"body": 1.5}, {"body": 1e300}, {"body": 2**60}, {"body": -(2**60)}, {"body": "x" * 70_000},
+        {"body": "a\0b"}, {"\0": "a"}, {"body": 1.5}, {"body": 1e300}, {"body": 2**60}, {"body": -(2**60)},
+        {"body": "x" * 70_000},
         deep, {"body": "\ud800"}, [], None, "text", 7,
     ):  # fmt: skip
         yield {"content": content}
-    for key in ("type", "state_key", "sender", "room_id", "origin_server_ts", "depth", "prev_events", "auth_events", "hashes",
+    for key in ("type", "state_key", "sender", "room_id", "origin_server_ts", "depth", "prev_events",
+                "auth_events", "hashes",
                 "signatures", "unsigned", "redacts", "origin", "event_id"):  # fmt: skip
         for value in (
             None,
@@ -292,7 +297,8 @@ def mutations(shared):
         "bob",
     ):
         yield {"sender": sender}
-    for signatures in ({"ü": {"ed25519:1": "a"}}, {shared.server.name: {"ed25519:\0": "a"}}, {shared.server.name: {KEY_ID: "\0"}},
+    for signatures in ({"ü": {"ed25519:1": "a"}}, {shared.server.name: {"ed25519:\0": "a"}},
+                       {shared.server.name: {KEY_ID: "\0"}},
                        {shared.server.name: {f"ed25519:{n}": "A" * 86 for n in range(2000)}},
                        {f"{n}.example": {"ed25519:1": "A" * 86} for n in range(500)}):  # fmt: skip
         yield {"signatures": signatures}
@@ -328,8 +334,10 @@ def test_malformed_events(shared):
 def test_bodies_that_are_no_json(shared):
     nested = b'{"pdus":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     twice = b'{"pdus":[],"pdus":[],"edus":[]}'
-    for body in (b"", b"{", b"\xff\xfe", b'{"pdus":["\xff"]}', nested, b'{"a":' * 50_000, twice, b'{"pdus":1e999}', b"[]", b"null",
-                 b'{"pdus":[NaN]}', b'{"pdus":[],"\\u0000":1}', b'{"pdus":[],"edus":{}}', b'{"pdus":[1e400]}'):  # fmt: skip
+    for body in (b"", b"{", b"\xff\xfe", b'{"pdus":["\xff"]}', nested, b'{"a":' * 50_000, twice,
+                 b'{"pdus":1e999}', b"[]", b"null",
+                 b'{"pdus":[NaN]}', b'{"pdus":[],"\\u0000":1}', b'{"pdus":[],"edus":{}}',
+                 b'{"pdus":[1e400]}'):  # fmt: skip
         response = shared.server.request(shared.node, "PUT", "/_matrix/federation/v1/send/odd", body)
         assert response.status_code in (400, 401), (response.text, body[:50])
 

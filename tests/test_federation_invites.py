@@ -94,7 +94,8 @@ def test_the_signature_is_good(federated, one):
 
 
 def test_the_first_version_of_the_endpoint(federated, one):
-    """Rooms of version 1 and 2 are not what the tests' servers make: what is signed is of version 11, and refused."""
+    """Rooms of version 1 and 2 are not what the tests' servers make: what is signed is of version 11, and
+    refused."""
     alice, bob = one.user("alice"), federated.register("bob")
     room = public_room(alice, [one], "11")
     event, _ = invite(room, alice, bob.user_id)
@@ -274,8 +275,10 @@ def test_a_refused_invite(federated, one):
 
 
 HOSTILE = [
-    b"", b"{", b"[]", {}, {"room_version": "12"}, {"event": {}}, {"event": {}, "room_version": 12}, {"event": 7, "room_version": "12"},
-    {"event": {}, "room_version": "\0"}, {"event": {"type": "m.room.member", "content": {"membership": "invite"}}, "room_version": "12"},
+    b"", b"{", b"[]", {}, {"room_version": "12"}, {"event": {}}, {"event": {}, "room_version": 12},
+    {"event": 7, "room_version": "12"},
+    {"event": {}, "room_version": "\0"},
+    {"event": {"type": "m.room.member", "content": {"membership": "invite"}}, "room_version": "12"},
     {"event": {"content": {"x": "\0"}, "state_key": "\0"}, "room_version": "1", "invite_room_state": "x"},
 ]  # fmt: skip
 
@@ -430,7 +433,10 @@ def test_a_moderator_whom_the_invite_shows(federated, one, shown):
     room.join(eve)
     put(federated, one, room, event.json, state=state)
     bob.next()
-    view = "select user_id, membership, sender, room_version, name from matrix.outside_members where room_id = %s"
+    view = (
+        "select user_id, membership, sender, room_version, name from matrix.outside_members "
+        "where room_id = %s"
+    )
     outside = lambda: federated.database.query(view, [room.room_id], user="matriarch_readonly")
     assert outside() == [(bob.user_id, "invite", alice, room.version, "Alice's")]
     by_eve = room.make(eve, "m.room.member", {"membership": "leave"}, bob.user_id)

@@ -242,7 +242,10 @@ def test_a_node_dies_while_the_state_is_taken_in(start_servers, remote):
 
 
 def waiting(server: Server) -> bool:
-    statement = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
+    statement = (
+        "select exists (select from pg_stat_activity where datname = current_database() "
+        "and wait_event_type = 'Lock')"
+    )
     return server.database.query(statement) == [(True,)]
 
 
@@ -269,8 +272,10 @@ def test_what_is_left_of_an_unfinished_join_is_deleted(start_servers, remote):
     assert server.database.query(FORGET, user="matriarch_api") == [(1,)]
     assert joined(server, room.room_id) is None and joined(server, kept.room_id) == 11
     left = """
-        select (select count(*) from matriarch.events e where not exists (select from matriarch.rooms r where r.room_nid = e.room_nid)),
-            (select count(*) from matriarch.event_auth_edges a where not exists (select from matriarch.events e where e.event_nid = a.event_nid))"""
+        select (select count(*) from matriarch.events e where not exists (select from matriarch.rooms r
+        where r.room_nid = e.room_nid)),
+            (select count(*) from matriarch.event_auth_edges a where not exists (select
+            from matriarch.events e where e.event_nid = a.event_nid))"""
     assert server.database.query(left) == [(0, 0)]
     room.serve()
     user.join(room.room_id, params={"via": remote.name})
@@ -383,7 +388,8 @@ def test_a_long_state_behind_a_gap(server, remote):
     assert answer.json() == {"pdus": {message: {}}}
     user.sync_until(lambda answer: any(
         event["type"] == "m.room.message"
-        for event in answer.get("rooms", {}).get("join", {}).get(room.room_id, {}).get("timeline", {}).get("events", [])
+        for event in answer.get("rooms", {}).get("join", {}).get(room.room_id, {}).get("timeline",
+                                                                                       {}).get("events", [])
     ))  # fmt: skip
     assert len(remote.asked_for("state")) == 1
     assert joined(server, room.room_id) == MEMBERS + 601

@@ -1,4 +1,5 @@
-"""Limits that other servers reach only with patience: each is counted and logged by its name, and nobody else notices.
+"""Limits that other servers reach only with patience: each is counted and logged by its name, and nobody else
+notices.
 
 Most of the time is spent waiting, so that all are reached side by side, each at a node of its own."""
 

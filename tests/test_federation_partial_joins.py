@@ -1,4 +1,5 @@
-"""Rooms that can be used before all their members have come. MSC3706, MSC3902, and MSC3895 for what is answered to others."""
+"""Rooms that can be used before all their members have come. MSC3706, MSC3902, and MSC3895 for what is
+answered to others."""
 
 import json
 import threading
@@ -18,7 +19,8 @@ LAZY = json.dumps({"room": {"state": {"lazy_load_members": True}}})
 
 
 class PartialServer(RemoteServer):
-    """Leaves members out of what it answers to joins where it is asked to, and gives states once it is let."""
+    """Leaves members out of what it answers to joins where it is asked to, and gives states once it is
+    let."""
 
     def __init__(self, authority, servers=()):
         super().__init__(authority)
@@ -98,7 +100,10 @@ def whole(server: Server, remote: PartialServer, room):
     """Lets the rest come."""
     remote.may_tell.set()
     eventually(lambda: not partial(server, room))
-    left = "select count(*) from matriarch.partial_states join matriarch.rooms using (room_nid) where room_id = %s"
+    left = (
+        "select count(*) from matriarch.partial_states join matriarch.rooms using (room_nid) "
+        "where room_id = %s"
+    )
     assert server.database.query(left, [room.room_id]) == [(0,)]
 
 
@@ -210,8 +215,10 @@ def test_requests_for_all_members_wait(server, remote, other):
         "join": lambda: newcomer.join(room.room_id),
         # Refused at last: who is in the room is not invited, and who is nobody is not banned.
         "invite": lambda: user.invite(room.room_id, stranger, status=403, errcode="M_FORBIDDEN"),
-        "kick": lambda: user.post(path("rooms", room.room_id, "kick"), {"user_id": stranger}, status=403, errcode="M_FORBIDDEN"),
-        "put": lambda: user.call("PUT", path("rooms", room.room_id, "state", "m.room.member", stranger), {"membership": "ban"}, status=403, errcode="M_FORBIDDEN"),
+        "kick": lambda: user.post(path("rooms", room.room_id, "kick"), {"user_id": stranger}, status=403,
+            errcode="M_FORBIDDEN"),
+        "put": lambda: user.call("PUT", path("rooms", room.room_id, "state", "m.room.member", stranger),
+            {"membership": "ban"}, status=403, errcode="M_FORBIDDEN"),
     }  # fmt: skip
     answers, threads = {}, []
     for name, request in requests.items():
@@ -279,7 +286,8 @@ def test_what_was_let_in_is_judged_again(server, remote, other):
 
 def test_events_that_fork_off_before_the_join(server, remote, other):
     room = a_room(remote, other)
-    # The neighbor does not know of the newest events and of the join; what is before the fork, nobody here has.
+    # The neighbor does not know of the newest events and of the join; what is before the fork, nobody here
+    # has.
     before = room.message(other.user("neighbor"), "before")
     room.send(creator_of(remote), "m.room.topic", {"topic": "later"}, "")
     user = join(server, room, remote)
@@ -301,7 +309,10 @@ def test_events_that_fork_off_before_the_join(server, remote, other):
     assert remote.asked_for("state_ids") == other.asked_for("state_ids") == []
     whole(server, remote, room)
     assert len(remote.asked_for("state_ids")) + len(other.asked_for("state_ids")) == 1
-    roots = "select topic from matrix.state_at(%s) s cross join lateral (select s.content::jsonb ->> 'topic' as topic) t where s.type = 'm.room.topic'"
+    roots = (
+        "select topic from matrix.state_at(%s) s "
+        "cross join lateral (select s.content::jsonb ->> 'topic' as topic) t where s.type = 'm.room.topic'"
+    )
     assert server.database.query(roots, [fork.event_id]) == []
     assert server.database.query(roots, [merged.event_id]) == [("later",)]
     assert user.state(room.room_id, "m.room.topic") == {"topic": "later"}
@@ -391,7 +402,8 @@ def test_redactions_wait(server, remote, other):
 
 
 def test_clients_learn_what_came_of_it(server, remote, other):
-    """State that was let in wrongly is taken back, and the members are counted, also for who loads members lazily."""
+    """State that was let in wrongly is taken back, and the members are counted, also for who loads members
+    lazily."""
     room = public_room(creator_of(remote), [remote, other], version="11")
     banned = other.user("banned")
     old = room.join(banned)

@@ -1,4 +1,5 @@
-"""Three of our own servers, two nodes each, that lose sight of each other, write on, and find each other again."""
+"""Three of our own servers, two nodes each, that lose sight of each other, write on, and find each other
+again."""
 
 import random
 import threading
@@ -74,7 +75,8 @@ class Story:
 
         def redact():
             mine = [row[0] for row in party.server.database.query(
-                "select event_id from matrix.events where room_id = %s and status = 'accepted' and type = 'm.room.message'",
+                "select event_id from matrix.events where room_id = %s and status = 'accepted' "
+                "and type = 'm.room.message'",
                 [self.room],
             )]  # fmt: skip
             return (
@@ -124,7 +126,8 @@ class Story:
         }
 
     def end(self):
-        """All hear of each other again: they come to have the same events, of which the same are rejected, and one state."""
+        """All hear of each other again: they come to have the same events, of which the same are rejected,
+        and one state."""
         retry(self.servers)
         for party in self.parties:
             party.admin.send(self.room, "I am back")
@@ -164,11 +167,13 @@ def state(server, room):
 def traces(server, event_ids: set[str]):
     """What a server knows of events, for the report of a failure."""
     statement = """
-        select event_id, e.event_nid, status, status_reason, outgoing, json from matriarch.events e where event_id = any(%s)"""
+        select event_id, e.event_nid, status, status_reason, outgoing, json from matriarch.events e
+        where event_id = any(%s)"""
     yield from server.database.query(statement, [list(event_ids)])
     yield from server.database.query("select * from matrix.inbound")
     yield from server.database.query("""
-        select d.server_name, d.failing_since, d.last_error, r.sent_nid, r.left_nid, r.joined_members, r.pending_since
+        select d.server_name, d.failing_since, d.last_error, r.sent_nid, r.left_nid, r.joined_members,
+        r.pending_since
         from matriarch.destination_rooms r join matriarch.destinations d using (destination_nid)""")
     for node in server.nodes:
         for line in node.log.read_text().splitlines():
@@ -296,10 +301,12 @@ def test_a_server_that_was_away_for_a_day(linked):
     ]
     for server in others:
         server.database.query(
-            "update matriarch.destination_rooms set pending_since = now() - interval '1 day' where pending_since is not null"
+            "update matriarch.destination_rooms set pending_since = now() - interval '1 day' "
+            "where pending_since is not null"
         )
         server.database.query(
-            "update matriarch.destinations set txn_created_at = now() - interval '1 day' where txn_id is not null"
+            "update matriarch.destinations set txn_created_at = now() - interval '1 day' "
+            "where txn_id is not null"
         )
     for node in away.nodes:
         node.start()

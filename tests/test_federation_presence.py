@@ -182,7 +182,10 @@ def test_a_server_that_falls_silent(server, remote):
     bob = remote.user("bob")
     push(remote, server, (bob, {"presence": "online", "currently_active": True}))
     alice.next()
-    statement = "update matriarch.presence set check_at = now() where user_nid = (select user_nid from matriarch.users where user_id = %s)"
+    statement = (
+        "update matriarch.presence set check_at = now() where user_nid = (select user_nid "
+        "from matriarch.users where user_id = %s)"
+    )
     server.database.query(statement, [bob])
     assert presence(alice.sync_until(presence))[bob]["presence"] == "offline"
 

@@ -199,8 +199,10 @@ HOSTILE = [
     b"", b"{", b"[]", b"null", b"\xff", b'{"a": 1, "a": 2}', {}, {"earliest_events": []},
     {"earliest_events": [], "latest_events": None}, {"earliest_events": "x", "latest_events": []},
     {"earliest_events": [1], "latest_events": []}, {"earliest_events": [], "latest_events": {}},
-    {"earliest_events": [], "latest_events": [], "limit": "x"}, {"earliest_events": [], "latest_events": [], "limit": -1},
-    {"earliest_events": [], "latest_events": [], "limit": 1.5}, {"earliest_events": [], "latest_events": [], "min_depth": 2**70},
+    {"earliest_events": [], "latest_events": [], "limit": "x"},
+    {"earliest_events": [], "latest_events": [], "limit": -1},
+    {"earliest_events": [], "latest_events": [], "limit": 1.5},
+    {"earliest_events": [], "latest_events": [], "min_depth": 2**70},
     {"earliest_events": ["$x"] * 1001, "latest_events": []},
 ]  # fmt: skip
 
@@ -233,7 +235,8 @@ def test_history_from_before_the_server_came(federated, one, two, visibility):
     joined = room.join(bob)
     after = room.message(alice, body="after")
     take(federated, room)
-    sees = {"shared": {before, invited, after}, "world_readable": {before, invited, after}, "strange": {before, invited, after},
+    sees = {"shared": {before, invited, after}, "world_readable": {before, invited, after},
+            "strange": {before, invited, after},
             "invited": {invited, after}, "joined": {after}}[visibility]  # fmt: skip
     body = {"earliest_events": [], "latest_events": [after.event_id], "limit": 100}
     missing = two.call(federated, "POST", f"{V1}/get_missing_events/{encode(room.room_id)}", body)["events"]

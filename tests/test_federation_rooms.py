@@ -1,4 +1,5 @@
-"""Users of two servers in one room: joined, invited, restricted, in several room versions; each server once as the room's own."""
+"""Users of two servers in one room: joined, invited, restricted, in several room versions; each server once
+as the room's own."""
 
 import pytest
 

@@ -87,7 +87,10 @@ def test_a_server_hears_how_it_was_thrown_out_and_nothing_after(server, remote, 
     last = alice.send(room, "he is gone")
     eventually(lambda: ids(witness)[-1:] == [last])
     assert [pdu["content"].get("membership") for pdu in remote.pdus] == ["join", "ban"]
-    statement = "select count(*) from matriarch.destination_rooms join matriarch.destinations using (destination_nid) where server_name = %s"
+    statement = (
+        "select count(*) from matriarch.destination_rooms "
+        "join matriarch.destinations using (destination_nid) where server_name = %s"
+    )
     eventually(lambda: server.database.query(statement, [remote.name]) == [(0,)])
     # And once it is back, it hears on from there.
     alice.post(path("rooms", room, "unban"), {"user_id": remote.user("bob")})
@@ -262,7 +265,10 @@ def test_operators_see_retry_and_purge(server, remote):
     remote.on_send = lambda txn_id, body: (503, {"errcode": "M_UNKNOWN", "error": "not today"})
     alice.send(room, "lost")
     alice.put(path("rooms", room, "typing", alice.user_id), {"typing": True, "timeout": 30_000})
-    columns = "rooms, pending_rooms, pending_edus, last_error like '%%503%%', next_try_at > now(), pending_since < now()"
+    columns = (
+        "rooms, pending_rooms, pending_edus, last_error like '%%503%%', next_try_at > now(), "
+        "pending_since < now()"
+    )
     statement = f"select {columns} from matrix.destinations where server_name = %s"
     eventually(lambda: as_admin(server, statement, [remote.name]) == [(1, 1, 1, True, True, True)])
     assert as_admin(server, "select matriarch.purge_queue(%s)", [remote.name]) == [(1,)]

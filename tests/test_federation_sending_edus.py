@@ -1,4 +1,5 @@
-"""What this server sends to others beside events: typing, receipts, messages to devices, changes of device lists."""
+"""What this server sends to others beside events: typing, receipts, messages to devices, changes of device
+lists."""
 
 import pytest
 
@@ -185,19 +186,23 @@ def test_servers_learn_of_devices_of_those_who_join(server, remote):
 
 def test_what_waits_for_a_dead_server_is_forgotten_in_the_end(server):
     statement = """
-        with dead as (insert into matriarch.destinations (server_name) values ('dead.example') returning destination_nid)
+        with dead as (insert into matriarch.destinations (server_name) values ('dead.example')
+        returning destination_nid)
         insert into matriarch.outgoing_edus (destination_nid, edu_type, content, created_at)
         select destination_nid, edu_type, '{}', now() - days * interval '1 day'
-        from dead, unnest(array['m.typing', 'm.receipt', 'm.direct_to_device', 'm.device_list_update']) edu_type,
+        from dead, unnest(array['m.typing', 'm.receipt', 'm.direct_to_device', 'm.device_list_update'])
+        edu_type,
             unnest(array[0.5, 2, 29, 31]) days"""
     with server.database.connect() as connection, connection.transaction():
         connection.execute(statement)
         connection.execute(
-            "update matriarch.destinations set retry_at = now() + interval '1 day' where server_name = 'dead.example'"
+            "update matriarch.destinations set retry_at = now() + interval '1 day' "
+            "where server_name = 'dead.example'"
         )
     assert server.database.query("select matriarch.prune_outgoing()", user="matriarch_api") == [(8,)]
     left = """
-        select edu_type, count(*) from matriarch.outgoing_edus join matriarch.destinations using (destination_nid)
+        select edu_type, count(*) from matriarch.outgoing_edus
+        join matriarch.destinations using (destination_nid)
         where server_name = 'dead.example' group by 1 order by 1"""
     assert server.database.query(left) == [
         ("m.device_list_update", 3),

@@ -1,4 +1,5 @@
-"""A Synapse and a server of ours in one room: each once as the room's creator, in room versions 10, 11 and 12."""
+"""A Synapse and a server of ours in one room: each once as the room's creator, in room versions 10, 11 and
+12."""
 
 import itertools
 
@@ -211,7 +212,8 @@ def test_edits_reactions_redactions(shared):
         sees(reader, room, said)
         edit = {"rel_type": "m.replace", "event_id": said}
         edited = writer.send(room, {
-            "msgtype": "m.text", "body": "* the words", "m.relates_to": edit, "m.new_content": {"msgtype": "m.text", "body": "the words"},
+            "msgtype": "m.text", "body": "* the words", "m.relates_to": edit,
+            "m.new_content": {"msgtype": "m.text", "body": "the words"},
         })  # fmt: skip
         assert sees(reader, room, edited)["content"]["m.relates_to"] == edit
         annotation = {"m.relates_to": {"rel_type": "m.annotation", "event_id": said, "key": "👍"}}

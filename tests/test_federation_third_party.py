@@ -91,7 +91,8 @@ def test_an_address_that_is_not_known(servers, identity):
     invite(alice, room, identity)
     (stored,) = identity.invites
     assert stored.items() >= {
-        "medium": "email", "address": ADDRESS, "room_id": room, "sender": alice.user_id, "room_name": "A room",
+        "medium": "email", "address": ADDRESS, "room_id": room, "sender": alice.user_id,
+        "room_name": "A room",
         "room_join_rules": "invite", "sender_display_name": "Alice",
     }.items()  # fmt: skip
     event = third_party_invites(alice, room)[stored["token"]]

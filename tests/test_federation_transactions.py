@@ -1,4 +1,5 @@
-"""What other servers send: events with all that they need, and EDUs, from servers that keep to the rules and others."""
+"""What other servers send: events with all that they need, and EDUs, from servers that keep to the rules and
+others."""
 
 import threading
 import time
@@ -413,7 +414,10 @@ def test_a_slow_server_holds_up_nobody(shared, remote_servers, home):
 def test_a_poisoned_queue(shared):
     """What cannot be tried without an error is given up, and does not keep others' waiting."""
     messages = [shared.room.message(shared.bob, f"{number}", prev=[shared.join]) for number in range(3)]
-    statement = "insert into matriarch.inbound_queues (room_nid, origin, leased_until) select room_nid, %s, now() - interval '1 second' from matriarch.rooms where room_id = %s"
+    statement = (
+        "insert into matriarch.inbound_queues (room_nid, origin, leased_until) select room_nid, %s, "
+        "now() - interval '1 second' from matriarch.rooms where room_id = %s"
+    )
     shared.database.query(statement, [shared.server.name, shared.room_id])
     shared.send(messages)
     shared.wait(messages)
@@ -430,7 +434,8 @@ def test_an_event_that_makes_the_database_fail(shared):
         end $$""")
     shared.database.query("drop trigger if exists poison on matriarch.events")
     shared.database.query(
-        "create trigger poison before insert on matriarch.events for each row execute function matriarch.poison()"
+        "create trigger poison before insert on matriarch.events for each row execute function "
+        "matriarch.poison()"
     )
     before = shared.room.message(shared.bob, "before", prev=[shared.join])
     poison = shared.room.make(shared.bob, "org.example.poison", {}, prev=[shared.join])
@@ -468,7 +473,8 @@ def test_too_much_is_staged(shared):
             returning room_nid, origin
         )
         insert into matriarch.inbound_pdus (room_nid, origin, event_id, next_try_at, json)
-        select room_nid, origin, '$' || n, now() + interval '1 hour', '{}' from queue, generate_series(1, 10000) n"""
+        select room_nid, origin, '$' || n, now() + interval '1 hour', '{}'
+        from queue, generate_series(1, 10000) n"""
     shared.database.query(statement, [shared.server.name, shared.room_id])
     message = shared.room.message(shared.bob)
     answer = shared.send([message], status=429, errcode="M_LIMIT_EXCEEDED")
@@ -552,7 +558,8 @@ def test_a_state_that_is_fetched_whole(shared, how):
 def test_a_state_with_events_that_nobody_has(shared):
     shared.server.hooks["get_missing_events"] = lambda *_: (200, {"events": []})
     shared.server.hooks["state_ids"] = lambda *_: (
-        200, {"pdu_ids": [pdu.event_id for pdu in shared.join.state.values()] + ["$nothing"], "auth_chain_ids": []}
+        200,
+        {"pdu_ids": [pdu.event_id for pdu in shared.join.state.values()] + ["$nothing"], "auth_chain_ids": []}
     )  # fmt: skip
     last = shared.room.make(
         shared.bob, "m.room.message", {"body": "last"}, prev=[Unknown(1)], state=shared.join.state

@@ -11,7 +11,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def graph(database, room_id, *limit):
-    """The rows of `matrix.room_graph` as the analysts' role gets them, as dicts by event id, in their order."""
+    """The rows of `matrix.room_graph` as the analysts' role gets them, as dicts by event id, in their
+    order."""
     with database.connect("matriarch_readonly") as connection:
         placeholders = ", ".join(["%s"] * (1 + len(limit)))
         cursor = connection.execute(f"select * from matrix.room_graph({placeholders})", [room_id, *limit])
@@ -37,7 +38,8 @@ def draw(database, room, *arguments, fails=None) -> str:
 
 
 def drawn(picture: str):
-    """The groups of the picture that stand for events: by event id, the lines of the tooltip and the classes of the marks."""
+    """The groups of the picture that stand for events: by event id, the lines of the tooltip and the classes
+    of the marks."""
     found = {}
     for group in xml.fromstring(picture).findall(f"{SVG}g"):
         lines = group.find(f"{SVG}title").text.split("\n")
@@ -48,7 +50,8 @@ def drawn(picture: str):
 
 
 def forked_room(rooms, peers):
-    """A room with a fork, a merge, a soft-failed and a rejected event, and one that cites an event that is not here."""
+    """A room with a fork, a merge, a soft-failed and a rejected event, and one that cites an event that is
+    not here."""
     alice, bob = peers[0].user("alice"), peers[1].user("bob")
     room = public_room(alice, peers, users={bob: 50})
     joined = room.join(bob)

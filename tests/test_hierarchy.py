@@ -332,7 +332,8 @@ def remote_space(server, home, children, **answer):
     root, name = space(alice), f"!far{time.time_ns()}:{server.name}"
     add(alice, root, name, via=[server.name])
     state = [
-        {"type": "m.space.child", "state_key": child, "sender": server.user("x"), "content": {"via": [server.name]},
+        {"type": "m.space.child", "state_key": child, "sender": server.user("x"),
+         "content": {"via": [server.name]},
          "origin_server_ts": number}
         for number, child in enumerate(children)
     ]  # fmt: skip

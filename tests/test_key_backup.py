@@ -180,7 +180,10 @@ class TestVersions:
 
 def rows(user, node) -> int:
     """How many keys of a user the database holds."""
-    sql = "select count(*) from matriarch.key_backup_keys join matriarch.users using (user_nid) where user_id = %s"
+    sql = (
+        "select count(*) from matriarch.key_backup_keys join matriarch.users using (user_nid) "
+        "where user_id = %s"
+    )
     return node.database.query(sql, [user.user_id])[0][0]
 
 
@@ -253,7 +256,8 @@ class TestKeys:
 
     @pytest.mark.parametrize("form", ["backup", "room", "session"])
     def test_the_better_key_is_kept(self, user, version, form):
-        """Whatever the order in which they come: verified before not, then from earlier on, then less often forwarded."""
+        """Whatever the order in which they come: verified before not, then from earlier on, then less often
+        forwarded."""
         best_first = [
             key(5, 5, True),
             key(5, 6, True),
@@ -494,5 +498,8 @@ def test_an_erased_account_leaves_no_backup(nodes, user, version):
     }
     user.post("/account/deactivate", {"erase": True, "auth": auth})
     assert rows(user, nodes[0]) == 0
-    sql = "select count(*) from matriarch.key_backup_versions join matriarch.users using (user_nid) where user_id = %s"
+    sql = (
+        "select count(*) from matriarch.key_backup_versions join matriarch.users using (user_nid) "
+        "where user_id = %s"
+    )
     assert nodes[0].database.query(sql, [user.user_id]) == [(0,)]

@@ -92,7 +92,8 @@ def test_a_known_device_is_reused_and_its_earlier_tokens_die(nodes):
     user.get("/account/whoami", status=401, errcode="M_UNKNOWN_TOKEN")
     assert again.get("/account/whoami")["device_id"] == "DEV"
     rows = nodes[0].database.query(
-        "select d.display_name from matriarch.devices d join matriarch.users u using (user_nid) where u.user_id = %s",
+        "select d.display_name from matriarch.devices d join matriarch.users u using (user_nid) "
+        "where u.user_id = %s",
         [user.user_id],
     )
     assert rows == [("First",)]
@@ -153,7 +154,8 @@ def test_logout_ends_the_device(nodes, version):
     user.call("POST", where, status=401, errcode="M_UNKNOWN_TOKEN")
     other.get("/account/whoami")
     rows = nodes[0].database.query(
-        "select d.device_id from matriarch.devices d join matriarch.users u using (user_nid) where u.user_id = %s",
+        "select d.device_id from matriarch.devices d join matriarch.users u using (user_nid) "
+        "where u.user_id = %s",
         [user.user_id],
     )
     assert rows == [(other.device_id,)]

@@ -14,7 +14,8 @@ def test_a_room_and_its_members_are_rows(node, shared_database):
     bob.join(room)
     found = rows(
         shared_database,
-        "select name, topic, creator, join_rule, history_visibility, room_version, joined_members from matrix.rooms where room_id = %s",
+        "select name, topic, creator, join_rule, history_visibility, room_version, joined_members "
+        "from matrix.rooms where room_id = %s",
         room,
     )
     assert found == [("Elephants", "Trunks", alice.user_id, "public", "shared", "12", 2)]

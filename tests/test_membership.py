@@ -25,7 +25,8 @@ def membership(database, room, user):
     rows = database.query(
         """
         select m.membership, m.display_name, m.forgotten
-        from matriarch.memberships m join matriarch.users u using (user_nid) join matriarch.rooms r using (room_nid)
+        from matriarch.memberships m join matriarch.users u using (user_nid)
+        join matriarch.rooms r using (room_nid)
         where r.room_id = %s and u.user_id = %s""",
         [room, functions.id_of(user)],
     )

@@ -115,7 +115,8 @@ def under_load(runners, action, before: float = 1.0, after: float = 1.5):
 
 
 def check_history(client, room, runners):
-    """Each acknowledged message is in the room once, under the id it was acknowledged with, in its sender's order."""
+    """Each acknowledged message is in the room once, under the id it was acknowledged with, in its sender's
+    order."""
     messages = [event for event in client.history(room, limit=100) if event["type"] == "m.room.message"]
     shown = bodies(messages)
     assert len(shown) == len(set(shown)), "an event came twice"
@@ -234,7 +235,8 @@ def test_sessions_ended_under_the_nodes_are_replaced(database, start_nodes):
     room = alice.create_room()
     for number in range(5):
         database.query(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where datname = current_database() and pid <> pg_backend_pid()"
         )
         answer = alice.request(
             "PUT", path("rooms", room, "send", "m.room.message", f"m{number}"), {"body": f"{number}"}

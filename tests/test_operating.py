@@ -1,4 +1,5 @@
-"""What operators see: commands, configuration errors, listeners, health, metrics, headers, a database that is away."""
+"""What operators see: commands, configuration errors, listeners, health, metrics, headers, a database that is
+away."""
 
 import os
 import socket

@@ -362,7 +362,10 @@ def test_two_servers(servers, policy):
     carol = two.register("carol")
     alice.invite(room, carol)
     carol.sync_until(lambda answer: room in answer["rooms"].get("invite", {}))
-    statement = "select json::json from matrix.events where room_id = %s and type = 'm.room.member' and state_key = %s"
+    statement = (
+        "select json::json from matrix.events where room_id = %s and type = 'm.room.member' "
+        "and state_key = %s"
+    )
     ((invite,),) = one.database.query(statement, [room, carol.user_id])
     assert set(invite["signatures"]) == {one.name, two.name, policy.name}
 

@@ -247,7 +247,8 @@ def test_syncing_on_writes_nothing(node, shared_database):
     eventually(lambda: state_by(bob, alice) == "online")
     statement = """
         select p.ctid, d.ctid, p.xid
-        from matriarch.presence p join matriarch.presence_devices d using (user_nid) join matriarch.users using (user_nid)
+        from matriarch.presence p join matriarch.presence_devices d using (user_nid)
+        join matriarch.users using (user_nid)
         where user_id = %s"""
     before = shared_database.query(statement, [alice.user_id])
     for _ in range(5):

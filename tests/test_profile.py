@@ -141,8 +141,8 @@ def test_a_new_member_brings_its_profile(node):
 
 
 def test_changes_at_once_end_in_agreement(nodes):
-    """Name and avatar changed together, from both nodes, by two users of the same rooms: no deadlock, and each room
-    shows each profile as it is in the end."""
+    """Name and avatar changed together, from both nodes, by two users of the same rooms: no deadlock, and
+    each room shows each profile as it is in the end."""
     alice, bob = nodes[0].register("alice"), nodes[0].register("bob")
     rooms = [alice.create_room(preset="public_chat") for _ in range(4)]
     for room in rooms:

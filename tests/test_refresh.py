@@ -35,7 +35,8 @@ def works(node, answer) -> bool:
 
 
 def ended(node, answer) -> bool:
-    """Whether the tokens of an answer are dead while their device lives on. This presents the refresh token."""
+    """Whether the tokens of an answer are dead while their device lives on. This presents the refresh
+    token."""
     refused = Client(node.url, answer["access_token"]).get("/account/whoami", **REFUSED)
     return (
         refused.get("soft_logout")
@@ -128,7 +129,8 @@ def test_of_refreshes_at_one_moment_one_pair_remains(nodes, user):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda n: refresh(nodes[n % 2], first["refresh_token"]), range(8)))
     rows = nodes[0].database.query(
-        "select count(*) from matriarch.refresh_tokens join matriarch.devices using (device_nid) where device_id = %s",
+        "select count(*) from matriarch.refresh_tokens join matriarch.devices using (device_nid) "
+        "where device_id = %s",
         [first["device_id"]],
     )
     assert rows == [(2,)]
@@ -265,7 +267,10 @@ class TestReplay:
             assert answers[7].status_code == 401
             good = [answer.json() for answer in answers if answer.status_code == 200]
             assert all(ended(nodes[0], answer) or not works(nodes[1], answer) for answer in good)
-            sql = "select count(*) from matriarch.refresh_tokens join matriarch.devices using (device_nid) where device_id = %s"
+            sql = (
+                "select count(*) from matriarch.refresh_tokens "
+                "join matriarch.devices using (device_nid) where device_id = %s"
+            )
             assert nodes[0].database.query(sql, [pairs[0]["device_id"]]) == [(0,)]
 
     def test_of_replays_at_one_moment_all_are_refused(self, nodes, user):

@@ -55,7 +55,8 @@ def test_a_new_user_has_their_localpart_as_display_name(node):
     request = body()
     user = node.client().adopt(node.client().post("/register", request))
     rows = node.database.query(
-        "select value from matriarch.profiles join matriarch.users using (user_nid) where user_id = %s and key = 'displayname'",
+        "select value from matriarch.profiles join matriarch.users using (user_nid) "
+        "where user_id = %s and key = 'displayname'",
         [user.user_id],
     )
     assert rows == [(f'"{request["username"]}"',)]
@@ -131,7 +132,8 @@ def test_inhibit_login_gives_no_token_and_no_device(node):
     answer = node.client().post("/register", body(inhibit_login=True, refresh_token=True, device_id="X"))
     assert set(answer) == {"user_id", "home_server"}
     rows = node.database.query(
-        "select count(d.device_nid) from matriarch.users u left join matriarch.devices d using (user_nid) where user_id = %s",
+        "select count(d.device_nid) from matriarch.users u left "
+        "join matriarch.devices d using (user_nid) where user_id = %s",
         [answer["user_id"]],
     )
     assert rows == [(0,)]
@@ -217,7 +219,10 @@ class TestWithTokens:
     """Mode `token`: UIA with `m.login.registration_token`."""
 
     VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"
-    OLD_VALIDITY = "/_matrix/client/unstable/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity"
+    OLD_VALIDITY = (
+        "/_matrix/client/unstable/org.matrix.msc3231/register/"
+        "org.matrix.msc3231.login.registration_token/validity"
+    )
 
     @pytest.fixture
     def nodes(self, database, start_nodes):
@@ -228,7 +233,8 @@ class TestWithTokens:
 
     def add(self, database, token, uses_allowed=None, expires="1 hour"):
         database.query(
-            "insert into matriarch.registration_tokens (token, uses_allowed, expires_at) values (%s, %s, now() + %s::interval)",
+            "insert into matriarch.registration_tokens (token, uses_allowed, expires_at) "
+            "values (%s, %s, now() + %s::interval)",
             [token, uses_allowed, expires],
         )
 

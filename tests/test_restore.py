@@ -1,5 +1,5 @@
-"""After a crash or a restore: what was undone is not taken for what came after it. A base backup, restored to the time that
-it was taken at, begins a new timeline, as a failover to a standby that lags does."""
+"""After a crash or a restore: what was undone is not taken for what came after it. A base backup, restored to
+the time that it was taken at, begins a new timeline, as a failover to a standby that lags does."""
 
 import shutil
 import signal
@@ -50,7 +50,8 @@ def restore(cluster: Cluster, backup, recover: bool = True):
         (cluster.data / "recovery.signal").touch()
         with (cluster.data / "postgresql.auto.conf").open("a") as settings:
             settings.write(
-                "restore_command = 'false'\nrecovery_target = 'immediate'\nrecovery_target_action = 'promote'\n"
+                "restore_command = 'false'\nrecovery_target = 'immediate'\nrecovery_target_action "
+                "= 'promote'\n"
             )
     cluster.start()
     with cluster.connect("postgres") as connection:

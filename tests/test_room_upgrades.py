@@ -30,7 +30,8 @@ def test_a_room_is_replaced(shared_database, node, old, new):
         "m.room.server_acl": {"allow": ["*"], "deny": ["bad.example"]},
     }
     room = alice.create_room(
-        preset="public_chat", name="Name", topic="Topic", room_version=old, creation_content={"type": "org.example.kind", "m.federate": False},
+        preset="public_chat", name="Name", topic="Topic", room_version=old,
+        creation_content={"type": "org.example.kind", "m.federate": False},
         initial_state=[{"type": type, "content": content} for type, content in state.items()],
     )  # fmt: skip
     for member in (bob, carol):

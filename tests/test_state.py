@@ -110,7 +110,10 @@ def test_cost_in_rows_grows_with_the_logarithm_of_the_state(database, members, h
         with database.connect(autocommit=False) as connection:
             connection.execute("set search_path = matriarch")
             connection.execute(statement, parameters)
-            fetched = "select coalesce(idx_tup_fetch, 0) + seq_tup_read from pg_stat_xact_user_tables where relname = 'state_nodes'"
+            fetched = (
+                "select coalesce(idx_tup_fetch, 0) + seq_tup_read from pg_stat_xact_user_tables "
+                "where relname = 'state_nodes'"
+            )
             return connection.execute(fetched).fetchone()[0]
 
     trie.connection.execute("analyze matriarch.state_nodes")

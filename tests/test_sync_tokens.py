@@ -1,5 +1,5 @@
-"""Nothing missed, nothing repeated: readers that follow by sync tokens get each committed event once, in room order,
-whatever the order of commits, and wait for no open transaction."""
+"""Nothing missed, nothing repeated: readers that follow by sync tokens get each committed event once, in room
+order, whatever the order of commits, and wait for no open transaction."""
 
 import json
 import random
@@ -15,13 +15,17 @@ WRITERS = 6
 EVENTS_EACH = 25
 READERS = 4
 
-SEND = "select status, body from matriarch.send(array[%s], array[%s], array['m.room.message'], array[null], array[%s], array[%s], array[null])"
+SEND = (
+    "select status, body from matriarch.send(array[%s], array[%s], array['m.room.message'], "
+    "array[null], array[%s], array[%s], array[null])"
+)
 SYNC = "select status, body, changed from matriarch.sync(array[%s], array[%s])"
 
 
 def token_hash(database, user) -> bytes:
     (row,) = database.query(
-        "select t.token_hash from matriarch.access_tokens t join matriarch.users u using (user_nid) where u.user_id = %s",
+        "select t.token_hash from matriarch.access_tokens t "
+        "join matriarch.users u using (user_nid) where u.user_id = %s",
         [user.user_id],
     )
     return row[0]
@@ -167,7 +171,8 @@ def test_each_committed_event_once_and_in_order(world):
 
 
 def test_two_writers_that_commit_in_reverse_order(world):
-    """The later transaction commits first: a reader between both sees its event, and the earlier one afterwards."""
+    """The later transaction commits first: a reader between both sees its event, and the earlier one
+    afterwards."""
     database, writer, reader, rooms = world
     first = database.connect("matriarch_api", autocommit=False)
     second = database.connect("matriarch_api", autocommit=False)

@@ -10,7 +10,8 @@ from harness.client import PASSWORD, expect
 
 TERMS = """[
     {id = "privacy", version = "1.2", languages = {en = {name = "Privacy <policy>", url = "https://example.org/p?a=1&b='2'"}}},
-    {id = "rules", version = "7", languages = {de = {name = "Regeln", url = "https://example.org/de"}, en = {name = "Rules", url = "http://example.org/en"}}}]"""
+    {id = "rules", version = "7", languages = {de = {name = "Regeln", url = "https://example.org/de"},\
+    en = {name = "Rules", url = "http://example.org/en"}}}]"""
 NEWER = TERMS.replace('"1.2"', '"2.0"')
 POLICIES = {
     "privacy": {
@@ -39,7 +40,10 @@ def challenge(node, body) -> dict:
 
 
 def agreed(database, user_id) -> dict:
-    sql = "select policy_id, version from matriarch.agreed_terms join matriarch.users using (user_nid) where user_id = %s"
+    sql = (
+        "select policy_id, version from matriarch.agreed_terms join matriarch.users using (user_nid) "
+        "where user_id = %s"
+    )
     return dict(database.query(sql, [user_id]))
 
 

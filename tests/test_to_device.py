@@ -53,7 +53,10 @@ def follow(client: Client) -> list:
 
 
 def stored(database, device_id: str | None = None) -> int:
-    statement = "select count(*) from matriarch.to_device_messages join matriarch.devices using (device_nid) where device_id = coalesce(%s, device_id)"
+    statement = (
+        "select count(*) from matriarch.to_device_messages join matriarch.devices using (device_nid) "
+        "where device_id = coalesce(%s, device_id)"
+    )
     return database.query(statement, [device_id])[0][0]
 
 
@@ -342,7 +345,8 @@ class TestBatches:
         bob, carol = node.register("bob"), node.register("carol")
         queue = """
             insert into matriarch.to_device_messages (device_nid, message)
-            select device_nid, json_build_object('sender', '@a:b', 'type', 'x', 'content', json_build_object('n', n))::text
+            select device_nid, json_build_object('sender', '@a:b', 'type', 'x', 'content',
+            json_build_object('n', n))::text
             from matriarch.devices, generate_series(0, %s) n where device_id = %s order by n"""
         database.query(queue, [99_999, bob.device_id])
         database.query(queue, [100, carol.device_id])
@@ -430,7 +434,8 @@ class TestTransactions:
         for txn_id in ("new", "old"):
             send(alice, {}, txn_id=txn_id)
         shared_database.query(
-            "update matriarch.to_device_transactions set created_at = now() - interval '8 days' where txn_id = 'old'"
+            "update matriarch.to_device_transactions set created_at = now() - interval '8 days' "
+            "where txn_id = 'old'"
         )
         from harness import process
 
@@ -438,7 +443,8 @@ class TestTransactions:
             (process.ROOT / "server/src/accounts/prune.sql").read_text(), user="matriarch_api"
         )
         rows = shared_database.query(
-            "select txn_id from matriarch.to_device_transactions join matriarch.devices using (device_nid) where device_id = %s",
+            "select txn_id from matriarch.to_device_transactions "
+            "join matriarch.devices using (device_nid) where device_id = %s",
             [alice.device_id],
         )
         assert rows == [("new",)]
@@ -517,7 +523,8 @@ class TestConcurrency:
         self.check(got, sent)
 
     def test_nothing_is_repeated_while_nothing_is_deleted(self, world):
-        """Acknowledged messages that are still stored do not come again, in batches and with late commits among them."""
+        """Acknowledged messages that are still stored do not come again, in batches and with late commits
+        among them."""
         database, writers, reader = world
         hold = database.connect("matriarch_api", autocommit=False)
         got, since = [], None

@@ -152,7 +152,8 @@ def test_pruning_deletes_what_has_expired_alone(database, start_nodes):
     past = "now() - interval '1 second'"
     database.query(f"update matriarch.uia_sessions set expires_at = {past} where session_hash = %s", [digest])
     database.query(
-        f"insert into matriarch.registration_nonces values ('old', {past}), ('new', now() + interval '1 hour')"
+        f"insert into matriarch.registration_nonces "
+        f"values ('old', {past}), ('new', now() + interval '1 hour')"
     )
     database.query((ROOT / "server/src/accounts/prune.sql").read_text(), user="matriarch_api")
     left = database.query("select session_hash from matriarch.uia_sessions")

@@ -146,8 +146,8 @@ def columns(rows):
 
 
 def heal(rooms, room, *checks):
-    """What is found (these `checks`, if given) a dry run tells, without a change, and a repair heals. What follows from
-    what was repaired before needs no repair."""
+    """What is found (these `checks`, if given) a dry run tells, without a change, and a repair heals. What
+    follows from what was repaired before needs no repair."""
     found = verify(rooms, room.room_id)
     assert found and (not checks or {row[0] for row in found} == set(checks)), found
     told = repair(rooms, room.room_id, True)
@@ -192,7 +192,10 @@ def test_a_flipped_byte(rooms, forked):
 
 
 def test_a_wrong_signature(rooms, forked):
-    wrong = "update matriarch.events set json = regexp_replace(json, '(\"ed25519:peer\":\").', '\\1%s') where event_id = %%s"
+    wrong = (
+        "update matriarch.events set json = regexp_replace(json, '(\"ed25519:peer\":\").', '\\1%s') "
+        "where event_id = %%s"
+    )
     for letter in "AB":
         rooms.query(wrong % letter, [forked.left.event_id])
     assert columns(verify(rooms, forked.room_id)) == [("signatures", forked.left.event_id)]
@@ -227,7 +230,8 @@ def test_references(rooms, forked):
 def test_columns_of_events(rooms, forked):
     statement = """
         update matriarch.events
-        set type = 'x', depth = 1000, origin_server_ts = 5, sender_nid = (select min(user_nid) from matriarch.users)
+        set type = 'x', depth = 1000, origin_server_ts = 5, sender_nid = (select min(user_nid)
+        from matriarch.users)
         where event_id = %s"""
     rooms.query(statement, [forked.last.event_id])
     subjects = {row[2] for row in verify(rooms, forked.room_id)}
@@ -273,7 +277,8 @@ def test_a_wrong_current_root(rooms, forked):
 
 def test_broken_nodes(rooms, forked):
     rooms.query(
-        "update matriarch.state_nodes set kids = kids[2:] where node_id = (select max(node_id) from matriarch.state_nodes)"
+        "update matriarch.state_nodes set kids = kids[2:] where node_id = (select max(node_id) "
+        "from matriarch.state_nodes)"
     )
     found = verify(rooms, forked.room_id)
     assert "state node" in {row[0] for row in found}
@@ -291,7 +296,10 @@ def test_broken_nodes(rooms, forked):
 
 
 def test_flat_rows(rooms, forked):
-    set_member = "update matriarch.memberships set {} where user_nid = (select user_nid from matriarch.users where user_id = %s)"
+    set_member = (
+        "update matriarch.memberships set {} where user_nid = (select user_nid from matriarch.users "
+        "where user_id = %s)"
+    )
     for assignment, user in [
         ("membership = 'leave'", forked.alice),
         ("membership = 'join'", forked.bob),
@@ -310,7 +318,8 @@ def test_flat_rows(rooms, forked):
     rooms.query(
         """
         insert into matriarch.memberships (room_nid, user_nid, event_nid, sender_nid, membership)
-        select room_nid, user_nid, 1, user_nid, 'join' from matriarch.rooms, matriarch.users where user_id = '@x:y'"""
+        select room_nid, user_nid, 1, user_nid, 'join' from matriarch.rooms, matriarch.users
+        where user_id = '@x:y'"""
     )
     heal(rooms, forked, "memberships")
 
@@ -325,7 +334,10 @@ def test_columns_of_the_room(rooms, forked):
 
 
 def test_other_servers(rooms, forked):
-    statement = "select destination_nid, joined_members from matriarch.destination_rooms where left_nid is null order by 1"
+    statement = (
+        "select destination_nid, joined_members from matriarch.destination_rooms "
+        "where left_nid is null order by 1"
+    )
     right = rooms.query(statement)
     assert len(right) > 0
     for damage in (

@@ -6,8 +6,8 @@ from harness.client import path
 
 SETTINGS = ["world_readable", "shared", "invited", "joined", "nonsense"]
 
-# Which of the messages each reader sees. The room says "before" before the reader is invited, "invited" after it,
-# "joined" after they joined, "left" after they left.
+# Which of the messages each reader sees. The room says "before" before the reader is invited, "invited" after
+# it, "joined" after they joined, "left" after they left.
 SEEN = {
     # Was invited, joined, and left.
     "left": {

@@ -1,5 +1,5 @@
-"""Starts a durable cluster and one node, both built for release, and runs the load generator on them; then the benchmarks
-that need another server.
+"""Starts a durable cluster and one node, both built for release, and runs the load generator on them; then
+the benchmarks that need another server.
 
 `make bench` calls this; arguments go to the load generator (`--seconds`, `--only`)."""
 

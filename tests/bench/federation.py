@@ -1,7 +1,8 @@
 """Events between two of our own servers, and to a thousand others of which a hundred are dead.
 
-`make bench` and `python -m bench --only federation` run it; `python -m bench.federation` alone. Beside the figures of two servers:
-what the sending server does when nobody else is in the rooms, and bare requests of the same kind over TLS."""
+`make bench` and `python -m bench --only federation` run it; `python -m bench.federation` alone. Beside the
+figures of two servers: what the sending server does when nobody else is in the rooms, and bare requests of
+the same kind over TLS."""
 
 import asyncio
 import json
@@ -24,9 +25,13 @@ from harness.server import Authority, Server
 
 SERVERS, DEAD = 1000, 100
 EVENTS = 1000
-SEND = """select status from matriarch.send(array_fill(%s::text, array[{0}]), %s, array_fill('m.room.message'::text, array[{0}]),
+SEND = """select status from matriarch.send(array_fill(%s::text, array[{0}]), %s,
+    array_fill('m.room.message'::text, array[{0}]),
     array_fill(null::text, array[{0}]), %s, %s, array_fill(null::text, array[{0}]))"""
-TOKEN = "select t.token_hash from matriarch.access_tokens t join matriarch.users u using (user_nid) where u.user_id = %s"
+TOKEN = (
+    "select t.token_hash from matriarch.access_tokens t join matriarch.users u using (user_nid) "
+    "where u.user_id = %s"
+)
 ARRIVED = "select count(*) from matriarch.events where type = 'm.room.message' and status = 0"
 
 
@@ -55,7 +60,8 @@ def write(server: Server, user, rooms: list[str], events: int, size: int) -> flo
 
 
 def bare_requests(authority: Authority, node: Node, port: int) -> float:
-    """Requests over TLS in a second, one after the other on one connection, that the node answers without the database."""
+    """Requests over TLS in a second, one after the other on one connection, that the node answers without the
+    database."""
     with httpx.Client(verify=ssl.create_default_context(cafile=authority.file)) as client:
         url = f"https://localhost:{port}/_matrix/federation/v1/version"
         client.get(url)
@@ -94,8 +100,10 @@ def between_two(cluster: Cluster, authority: Authority, start):
                 (cpu(server.node) - was) * 1e6 / EVENTS for server, was in zip((one, two), busy, strict=True)
             )
             print(
-                f"{f'{name}, {size} events a call':48} {EVENTS / took:8.0f} events a second there, {EVENTS / writing:8.0f} written,"
-                f" {limit:8.0f} without others ({EVENTS / took / limit:.2f}); CPU of nodes {out:.0f} and {into:.0f} µs an event",
+                f"{f'{name}, {size} events a call':48} {EVENTS / took:8.0f} events a second there, "
+                f"{EVENTS / writing:8.0f} written,"
+                f" {limit:8.0f} without others ({EVENTS / took / limit:.2f}); CPU of nodes "
+                f"{out:.0f} and {into:.0f} µs an event",
                 flush=True,
             )
 
@@ -127,7 +135,8 @@ class Receivers:
                 body = await reader.readexactly(length)
                 self.arrivals += [time.perf_counter()] * body.count(b'"m.room.message"')
                 writer.write(
-                    b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"pdus":{}}'
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+                    b'11\r\n\r\n{"pdus":{}}'
                 )
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
@@ -135,7 +144,8 @@ class Receivers:
 
 
 def to_many(cluster: Cluster, authority: Authority, start):
-    """How fast a message reaches nine hundred servers, with a hundred beside them that are dead, and without."""
+    """How fast a message reaches nine hundred servers, with a hundred beside them that are dead, and
+    without."""
     for dead in (0, DEAD):
         home = Server(cluster, authority, start)
         receivers = Receivers(authority, SERVERS - DEAD)
@@ -156,8 +166,10 @@ def to_many(cluster: Cluster, authority: Authority, start):
             delays = sorted(at - started for at in receivers.arrivals)
             each = (cpu(home.node) - busy) * 1e6 / len(delays)
             print(
-                f"{f'{number} messages to {SERVERS - DEAD} servers, {dead} dead beside':48} {len(delays) / delays[-1]:8.0f} deliveries a second,"
-                f" half after {delays[len(delays) // 2]:.2f} s, last after {delays[-1]:.2f} s; CPU {each:.0f} µs each",
+                f"{f'{number} messages to {SERVERS - DEAD} servers, {dead} dead beside':48} "
+                f"{len(delays) / delays[-1]:8.0f} deliveries a second,"
+                f" half after {delays[len(delays) // 2]:.2f} s, last after {delays[-1]:.2f} s; CPU "
+                f"{each:.0f} µs each",
                 flush=True,
             )
 

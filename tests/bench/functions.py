@@ -24,7 +24,8 @@ BARE_TABLE = """
     alter table bare alter event_nid set default nextval('matriarch.event_nids')"""
 
 BARE_INSERT = """
-    insert into bare (room_nid, pos, depth, origin_server_ts, sender_nid, state_before, device_nid, event_id, type, txn_id,
+    insert into bare (room_nid, pos, depth, origin_server_ts, sender_nid, state_before, device_nid, event_id,
+    type, txn_id,
         prev_nids, auth_nids, json)
     values (1, %s, 1, 1, 1, 1, 1, %s, 'm.room.message', %s, '{1}', '{1,2,3}', %s)"""
 

@@ -1,8 +1,9 @@
-"""Joining rooms of another server that have 10,000 and 100,000 members, which come behind (MSC3706): the time until one can speak, and until
-all members are known; the memory of node and database.
+"""Joining rooms of another server that have 10,000 and 100,000 members, which come behind (MSC3706): the time
+until one can speak, and until all members are known; the memory of node and database.
 
-`make bench` and `python -m bench --only join-large` run it. Beside it: what the same machine takes to verify as many signatures
-on one core, and to copy the same JSON into a bare table; and Synapse, on the same PostgreSQL, which joins the same room."""
+`make bench` and `python -m bench --only join-large` run it. Beside it: what the same machine takes to verify
+as many signatures on one core, and to copy the same JSON into a bare table; and Synapse, on the same
+PostgreSQL, which joins the same room."""
 
 import threading
 import time
@@ -24,7 +25,8 @@ BARE_TABLE = "create table bare_join (event_id text primary key, json text)"
 
 
 class Memory:
-    """The greatest memory that processes have while this runs, in MiB: the node's, and the largest of the database's sessions."""
+    """The greatest memory that processes have while this runs, in MiB: the node's, and the largest of the
+    database's sessions."""
 
     def __init__(self, node: Node | Synapse, postmaster: int):
         self.node, self.postmaster = Path(f"/proc/{node.process.pid}"), postmaster

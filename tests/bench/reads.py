@@ -2,8 +2,9 @@
 
     cd tests && MATRIARCH_TEST_PROFILE=release python -m bench.reads [rooms] [gap]
 
-`rooms` (50) are what the reader is in, with six members and 30 messages each; `gap` (10000) is the number of messages
-sent to one of them afterwards. Prints the median and the least of the times in milliseconds, and the answer's bytes."""
+`rooms` (50) are what the reader is in, with six members and 30 messages each; `gap` (10000) is the number of
+messages sent to one of them afterwards. Prints the median and the least of the times in milliseconds, and the
+answer's bytes."""
 
 import json
 import statistics
@@ -16,7 +17,8 @@ from harness.node import Node
 
 SYNC = "select status, body from matriarch.sync(%s, %s)"
 MESSAGES = "select status, body from matriarch.messages(%s, %s, null, null, 'b', %s, null, false)"
-SEND = """select status, body from matriarch.send(array_fill(%s::text, array[50]), %s, array_fill('m.room.message'::text, array[50]),
+SEND = """select status, body from matriarch.send(array_fill(%s::text, array[50]), %s,
+    array_fill('m.room.message'::text, array[50]),
     array_fill(null::text, array[50]), %s, %s, array_fill(null::text, array[50]))"""
 TOKEN = """select t.token_hash from matriarch.access_tokens t join matriarch.users u using (user_nid)
     where u.user_id = %s"""

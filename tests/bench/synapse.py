@@ -1,8 +1,10 @@
-"""How fast events go from one server to another: between two of ours, between us and a Synapse, and between two Synapses.
+"""How fast events go from one server to another: between two of ours, between us and a Synapse, and between
+two Synapses.
 
-`python -m bench --only synapse` runs it. Users of the sender write as fast as it lets them, until all is at the receiver. Where
-a Synapse sends, its speed at writing is the limit; what the receiver pays for an event then tells more than the rate. A Synapse that
-cannot keep up drops what it has acknowledged and staged, and takes it for a gap: such events count as not arrived."""
+`python -m bench --only synapse` runs it. Users of the sender write as fast as it lets them, until all is at
+the receiver. Where a Synapse sends, its speed at writing is the limit; what the receiver pays for an event
+then tells more than the rate. A Synapse that cannot keep up drops what it has acknowledged and staged, and
+takes it for a gap: such events count as not arrived."""
 
 import os
 import time
@@ -121,7 +123,8 @@ def measure(sender, receiver) -> tuple[float, float]:
     have, ended = arrived(receiver, room, EVENTS + 1)
     if have <= EVENTS:
         print(
-            f"{EVENTS + 1 - have} of {EVENTS + 1} messages from {sender.name} to {receiver.name} did not arrive"
+            f"{EVENTS + 1 - have} of {EVENTS + 1} messages "
+            f"from {sender.name} to {receiver.name} did not arrive"
         )
     return have / (ended - begun), (used(receiver) - before) * 1000 / have
 

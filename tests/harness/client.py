@@ -1,5 +1,5 @@
-"""A small synchronous Matrix client. Its methods return parsed JSON and fail the test on any other answer than
-the expected one; `request` returns the bare response."""
+"""A small synchronous Matrix client. Its methods return parsed JSON and fail the test on any other answer
+than the expected one; `request` returns the bare response."""
 
 import itertools
 import json as jsonlib
@@ -37,7 +37,8 @@ def new_txn_id() -> str:
 
 
 class Client:
-    """One user's device, or nobody, at one node. Paths without /_matrix or /_synapse are below the client API v3."""
+    """One user's device, or nobody, at one node. Paths without /_matrix or /_synapse are below the client API
+    v3."""
 
     def __init__(self, url: str, access_token: str | None = None):
         self.url = url
@@ -174,8 +175,9 @@ class Client:
     # Sync
 
     def sync(self, since: str | None = None, timeout: int = 0, **params) -> dict:
-        """One sync, from `since` or else from the beginning; a dict as filter is encoded. Unless told otherwise it is by
-        somebody who is not seen to be there, so that presence is no news in tests of other things."""
+        """One sync, from `since` or else from the beginning; a dict as filter is encoded. Unless told
+        otherwise it is by somebody who is not seen to be there, so that presence is no news in tests of other
+        things."""
         if since is not None:
             params["since"] = since
         if isinstance(params.get("filter"), dict):

@@ -14,7 +14,8 @@ KEY_NUMBERS = itertools.count(1)
 
 
 class SigningKey:
-    """An ed25519 key of a device, whose name is the device's id, or for cross-signing, whose name is the key itself."""
+    """An ed25519 key of a device, whose name is the device's id, or for cross-signing, whose name is the key
+    itself."""
 
     def __init__(self, name: str | None = None):
         self.key = ECC.construct(curve="Ed25519", seed=secrets.token_bytes(32))

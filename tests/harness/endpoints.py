@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`body` is a good request body, None where the endpoint reads none; `needs` its required keys; `query` the
-    query parameters with good values. `free` content takes any JSON object. What a good request `spends`, "session" or
-    "room", is made anew for each."""
+    """`body` is a good request body, None where the endpoint reads none; `needs` its required keys; `query`
+    the query parameters with good values. `free` content takes any JSON object. What a good request `spends`,
+    "session" or "room", is made anew for each."""
 
     method: str
     path: str
@@ -30,7 +30,8 @@ class Endpoint:
         return [f"/_matrix/client/{version}{self.path}" for version in ("v3", "r0")]
 
     def confirmed(self) -> bool:
-        """Whether a logged in user must authenticate once more: that comes before a look at the rest of the body."""
+        """Whether a logged in user must authenticate once more: that comes before a look at the rest of the
+        body."""
         return self.authenticated and "auth" in (self.body or {})
 
 

@@ -138,7 +138,8 @@ def try_send(connection, room: str | list[str], requests: list[Request]) -> list
     columns = [list(column) for column in zip(*(request.arguments for request in requests), strict=True)]
     statement = """
         select status, body, wake_rooms, wake_users
-        from matriarch.send(%s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"""
+        from matriarch.send(%s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[],
+        %s::text[])"""
     answers = []
     for row in connection.execute(statement, [rooms, *columns]).fetchall():
         try:

@@ -1,4 +1,5 @@
-"""An identity server as a script: it knows whose addresses are whose, keeps invites, and signs who has which address."""
+"""An identity server as a script: it knows whose addresses are whose, keeps invites, and signs who has which
+address."""
 
 import base64
 import hashlib
@@ -65,7 +66,8 @@ class IdentityServer(RemoteServer):
         """What the user's server is told when the address turns out to be theirs."""
         invites = [
             {
-                "medium": "email", "address": address, "mxid": user_id, "room_id": invite["room_id"], "sender": invite["sender"],
+                "medium": "email", "address": address, "mxid": user_id, "room_id": invite["room_id"],
+                "sender": invite["sender"],
                 "signed": self.signed(user_id, invite["token"]), **changes,
             }
             for invite in self.invites if invite["address"] == address

@@ -1,4 +1,5 @@
-"""A public room with many members as its server hands it to those who join, made quickly: nothing but its JSON is kept."""
+"""A public room with many members as its server hands it to those who join, made quickly: nothing but its
+JSON is kept."""
 
 import hashlib
 import json
@@ -58,7 +59,8 @@ class LargeRoom:
         return event_id
 
     def serve(self, omits_members: bool = False):
-        """Has the server answer `make_join`, `send_join`, `state` and `state_ids` for this room; if it `omits_members`, to joins that ask for it."""
+        """Has the server answer `make_join`, `send_join`, `state` and `state_ids` for this room; if it
+        `omits_members`, to joins that ask for it."""
         is_member = {event_id: b'"type": "m.room.member"' in text for event_id, text in self.events.items()}
         brief = {
             "origin": self.server.name,

@@ -1,6 +1,8 @@
-"""The network between homeservers of the tests: a load balancer in front of each, and links that can be cut and mended.
+"""The network between homeservers of the tests: a load balancer in front of each, and links that can be cut
+and mended.
 
-Who connects is found out by the process that holds the other end of the connection, since all are on one address."""
+Who connects is found out by the process that holds the other end of the connection, since all are on one
+address."""
 
 import asyncio
 import threading
@@ -47,7 +49,8 @@ class Links:
         self.run(asyncio.start_server(accept, "127.0.0.1", server.port))
 
     def cut(self, *groups, silently: bool = False):
-        """Parts groups of servers from each other. Connections between them end or, `silently`, bring nothing more."""
+        """Parts groups of servers from each other. Connections between them end or, `silently`, bring nothing
+        more."""
         names = [[server.name for server in group] for group in groups]
         pairs = {
             frozenset((one, other)): silently

@@ -1,4 +1,5 @@
-"""Events as other servers make them: canonical JSON, hashes, redaction and signatures, written from the specification."""
+"""Events as other servers make them: canonical JSON, hashes, redaction and signatures, written from the
+specification."""
 
 import base64
 import copy
@@ -47,7 +48,8 @@ KEPT = {
     "m.room.redaction": ["redacts"],
 }
 TOP_LEVEL = [
-    "event_id", "type", "room_id", "sender", "state_key", "content", "hashes", "signatures", "depth", "prev_events",
+    "event_id", "type", "room_id", "sender", "state_key", "content", "hashes", "signatures", "depth",
+    "prev_events",
     "auth_events", "origin_server_ts",
 ]  # fmt: skip
 
@@ -112,7 +114,8 @@ class Peer:
     def request(
         self, node, method: str, path: str, body=None, destination: str | None = None
     ) -> httpx.Response:
-        """Sends a signed request to a node. `path` is encoded already; a body of bytes is sent as it is, and not signed."""
+        """Sends a signed request to a node. `path` is encoded already; a body of bytes is sent as it is, and
+        not signed."""
         destination = destination or self.destination
         content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         request = httpx.Request(method, node.url + path, content=content)
@@ -125,7 +128,8 @@ class Peer:
         if body is not None and not isinstance(body, bytes):
             signed["content"] = body
         request.headers["Authorization"] = (
-            f'X-Matrix origin="{self.name}",destination="{destination}",key="{KEY_ID}",sig="{self.sign_json(signed)}"'
+            f'X-Matrix origin="{self.name}",destination="{destination}",'
+            f'key="{KEY_ID}",sig="{self.sign_json(signed)}"'
         )
         with httpx.Client(timeout=60) as client:
             return client.send(request)
@@ -234,7 +238,8 @@ class RemoteRoom:
         return event, state
 
     def let_in(self, database, user) -> str:
-        """A user of the tests' server joins, with the help of a server in the room. What becomes of the join."""
+        """A user of the tests' server joins, with the help of a server in the room. What becomes of the
+        join."""
         template, state = self.template(user.user_id, "m.room.member", {"membership": "join"}, user.user_id)
         with database.connect("matriarch_api") as connection:
             status, body = connection.execute(

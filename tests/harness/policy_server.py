@@ -12,7 +12,8 @@ POLICY_KEY_ID = "ed25519:policy_server"
 
 
 class PolicyServer(RecordingServer):
-    """It signs all events but those that `refusal`, a function of the event, gives a status and a body for."""
+    """It signs all events but those that `refusal`, a function of the event, gives a status and a body
+    for."""
 
     def __init__(self, authority):
         super().__init__(authority)

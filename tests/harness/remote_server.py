@@ -1,5 +1,5 @@
-"""Another homeserver as a script: it serves its keys and events by HTTPS, keeps to the specification unless told otherwise,
-and remembers what it was asked."""
+"""Another homeserver as a script: it serves its keys and events by HTTPS, keeps to the specification unless
+told otherwise, and remembers what it was asked."""
 
 import json
 import re
@@ -14,8 +14,9 @@ from .peer import KEY_ID, Pdu, Peer, RemoteRoom, event_id_of
 
 
 class RemoteServer(Peer):
-    """`localhost:<port>`. `hooks` has functions by the names of endpoints (`event`, `state_ids`, …), each called with the
-    handler and the request's parts; what one returns (a status and a body) is answered instead."""
+    """`localhost:<port>`. `hooks` has functions by the names of endpoints (`event`, `state_ids`, …), each
+    called with the handler and the request's parts; what one returns (a status and a body) is answered
+    instead."""
 
     def __init__(self, authority):
         self.port = process.free_port()

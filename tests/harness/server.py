@@ -1,4 +1,5 @@
-"""Whole servers that talk to each other: each a database of its own, and nodes of which the first serves federation by TLS."""
+"""Whole servers that talk to each other: each a database of its own, and nodes of which the first serves
+federation by TLS."""
 
 import itertools
 from pathlib import Path
@@ -25,8 +26,8 @@ class Authority:
 
 
 class Server:
-    """A homeserver. `localhost:<port>` is its name: others find it without DNS. With `links`, all nodes serve federation, behind
-    a balancer at that port, whose links to other servers can be cut."""
+    """A homeserver. `localhost:<port>` is its name: others find it without DNS. With `links`, all nodes serve
+    federation, behind a balancer at that port, whose links to other servers can be cut."""
 
     def __init__(self, cluster: Cluster, authority: Authority, start, count: int = 1, links=None, **settings):
         self.port = process.free_port()
@@ -47,7 +48,8 @@ class Server:
             if number < len(self.inner_ports):
                 tls = f'{{certificate = "{authority.certificate}", key = "{authority.key}"}}'
                 listeners.append(
-                    f'{{address = "127.0.0.1", port = {self.inner_ports[number]}, tls = {tls}, apis = ["federation"]}}'
+                    f'{{address = "127.0.0.1", port = {self.inner_ports[number]}, tls = {tls}, '
+                    f'apis = ["federation"]}}'
                 )
             options = {
                 "MATRIARCH_SERVER_NAME": self.name,

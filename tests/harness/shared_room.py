@@ -48,7 +48,8 @@ class Shared:
                 returning room_nid, origin
             )
             insert into matriarch.inbound_pdus (room_nid, origin, event_id, json)
-            select room_nid, origin, event_id, json from queue, unnest(%s::text[], %s::text[]) as line (event_id, json)"""
+            select room_nid, origin, event_id, json
+            from queue, unnest(%s::text[], %s::text[]) as line (event_id, json)"""
         self.database.query(
             statement,
             [origin, seconds, self.room_id, [pdu.event_id for pdu in pdus], [pdu.text for pdu in pdus]],

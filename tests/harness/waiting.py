@@ -26,7 +26,8 @@ def eventually(found, expected=TRUE, seconds: float = 20):
 
 
 def eventually_passes(check, seconds: float = 30):
-    """Tries `check` until none of its assertions fails and its node can be reached, and returns what it returns."""
+    """Tries `check` until none of its assertions fails and its node can be reached, and returns what it
+    returns."""
     deadline = time.monotonic() + seconds
     while True:
         try:
