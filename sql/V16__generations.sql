@@ -15,7 +15,7 @@ comment on column generations.first_xid is 'No transaction of the generation tha
 comment on column generations.xid is 'The transaction that recorded it.';
 
 -- Positions of another cluster mean nothing here.
-create or replace procedure forget_positions()
+create or replace procedure reset_sync_xids()
 language sql security definer set search_path = matriarch, pg_temp
 as $$
     update rooms set xid = '0';

@@ -55,7 +55,7 @@ comment on column rooms.notify_seq is 'How many events of the main timeline noti
 comment on column rooms.published is 'Listed in the public room directory.';
 comment on column rooms.xid is 'Transaction of the newest append: tells a sync that the room has news.';
 
-create table room_keys (
+create table room_state_keys (
     room_nid          bigint not null references rooms on delete cascade,
     key_idx           integer not null,
     type              text collate "C" not null,
@@ -64,8 +64,8 @@ create table room_keys (
     primary key (room_nid, key_idx),
     unique (room_nid, type, state_key)
 ) with (fillfactor = 80);
-comment on table room_keys is 'The dense index of a room''s (type, state_key) pairs, in order of first use, and the current state as flat rows.';
-comment on column room_keys.current_event_nid is 'The event that holds this key in the current state; absent when the current state has none.';
+comment on table room_state_keys is 'The dense index of a room''s (type, state_key) pairs, in order of first use, and the current state as flat rows.';
+comment on column room_state_keys.current_event_nid is 'The event that holds this key in the current state; absent when the current state has none.';
 
 create table state_nodes (
     node_id  bigint generated always as identity primary key,
@@ -129,7 +129,7 @@ comment on column events.device_nid is 'The local device that sent it, with txn_
 comment on column events.thread_root_nid is 'The event that it relates to by m.thread, when that is in the room.';
 comment on column events.notify_seq is 'rooms.notify_seq after this event: unread counts are differences of it.';
 comment on column events.notifies is 'By the default push rules, for members other than the sender.';
-comment on column events.key_idx is 'Key in room_keys for state events; absent for message events.';
+comment on column events.key_idx is 'Key in room_state_keys for state events; absent for message events.';
 comment on column events.status is '0 accepted, 1 soft-failed, 2 rejected, 3 outlier (not yet judged against the state before it).';
 comment on column events.mentions is 'User ids of m.mentions that this server knows, ''@room'' for a permitted mention of all and for tombstones; absent when none.';
 comment on column events.json is 'The event as signed, in canonical JSON, without unsigned. Text and not jsonb: jsonb refuses \u0000 and folds numbers.';
@@ -155,7 +155,7 @@ create table memberships (
     primary key (room_nid, user_nid)
 ) with (fillfactor = 80);
 create index memberships_user on memberships (user_nid, membership);
-comment on table memberships is 'The current state''s m.room.member events as rows. Kept in step with room_keys by the function that appends.';
+comment on table memberships is 'The current state''s m.room.member events as rows. Kept in step with room_state_keys by the function that appends.';
 
 create table room_aliases (
     room_alias  text collate "C" primary key,

@@ -15,7 +15,7 @@ comment on column inbound_transactions.response is 'JSON as answered.';
 create table inbound_queues (
     room_nid     bigint not null,
     origin       text collate "C" not null,
-    arrivals     bigint not null default 0,
+    generation     bigint not null default 0,
     next_try_at  timestamptz not null default now(),
     leased_until timestamptz,
     primary key (room_nid, origin)
@@ -24,7 +24,7 @@ create index inbound_queues_due on inbound_queues (next_try_at);
 create index inbound_queues_origin on inbound_queues (origin, leased_until);
 comment on table inbound_queues is 'Rooms and servers with events in inbound_pdus. A row is worked off by one node at a time. Each server has a queue of its own in a room, so that one which is slow to give what its events need delays its own events only.';
 comment on column inbound_queues.room_nid is 'No foreign key: the check would wait for appends to the room.';
-comment on column inbound_queues.arrivals is 'Counts transactions that added to the queue: a node that worked it off deletes the row only if none came meanwhile.';
+comment on column inbound_queues.generation is 'Counts transactions that added to the queue: a node that worked it off deletes the row only if none came meanwhile.';
 comment on column inbound_queues.leased_until is 'Some node works on it, until then at least; absent when none does.';
 
 create table inbound_pdus (

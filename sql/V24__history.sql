@@ -109,13 +109,13 @@ as $$
         union all
         select u.user_id, 10000000
         from room
-        join room_keys k on k.room_nid = room.room_nid and k.type = 'm.room.create' and k.state_key = ''
+        join room_state_keys k on k.room_nid = room.room_nid and k.type = 'm.room.create' and k.state_key = ''
         join events e on e.event_nid = k.current_event_nid
         join users u on u.user_nid = e.sender_nid
         union all
         select l.key, case when l.value ~ '^[0-9]{1,7}$' then l.value::integer else 0 end
         from room
-        join room_keys k on k.room_nid = room.room_nid and k.type = 'm.room.power_levels' and k.state_key = ''
+        join room_state_keys k on k.room_nid = room.room_nid and k.type = 'm.room.power_levels' and k.state_key = ''
         join events e on e.event_nid = k.current_event_nid
         cross join lateral (select matrix.json_or_null(e.json) #> '{content,users}' as users offset 0) content
         cross join lateral jsonb_each_text(

@@ -1,37 +1,37 @@
 -- The states of rooms on their way in from other servers.
 
-create table arrivals (
-    arrival_id bigint primary key generated always as identity,
+create table state_downloads (
+    download_id bigint primary key generated always as identity,
     room_id    text collate "C" not null,
     began_at   timestamptz not null default now(),
     ended_at   timestamptz,
     events     integer not null default 0
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 20);
-comment on table arrivals is 'Answers with the state of a room that nodes are reading, or have read in the last two hours: of joins, and behind gaps. Deleted by a node''s periodic task, which then looks whether the room got a state.';
-comment on column arrivals.ended_at is 'When the events were taken in; absent while they come, and where the node died.';
-comment on column arrivals.events is 'Events that came so far.';
+comment on table state_downloads is 'Answers with the state of a room that nodes are reading, or have read in the last two hours: of joins, and behind gaps. Deleted by a node''s periodic task, which then looks whether the room got a state.';
+comment on column state_downloads.ended_at is 'When the events were taken in; absent while they come, and where the node died.';
+comment on column state_downloads.events is 'Events that came so far.';
 
 -- A crash of the database ends the requests whose events these are.
-create unlogged table arriving_events (
-    arrival_id bigint not null,
+create unlogged table state_download_events (
+    download_id bigint not null,
     number     bigint not null,
     json       text not null,
-    primary key (arrival_id, number)
+    primary key (download_id, number)
 ) with (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02);
-comment on table arriving_events is 'Events of answers that are not taken into their rooms yet. They wait here, since those that others cite must go first, and come at any place of the answer.';
-comment on column arriving_events.arrival_id is 'A row of arrivals. No foreign key: the check would cost each event a query.';
-comment on column arriving_events.number is 'As the node counts the events of the answer.';
-comment on column arriving_events.json is 'As received.';
+comment on table state_download_events is 'Events of answers that are not taken into their rooms yet. They wait here, since those that others cite must go first, and come at any place of the answer.';
+comment on column state_download_events.download_id is 'A row of state_downloads. No foreign key: the check would cost each event a query.';
+comment on column state_download_events.number is 'As the node counts the events of the answer.';
+comment on column state_download_events.json is 'As received.';
 
-grant select, insert, update, delete on arrivals, arriving_events to matriarch_api;
+grant select, insert, update, delete on state_downloads, state_download_events to matriarch_api;
 
-create view matrix.arrivals as
-select room_id, began_at, events from matriarch.arrivals where ended_at is null;
-comment on view matrix.arrivals is 'States of rooms that are being read from other servers'' answers: of joins, and behind gaps. A row that is hours old is of a node that died.';
-comment on column matrix.arrivals.events is 'Events that came so far.';
-grant select on matrix.arrivals to matriarch_readonly;
+create view matrix.state_downloads as
+select room_id, began_at, events from matriarch.state_downloads where ended_at is null;
+comment on view matrix.state_downloads is 'States of rooms that are being read from other servers'' answers: of joins, and behind gaps. A row that is hours old is of a node that died.';
+comment on column matrix.state_downloads.events is 'Events that came so far.';
+grant select on matrix.state_downloads to matriarch_readonly;
 
-create function forget_arrivals() returns bigint
+create function prune_state_downloads() returns bigint
 language plpgsql volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
 as $$
 declare
@@ -39,26 +39,26 @@ declare
     room_ids text[];
     unfinished bigint[];
 begin
-    select array_agg(a.arrival_id), array_agg(a.room_id)
+    select array_agg(a.download_id), array_agg(a.room_id)
     into old, room_ids
     from (
-        select arrival_id, room_id
-        from arrivals
+        select download_id, room_id
+        from state_downloads
         where began_at < now() - interval '2 hours'
-        order by arrival_id
+        order by download_id
         limit 10
         for update skip locked
     ) a;
     if old is null then
         return 0;
     end if;
-    delete from arriving_events where arrival_id = any(old);
-    delete from arrivals where arrival_id = any(old);
+    delete from state_download_events where download_id = any(old);
+    delete from state_downloads where download_id = any(old);
     unfinished := array(
         select r.room_nid
         from rooms r
         where r.room_id = any(room_ids) and r.current_root = 0 and r.forward_extremities = '{}'
-            and not exists (select from arrivals a where a.room_id = r.room_id)
+            and not exists (select from state_downloads a where a.room_id = r.room_id)
         order by r.room_nid
         for update
     );
@@ -71,6 +71,6 @@ begin
     return cardinality(unfinished);
 end
 $$;
-comment on function forget_arrivals is 'Deletes what is left of answers that began to come two hours ago: what was staged, and rooms that got no state, since the node died or the join was refused, with their events. Returns the number of such rooms. A node calls it from time to time.';
-revoke all on function forget_arrivals from public;
-grant execute on function forget_arrivals to matriarch_api;
+comment on function prune_state_downloads is 'Deletes what is left of answers that began to come two hours ago: what was staged, and rooms that got no state, since the node died or the join was refused, with their events. Returns the number of such rooms. A node calls it from time to time.';
+revoke all on function prune_state_downloads from public;
+grant execute on function prune_state_downloads to matriarch_api;

@@ -1,11 +1,11 @@
 -- Old events that were asked for by themselves, so that nothing says what comes after them.
 
-create table loose_events (
+create table events_without_successor (
     event_nid  bigint primary key,
     room_nid   bigint not null references rooms on delete cascade,
     event_id   text collate "C" not null unique,
     created_at timestamptz not null default now()
 );
-create index loose_events_room on loose_events (room_nid);
-comment on table loose_events is 'Backfilled events that no event before the forward extremities is known to come after. One that comes as a new event after all is taken for one: it gets a new place and becomes a forward extremity. Deleted then, when an event in place cites it, and by a node''s periodic task after 30 days.';
-grant select, delete on loose_events to matriarch_api;
+create index events_without_successor_room on events_without_successor (room_nid);
+comment on table events_without_successor is 'Backfilled events that no event before the forward extremities is known to come after. One that comes as a new event after all is taken for one: it gets a new place and becomes a forward extremity. Deleted then, when an event in place cites it, and by a node''s periodic task after 30 days.';
+grant select, delete on events_without_successor to matriarch_api;

@@ -44,7 +44,7 @@ select p.room_id, p.join_event_id, p.server_name, cardinality(p.servers) as serv
     a.events, p.attempts, p.next_try_at, p.last_error
 from matriarch.partial_joins p
 left join lateral (
-    select sum(a.events) as events from matriarch.arrivals a where a.room_id = p.room_id and a.ended_at is null
+    select sum(a.events) as events from matriarch.state_downloads a where a.room_id = p.room_id and a.ended_at is null
 ) a on true
 where p.room_nid is not null;
 comment on view matrix.partial_joins is 'Rooms most of whose members are still being loaded, as long as users of this server are in them. Messages come and go; member lists, and other servers'' joins by this one, wait.';
@@ -107,13 +107,13 @@ as $$
 $$;
 comment on function claim_history_gap is 'Leases the gap before an event for a minute: claimed; busy where another node has it or the room is partial; backed off where it could not be filled lately. No row where nothing is missing. missing: the events to ask for.';
 
-create or replace procedure forget_positions()
+create or replace procedure reset_sync_xids()
 language sql security definer set search_path = matriarch, pg_temp
 as $$
     update rooms set xid = '0', whole_xid = null;
     update events set xid = '0';
     update memberships set xid = '0';
-    update outside_memberships set xid = '0';
+    update out_of_band_memberships set xid = '0';
     update account_data set xid = '0';
     update receipts set xid = '0';
     update device_list_changes set xid = '0';

@@ -58,6 +58,6 @@ revoke select (user_nid, public_key) on cross_signing_keys from matriarch_api;
 alter function queue_device_list_change set jit = off;
 alter function claim_history_gap set jit = off;
 alter function history_servers set jit = off;
-alter function room_ends set jit = off;
+alter function room_extremities set jit = off;
 alter function servers_to_ask set jit = off;
 alter function unknown_events set jit = off;

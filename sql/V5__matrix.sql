@@ -34,18 +34,18 @@ select
     r.created_at,
     r.depth
 from matriarch.rooms r
-left join matriarch.room_keys kc on kc.room_nid = r.room_nid and kc.type = 'm.room.create' and kc.state_key = ''
+left join matriarch.room_state_keys kc on kc.room_nid = r.room_nid and kc.type = 'm.room.create' and kc.state_key = ''
 left join matriarch.events c on c.event_nid = kc.current_event_nid
 left join matriarch.users cu on cu.user_nid = c.sender_nid
-left join matriarch.room_keys kn on kn.room_nid = r.room_nid and kn.type = 'm.room.name' and kn.state_key = ''
+left join matriarch.room_state_keys kn on kn.room_nid = r.room_nid and kn.type = 'm.room.name' and kn.state_key = ''
 left join matriarch.events n on n.event_nid = kn.current_event_nid
-left join matriarch.room_keys kt on kt.room_nid = r.room_nid and kt.type = 'm.room.topic' and kt.state_key = ''
+left join matriarch.room_state_keys kt on kt.room_nid = r.room_nid and kt.type = 'm.room.topic' and kt.state_key = ''
 left join matriarch.events t on t.event_nid = kt.current_event_nid
-left join matriarch.room_keys ka on ka.room_nid = r.room_nid and ka.type = 'm.room.canonical_alias' and ka.state_key = ''
+left join matriarch.room_state_keys ka on ka.room_nid = r.room_nid and ka.type = 'm.room.canonical_alias' and ka.state_key = ''
 left join matriarch.events a on a.event_nid = ka.current_event_nid
-left join matriarch.room_keys kj on kj.room_nid = r.room_nid and kj.type = 'm.room.join_rules' and kj.state_key = ''
+left join matriarch.room_state_keys kj on kj.room_nid = r.room_nid and kj.type = 'm.room.join_rules' and kj.state_key = ''
 left join matriarch.events j on j.event_nid = kj.current_event_nid
-left join matriarch.room_keys kh on kh.room_nid = r.room_nid and kh.type = 'm.room.history_visibility' and kh.state_key = ''
+left join matriarch.room_state_keys kh on kh.room_nid = r.room_nid and kh.type = 'm.room.history_visibility' and kh.state_key = ''
 left join matriarch.events h on h.event_nid = kh.current_event_nid;
 comment on view matrix.rooms is 'Every room, with what its current state says of it.';
 comment on column matrix.rooms.created_at is 'When this server first knew the room.';
@@ -69,7 +69,7 @@ select
 from matriarch.events e
 join matriarch.rooms r on r.room_nid = e.room_nid
 join matriarch.users u on u.user_nid = e.sender_nid
-left join matriarch.room_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
+left join matriarch.room_state_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
 left join matriarch.events x on x.event_nid = e.redacted_by;
 comment on view matrix.events is 'Every event, message or state, of every room.';
 comment on column matrix.events.state_key is 'Absent for message events.';
@@ -103,7 +103,7 @@ as $$
     select k.type, k.state_key, e.event_id, u.user_id, to_timestamp(e.origin_server_ts / 1000.0),
         matrix.json_or_null(e.json) -> 'content'
     from matriarch.rooms r
-    join matriarch.room_keys k on k.room_nid = r.room_nid
+    join matriarch.room_state_keys k on k.room_nid = r.room_nid
     join matriarch.events e on e.event_nid = k.current_event_nid
     join matriarch.users u on u.user_nid = e.sender_nid
     where r.room_id = current_state.room_id
@@ -119,7 +119,7 @@ as $$
         matrix.json_or_null(e.json) -> 'content'
     from matriarch.events at
     cross join lateral matriarch.state_entries(at.state_before) s
-    join matriarch.room_keys k on k.room_nid = at.room_nid and k.key_idx = s.key_idx
+    join matriarch.room_state_keys k on k.room_nid = at.room_nid and k.key_idx = s.key_idx
     join matriarch.events e on e.event_nid = s.event_nid
     join matriarch.users u on u.user_nid = e.sender_nid
     where at.event_id = state_at.event_id

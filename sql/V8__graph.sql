@@ -29,7 +29,7 @@ select
 from matriarch.events e
 join matriarch.rooms r on r.room_nid = e.room_nid
 join matriarch.users u on u.user_nid = e.sender_nid
-left join matriarch.room_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
+left join matriarch.room_state_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
 left join matriarch.events x on x.event_nid = e.redacted_by;
 
 create or replace view matrix.members as
@@ -55,7 +55,7 @@ as $$
     select k.type, k.state_key, e.event_id, u.user_id, matrix.timestamp_or_null(e.origin_server_ts),
         matrix.json_or_null(e.json) -> 'content'
     from matriarch.rooms r
-    join matriarch.room_keys k on k.room_nid = r.room_nid
+    join matriarch.room_state_keys k on k.room_nid = r.room_nid
     join matriarch.events e on e.event_nid = k.current_event_nid
     join matriarch.users u on u.user_nid = e.sender_nid
     where r.room_id = current_state.room_id
@@ -70,7 +70,7 @@ as $$
         matrix.json_or_null(e.json) -> 'content'
     from matriarch.events at
     cross join lateral matriarch.state_entries(at.state_before) s
-    join matriarch.room_keys k on k.room_nid = at.room_nid and k.key_idx = s.key_idx
+    join matriarch.room_state_keys k on k.room_nid = at.room_nid and k.key_idx = s.key_idx
     join matriarch.events e on e.event_nid = s.event_nid
     join matriarch.users u on u.user_nid = e.sender_nid
     where at.event_id = state_at.event_id

@@ -10,7 +10,7 @@ as $$
     from matriarch.events a
     join matriarch.events b on b.room_nid = a.room_nid
     cross join lateral matriarch.state_diff(a.state_before, b.state_before) d
-    join matriarch.room_keys k on k.room_nid = a.room_nid and k.key_idx = d.key_idx
+    join matriarch.room_state_keys k on k.room_nid = a.room_nid and k.key_idx = d.key_idx
     left join matriarch.events o on o.event_nid = d.old_event_nid
     left join matriarch.events n on n.event_nid = d.new_event_nid
     where a.event_id = state_diff.old_event_id and b.event_id = state_diff.new_event_id
@@ -38,7 +38,7 @@ as $$
     from chain c
     join matriarch.events e on e.event_nid = c.event_nid
     join matriarch.users u on u.user_nid = e.sender_nid
-    left join matriarch.room_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
+    left join matriarch.room_state_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
     order by e.event_nid
 $$;
 comment on function matrix.auth_chain is 'The auth events of events, theirs, and so on: oldest first, each once. What an event cites, so in room version 12 without the create event.';
@@ -73,7 +73,7 @@ as $$
     from difference d
     join matriarch.events e on e.event_nid = d.event_nid
     join matriarch.users u on u.user_nid = e.sender_nid
-    left join matriarch.room_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
+    left join matriarch.room_state_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
     order by e.event_nid
 $$;
 comment on function matrix.auth_difference is 'The events that are in the full auth chain of some, but not all, of several sets of events; a set is a row of the array, shorter ones filled with NULL. in_chains tells in whose.';
@@ -86,7 +86,7 @@ as $$
     select k.type, k.state_key, e.event_id, u.user_id, matrix.timestamp_or_null(e.origin_server_ts),
         matrix.json_or_null(e.json) -> 'content'
     from matriarch.resolve_state(resolve_state.event_ids) s
-    join matriarch.room_keys k on k.room_nid = s.room_nid and k.key_idx = s.key_idx
+    join matriarch.room_state_keys k on k.room_nid = s.room_nid and k.key_idx = s.key_idx
     join matriarch.events e on e.event_nid = s.event_nid
     join matriarch.users u on u.user_nid = e.sender_nid
     order by k.type collate "C", k.state_key collate "C"
@@ -131,7 +131,7 @@ as $$
     from matriarch.explain_resolution(explain_resolution.event_id) x
     join matriarch.events e on e.event_nid = x.event_nid
     join matriarch.users u on u.user_nid = e.sender_nid
-    left join matriarch.room_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
+    left join matriarch.room_state_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
     order by x.step
 $$;
 comment on function matrix.explain_resolution is 'How the state before an event was resolved from its prev_events, step by step: conflicts, auth difference, power events in their order with what each check said, mainline, other events, result. Only the prev_events where they agree.';

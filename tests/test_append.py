@@ -127,7 +127,7 @@ def test_current_state_agrees_with_the_trie(rooms):
     trie, flat = rooms.query(
         """
         select array(select event_nid from matriarch.state_entries(r.current_root) order by 1),
-            array(select current_event_nid from matriarch.room_keys k where k.room_nid = r.room_nid
+            array(select current_event_nid from matriarch.room_state_keys k where k.room_nid = r.room_nid
             order by 1)
         from matriarch.rooms r where r.room_id = %s""",
         [room],

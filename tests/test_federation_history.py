@@ -368,7 +368,7 @@ def test_an_event_that_was_asked_for_before_it_came(home, remote_servers, order)
     assert alice.state(late.room_id, "m.room.topic") == {"topic": "new"}
     statement = "select cardinality(forward_extremities) from matriarch.rooms where room_id = %s"
     assert late.database.query(statement, [late.room_id]) == [(1,)]
-    assert len(late.database.query("select from matriarch.loose_events")) == 0
+    assert len(late.database.query("select from matriarch.events_without_successor")) == 0
     late.sound()
 
 

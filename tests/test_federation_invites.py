@@ -223,7 +223,7 @@ def test_an_invite_that_the_room_itself_tells_of(federated, one):
     assert room.room_id in sync["rooms"]["join"] and room.room_id not in sync["rooms"].get("invite", {})
     assert (
         federated.database.query(
-            "select from matriarch.outside_memberships where room_id = %s", [room.room_id]
+            "select from matriarch.out_of_band_memberships where room_id = %s", [room.room_id]
         )
         == []
     )
@@ -256,12 +256,12 @@ def test_a_refused_invite(federated, one):
         leave = {**event.json, "content": {"membership": "leave"}, "sender": bob.user_id}
         for _ in range(2):
             [(status,)] = connection.execute(
-                "select status from matriarch.leave_outside(%s, %s, %s, %s)",
+                "select status from matriarch.leave_out_of_band(%s, %s, %s, %s)",
                 [token, room.room_id, "$leave", json.dumps(leave)],
             ).fetchall()
             assert status == 200
         [(status,)] = connection.execute(
-            "select status from matriarch.leave_outside(%s, '!x', null, null)", [token]
+            "select status from matriarch.leave_out_of_band(%s, '!x', null, null)", [token]
         ).fetchall()
         assert status == 404
     left = bob.next()["rooms"]["leave"][room.room_id]
@@ -434,7 +434,7 @@ def test_a_moderator_whom_the_invite_shows(federated, one, shown):
     put(federated, one, room, event.json, state=state)
     bob.next()
     view = (
-        "select user_id, membership, sender, room_version, name from matrix.outside_members "
+        "select user_id, membership, sender, room_version, name from matrix.out_of_band_members "
         "where room_id = %s"
     )
     outside = lambda: federated.database.query(view, [room.room_id], user="matriarch_readonly")

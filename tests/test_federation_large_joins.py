@@ -36,7 +36,7 @@ def joined(server: Server, room_id: str) -> int | None:
 
 
 def nothing_is_staged(server: Server):
-    staged = "select (select count(*) from matrix.arrivals), (select count(*) from matriarch.arriving_events)"
+    staged = "select (select count(*) from matrix.state_downloads), (select count(*) from matriarch.state_download_events)"
     assert server.database.query(staged) == [(0, 0)]
 
 
@@ -174,8 +174,8 @@ def begin_join(server: Server, room: LargeRoom, remote: RemoteServer):
     return user, thread
 
 
-AGED = "update matriarch.arrivals set began_at = began_at - interval '3 hours'"
-FORGET = "select matriarch.forget_arrivals()"
+AGED = "update matriarch.state_downloads set began_at = began_at - interval '3 hours'"
+FORGET = "select matriarch.prune_state_downloads()"
 
 
 def test_a_node_dies_while_the_state_comes(start_servers, remote):
@@ -197,10 +197,10 @@ def test_a_node_dies_while_the_state_comes(start_servers, remote):
     remote.hooks["send_join"] = half
     user, thread = begin_join(server, room, remote)
     eventually(
-        lambda: server.database.query("select count(*) from matriarch.arriving_events") == [(1000,)],
+        lambda: server.database.query("select count(*) from matriarch.state_download_events") == [(1000,)],
         seconds=60,
     )
-    assert server.database.query("select room_id, events from matrix.arrivals") == [(room.room_id, 1000)]
+    assert server.database.query("select room_id, events from matrix.state_downloads") == [(room.room_id, 1000)]
     server.node.kill()
     thread.join()
     hang.set()
@@ -210,7 +210,7 @@ def test_a_node_dies_while_the_state_comes(start_servers, remote):
     user.join(room.room_id, params={"via": remote.name})
     assert joined(server, room.room_id) == MEMBERS + 1
     # What the dead node left is forgotten in time.
-    assert server.database.query("select count(*) from matriarch.arriving_events") == [(1000,)]
+    assert server.database.query("select count(*) from matriarch.state_download_events") == [(1000,)]
     assert server.database.query(FORGET) == [(0,)]
     server.database.query(AGED)
     assert server.database.query(FORGET) == [(0,)]
@@ -260,7 +260,7 @@ def test_what_is_left_of_an_unfinished_join_is_deleted(start_servers, remote):
     with server.database.connect("matriarch_api") as connection:
         statement = "select status from matriarch.receive_pdus(%s, '11', 'outlier', %s, null, '{}')"
         assert connection.execute(statement, [room.room_id, texts]).fetchone() == (200,)
-    arrive = "insert into matriarch.arrivals (room_id) values (%s)"
+    arrive = "insert into matriarch.state_downloads (room_id) values (%s)"
     server.database.query(arrive, [room.room_id])
     assert server.database.query(FORGET) == [(0,)]
     server.database.query(AGED)
@@ -455,9 +455,9 @@ def test_events_wait_for_a_join_under_way(server, remote):
     remote.hooks["send_join"] = lambda *_: comes.wait(60) and None
     _user, thread = begin_join(server, room, remote)
     eventually(lambda: remote.asked_for("send_join"), seconds=60)
-    statement = "update matriarch.joins_under_way set until = now() - interval '1 second' where room_id = %s"
+    statement = "update matriarch.joins_in_progress set until = now() - interval '1 second' where room_id = %s"
     server.database.query(statement, [room.room_id])
-    renewed = "select until > now() + interval '30 seconds' from matriarch.joins_under_way where room_id = %s"
+    renewed = "select until > now() + interval '30 seconds' from matriarch.joins_in_progress where room_id = %s"
     eventually(lambda: server.database.query(renewed, [room.room_id]) == [(True,)], seconds=60)
 
     def send(pdu):
@@ -478,7 +478,7 @@ def test_events_wait_for_a_join_under_way(server, remote):
     thread.join()
     status = "select status from matrix.events where event_id = %s"
     eventually(lambda: server.database.query(status, [message.event_id]) == [("accepted",)], seconds=60)
-    assert server.database.query("select count(*) from matriarch.joins_under_way") == [(0,)]
+    assert server.database.query("select count(*) from matriarch.joins_in_progress") == [(0,)]
     assert verify(server.database, room.room_id) == []
 
 

@@ -233,7 +233,7 @@ def test_rows_of_a_restored_dump_are_no_news(database, start_nodes):
         for table in ("rooms", "events", "memberships", "account_data", "receipts"):
             connection.execute(f"update matriarch.{table} set xid = '99999999999'")
     assert room in alice.sync(since)["rooms"]["join"]
-    database.query("call matriarch.forget_positions()", user="matriarch_admin")
+    database.query("call matriarch.reset_sync_xids()", user="matriarch_admin")
     assert alice.sync(since).get("rooms", {}).get("join", {}) == {}
     event_id = alice.send(room, "after it")
     (event,) = alice.sync(since)["rooms"]["join"][room]["timeline"]["events"]

@@ -242,7 +242,7 @@ def test_columns_of_events(rooms, forked):
     found = verify(rooms, forked.room_id)
     assert ("key index", forked.left.event_id) in columns(found)
     heal(rooms, forked)
-    rooms.query("update matriarch.room_keys set state_key = 'x' where type = 'm.room.name'")
+    rooms.query("update matriarch.room_state_keys set state_key = 'x' where type = 'm.room.name'")
     found = verify(rooms, forked.room_id)
     heal(rooms, forked)
 
@@ -312,7 +312,7 @@ def test_flat_rows(rooms, forked):
         heal(rooms, forked, "memberships")
     rooms.query("delete from matriarch.memberships")
     heal(rooms, forked, "memberships")
-    rooms.query("update matriarch.room_keys set current_event_nid = null where type = 'm.room.topic'")
+    rooms.query("update matriarch.room_state_keys set current_event_nid = null where type = 'm.room.topic'")
     heal(rooms, forked, "current state")
     rooms.query("insert into matriarch.users (user_id) values ('@x:y')")
     rooms.query(
@@ -426,7 +426,7 @@ DAMAGE = [
     "delete from matriarch.memberships where event_nid in (%(one)s, %(other)s)",
     "update matriarch.rooms set forward_extremities = array[%(one)s]::bigint[]",
     "update matriarch.rooms set current_root = 0",
-    "update matriarch.room_keys set current_event_nid = %(one)s where key_idx = 3",
+    "update matriarch.room_state_keys set current_event_nid = %(one)s where key_idx = 3",
 ]
 
 

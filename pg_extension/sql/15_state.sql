@@ -1,4 +1,4 @@
--- The state trie; see the comments of the tables state_nodes and room_keys.
+-- The state trie; see the comments of the tables state_nodes and room_state_keys.
 
 create function state_get(root bigint, key_idx integer) returns bigint
 language c stable strict parallel restricted security definer set search_path = matriarch, pg_temp

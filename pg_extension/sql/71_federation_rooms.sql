@@ -72,12 +72,12 @@ language c volatile strict parallel unsafe security definer set search_path = ma
 as 'MODULE_PATHNAME', 'federation_invite_wrapper';
 comment on function federation_invite is 'PUT /_matrix/federation/v2/invite/{roomId}/{eventId}. Status 424 where the keys of the server that asks must be fetched first.';
 
-create function leave_outside(token_hash bytea, room_id text, event_id text, event text) returns setof response
+create function leave_out_of_band(token_hash bytea, room_id text, event_id text, event text) returns setof response
 language c volatile parallel unsafe security definer set search_path = matriarch, pg_temp
-as 'MODULE_PATHNAME', 'leave_outside_wrapper';
-comment on function leave_outside is 'Notes that the user has left a room that no user of this server is in. event is the event that another server took in, NULL where none did.';
+as 'MODULE_PATHNAME', 'leave_out_of_band_wrapper';
+comment on function leave_out_of_band is 'Notes that the user has left a room that no user of this server is in. event is the event that another server took in, NULL where none did.';
 
-create function knock_outside(token_hash bytea, room_id text, room_version text, event text, state text[]) returns setof response
+create function knock_out_of_band(token_hash bytea, room_id text, room_version text, event text, state text[]) returns setof response
 language c volatile strict parallel unsafe security definer set search_path = matriarch, pg_temp
-as 'MODULE_PATHNAME', 'knock_outside_wrapper';
-comment on function knock_outside is 'The user knocks at a room that no user of this server is in, by an event that another server took in.';
+as 'MODULE_PATHNAME', 'knock_out_of_band_wrapper';
+comment on function knock_out_of_band is 'The user knocks at a room that no user of this server is in, by an event that another server took in.';

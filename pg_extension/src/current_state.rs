@@ -1,4 +1,4 @@
-//! Moving a room's current state to another root: `room_keys` and `memberships` follow, by what differs.
+//! Moving a room's current state to another root: `room_state_keys` and `memberships` follow, by what differs.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 const SET_KEYS: &str = "
-    update room_keys k
+    update room_state_keys k
     set current_event_nid = c.event_nid
     from unnest($2, $3) as c (key_idx, event_nid)
     where k.room_nid = $1 and k.key_idx = c.key_idx
@@ -45,7 +45,7 @@ const SET_MEMBERSHIPS: &str = "
     left join before b on b.user_nid = c.user_nid";
 
 /// The room's own state says now what these users are to it.
-const SETTLE: &str = "delete from outside_memberships where room_id = $1 and user_nid = any($2)";
+const SETTLE: &str = "delete from out_of_band_memberships where room_id = $1 and user_nid = any($2)";
 
 /// How many changes are written by one statement, so that memory stays bounded.
 const CHUNK: usize = 1_000;
@@ -62,7 +62,7 @@ struct Memberships {
 }
 
 impl Room<'_> {
-    /// Makes `room_keys` and `memberships`, which say what the state `from` says, say what the current state does.
+    /// Makes `room_state_keys` and `memberships`, which say what the state `from` says, say what the current state does.
     pub(crate) fn follow_state(&mut self, from: i64) {
         let changes = state::diff(self.db, from, self.header.root);
         let mut joined = Vec::new();

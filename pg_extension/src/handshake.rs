@@ -158,7 +158,7 @@ const INVITER: &str = "
     where r.room_id = $1 and m.user_nid = $2 and m.membership = 'invite'
     union
     select u.user_id
-    from outside_memberships o
+    from out_of_band_memberships o
     join users u on u.user_nid = o.sender_nid
     where o.room_id = $1 and o.user_nid = $2";
 

@@ -166,15 +166,15 @@ const KNOWN: &str = "
     cross join lateral (
         select event_id from events where event_id = wanted.event_id and status <> 3 offset 0
     ) e
-    where not exists (select from loose_events l where l.event_id = e.event_id)";
+    where not exists (select from events_without_successor l where l.event_id = e.event_id)";
 
 /// Queues are locked in the order of their rooms.
 const STAGE: &str = "
     with queues as (
-        insert into inbound_queues (room_nid, origin, arrivals)
+        insert into inbound_queues (room_nid, origin, generation)
         select distinct room_nid, $1, 1 from unnest($2::bigint[]) as room_nid order by room_nid
         on conflict (room_nid, origin) do update
-        set arrivals = inbound_queues.arrivals + 1, next_try_at = least(inbound_queues.next_try_at, now())
+        set generation = inbound_queues.generation + 1, next_try_at = least(inbound_queues.next_try_at, now())
     )
     insert into inbound_pdus (room_nid, origin, event_id, json)
     select p.room_nid, $1, p.event_id, p.json

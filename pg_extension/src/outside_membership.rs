@@ -16,18 +16,18 @@ use crate::{
 pub const MAX_STATE: usize = 100;
 
 const RECORD: &str = "
-    insert into outside_memberships (user_nid, room_id, room_version, sender_nid, membership, event, state)
+    insert into out_of_band_memberships (user_nid, room_id, room_version, sender_nid, membership, event, state)
     values ($1, $2, $3, $4, $5, $6, $7)
     on conflict (user_nid, room_id) do update
     set room_version = excluded.room_version, sender_nid = excluded.sender_nid, xid = excluded.xid,
         membership = excluded.membership, event = excluded.event, state = excluded.state";
 
 const LEAVE: &str = "
-    update outside_memberships
+    update out_of_band_memberships
     set membership = 'leave', sender_nid = $1, event = $3, state = '{}', xid = pg_current_xact_id()
     where user_nid = $1 and room_id = $2 and membership <> 'leave'";
 
-const IS_KNOWN: &str = "select from outside_memberships where user_nid = $1 and room_id = $2";
+const IS_KNOWN: &str = "select from out_of_band_memberships where user_nid = $1 and room_id = $2";
 
 /// A room that no user of this server is in.
 pub struct Elsewhere<'r> {
@@ -68,7 +68,7 @@ pub fn stripped(event: &Map) -> Option<String> {
 ///
 /// 404 `M_NOT_FOUND` if the user is nothing to the room.
 #[pg_extern]
-fn leave_outside(
+fn leave_out_of_band(
     token_hash: &[u8],
     room_id: &str,
     event_id: Option<&str>,
@@ -92,7 +92,7 @@ fn leave_outside(
 /// The user knocks at a room that no user of this server is in: `event` is what another server took in, `state` what it told of
 /// the room.
 #[pg_extern]
-fn knock_outside(
+fn knock_out_of_band(
     token_hash: &[u8],
     room_id: &str,
     room_version: &str,

@@ -52,7 +52,7 @@ const EVENTS: &str = "select event_nid, lost from partial_states where room_nid 
 
 const STATE_BEFORE: &str = "select state_before from events where event_nid = $1";
 
-const MEMBERS: &str = "select key_idx from room_keys where room_nid = $1 and type = 'm.room.member'";
+const MEMBERS: &str = "select key_idx from room_state_keys where room_nid = $1 and type = 'm.room.member'";
 
 const FORGET_RESOLUTIONS: &str = "delete from state_resolutions where room_nid = $1";
 

@@ -39,12 +39,12 @@ const OPEN: &str = "
         m.membership, m.event_nid, coalesce(m.forgotten, false),
         (
             select key_idx
-            from room_keys
+            from room_state_keys
             where room_nid = r.room_nid and type = 'm.room.member' and state_key = $3
         ),
         (
             select key_idx
-            from room_keys
+            from room_state_keys
             where room_nid = r.room_nid and type = 'm.room.history_visibility' and state_key = ''
         ),
         exists (select from missing_prev_events where room_nid = r.room_nid), r.partial

@@ -48,7 +48,7 @@ const CITING: &str = "
 const KEYS: &str = "
     select k.key_idx, k.type, k.state_key
     from unnest($2) as wanted (key_idx)
-    cross join lateral (select * from room_keys where room_nid = $1 and key_idx = wanted.key_idx offset 0) k";
+    cross join lateral (select * from room_state_keys where room_nid = $1 and key_idx = wanted.key_idx offset 0) k";
 
 /// States that differ, and where.
 pub struct StateSetsOfRoom<'g, 'd, 'c> {

@@ -30,7 +30,7 @@ fn room_state(token_hash: &[u8], room_id: &str) -> ResponseRows {
     })
 }
 
-const KEY: &str = "select key_idx from room_keys where room_nid = $1 and type = $2 and state_key = $3";
+const KEY: &str = "select key_idx from room_state_keys where room_nid = $1 and type = $2 and state_key = $3";
 
 /// `GET /rooms/{roomId}/state/{eventType}/{stateKey}`
 ///

@@ -1,6 +1,6 @@
 //! Room state as a persistent trie: the only file that knows how `state_nodes` is laid out.
 //!
-//! A state maps `key_idx` (dense per room, see `room_keys`) to `event_nid`. It is a radix-32 vector tree: leaves hold
+//! A state maps `key_idx` (dense per room, see `room_state_keys`) to `event_nid`. It is a radix-32 vector tree: leaves hold
 //! event nids, inner nodes hold node ids. One canonical shape for each state (trailing absences trimmed, no more
 //! height than the highest key needs) and nodes found by their hash make *equal states have equal roots*, whatever
 //! order they were reached in. Root [`EMPTY`] is the empty state. Nodes are immutable, so each backend caches them.

@@ -1,4 +1,4 @@
-//! The dense index of a room's state keys (`room_keys`), as far as a call has read it.
+//! The dense index of a room's state keys (`room_state_keys`), as far as a call has read it.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -9,13 +9,13 @@ const FIND: &str = "
     from unnest($2, $3) with ordinality as wanted (type, state_key, number)
     cross join lateral (
         select key_idx
-        from room_keys
+        from room_state_keys
         where room_nid = $1 and type = wanted.type and state_key = wanted.state_key
         offset 0
     ) k";
 
 const ADD: &str = "
-    insert into room_keys (room_nid, key_idx, type, state_key)
+    insert into room_state_keys (room_nid, key_idx, type, state_key)
     select $1, added.key_idx, added.type, added.state_key
     from unnest($2, $3, $4) as added (key_idx, type, state_key)";
 

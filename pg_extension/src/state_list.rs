@@ -13,7 +13,7 @@ const MEMBER_KEYS: &str = "
     from unnest($1::bigint[], $2::text[]) with ordinality w (room_nid, user_id, number)
     cross join lateral (
         select key_idx
-        from room_keys
+        from room_state_keys
         where room_nid = w.room_nid and type = 'm.room.member' and state_key = w.user_id
         offset 0
     ) k";
@@ -37,9 +37,9 @@ pub fn all(db: &Db<'_>, events: &Events<'_, '_>, at: StateAt) -> Vec<Rc<StoredEv
 }
 
 const OTHER_KEYS: &str = "
-    select key_idx from room_keys where room_nid = $1 and type < 'm.room.member'
+    select key_idx from room_state_keys where room_nid = $1 and type < 'm.room.member'
     union all
-    select key_idx from room_keys where room_nid = $1 and type > 'm.room.member'";
+    select key_idx from room_state_keys where room_nid = $1 and type > 'm.room.member'";
 
 /// A state without its members.
 pub fn without_members(
@@ -52,7 +52,8 @@ pub fn without_members(
     of_keys(db, events, at, keys)
 }
 
-const ALL_MEMBER_KEYS: &str = "select key_idx from room_keys where room_nid = $1 and type = 'm.room.member'";
+const ALL_MEMBER_KEYS: &str =
+    "select key_idx from room_state_keys where room_nid = $1 and type = 'm.room.member'";
 
 /// The member events of a state.
 pub fn members(db: &Db<'_>, events: &Events<'_, '_>, room_nid: i64, at: StateAt) -> Vec<Rc<StoredEvent>> {

@@ -174,7 +174,7 @@ def state_content(database: Database, room: str, type: str, state_key: str = "")
     statement = """
         select e.json
         from matriarch.rooms r
-        join matriarch.room_keys k using (room_nid)
+        join matriarch.room_state_keys k using (room_nid)
         join matriarch.events e on e.event_nid = k.current_event_nid
         where r.room_id = %s and k.type = %s and k.state_key = %s"""
     rows = database.query(statement, [room, type, state_key])

@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Merge<'a> {
     events: GraphEvents<'a, 'a>,
     keys: StateKeys<'a, 'a>,
-    /// The current state that `room_keys` says.
+    /// The current state that `room_state_keys` says.
     current: i64,
     /// The states after the forward extremities that are not cited.
     others: BTreeSet<i64>,

@@ -31,7 +31,7 @@ const SET_KEY: &str = "
     with cited as (
         insert into event_auth_edges (auth_nid, event_nid) select auth_nid, $5 from unnest($6) as auth_nid
     )
-    insert into room_keys (room_nid, key_idx, type, state_key, current_event_nid) values ($1, $2, $3, $4, $5)
+    insert into room_state_keys (room_nid, key_idx, type, state_key, current_event_nid) values ($1, $2, $3, $4, $5)
     on conflict (room_nid, key_idx) do update set current_event_nid = excluded.current_event_nid";
 
 /// [`SET_KEY`] without saying that the current state has the event.
@@ -39,12 +39,12 @@ const ADD_KEY: &str = "
     with cited as (
         insert into event_auth_edges (auth_nid, event_nid) select auth_nid, $5 from unnest($6) as auth_nid
     )
-    insert into room_keys (room_nid, key_idx, type, state_key) values ($1, $2, $3, $4)
+    insert into room_state_keys (room_nid, key_idx, type, state_key) values ($1, $2, $3, $4)
     on conflict do nothing";
 
 const SET_MEMBERSHIP: &str = "
     with settled as (
-        delete from outside_memberships where room_id = $8 and user_nid = $2
+        delete from out_of_band_memberships where room_id = $8 and user_nid = $2
     )
     insert into memberships (room_nid, user_nid, event_nid, sender_nid, membership, display_name, avatar_url)
     values ($1, $2, $3, $4, $5, $6, $7)

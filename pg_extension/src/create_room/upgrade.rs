@@ -44,7 +44,7 @@ const CANONICAL_ALIAS: &str = "m.room.canonical_alias";
 /// Whom and what else the new room keeps: bans, and the rooms of a space.
 const KEYED: &str = "
     select k.type, k.state_key, e.json
-    from room_keys k
+    from room_state_keys k
     join events e on e.event_nid = k.current_event_nid
     left join users u on u.user_id = k.state_key
     left join memberships m on m.room_nid = k.room_nid and m.user_nid = u.user_nid

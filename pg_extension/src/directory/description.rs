@@ -24,7 +24,7 @@ pub struct Description {
 
 const READ: &str = "
     select k.room_nid, k.type, e.json
-    from room_keys k
+    from room_state_keys k
     join events e on e.event_nid = k.current_event_nid
     where k.room_nid = any($1)
         and k.state_key = ''

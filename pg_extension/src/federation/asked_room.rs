@@ -12,7 +12,7 @@ use crate::{
 
 const HAS_JOINED_MEMBER: &str = "
     select
-    from room_keys k
+    from room_state_keys k
     cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
     cross join lateral (
         select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0

@@ -23,7 +23,7 @@ const MEMBERS: &str = "
     from unnest($1) as wanted (room_nid)
     where exists (
         select
-        from room_keys k
+        from room_state_keys k
         cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
         cross join lateral (
             select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
@@ -49,7 +49,7 @@ const ACLS: &str = "
     from unnest($1) as wanted (room_nid)
     cross join lateral (
         select current_event_nid
-        from room_keys
+        from room_state_keys
         where room_nid = wanted.room_nid and type = 'm.room.server_acl' and state_key = ''
         offset 0
     ) k

@@ -8,13 +8,13 @@ use crate::{room::Room, state};
 /// How many members the summary of a room without a name has.
 const HEROES: usize = 5;
 
-const MEMBERS: &str = "select key_idx from room_keys where room_nid = $1 and type = 'm.room.member'";
+const MEMBERS: &str = "select key_idx from room_state_keys where room_nid = $1 and type = 'm.room.member'";
 
 /// The members that a room is named by: as in a summary, the oldest.
 const PRESENT: &str = "
     select k.key_idx
     from (
-        select type, state_key, key_idx from room_keys where room_nid = $1 order by key_idx offset 0
+        select type, state_key, key_idx from room_state_keys where room_nid = $1 order by key_idx offset 0
     ) k
     join users u on u.user_id = k.state_key
     join memberships m on m.room_nid = $1 and m.user_nid = u.user_nid

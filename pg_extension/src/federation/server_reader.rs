@@ -19,7 +19,7 @@ const CHUNK: usize = 64;
 
 const MEMBER_KEYS: &str = "
     select key_idx
-    from room_keys
+    from room_state_keys
     where room_nid = $1 and type = 'm.room.member' and substr(state_key, strpos(state_key, ':') + 1) = $2
     order by key_idx";
 

@@ -28,13 +28,13 @@ pub struct Rescinded {
 const FIND: &str = "
     select o.user_nid, o.room_version, o.membership, s.user_id, o.state
     from users u
-    join outside_memberships o on o.user_nid = u.user_nid
+    join out_of_band_memberships o on o.user_nid = u.user_nid
     join users s on s.user_nid = o.sender_nid
     where u.user_id = $1 and o.room_id = $2 and o.membership <> 'leave'
     for update of o";
 
 const LEAVE: &str = "
-    update outside_memberships
+    update out_of_band_memberships
     set membership = 'leave', sender_nid = $3, event = $4, state = '{}', xid = pg_current_xact_id()
     where user_nid = $1 and room_id = $2";
 

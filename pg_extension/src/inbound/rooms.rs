@@ -45,7 +45,7 @@ const ROOMS: &str = "
     select r.room_id, r.room_nid, r.room_version,
         exists (
             select
-            from room_keys k
+            from room_state_keys k
             cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
             cross join lateral (
                 select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
@@ -60,7 +60,7 @@ const ROOMS: &str = "
     ) r
     left join lateral (
         select e.json
-        from room_keys k
+        from room_state_keys k
         join events e on e.event_nid = k.current_event_nid
         where k.room_nid = r.room_nid and k.type = 'm.room.server_acl' and k.state_key = ''
         offset 0
@@ -68,7 +68,7 @@ const ROOMS: &str = "
 
 const JOINED_JUST_NOW: &str = "
     select exists (
-        select from joins_under_way where room_id = any($1::text[]) and until > now()
+        select from joins_in_progress where room_id = any($1::text[]) and until > now()
     )";
 
 impl InboundRooms {

@@ -18,7 +18,7 @@ const AHEAD: i64 = 1 << 40;
 
 /// The first of the stored events that cite each, and whether all of those are loose.
 const CITING: &str = "
-    select m.prev_event_id, min(e.pos), bool_and(exists (select from loose_events l where l.event_nid = m.event_nid))
+    select m.prev_event_id, min(e.pos), bool_and(exists (select from events_without_successor l where l.event_nid = m.event_nid))
     from unnest($2) as wanted (event_id)
     cross join lateral (
         select prev_event_id, event_nid
@@ -109,7 +109,7 @@ impl Places {
         self.by_id.get(event_id).copied()
     }
 
-    /// Whether no event of the timeline is known to come after this one; see `loose_events`.
+    /// Whether no event of the timeline is known to come after this one; see `events_without_successor`.
     pub fn is_loose(&self, event_id: &str) -> bool {
         self.loose.contains(event_id)
     }

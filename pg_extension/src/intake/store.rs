@@ -216,7 +216,7 @@ impl Intake<'_, '_> {
         self.set_current_state(event);
     }
 
-    /// Keeps `loose_events` true of an event and those that it cites.
+    /// Keeps `events_without_successor` true of an event and those that it cites.
     fn tie(&mut self, event: &GraphEvent) {
         let id = event.event.event_id();
         if self.kind == Kind::Backfilled && self.places.is_loose(id) {

@@ -13,7 +13,7 @@ use crate::{
 /// What of a batch is not written yet, and what the database said of it before.
 pub struct Writer {
     pub rows: Vec<EventRow>,
-    /// The state that `room_keys` and `memberships` say.
+    /// The state that `room_state_keys` and `memberships` say.
     pub followed: i64,
     /// The first place that a backfilled event got.
     pub first_pos: i64,
@@ -23,7 +23,7 @@ pub struct Writer {
     pub missed_prevs: HashSet<String>,
     /// Targets of redactions that came before them.
     pub missed_targets: HashSet<String>,
-    /// Events of the batch, and their `prev_events`, that are in `loose_events`.
+    /// Events of the batch, and their `prev_events`, that are in `events_without_successor`.
     pub loose: HashSet<String>,
 }
 
@@ -45,24 +45,24 @@ const MISSED: &str = "
     select 'loose', l.event_id
     from unnest($2 || $3) as wanted (event_id)
     cross join lateral (
-        select event_id from loose_events where room_nid = $1 and event_id = wanted.event_id offset 0
+        select event_id from events_without_successor where room_nid = $1 and event_id = wanted.event_id offset 0
     ) l";
 
 const ADD_LOOSE: &str = "
-    insert into loose_events (event_nid, room_nid, event_id) values ($1, $2, $3) on conflict (event_nid) do nothing";
+    insert into events_without_successor (event_nid, room_nid, event_id) values ($1, $2, $3) on conflict (event_nid) do nothing";
 
 /// These, and those loose ones that come before them.
 const TIE: &str = "
     with recursive tied as (
-        select l.event_nid from loose_events l where l.room_nid = $1 and l.event_id = any($2)
+        select l.event_nid from events_without_successor l where l.room_nid = $1 and l.event_id = any($2)
         union
         select p.event_nid
         from tied t
         join events e on e.event_nid = t.event_nid
         cross join unnest(e.prev_nids) as p (event_nid)
-        where exists (select from loose_events l where l.event_nid = p.event_nid)
+        where exists (select from events_without_successor l where l.event_nid = p.event_nid)
     )
-    delete from loose_events l using tied t where l.event_nid = t.event_nid returning l.event_id";
+    delete from events_without_successor l using tied t where l.event_nid = t.event_nid returning l.event_id";
 
 /// State events that were not rejected; see the comment of the table.
 const CITE: &str = "

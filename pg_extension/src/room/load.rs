@@ -13,10 +13,10 @@ const LOAD: &str = "
     select wanted.room_nid, wanted.type, wanted.state_key, k.key_idx, e.event_nid, e.event_id, e.json
     from unnest($1, $2, $3) as wanted (room_nid, type, state_key)
     cross join lateral (
-        select room_keys.key_idx, room_keys.current_event_nid
-        from room_keys
-        where room_keys.room_nid = wanted.room_nid and room_keys.type = wanted.type
-            and room_keys.state_key = wanted.state_key
+        select room_state_keys.key_idx, room_state_keys.current_event_nid
+        from room_state_keys
+        where room_state_keys.room_nid = wanted.room_nid and room_state_keys.type = wanted.type
+            and room_state_keys.state_key = wanted.state_key
         offset 0
     ) k
     left join events e on e.event_nid = k.current_event_nid";

@@ -84,7 +84,7 @@ impl Room<'_> {
         });
     }
 
-    /// Whether `room_keys` still say the state that the room was found with.
+    /// Whether `room_state_keys` still say the state that the room was found with.
     fn is_as_found(&self) -> bool {
         !self.header.changed && !self.merging && self.header.root == self.found.root
     }

@@ -18,7 +18,7 @@ const ROOMS: &str = "
         select room_nid, room_version, joined_members from rooms where room_id = wanted.room_id offset 0
     ) r on exists (
         select
-        from room_keys k
+        from room_state_keys k
         cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
         cross join lateral (
             select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
@@ -30,7 +30,7 @@ const ROOMS: &str = "
         select membership from memberships where room_nid = r.room_nid and user_nid = $3 and not forgotten offset 0
     ) m on true
     left join lateral (
-        select membership from outside_memberships where room_id = wanted.room_id and user_nid = $3 offset 0
+        select membership from out_of_band_memberships where room_id = wanted.room_id and user_nid = $3 offset 0
     ) o on true";
 
 const CHILDREN: &str = "
@@ -38,7 +38,7 @@ const CHILDREN: &str = "
     from unnest($1) as wanted (room_nid)
     cross join lateral (
         select current_event_nid
-        from room_keys
+        from room_state_keys
         where room_nid = wanted.room_nid and type = 'm.space.child' and current_event_nid is not null
         offset 0
     ) k

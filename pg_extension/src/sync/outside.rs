@@ -28,7 +28,7 @@ const CHANGED: &str = "
     ) a
     cross join lateral (
         select *
-        from outside_memberships
+        from out_of_band_memberships
         where user_nid = a.user_nid
             and (
                 case when membership = 'leave' then a.left_too else a.everything end
@@ -41,7 +41,7 @@ const CHANGED: &str = "
 
 const ALL: &str = "
     select 1, o.room_id, o.membership, s.user_id, o.event, o.state
-    from outside_memberships o
+    from out_of_band_memberships o
     join users s on s.user_nid = o.sender_nid
     where o.user_nid = $1 and (o.membership = 'invite' or ($2 and o.membership = 'leave'))
     order by o.room_id";

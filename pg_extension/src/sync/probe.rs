@@ -56,7 +56,7 @@ const PROBE: &str = "
         ),
         exists (
             select
-            from outside_memberships
+            from out_of_band_memberships
             where user_nid = a.user_nid and (a.everything or not pg_visible_in_snapshot(xid, a.token))
             offset 0
         ),

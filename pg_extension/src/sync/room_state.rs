@@ -32,12 +32,12 @@ struct Current {
 }
 
 const OTHERS: &str = "
-    select room_nid, key_idx, current_event_nid from room_keys where room_nid = any($1) and type < 'm.room.member'
+    select room_nid, key_idx, current_event_nid from room_state_keys where room_nid = any($1) and type < 'm.room.member'
     union all
-    select room_nid, key_idx, current_event_nid from room_keys where room_nid = any($1) and type > 'm.room.member'";
+    select room_nid, key_idx, current_event_nid from room_state_keys where room_nid = any($1) and type > 'm.room.member'";
 
 const MEMBERS: &str = "
-    select room_nid, key_idx, current_event_nid from room_keys where room_nid = any($1) and type = 'm.room.member'";
+    select room_nid, key_idx, current_event_nid from room_state_keys where room_nid = any($1) and type = 'm.room.member'";
 
 /// The state of each section, in their order. `heroes` are the members that each section's summary names.
 pub fn state_of_all(

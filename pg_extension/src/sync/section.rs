@@ -27,12 +27,12 @@ const KEYS: &str = "
     select w.number,
         (
             select key_idx
-            from room_keys
+            from room_state_keys
             where room_nid = w.room_nid and type = 'm.room.member' and state_key = w.user_id
         ),
         (
             select key_idx
-            from room_keys
+            from room_state_keys
             where room_nid = w.room_nid and type = 'm.room.history_visibility' and state_key = ''
         )
     from unnest($1::bigint[], $2::text[]) with ordinality w (room_nid, user_id, number)";

@@ -32,7 +32,7 @@ const KEYS: &str = "
     }'::text[]) t (type)
     cross join lateral (
         select current_event_nid
-        from room_keys
+        from room_state_keys
         where room_nid = w.room_nid and type = t.type and state_key = '' and current_event_nid is not null
         offset 0
     ) k";

@@ -13,7 +13,7 @@ const NAMES: &str = "
     cross join unnest('{m.room.name,m.room.canonical_alias}'::text[]) t (type)
     cross join lateral (
         select current_event_nid
-        from room_keys
+        from room_state_keys
         where room_nid = w.room_nid and type = t.type and state_key = '' and current_event_nid is not null
         offset 0
     ) k";
@@ -27,7 +27,7 @@ const PRESENT: &str = "
         select k.state_key
         from (
             select type, state_key, key_idx
-            from room_keys
+            from room_state_keys
             where room_nid = w.room_nid
             order by key_idx
             offset 0
@@ -46,7 +46,7 @@ const GONE: &str = "
         select k.state_key
         from (
             select type, state_key, key_idx
-            from room_keys
+            from room_state_keys
             where room_nid = w.room_nid
             order by key_idx
             offset 0

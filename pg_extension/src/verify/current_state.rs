@@ -14,18 +14,19 @@ const SET_ROOT: &str = "update rooms set current_root = $2, xid = pg_current_xac
 
 const KEYS: &str = "
     select key_idx, type, state_key, current_event_nid
-    from room_keys
+    from room_state_keys
     where room_nid = $1 and key_idx > $2
     order by key_idx
     limit $3";
 
-const SET_KEY: &str = "update room_keys set current_event_nid = $3 where room_nid = $1 and key_idx = $2";
+const SET_KEY: &str =
+    "update room_state_keys set current_event_nid = $3 where room_nid = $1 and key_idx = $2";
 
 /// The columns of the room, and what they must be at least or at most.
 const BOUNDS: &str = "
     select r.joined_members, r.invited_members, r.depth, r.next_key_idx, r.first_pos, r.last_pos,
         (select max(depth) from events where room_nid = r.room_nid and is_live(pos)),
-        (select max(key_idx) + 1 from room_keys where room_nid = r.room_nid),
+        (select max(key_idx) + 1 from room_state_keys where room_nid = r.room_nid),
         (select min(pos) from events where room_nid = r.room_nid and pos is not null),
         (select max(pos) from events where room_nid = r.room_nid and pos is not null)
     from rooms r
@@ -57,7 +58,9 @@ impl Verifier {
         self.look(|verifier, view| {
             for key_idx in entries.into_keys() {
                 let finding = Finding::new("current state").subject(format!("key_idx {key_idx}"));
-                verifier.report.add(finding.found("no key of this index").expected("a row of room_keys"));
+                verifier
+                    .report
+                    .add(finding.found("no key of this index").expected("a row of room_state_keys"));
             }
             verifier.check_strangers(view);
             verifier.check_bounds(view, &counts);

@@ -14,7 +14,7 @@ const STORED: &str = "
     from unnest($1) as wanted (event_nid)
     cross join lateral (select * from events where event_nid = wanted.event_nid offset 0) e
     left join users u on u.user_nid = e.sender_nid
-    left join room_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
+    left join room_state_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
     left join events x on x.event_nid = e.redacted_by";
 
 const SET_JSON: &str = "update events set json = $2 where event_nid = $1";
@@ -24,18 +24,19 @@ const SET_COLUMNS: &str = "
 
 const SET_KEY: &str = "update events set key_idx = $2 where event_nid = $1";
 
-const FIND_KEY: &str = "select key_idx from room_keys where room_nid = $1 and type = $2 and state_key = $3";
+const FIND_KEY: &str =
+    "select key_idx from room_state_keys where room_nid = $1 and type = $2 and state_key = $3";
 
 const ADD_KEY: &str = "
     with next as (
         update rooms r
         set next_key_idx = 1 + greatest(
-            r.next_key_idx, 1 + (select max(key_idx) from room_keys where room_nid = $1)
+            r.next_key_idx, 1 + (select max(key_idx) from room_state_keys where room_nid = $1)
         )
         where r.room_nid = $1
         returning r.next_key_idx - 1 as key_idx
     )
-    insert into room_keys (room_nid, key_idx, type, state_key)
+    insert into room_state_keys (room_nid, key_idx, type, state_key)
     select $1, next.key_idx, $2, $3 from next
     returning key_idx";
 

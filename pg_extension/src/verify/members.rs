@@ -41,7 +41,7 @@ const STRANGERS: &str = "
     from memberships m
     join users u on u.user_nid = m.user_nid
     where m.room_nid = $1 and not exists (
-        select from room_keys k
+        select from room_state_keys k
         where k.room_nid = m.room_nid and k.type = 'm.room.member' and k.state_key = u.user_id
     )";
 

@@ -33,7 +33,7 @@ const ROOM_ROOTS: &str = "
     cross join lateral (select * from events where event_nid = wanted.event_nid offset 0) e
     where e.room_root is not null";
 
-const KEY: &str = "select type, state_key from room_keys where room_nid = $1 and key_idx = $2";
+const KEY: &str = "select type, state_key from room_state_keys where room_nid = $1 and key_idx = $2";
 
 /// A key at which a state is not what it should be, and its events there.
 pub struct Difference {

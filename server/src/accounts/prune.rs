@@ -18,7 +18,7 @@ pub async fn run(db: Db) {
         let _logged = db.query(include_str!("prune.sql"), &[]).await;
         let _logged = db.query("select matriarch.prune_outgoing()", &[]).await;
         let _logged = db.query("select matriarch.prune_keys()", &[]).await;
-        let _logged = db.query("select matriarch.forget_arrivals()", &[]).await;
+        let _logged = db.query("select matriarch.prune_state_downloads()", &[]).await;
         tokio::time::sleep(INTERVAL).await;
     }
 }

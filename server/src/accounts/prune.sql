@@ -11,8 +11,8 @@ inbound_transactions as (
 inbound_to_device as (
     delete from matriarch.inbound_to_device where received_at < now() - interval '7 days'
 ),
-joins_under_way as (
-    delete from matriarch.joins_under_way where until < now() - interval '1 hour'
+joins_in_progress as (
+    delete from matriarch.joins_in_progress where until < now() - interval '1 hour'
 ),
 partial_joins as (
     delete from matriarch.partial_joins where room_nid is null and began_at < now() - interval '2 hours'
@@ -24,8 +24,8 @@ history_gaps as (
     delete from matriarch.history_gaps
     where next_try_at < now() - interval '7 days' and coalesce(leased_until < now(), true)
 ),
-loose_events as (
-    delete from matriarch.loose_events where created_at < now() - interval '30 days'
+events_without_successor as (
+    delete from matriarch.events_without_successor where created_at < now() - interval '30 days'
 ),
 held_receipts as (
     delete from matriarch.held_receipts where received_at < now() - interval '1 hour'

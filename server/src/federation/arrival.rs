@@ -1,6 +1,6 @@
 //! The state of a room, of hundreds of thousands of events perhaps, on its way from another server into the database.
 //!
-//! The answer is read as it comes ([`state_answer`]) and its events are staged in `arriving_events`; what is kept here is which
+//! The answer is read as it comes ([`state_answer`]) and its events are staged in `state_download_events`; what is kept here is which
 //! cites which ([`index`]). Then they are taken in as outliers, those that others cite first: several statements at the same
 //! time, since each verifies its events before it waits for the room's lock. The few that need what the answer does not have
 //! go by [`intake`] in the end.
@@ -45,11 +45,11 @@ const MAX_PASSES: usize = 5;
 const PARALLEL_KEYS: usize = 50;
 const KEYS_TIMEOUT: Duration = Duration::from_secs(120);
 
-const BEGIN: &str = "insert into matriarch.arrivals (room_id) values ($1) returning arrival_id";
+const BEGIN: &str = "insert into matriarch.state_downloads (room_id) values ($1) returning download_id";
 const STAGE: &str = include_str!("arrival/stage.sql");
 const RECEIVE: &str = include_str!("arrival/receive.sql");
 const READ: &str = "
-select json from matriarch.arriving_events where arrival_id = $1 and number = any($2)";
+select json from matriarch.state_download_events where download_id = $1 and number = any($2)";
 const END: &str = include_str!("arrival/end.sql");
 
 /// What an answer brought: the ids of its state events, as far as they were stored, and the rest of it.
@@ -105,7 +105,7 @@ pub async fn receive(
     let row = app.db.query_opt(BEGIN, &[&room_id]).await?.ok_or_else(ApiError::internal)?;
     let mut arrival = Arrival {
         app,
-        id: row.get("arrival_id"),
+        id: row.get("download_id"),
         room_id,
         version,
         server: request.destination,

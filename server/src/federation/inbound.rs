@@ -50,7 +50,7 @@ pub struct Inbound {
 #[derive(Default)]
 struct Shared {
     arrived: Notify,
-    /// Queues that are leased, with the arrivals known then.
+    /// Queues that are leased, with the generation known then.
     leased: Mutex<BTreeMap<(i64, String), i64>>,
 }
 
@@ -61,7 +61,7 @@ struct Queue {
     room_id: String,
     room_version: String,
     origin: String,
-    arrivals: i64,
+    generation: i64,
     /// Whoever leased it before did not give it back.
     abandoned: bool,
 }
@@ -88,7 +88,7 @@ impl Inbound {
                 // A database that is away was logged by `Db`.
                 let Ok(Some(queue)) = claim(&app.db).await else { break };
                 let key = (queue.room_nid, queue.origin.clone());
-                self.leased().insert(key, queue.arrivals);
+                self.leased().insert(key, queue.generation);
                 workers.spawn(self.clone().work_off(app.clone(), queue));
             }
             tokio::select! {
@@ -102,8 +102,8 @@ impl Inbound {
     /// Gives back what is leased still, when the node stops.
     pub async fn release_all(&self, db: &Db) {
         let leased = std::mem::take(&mut *self.leased());
-        for ((room_nid, origin), arrivals) in leased {
-            let _logged = db.query(RELEASE, &[&room_nid, &origin, &arrivals]).await;
+        for ((room_nid, origin), generation) in leased {
+            let _logged = db.query(RELEASE, &[&room_nid, &origin, &generation]).await;
         }
     }
 
@@ -122,7 +122,7 @@ impl Inbound {
         };
         // What failed was logged; the lease is given back at once where the database permits.
         let _logged: Result<(), ApiError> = worked.await;
-        let _logged = app.db.query(RELEASE, &[&queue.room_nid, &queue.origin, &queue.arrivals]).await;
+        let _logged = app.db.query(RELEASE, &[&queue.room_nid, &queue.origin, &queue.generation]).await;
         self.leased().remove(&(queue.room_nid, queue.origin));
     }
 
@@ -138,7 +138,7 @@ async fn claim(db: &Db) -> Result<Option<Queue>, ApiError> {
         room_id: row.get("room_id"),
         room_version: row.get("room_version"),
         origin: row.get("origin"),
-        arrivals: row.get("arrivals"),
+        generation: row.get("generation"),
         abandoned: row.get("abandoned"),
     }))
 }

@@ -46,19 +46,19 @@ const USERS_IN_ROOM: &str =
 const ALIAS: &str = "select status, body, wake_rooms, wake_users from matriarch.alias($1)";
 
 const LEAVE_OUTSIDE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.leave_outside($1, $2, $3, $4)";
+    "select status, body, wake_rooms, wake_users from matriarch.leave_out_of_band($1, $2, $3, $4)";
 
 const KNOCK_OUTSIDE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.knock_outside($1, $2, $3, $4, $5)";
+    "select status, body, wake_rooms, wake_users from matriarch.knock_out_of_band($1, $2, $3, $4, $5)";
 
 /// Who sends events of the room meanwhile has to wait. Renewed as long as the join takes.
 const JOIN_BEGINS: &str = "
-insert into matriarch.joins_under_way (room_id, until) values ($1, now() + interval '1 minute')
+insert into matriarch.joins_in_progress (room_id, until) values ($1, now() + interval '1 minute')
 on conflict (room_id) do update set until = excluded.until";
 
 const IS_KNOWN: &str = "select from matriarch.rooms where room_id = $1 and current_root <> 0";
 
-const JOIN_ENDS: &str = "delete from matriarch.joins_under_way where room_id = $1";
+const JOIN_ENDS: &str = "delete from matriarch.joins_in_progress where room_id = $1";
 
 /// What a user wants of a room elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

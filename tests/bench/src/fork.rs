@@ -177,7 +177,7 @@ const ALL: &str = "
     select count(*) from matriarch.rooms r cross join lateral matriarch.state_entries(r.current_root) where r.room_id = $1";
 const ONE: &str = "
     select matriarch.state_get(r.current_root, k.key_idx)
-    from matriarch.rooms r join matriarch.room_keys k using (room_nid)
+    from matriarch.rooms r join matriarch.room_state_keys k using (room_nid)
     where r.room_id = $1 and k.type = 'm.room.member' and k.state_key = $2";
 const EXPLAIN: &str = "select count(*) from matrix.explain_resolution($1)";
 

@@ -1,5 +1,5 @@
 -- An answer was taken in, or is given up.
 with events as (
-    delete from matriarch.arriving_events where arrival_id = $1
+    delete from matriarch.state_download_events where download_id = $1
 )
-update matriarch.arrivals set ended_at = now() where arrival_id = $1
+update matriarch.state_downloads set ended_at = now() where download_id = $1

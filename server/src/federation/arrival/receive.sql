@@ -6,7 +6,7 @@ from matriarch.receive_pdus(
         select e.json
         from unnest($4::bigint[]) with ordinality as wanted (number, place)
         cross join lateral (
-            select json from matriarch.arriving_events where arrival_id = $3 and number = wanted.number offset 0
+            select json from matriarch.state_download_events where download_id = $3 and number = wanted.number offset 0
         ) e
         order by wanted.place
     ),

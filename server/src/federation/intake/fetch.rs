@@ -18,7 +18,7 @@ use crate::error::ApiError;
 use crate::federation::arrival;
 use crate::federation::client::Request;
 
-const ENDS: &str = "select heads, first_depth from matriarch.room_ends($1)";
+const EXTREMITIES: &str = "select forward_extremities, first_depth from matriarch.room_extremities($1)";
 /// What other servers have sent beside.
 const STAGED: &str = "
 select p.origin, p.json
@@ -317,9 +317,9 @@ impl Intake<'_> {
             return Ok(());
         }
         self.take_staged(&mut wanted).await?;
-        let ends = self.app.db.query_opt(ENDS, &[&self.room_id]).await?;
+        let ends = self.app.db.query_opt(EXTREMITIES, &[&self.room_id]).await?;
         let (heads, first_depth): (Option<Vec<String>>, Option<i64>) =
-            ends.map_or((None, None), |row| (row.get("heads"), row.get("first_depth")));
+            ends.map_or((None, None), |row| (row.get("forward_extremities"), row.get("first_depth")));
         let heads = heads.unwrap_or_default();
         let first_depth = first_depth.unwrap_or_default();
         self.leave_earlier_events(&mut wanted, first_depth);
