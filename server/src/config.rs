@@ -2,10 +2,11 @@
 //!
 //! A key `a.b` is read from `[a] b = …` in the file and from `MATRIARCH_A__B`, which wins. An environment value is
 //! read as TOML where it looks like it (`8`, `true`, `[{address = "::1", port = 8008}]`), and as text otherwise; a
-//! text of digits alone needs quotes (`'"1234"'`). Unknown keys are errors. Everything is checked at start, so
-//! that a node which runs has a sound configuration.
+//! text of digits alone needs quotes (`'"1234"'`). Unknown keys are errors, but for variables that a container
+//! platform sets by itself. Everything is checked at start, so that a node which runs has a sound configuration.
 
 mod database;
+mod environment;
 mod federation;
 mod identity;
 mod listener;
@@ -20,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::providers::{Env, Format, Toml};
+use figment::providers::{Format, Toml};
 use matriarch_rules::identifiers::is_server_name;
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -107,6 +108,9 @@ pub struct Config {
     pub log: Log,
     /// Aids for tests and for the curious. Off in production.
     pub debug: Debug,
+    /// Environment variables that begin with `MATRIARCH_` and set no key. For the log.
+    #[serde(skip)]
+    pub ignored_variables: Vec<String>,
 }
 
 /// Bounds on requests. Sizes are bytes, durations seconds.
@@ -185,6 +189,7 @@ impl Default for Config {
             limits: Limits::default(),
             log: Log::default(),
             debug: Debug::default(),
+            ignored_variables: Vec::new(),
         }
     }
 }
@@ -210,7 +215,10 @@ impl Config {
             std::fs::metadata(file).map_err(|error| ConfigError::File(file.to_owned(), error))?;
             figment = figment.merge(Toml::file_exact(file));
         }
-        Self::from_figment(&figment.merge(Env::prefixed("MATRIARCH_").split("__")))
+        let environment = environment::read()?;
+        let mut config = Self::from_figment(&figment.merge(environment.keys))?;
+        config.ignored_variables = environment.ignored;
+        Ok(config)
     }
 
     fn from_figment(figment: &Figment) -> Result<Self, ConfigError> {

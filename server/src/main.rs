@@ -53,6 +53,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Config(command) => configuration(command, &config),
         Command::Serve => {
             logs::start(&config.log)?;
+            if !config.ignored_variables.is_empty() {
+                let names = config.ignored_variables.join(" ");
+                tracing::warn!(
+                    names,
+                    "these environment variables set no configuration key, and are ignored"
+                );
+            }
             block_on(serve::run(config))
         }
         Command::Migrate => {

@@ -5,6 +5,7 @@ use figment::Figment;
 use figment::providers::{Format, Toml};
 use toml::Value;
 
+use super::environment::{Meaning, known_keys, meaning};
 use super::{Api, Config, RegistrationMode, check_server_name};
 
 fn load(text: &str) -> Result<Config, String> {
@@ -168,6 +169,71 @@ fn the_environment_wins_over_the_file() {
         assert!(error.to_uppercase().contains("LIMITS.NONSENSE"), "{error}");
         Ok(())
     });
+}
+
+#[test]
+fn variables_of_a_container_platform_are_no_reason_not_to_start() {
+    let injected = [
+        "MATRIARCH_PORT",
+        "MATRIARCH_SERVICE_HOST",
+        "MATRIARCH_SERVICE_PORT",
+        "MATRIARCH_SERVICE_PORT_HTTP",
+        "MATRIARCH_PORT_8008_TCP",
+        "MATRIARCH_PORT_8008_TCP_ADDR",
+        "MATRIARCH_PORT_8008_TCP_PORT",
+        "MATRIARCH_PORT_8008_TCP_PROTO",
+        "MATRIARCH_PORT_53_UDP_ADDR",
+        // Of services called `matriarch-database` and `matriarch-log`.
+        "MATRIARCH_DATABASE_SERVICE_HOST",
+        "MATRIARCH_DATABASE_PORT",
+        "MATRIARCH_DATABASE_PORT_5432_TCP_ADDR",
+        "MATRIARCH_LOG_PORT",
+    ];
+    figment::Jail::expect_with(|jail| {
+        for name in injected {
+            jail.set_env(name, "tcp://10.0.0.1:8008");
+        }
+        jail.set_env("MATRIARCH_HOME", "/somewhere");
+        jail.set_env("MATRIARCH_DATABASE__POOL_SIZE", "3");
+        let config = Config::load(None).map_err(|error| error.to_string())?;
+        assert_eq!(config.database.pool_size, 3);
+        assert_eq!(config.ignored_variables, ["MATRIARCH_HOME"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn mistyped_variables_are_errors() {
+    let cases = [
+        ("MATRIARCH_DATABASE__URLL", "URLL"),
+        ("MATRIARCH_DATABSE__URL", "DATABSE"),
+        ("MATRIARCH_DATABASE__PORT", "PORT"),
+        ("MATRIARCH_SERVER_NAEM", "MATRIARCH_SERVER_NAME"),
+        ("MATRIARCH_SERVERNAME", "MATRIARCH_SERVER_NAME"),
+        ("MATRIARCH_DATABASE_URL", "MATRIARCH_DATABASE__URL"),
+        ("MATRIARCH_LOG_LEVEL", "MATRIARCH_LOG__LEVEL"),
+        ("MATRIARCH_LISTENER", "MATRIARCH_LISTENERS"),
+        ("matriarch_log_levl", "MATRIARCH_LOG__LEVEL"),
+    ];
+    for (name, told) in cases {
+        figment::Jail::expect_with(|jail| {
+            jail.set_env(name, "x");
+            let error = Config::load(None).map(|_| ()).map_err(|error| error.to_string()).unwrap_err();
+            assert!(error.to_uppercase().contains(told), "{name}: {error}");
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn no_key_is_taken_for_something_else() {
+    let keys = known_keys();
+    for key in ["server_name", "listeners", "database__url", "log", "log__level", "embedded__bin_dir"] {
+        assert!(keys.iter().any(|known| known == key), "{key} is not among {keys:?}");
+    }
+    for key in &keys {
+        assert_eq!(meaning(key, &keys), Meaning::Key, "{key}");
+    }
 }
 
 #[test]
