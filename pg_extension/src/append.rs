@@ -2,8 +2,7 @@
 //!
 //! A refused event leaves nothing behind: everything is checked before the first write.
 
-pub(crate) mod annotations;
-pub(crate) mod insert;
+pub mod content;
 mod merge;
 pub(crate) mod redaction;
 mod store;
@@ -21,12 +20,14 @@ use matriarch_rules::{
 };
 use rand::{Rng, distributions::Alphanumeric};
 
-use self::{annotations::Annotations, store::NewEvent};
+use self::store::NewEvent;
 use crate::{
-    response::{MatrixError, Result},
-    room::{Room, StateEvent, reference},
-    signing::Signer,
-    users::User,
+    base::{
+        response::{MatrixError, Result},
+        signing::Signer,
+        users::User,
+    },
+    room::{Room, StateEvent, annotations::Annotations, reference},
 };
 
 /// An event of this server, before it is made.

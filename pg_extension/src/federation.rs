@@ -1,15 +1,9 @@
-//! What other servers ask of the rooms that this one is in. Server-Server API; who asks, the API node has verified.
+//! This server among others: what they ask of it (`api`), and what it asks of them.
 
-mod asked_room;
-mod auth_chain;
-mod backfilling;
-mod hierarchy;
-mod inviting;
-mod membership_templates;
-mod partial_state;
-mod pdus;
-mod retrieving_events;
-mod sent_memberships;
-mod server_reader;
-mod third_party_invites;
-mod timestamp;
+pub mod api;
+pub mod device_lists;
+pub mod key_queries;
+pub mod outgoing;
+pub mod partial_joins;
+pub mod policy_servers;
+pub mod remote_membership;

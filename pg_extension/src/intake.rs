@@ -29,14 +29,13 @@ pub use self::{
 };
 use self::{judge::Intake, places::Places, verify::Pdu};
 use crate::{
-    checks::keys_of,
-    graph_events::GraphEvents,
-    response::{MatrixError, Response, ResponseRows, Result, respond},
-    room::Room,
-    signing::Signer,
-    spi::{Db, Mode},
-    state_keys::StateKeys,
-    users,
+    base::{
+        response::{MatrixError, Response, ResponseRows, Result, respond},
+        signing::Signer,
+        spi::{Db, Mode},
+        users,
+    },
+    room::{Room, checks::keys_of, graph_events::GraphEvents, state_keys::StateKeys},
 };
 
 /// What the events of a batch are to the room.

@@ -3,8 +3,19 @@
 //! Whoever writes to a room gets it from [`Room::with`] (or [`Room::create`]), which takes the row lock before anything
 //! else and stores the header afterwards. [`append`](crate::append) adds events to it.
 
+pub mod annotations;
+pub mod checks;
+pub mod current_state;
+pub mod event_rows;
+pub mod graph_events;
 mod load;
+pub mod out_of_band_memberships;
+pub mod predecessor;
 mod remembered;
+pub mod resolve;
+pub mod servers;
+pub mod state_at;
+pub mod state_keys;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,14 +28,14 @@ use matriarch_rules::{
 };
 use serde_json::Value;
 
-use self::remembered::StateVersion;
 pub(crate) use self::remembered::note_newest;
+use self::{event_rows::EventRow, remembered::StateVersion};
 use crate::{
-    append::insert::{self, EventRow},
-    outgoing,
-    signing::Signer,
-    spi::{Db, Row, nids_literal},
-    state,
+    base::{
+        signing::Signer,
+        spi::{Db, Row, nids_literal},
+    },
+    outbox, trie,
 };
 
 /// How far apart the `pos` of successive events are: room for what is found between them later.
@@ -90,7 +101,7 @@ pub(crate) struct Header {
     pub state_rewrites: i64,
     /// How many other servers are in the room.
     pub other_servers: i32,
-    /// Whether members are missing in the state; see [`partial_join`](crate::partial_join).
+    /// Whether members are missing in the state; see [`partial_join`](crate::federation::partial_joins).
     pub partial: bool,
     /// Whether an event was appended that they are to be sent.
     pub outgoing: bool,
@@ -233,7 +244,7 @@ impl<'a> Room<'a> {
 
     /// Writes what was appended to rooms, and what they became.
     fn store_all(db: &Db<'_>, rooms: &[Self]) {
-        insert::insert(db, rooms.iter().flat_map(|room| &room.unwritten));
+        event_rows::insert(db, rooms.iter().flat_map(|room| &room.unwritten));
         rooms.iter().for_each(Room::note_partial);
         let changed: Vec<&Self> = rooms.iter().filter(|room| room.header.changed).collect();
         if changed.is_empty() {
@@ -262,7 +273,7 @@ impl<'a> Room<'a> {
         let outgoing: Vec<i64> =
             changed.iter().filter(|room| room.header.outgoing).map(|room| room.nid).collect();
         if !outgoing.is_empty() {
-            outgoing::mark(db, outgoing);
+            outbox::mark(db, outgoing);
         }
     }
 
@@ -316,7 +327,7 @@ impl<'a> Room<'a> {
     /// Makes an event the current one of its key; `key_idx` is the key's place in the trie.
     pub(crate) fn set_state(&mut self, key: StateKey, key_idx: i32, new: StateEvent) {
         let changes = BTreeMap::from([(key_idx, Some(new.nid))]);
-        self.header.root = state::set_many(self.db, self.nid, self.header.root, &changes);
+        self.header.root = trie::set_many(self.db, self.nid, self.header.root, &changes);
         self.slots.insert(key, Slot { key_idx: Some(key_idx), current: Some(new) });
     }
 

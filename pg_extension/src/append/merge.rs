@@ -9,11 +9,11 @@ use std::{
 use matriarch_rules::event::format::MAX_PREV_EVENTS;
 
 use crate::{
-    graph_events::GraphEvents,
-    resolve::RoomGraph,
-    room::{Room, Slot, StateEvent, StateKey},
-    state,
-    state_keys::StateKeys,
+    room::{
+        Room, Slot, StateEvent, StateKey, graph_events::GraphEvents, resolve::RoomGraph,
+        state_keys::StateKeys,
+    },
+    trie,
 };
 
 /// A room as the events that are cited see it.
@@ -68,7 +68,7 @@ impl<'a> Room<'a> {
             .collect();
         let wanted: Vec<i32> = places.values().flatten().copied().collect();
         let nids: BTreeMap<i32, Option<i64>> =
-            wanted.iter().copied().zip(state::get_many(self.db, root, &wanted)).collect();
+            wanted.iter().copied().zip(trie::get_many(self.db, root, &wanted)).collect();
         merge.events.load(nids.values().flatten().copied());
         self.pretend_state(places.into_iter().map(|(key, key_idx)| {
             let nid = key_idx.and_then(|key_idx| nids[&key_idx]);
@@ -88,7 +88,7 @@ impl<'a> Room<'a> {
             let Some(slot) = self.loaded(event_type, state_key) else { continue };
             let (Some(key_idx), Some(current)) = (slot.key_idx, &slot.current) else { continue };
             let has = |nid: &&i64| {
-                after.get(nid).and_then(|root| state::get(self.db, *root, key_idx)) == Some(current.nid)
+                after.get(nid).and_then(|root| trie::get(self.db, *root, key_idx)) == Some(current.nid)
             };
             let of_chosen = chosen.iter().find(has).copied();
             chosen.extend(of_chosen.or_else(|| newest_first.iter().find(has).copied()));

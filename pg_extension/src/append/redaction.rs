@@ -5,9 +5,11 @@ use matriarch_rules::{
 };
 
 use crate::{
-    response::{MatrixError, Result},
+    base::{
+        response::{MatrixError, Result},
+        users::User,
+    },
     room::{Room, parse_stored},
-    users::User,
 };
 
 /// An event that may be redacted.

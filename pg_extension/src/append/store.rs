@@ -5,16 +5,17 @@ use std::rc::Rc;
 use matriarch_rules::Event;
 use serde_json::Value;
 
-use super::{
-    annotations::Annotations,
-    insert::{self, EventRow},
-};
 use crate::{
-    create_room::upgrade::carry_over,
-    graph_events::Status,
-    outgoing::{ServerChanges, edus},
-    room::{self, Extremity, POS_STEP, Room, StateEvent, reference},
-    users::{self, User},
+    base::users::{self, User},
+    outbox::{ServerChanges, edus},
+    room::predecessor::carry_over,
+    room::{
+        self, Extremity, POS_STEP, Room, StateEvent,
+        annotations::Annotations,
+        event_rows::{self, EventRow},
+        graph_events::Status,
+        reference,
+    },
 };
 
 /// An event to be written.
@@ -72,7 +73,7 @@ impl Room<'_> {
         if annotations.notifies && annotations.thread_root_nid.is_none() {
             header.notify_seq += 1;
         }
-        let nid = insert::next_event_nid();
+        let nid = event_rows::next_event_nid();
         let (device_nid, txn_id) = transaction.unzip();
         self.unwritten.push(EventRow {
             event_nid: nid,

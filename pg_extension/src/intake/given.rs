@@ -6,11 +6,12 @@ use matriarch_rules::json::parse_object;
 use serde_json::Value;
 
 use crate::{
-    graph_events::Status,
-    response::{MatrixError, Result},
-    room::Room,
-    spi::Db,
-    state,
+    base::{
+        response::{MatrixError, Result},
+        spi::Db,
+    },
+    room::{Room, graph_events::Status},
+    trie,
 };
 
 /// State events by the event that they are the state before.
@@ -79,6 +80,6 @@ impl GivenState {
 
     /// Its root in the trie. The room is locked.
     pub fn root(&self, room: &Room<'_>) -> i64 {
-        state::set_many(room.db, room.nid, state::EMPTY, &self.entries)
+        trie::set_many(room.db, room.nid, trie::EMPTY, &self.entries)
     }
 }

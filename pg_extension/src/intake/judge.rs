@@ -5,22 +5,24 @@ use std::rc::Rc;
 
 use matriarch_rules::{Event, Rejection};
 
-use super::{
-    Kind,
-    given::{GivenState, States},
-    partial::Partial,
-    places::Places,
-    report::{Needs, Verdict},
-    verify::Pdu,
-    writer::Writer,
-};
 use crate::{
-    graph_events::{GraphEvent, GraphEvents, Status},
-    policy_server::PolicyServer,
-    resolve::RoomGraph,
-    room::Room,
-    state_at::StateAt,
-    state_keys::StateKeys,
+    federation::policy_servers::PolicyServer,
+    intake::{
+        Kind,
+        given::{GivenState, States},
+        partial::Partial,
+        places::Places,
+        report::{Needs, Verdict},
+        verify::Pdu,
+        writer::Writer,
+    },
+    room::{
+        Room,
+        graph_events::{GraphEvent, GraphEvents, Status},
+        resolve::RoomGraph,
+        state_at::StateAt,
+        state_keys::StateKeys,
+    },
 };
 
 /// A batch being taken into a room.

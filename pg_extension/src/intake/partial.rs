@@ -1,15 +1,17 @@
-//! Taking events into a room of which members are missing; see [`partial_join`](crate::partial_join).
+//! Taking events into a room of which members are missing; see [`partial_join`](crate::federation::partial_joins).
 
 use std::collections::{BTreeMap, HashSet};
 
 use matriarch_rules::Event;
 
-use super::{given::States, judge::Intake};
 use crate::{
-    graph_events::{GraphEvent, Status},
-    partial_join,
-    room::Room,
-    state,
+    federation::partial_joins,
+    intake::{given::States, judge::Intake},
+    room::{
+        Room,
+        graph_events::{GraphEvent, Status},
+    },
+    trie,
 };
 
 const ANNOUNCED: &str = "
@@ -39,7 +41,7 @@ impl Partial {
             return Self::default();
         }
         let join = room.db.query_opt(ANNOUNCED, &[ids.into()]).map(|row| row.get(1));
-        let begins = room.header.root == state::EMPTY && room.header.extremities.is_empty();
+        let begins = room.header.root == trie::EMPTY && room.header.extremities.is_empty();
         Self { join, begins, ..Self::default() }
     }
 
@@ -67,12 +69,12 @@ impl Intake<'_, '_> {
             .filter_map(|cited| Some((cited.key_idx?, Some(cited.nid))))
             .collect();
         let keys: Vec<i32> = members.keys().copied().collect();
-        for (key, known) in keys.iter().zip(state::get_many(self.room.db, root, &keys)) {
+        for (key, known) in keys.iter().zip(trie::get_many(self.room.db, root, &keys)) {
             if known.is_some() {
                 members.remove(key);
             }
         }
-        state::set_many(self.room.db, self.room.nid, root, &members)
+        trie::set_many(self.room.db, self.room.nid, root, &members)
     }
 
     /// Notes what an event, which is stored, has to do with the room being partial.
@@ -94,7 +96,7 @@ impl Intake<'_, '_> {
     /// Ends the batch, when the room's members are counted.
     pub(super) fn finish_partial(&mut self) {
         let Partial { noted, noted_lost, began, .. } = std::mem::take(&mut self.partial);
-        partial_join::note(self.room.db, self.room.nid, noted, noted_lost);
+        partial_joins::note(self.room.db, self.room.nid, noted, noted_lost);
         if let Some((join_nid, servers)) = began {
             self.room.count_presumed(&servers, 1, join_nid);
         }

@@ -4,14 +4,14 @@ use std::rc::Rc;
 
 use matriarch_rules::{Event, power_levels::PowerLevels, redaction::applies};
 
-use super::{Kind, judge::Intake};
 use crate::{
-    append::{
+    append::redaction::Target,
+    intake::{Kind, judge::Intake},
+    room::{
         annotations::{Annotations, may_mention_room, thread_root},
-        redaction::Target,
+        graph_events::GraphEvent,
     },
-    graph_events::GraphEvent,
-    state,
+    trie,
 };
 
 const MISSED: &str = "
@@ -95,7 +95,7 @@ impl Intake<'_, '_> {
     /// The power levels of a state; `None` without create event.
     fn levels_at<R>(&self, root: i64, ask: impl FnOnce(&PowerLevels<'_>) -> R) -> Option<R> {
         let at = |event_type: &str| -> Option<Rc<Event>> {
-            let nid = state::get(self.room.db, root, self.keys.get(event_type, "")?)?;
+            let nid = trie::get(self.room.db, root, self.keys.get(event_type, "")?)?;
             Some(Rc::clone(&self.events.get(nid).event))
         };
         let create = at("m.room.create")?;

@@ -2,22 +2,23 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use super::{
-    Kind,
-    judge::Intake,
-    places::{HOLE_STEP, Place},
-    report::Verdict,
-    verify::Pdu,
-    writer::promote,
-};
 use crate::{
-    append::{
-        annotations::Annotations,
-        insert::{EventRow, next_event_nid},
+    federation::api::transactions::apply_held_receipts,
+    intake::{
+        Kind,
+        judge::Intake,
+        places::{HOLE_STEP, Place},
+        report::Verdict,
+        verify::Pdu,
+        writer::promote,
     },
-    graph_events::{GraphEvent, Status},
-    inbound::apply_held_receipts,
-    room::{Extremity, POS_STEP, reference},
+    room::{
+        Extremity, POS_STEP,
+        annotations::Annotations,
+        event_rows::{EventRow, next_event_nid},
+        graph_events::{GraphEvent, Status},
+        reference,
+    },
 };
 
 const CITE: &str = "

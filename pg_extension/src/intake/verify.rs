@@ -10,8 +10,10 @@ use matriarch_rules::{
     signature::{PublicKey, SignatureError, Verified, signing_servers, verify_event},
 };
 
-use super::report::Needs;
-use crate::{signing::Signer, spi::Db};
+use crate::{
+    base::{signing::Signer, spi::Db},
+    intake::report::Needs,
+};
 
 /// An event that was signed as it must be.
 pub struct Pdu {

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::verify::Pdu;
 use crate::{
-    append::insert::{EventRow, insert},
-    graph_events::Status,
-    room::Room,
-    spi::Db,
+    base::spi::Db,
+    intake::verify::Pdu,
+    room::{
+        Room,
+        event_rows::{EventRow, insert},
+        graph_events::Status,
+    },
 };
 
 /// What of a batch is not written yet, and what the database said of it before.

@@ -4,8 +4,10 @@ use std::rc::Rc;
 
 use matriarch_rules::{Event, build::EventReference};
 
-use super::{Extremity, Room, Slot, StateEvent, StateKey, parse_stored, reference, remembered};
-use crate::spi::Db;
+use crate::{
+    base::spi::Db,
+    room::{Extremity, Room, Slot, StateEvent, StateKey, parse_stored, reference, remembered},
+};
 
 /// `offset 0` holds the planner to one look-up a key: a plan made while rooms are small would otherwise read all keys of
 /// the room, and be kept when it has grown.

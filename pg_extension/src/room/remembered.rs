@@ -6,7 +6,7 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
-use super::{Extremity, Room, Slot, StateKey};
+use crate::room::{Extremity, Room, Slot, StateKey};
 
 /// Guessed: events of this much JSON take some 10 MB when parsed.
 const CAPACITY_BYTES: usize = 1 << 20;

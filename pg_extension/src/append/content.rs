@@ -1,0 +1,117 @@
+//! What a client may set as state, beyond what the authorization rules ask.
+
+use matriarch_rules::{Map, identifiers::is_room_alias};
+use serde_json::Value;
+
+use crate::{
+    base::response::{MatrixError, Result},
+    room::Room,
+};
+
+const ALIASES_OF_ROOM: &str =
+    "select room_alias from room_aliases where room_nid = $1 and room_alias = any($2)";
+
+impl Room<'_> {
+    /// Checks the content of a state event from a client (Client-Server API, "PUT state"). Membership has a way of its own.
+    ///
+    /// # Errors
+    ///
+    /// 403 `M_FORBIDDEN` for `m.room.create`, 400 `M_BAD_JSON` for a malformed `m.room.server_acl` or
+    /// `m.room.power_levels`, 400 `M_INVALID_PARAM` or `M_BAD_ALIAS` for aliases in `m.room.canonical_alias`.
+    pub fn check_content(&mut self, event_type: &str, content: &Map) -> Result<()> {
+        match event_type {
+            "m.room.create" => Err(MatrixError::forbidden("A room is created once.")),
+            "m.room.server_acl" => check_server_acl(content),
+            "m.room.power_levels" => check_power_levels(content),
+            "m.room.canonical_alias" => self.check_canonical_alias(content),
+            _ => Ok(()),
+        }
+    }
+
+    /// Aliases that the event names newly must be well-formed and point to this room.
+    fn check_canonical_alias(&mut self, content: &Map) -> Result<()> {
+        let current = self.state("m.room.canonical_alias", "");
+        let old = match &current {
+            Some(current) => named_aliases(current.event.content()).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let new: Vec<&str> =
+            named_aliases(content)?.into_iter().filter(|alias| !old.contains(alias)).collect();
+        if let Some(malformed) = new.iter().find(|alias| !is_room_alias(alias)) {
+            return Err(MatrixError::invalid_param(format!("{malformed:?} is not a room alias.")));
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let rows = self.db.query(ALIASES_OF_ROOM, &[self.nid.into(), new.clone().into()]);
+        let known: Vec<String> = rows.map(|row| row.get(1)).collect();
+        match new.iter().find(|alias| !known.iter().any(|known| known == *alias)) {
+            None => Ok(()),
+            Some(alias) => {
+                let error = format!("The alias {alias} does not point to this room.");
+                Err(MatrixError::new(400, "M_BAD_ALIAS", error))
+            }
+        }
+    }
+}
+
+/// The aliases in `m.room.canonical_alias`.
+fn named_aliases(content: &Map) -> Result<Vec<&str>> {
+    let malformed = |key| MatrixError::bad_json(format!("`{key}` of m.room.canonical_alias is malformed."));
+    let mut aliases = Vec::new();
+    match content.get("alias") {
+        // An empty string is how older clients take the alias away.
+        None | Some(Value::Null) => {}
+        Some(Value::String(alias)) if alias.is_empty() => {}
+        Some(Value::String(alias)) => aliases.push(alias.as_str()),
+        Some(_) => return Err(malformed("alias")),
+    }
+    match content.get("alt_aliases") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(others)) => {
+            for alias in others {
+                aliases.push(alias.as_str().ok_or_else(|| malformed("alt_aliases"))?);
+            }
+        }
+        Some(_) => return Err(malformed("alt_aliases")),
+    }
+    Ok(aliases)
+}
+
+/// Client-Server API, "m.room.server_acl".
+fn check_server_acl(content: &Map) -> Result<()> {
+    let is_list = |key| match content.get(key) {
+        None => true,
+        Some(list) => list.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+    };
+    let is_flag = content.get("allow_ip_literals").is_none_or(Value::is_boolean);
+    if is_list("allow") && is_list("deny") && is_flag {
+        Ok(())
+    } else {
+        Err(MatrixError::bad_json("The content of m.room.server_acl is malformed."))
+    }
+}
+
+/// Levels are integers. Older room versions take strings and more for levels, but nobody should make such events anew.
+fn check_power_levels(content: &Map) -> Result<()> {
+    let malformed =
+        |key: &str| Err(MatrixError::bad_json(format!("`{key}` of m.room.power_levels is not an integer.")));
+    for (key, value) in content {
+        match key.as_str() {
+            "users_default" | "events_default" | "state_default" | "ban" | "kick" | "redact" | "invite"
+                if !value.is_i64() =>
+            {
+                return malformed(key);
+            }
+            "users" | "events" | "notifications" => {
+                let levels = value.as_object();
+                let Some(levels) = levels else { return malformed(key) };
+                if let Some((name, _)) = levels.iter().find(|(_, level)| !level.is_i64()) {
+                    return malformed(name);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

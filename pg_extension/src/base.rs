@@ -1,0 +1,13 @@
+//! The base: SQL statements from inside the backend, who asks, tokens, answers.
+
+pub mod generation;
+pub mod initialize;
+pub mod json_text;
+pub mod lookup;
+pub mod request;
+pub mod response;
+pub mod session;
+pub mod signing;
+pub mod spi;
+pub mod token;
+pub mod users;

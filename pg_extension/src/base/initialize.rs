@@ -1,0 +1,54 @@
+//! The first start: whose database this is.
+
+use matriarch_rules::identifiers::is_server_name;
+use pgrx::{PgSqlErrorCode, ereport, pg_extern};
+use rand::{RngCore, rngs::OsRng};
+
+use crate::base::spi::{Db, Mode, connect};
+
+const CLAIM: &str = "insert into server (server_name) values ($1) on conflict (singleton) do nothing";
+
+const SERVER_NAME: &str = "select server_name from server";
+
+const HAS_KEY: &str = "select from signing_keys where expired_at is null";
+
+const ADD_KEY: &str = "insert into signing_keys (key_id, seed) values ($1, $2)";
+
+/// Records the name of the server that this database belongs to, and creates its first signing key. Does nothing if that
+/// was done before; an ERROR if it was done with another name, or if it is not a server name.
+#[pg_extern]
+fn initialize(server_name: &str) {
+    if !is_server_name(server_name) {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("not a server name: {server_name:?}")
+        );
+    }
+    connect(Mode::Write, |db| {
+        // The row of one who does this at the same moment is waited for: only one of both goes on to make a key.
+        let claimed = db.execute(CLAIM, &[server_name.into()]) == 1;
+        let recorded: String = db.query_one(SERVER_NAME, &[]).get(1);
+        if recorded != server_name {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("this database belongs to the server {recorded:?}, not to {server_name:?}")
+            );
+        }
+        if claimed || db.query_opt(HAS_KEY, &[]).is_none() {
+            add_key(db);
+        }
+    });
+}
+
+/// Makes a signing key, which signs from now on. Its id.
+pub fn add_key(db: &Db<'_>) -> String {
+    let mut name = [0; 4];
+    let mut seed = [0; 32];
+    OsRng.fill_bytes(&mut name);
+    OsRng.fill_bytes(&mut seed);
+    let key_id = format!("ed25519:{:08x}", u32::from_be_bytes(name));
+    db.execute(ADD_KEY, &[key_id.as_str().into(), seed.to_vec().into()]);
+    key_id
+}

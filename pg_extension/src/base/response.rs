@@ -1,0 +1,163 @@
+//! What a function that serves a request returns: an HTTP status, a ready JSON body, and whom to wake.
+
+use pgrx::{PgLogLevel, PgSqlErrorCode, iter::TableIterator, pg_sys::panic::ErrorReport};
+use serde_json::{Map, Value, json};
+
+use crate::base::spi::{Db, Mode, connect};
+
+/// A Matrix error: `errcode` and `error` with their HTTP status (Client-Server API, "Standard error response").
+#[derive(Debug, Clone)]
+pub struct MatrixError {
+    pub status: i16,
+    pub errcode: &'static str,
+    pub error: String,
+    /// Further keys of the body, such as `soft_logout`.
+    pub extra: Map<String, Value>,
+}
+
+impl MatrixError {
+    pub fn new(status: i16, errcode: &'static str, error: impl Into<String>) -> Self {
+        Self { status, errcode, error: error.into(), extra: Map::new() }
+    }
+
+    /// Adds a key to the body.
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// The same, unless another server can do what is asked: status 421, for the API node to look for one.
+    pub fn or_elsewhere(self) -> Self {
+        Self { status: 421, ..self }
+    }
+
+    /// 403 `M_FORBIDDEN`
+    pub fn forbidden(error: impl Into<String>) -> Self {
+        Self::new(403, "M_FORBIDDEN", error)
+    }
+
+    /// 404 `M_NOT_FOUND`
+    pub fn not_found(error: impl Into<String>) -> Self {
+        Self::new(404, "M_NOT_FOUND", error)
+    }
+
+    /// 400 `M_INVALID_PARAM`
+    pub fn invalid_param(error: impl Into<String>) -> Self {
+        Self::new(400, "M_INVALID_PARAM", error)
+    }
+
+    /// 400 `M_MISSING_PARAM`
+    pub fn missing_param(error: impl Into<String>) -> Self {
+        Self::new(400, "M_MISSING_PARAM", error)
+    }
+
+    /// 400 `M_BAD_JSON`
+    pub fn bad_json(error: impl Into<String>) -> Self {
+        Self::new(400, "M_BAD_JSON", error)
+    }
+
+    /// The JSON body.
+    pub fn body(self) -> String {
+        let mut body = self.extra;
+        body.insert("errcode".to_owned(), self.errcode.into());
+        body.insert("error".to_owned(), self.error.into());
+        Value::Object(body).to_string()
+    }
+
+    /// Ends the statement with an ERROR that the API node turns into this answer (SQLSTATE 38000, the body as
+    /// message, the status as detail). For requests that must leave nothing behind after a first write; everywhere
+    /// else return the error.
+    pub fn abort(self) -> ! {
+        let status = self.status.to_string();
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, self.body(), "matriarch")
+            .set_detail(status)
+            .report(PgLogLevel::ERROR);
+        unreachable!("an ERROR report does not return")
+    }
+}
+
+/// The result of serving a request.
+pub type Result<T> = std::result::Result<T, MatrixError>;
+
+/// A request's answer.
+#[derive(Debug, Default)]
+pub struct Response {
+    pub body: String,
+    /// Rooms whose waiting syncs have news once this transaction commits.
+    pub wake_rooms: Vec<i64>,
+    /// Users whose waiting syncs have news once this transaction commits.
+    pub wake_users: Vec<i64>,
+    /// Events that policy servers are to sign afterwards: [`Room::append_once_signed`](crate::room::Room::append_once_signed).
+    pub unsigned: Vec<Value>,
+}
+
+impl Response {
+    /// An answer that wakes nobody.
+    pub fn new(body: String) -> Self {
+        Self { body, ..Self::default() }
+    }
+
+    /// The answer `{}`.
+    pub fn empty() -> Self {
+        Self::new("{}".to_owned())
+    }
+
+    /// An answer from a JSON value.
+    pub fn json(value: &Value) -> Self {
+        Self::new(value.to_string())
+    }
+
+    pub fn wake_room(mut self, room_nid: i64) -> Self {
+        self.wake_rooms.push(room_nid);
+        self
+    }
+
+    pub fn wake_user(mut self, user_nid: i64) -> Self {
+        self.wake_users.push(user_nid);
+        self
+    }
+}
+
+/// A row of the SQL type `matriarch.response`.
+pub type ResponseRow = (
+    pgrx::name!(status, i16),
+    pgrx::name!(body, String),
+    pgrx::name!(wake_rooms, Option<Vec<i64>>),
+    pgrx::name!(wake_users, Option<Vec<i64>>),
+);
+
+/// The return type of functions that serve requests: `setof matriarch.response`.
+pub type ResponseRows = TableIterator<'static, ResponseRow>;
+
+/// 202 Accepted: beside the answer, which is 200 to the client, there are events for the API node to have signed.
+const SIGN_AFTERWARDS: i16 = 202;
+
+fn signed_afterwards(answer: &str, unsigned: Vec<Value>) -> String {
+    json!({ "answer": answer, "unsigned": unsigned }).to_string()
+}
+
+/// Encodes one answer.
+pub fn row(result: Result<Response>) -> ResponseRow {
+    let non_empty = |nids: Vec<i64>| (!nids.is_empty()).then_some(nids);
+    match result {
+        Ok(response) => {
+            let (status, body) = match response.unsigned {
+                none if none.is_empty() => (200, response.body),
+                unsigned => (SIGN_AFTERWARDS, signed_afterwards(&response.body, unsigned)),
+            };
+            (status, body, non_empty(response.wake_rooms), non_empty(response.wake_users))
+        }
+        Err(error) => (error.status, error.body(), None, None),
+    }
+}
+
+/// Serves one request: connects, works, encodes.
+pub fn respond(mode: Mode, work: impl FnOnce(&Db<'_>) -> Result<Response>) -> ResponseRows {
+    TableIterator::once(row(connect(mode, work)))
+}
+
+/// The body `{"key": value}`.
+pub fn single(key: &str, value: impl Into<Value>) -> Response {
+    let value: Value = value.into();
+    Response::json(&json!({ key: value }))
+}

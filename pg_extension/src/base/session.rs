@@ -1,0 +1,172 @@
+//! Who asks: access tokens.
+
+use std::{cell::RefCell, collections::HashMap};
+
+use pgrx::pg_extern;
+use serde_json::json;
+
+use crate::base::{
+    response::{MatrixError, Response, ResponseRows, Result, respond},
+    spi::{Db, Mode, Row},
+    users::User,
+};
+
+/// The owner of an access token.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub user_nid: i64,
+    pub user_id: String,
+    pub device_nid: i64,
+    pub device_id: String,
+}
+
+const AUTHENTICATE: &str = "
+    select u.user_nid, u.user_id, d.device_nid, d.device_id, coalesce(t.expires_at < now(), false)
+    from access_tokens t
+    join devices d using (device_nid)
+    join users u on u.user_nid = t.user_nid
+    where t.token_hash = $1";
+
+const AUTHENTICATE_ALL: &str = "
+    select u.user_nid, u.user_id, d.device_nid, d.device_id, coalesce(t.expires_at < now(), false), t.token_hash
+    from access_tokens t
+    join devices d using (device_nid)
+    join users u on u.user_nid = t.user_nid
+    where t.token_hash = any($1)";
+
+/// What may change of a session that is known.
+const CHECK: &str = "
+    select user_nid, device_nid, coalesce(expires_at < now(), false) from access_tokens where token_hash = $1";
+
+const CHECK_ALL: &str = "
+    select user_nid, device_nid, coalesce(expires_at < now(), false), token_hash
+    from access_tokens
+    where token_hash = any($1)";
+
+/// More than that are forgotten all at once: those in use come back.
+const MAX_KNOWN: usize = 10_000;
+
+thread_local! {
+    /// Owners of tokens, by the tokens' SHA-256. Ids of users and devices never change; whether a token is good is asked each time.
+    static KNOWN: RefCell<HashMap<Vec<u8>, Session>> = RefCell::default();
+}
+
+const LOCK_DEVICE: &str = "select from devices where device_nid = $1 for no key update";
+
+impl Session {
+    /// Finds the owner of a token by its SHA-256. 401 `M_UNKNOWN_TOKEN` for one that is not known, and with
+    /// `soft_logout` for one that has expired while its device lives on (Client-Server API, "Soft logout").
+    pub fn authenticate(db: &Db<'_>, token_hash: &[u8]) -> Result<Self> {
+        if let Some(known) = Self::recall(token_hash) {
+            let row = db.query_opt(CHECK, &[token_hash.into()]).ok_or_else(Self::unknown)?;
+            if known.is_of(&row) {
+                return known.unless_expired(row.get(3));
+            }
+        }
+        Self::of_row(token_hash, db.query_opt(AUTHENTICATE, &[token_hash.into()]).as_ref())
+    }
+
+    /// The same for several tokens, in order and in one query.
+    pub fn authenticate_all(db: &Db<'_>, token_hashes: &[&[u8]]) -> Vec<Result<Self>> {
+        // An array costs more to plan for and to look up than the one token that there mostly is.
+        if let [token_hash] = token_hashes {
+            return vec![Self::authenticate(db, token_hash)];
+        }
+        Self::check_all(db, token_hashes).unwrap_or_else(|| {
+            let rows: HashMap<Vec<u8>, Row<'_>> = db
+                .query(AUTHENTICATE_ALL, &[token_hashes.to_vec().into()])
+                .map(|row| (row.get(6), row))
+                .collect();
+            token_hashes.iter().map(|token_hash| Self::of_row(token_hash, rows.get(*token_hash))).collect()
+        })
+    }
+
+    /// The same where the owners of all of them are known.
+    fn check_all(db: &Db<'_>, token_hashes: &[&[u8]]) -> Option<Vec<Result<Self>>> {
+        let known: Vec<Self> = token_hashes.iter().map(|hash| Self::recall(hash)).collect::<Option<_>>()?;
+        let rows: HashMap<Vec<u8>, Row<'_>> =
+            db.query(CHECK_ALL, &[token_hashes.to_vec().into()]).map(|row| (row.get(4), row)).collect();
+        known
+            .into_iter()
+            .zip(token_hashes)
+            .map(|(known, token_hash)| match rows.get(*token_hash) {
+                None => Some(Err(Self::unknown())),
+                Some(row) => known.is_of(row).then(|| known.unless_expired(row.get(3))),
+            })
+            .collect()
+    }
+
+    fn recall(token_hash: &[u8]) -> Option<Self> {
+        KNOWN.with_borrow(|known| known.get(token_hash).cloned())
+    }
+
+    /// Whether a row of [`CHECK`] is of this user and device.
+    fn is_of(&self, row: &Row<'_>) -> bool {
+        (self.user_nid, self.device_nid) == (row.get(1), row.get(2))
+    }
+
+    fn of_row(token_hash: &[u8], row: Option<&Row<'_>>) -> Result<Self> {
+        let row = row.ok_or_else(Self::unknown)?;
+        let session =
+            Self { user_nid: row.get(1), user_id: row.get(2), device_nid: row.get(3), device_id: row.get(4) };
+        KNOWN.with_borrow_mut(|known| {
+            if known.len() >= MAX_KNOWN {
+                known.clear();
+            }
+            known.insert(token_hash.to_vec(), session.clone());
+        });
+        session.unless_expired(row.get(5))
+    }
+
+    fn unless_expired(self, expired: bool) -> Result<Self> {
+        match expired {
+            true => {
+                let error = MatrixError::new(401, "M_UNKNOWN_TOKEN", "The access token has expired.");
+                Err(error.with("soft_logout", true))
+            }
+            false => Ok(self),
+        }
+    }
+
+    /// 401 `M_UNKNOWN_TOKEN`: there is no such token, or no longer.
+    pub fn unknown() -> MatrixError {
+        MatrixError::new(401, "M_UNKNOWN_TOKEN", "The access token is not known.")
+    }
+
+    /// 403 `M_FORBIDDEN` unless the user named in the request's path is the one who asks.
+    pub fn require_self(&self, user_id: &str) -> Result<()> {
+        if self.user_id == user_id {
+            Ok(())
+        } else {
+            Err(MatrixError::forbidden("The access token belongs to another user."))
+        }
+    }
+
+    /// Makes the user's other changes of this kind wait until this transaction is over, so that what is read now is
+    /// still so when the result is written. Room locks are taken before.
+    pub fn lock_user(&self, db: &Db<'_>) {
+        db.execute("select from users where user_nid = $1 for no key update", &[self.user_nid.into()]);
+    }
+
+    /// Makes the device's other changes of this kind wait, and keeps the device, until this transaction is over. 401
+    /// `M_UNKNOWN_TOKEN` if it was deleted since the token was looked up.
+    pub fn lock_device(&self, db: &Db<'_>) -> Result<()> {
+        let device = db.query_opt(LOCK_DEVICE, &[self.device_nid.into()]);
+        device.map(|_| ()).ok_or_else(Self::unknown)
+    }
+
+    /// The user alone.
+    pub fn user(&self) -> User {
+        User { nid: self.user_nid, id: self.user_id.clone() }
+    }
+}
+
+/// `GET /account/whoami`
+#[pg_extern(stable)]
+fn whoami(token_hash: &[u8]) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let body = json!({ "user_id": session.user_id, "device_id": session.device_id, "is_guest": false });
+        Ok(Response::json(&body))
+    })
+}

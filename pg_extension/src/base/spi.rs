@@ -1,0 +1,135 @@
+//! Statements from inside the backend, with plans kept for its lifetime.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use pgrx::{
+    FromDatum, IntoDatum, PgOid,
+    datum::DatumWithOid,
+    spi::{OwnedPreparedStatement, Spi, SpiClient, SpiHeapTupleData, SpiTupleTable},
+};
+
+use crate::base::generation;
+
+/// Which snapshot the statements of a call see.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// All statements share the calling statement's snapshot. For STABLE functions.
+    Read,
+    /// Each statement takes a new snapshot, so that what it reads after it got a lock is what the lock protects.
+    /// For VOLATILE functions; reads too must be prepared this way there.
+    Write,
+}
+
+thread_local! {
+    /// Plans by the address of their SQL constant. PostgreSQL replans them by itself when a table changes.
+    static PLANS: RefCell<HashMap<(usize, usize, Mode), Rc<OwnedPreparedStatement>>> = RefCell::default();
+}
+
+/// The SPI connection of one function call.
+///
+/// PostgreSQL errors (a violated constraint, a canceled query) unwind as panics and abort the transaction; what SPI
+/// itself can refuse is a bug in the statement, and so panics with the statement's text.
+pub struct Db<'c> {
+    client: &'c SpiClient<'c>,
+    mode: Mode,
+}
+
+/// Runs `work` with an SPI connection. `'static` results only: SPI's memory goes with the connection.
+pub fn connect<R>(mode: Mode, work: impl FnOnce(&Db<'_>) -> R) -> R {
+    Spi::connect(|client| {
+        let db = Db { client, mode };
+        if mode == Mode::Write {
+            generation::record(&db);
+        }
+        work(&db)
+    })
+}
+
+impl<'c> Db<'c> {
+    /// Which snapshot its statements see.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Runs a statement and returns its rows. `sql` is a constant: its plan is kept.
+    pub fn query(&self, sql: &'static str, args: &[DatumWithOid<'_>]) -> Rows<'c> {
+        let key = (sql.as_ptr() as usize, sql.len(), self.mode);
+        let kept = PLANS.with_borrow(|plans| plans.get(&key).cloned());
+        let plan = kept.unwrap_or_else(|| {
+            let types: Vec<PgOid> = args.iter().map(|arg| PgOid::from(arg.oid())).collect();
+            let prepared = match self.mode {
+                Mode::Read => self.client.prepare(sql, &types),
+                Mode::Write => self.client.prepare_mut(sql, &types),
+            };
+            let plan =
+                Rc::new(prepared.unwrap_or_else(|error| panic!("cannot prepare {sql}: {error}")).keep());
+            PLANS.with_borrow_mut(|plans| plans.insert(key, Rc::clone(&plan)));
+            plan
+        });
+        let table = self
+            .client
+            .select(&*plan, None, args)
+            .unwrap_or_else(|error| panic!("cannot run {sql}: {error}"));
+        Rows { table, sql }
+    }
+
+    /// The first row, if any.
+    pub fn query_opt(&self, sql: &'static str, args: &[DatumWithOid<'_>]) -> Option<Row<'c>> {
+        self.query(sql, args).next()
+    }
+
+    /// The first row of a statement that always gives one.
+    pub fn query_one(&self, sql: &'static str, args: &[DatumWithOid<'_>]) -> Row<'c> {
+        self.query_opt(sql, args).unwrap_or_else(|| panic!("no row from {sql}"))
+    }
+
+    /// Runs a statement for its effect; returns the number of rows it touched.
+    pub fn execute(&self, sql: &'static str, args: &[DatumWithOid<'_>]) -> usize {
+        self.query(sql, args).table.len()
+    }
+}
+
+/// Rows of a statement, in order.
+pub struct Rows<'c> {
+    table: SpiTupleTable<'c>,
+    sql: &'static str,
+}
+
+impl<'c> Iterator for Rows<'c> {
+    type Item = Row<'c>;
+
+    fn next(&mut self) -> Option<Row<'c>> {
+        self.table.next().map(|tuple| Row { tuple, sql: self.sql })
+    }
+}
+
+/// One row. Columns count from 1, as in SPI.
+pub struct Row<'c> {
+    tuple: SpiHeapTupleData<'c>,
+    sql: &'static str,
+}
+
+impl Row<'_> {
+    /// A column that may be NULL.
+    pub fn opt<T: FromDatum + IntoDatum>(&self, column: usize) -> Option<T> {
+        self.tuple.get(column).unwrap_or_else(|error| panic!("column {column} of {}: {error}", self.sql))
+    }
+
+    /// A column that is never NULL.
+    pub fn get<T: FromDatum + IntoDatum>(&self, column: usize) -> T {
+        self.opt(column).unwrap_or_else(|| panic!("column {column} of {} is null", self.sql))
+    }
+}
+
+/// PostgreSQL's text form of `bigint[]`: an array of arrays cannot be a parameter, an array of these can.
+pub fn nids_literal(nids: impl IntoIterator<Item = i64>) -> String {
+    let nids: Vec<String> = nids.into_iter().map(|nid| nid.to_string()).collect();
+    format!("{{{}}}", nids.join(","))
+}
+
+/// The same of `text[]`.
+pub fn texts_literal(texts: &[String]) -> String {
+    let quoted = |text: &String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let texts: Vec<String> = texts.iter().map(quoted).collect();
+    format!("{{{}}}", texts.join(","))
+}

@@ -1,0 +1,206 @@
+//! Tokens: places in the stream of all that happens (`s…`), and places in a room's timeline (`t…`).
+//!
+//! A sync token is a PostgreSQL snapshot. What is new since a token are the rows whose `xid` it does not see: exact
+//! whatever the order of commits, and nobody waits for a long transaction.
+
+use std::ffi::CStr;
+
+use pgrx::{FromDatum, IntoDatum, direct_function_call, direct_function_call_as_datum, pg_sys};
+
+use crate::base::{
+    generation::{self, End},
+    response::{MatrixError, Result},
+    spi::{Db, Mode},
+};
+
+/// More transactions in progress than any cluster runs; bounds what a forged token makes us hold.
+const MAX_IN_PROGRESS: usize = 10_000;
+
+/// A transaction id: the SQL type `xid8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Xid(pub u64);
+
+impl FromDatum for Xid {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
+        (!is_null).then(|| Self(datum.value() as u64))
+    }
+}
+
+impl IntoDatum for Xid {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self.0))
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::XID8OID
+    }
+}
+
+/// A sync token. Written
+/// `s<generation>_<xmin>_<xmax - xmin>[_<offset from xmin of each transaction in progress>…][~<message_id>]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncToken {
+    /// The mark of the generation whose transaction ids these are.
+    generation: String,
+    xmin: u64,
+    xmax: u64,
+    /// Ascending, from `xmin` up to below `xmax`.
+    in_progress: Vec<u64>,
+    /// Of the send-to-device messages that it sees, it acknowledges those up to this `message_id`; all if absent.
+    pub message_id: Option<i64>,
+}
+
+impl SyncToken {
+    /// Now: what the calling statement sees, when its functions are STABLE.
+    pub fn current(db: &Db<'_>) -> Self {
+        let text = match db.mode() {
+            Mode::Read => active_snapshot(),
+            Mode::Write => db.query_one("select pg_current_snapshot()::text", &[]).get(1),
+        };
+        Self::from_snapshot(&text, generation::mark(db))
+            .unwrap_or_else(|| panic!("cannot read the snapshot {text}"))
+    }
+
+    /// Reads PostgreSQL's form, `xmin:xmax:xip,…`.
+    fn from_snapshot(text: &str, generation: String) -> Option<Self> {
+        let mut parts = text.split(':');
+        let xmin = parts.next()?.parse().ok()?;
+        let xmax = parts.next()?.parse().ok()?;
+        let list = parts.next()?;
+        let in_progress = list.split(',').filter(|xid| !xid.is_empty()).map(|xid| xid.parse().ok());
+        let in_progress = in_progress.collect::<Option<_>>()?;
+        Some(Self { generation, xmin, xmax, in_progress, message_id: None })
+    }
+
+    /// PostgreSQL's form, for parameters that the statement casts to `pg_snapshot`.
+    pub fn snapshot(&self) -> String {
+        let list: Vec<String> = self.in_progress.iter().map(u64::to_string).collect();
+        format!("{}:{}:{}", self.xmin, self.xmax, list.join(","))
+    }
+
+    /// Reads a token. `now` is the present. `None` for anything that this cluster cannot have given out.
+    ///
+    /// A token of an earlier generation has seen what that left behind, and nothing of what came later, whatever the ids.
+    fn parse(db: &Db<'_>, text: &str, now: &Self) -> Option<Self> {
+        let (generation, rest) = text.strip_prefix('s')?.split_once('_')?;
+        let token = Self::parse_snapshot(generation, rest)?;
+        if token.generation == now.generation {
+            return (token.xmax <= now.xmax).then_some(token);
+        }
+        // U+0000 could not be asked for.
+        if !generation.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let end = match generation::end_of(db, generation)? {
+            End::Before(xid) => xid.0.min(now.xmax),
+            End::Now => now.xmax,
+        };
+        Some(token.ended_at(end))
+    }
+
+    fn parse_snapshot(generation: &str, text: &str) -> Option<Self> {
+        let (text, message_id) = match text.split_once('~') {
+            Some((text, id)) => (text, Some(i64::try_from(number(id)?).ok()?)),
+            None => (text, None),
+        };
+        let mut numbers = text.split('_').map(number);
+        let xmin = numbers.next()??;
+        let xmax = xmin.checked_add(numbers.next()??)?;
+        if xmin == 0 {
+            return None;
+        }
+        let mut in_progress = Vec::new();
+        for offset in numbers {
+            let xid = xmin.checked_add(offset?)?;
+            if xid >= xmax || in_progress.last().is_some_and(|last| *last >= xid) {
+                return None;
+            }
+            in_progress.push(xid);
+            if in_progress.len() > MAX_IN_PROGRESS {
+                return None;
+            }
+        }
+        Some(Self { generation: generation.to_owned(), xmin, xmax, in_progress, message_id })
+    }
+
+    /// The same, having seen no transaction from `end` on.
+    fn ended_at(mut self, end: u64) -> Self {
+        self.xmin = self.xmin.min(end);
+        self.xmax = self.xmax.min(end);
+        self.in_progress.retain(|xid| *xid < end);
+        self
+    }
+
+    /// The same place, which acknowledges send-to-device messages up to `message_id`: 0 for none, absent for all.
+    pub fn acknowledging(&self, message_id: Option<i64>) -> Self {
+        Self { message_id, ..self.clone() }
+    }
+
+    /// Whether a row that this transaction wrote was visible when the token was made.
+    pub fn sees(&self, xid: Xid) -> bool {
+        xid.0 < self.xmin || (xid.0 < self.xmax && self.in_progress.binary_search(&xid.0).is_err())
+    }
+}
+
+/// What the statements of a STABLE function see, in PostgreSQL's form, without a statement.
+fn active_snapshot() -> String {
+    // SAFETY: the one takes nothing, the other what that gives; they need the active snapshot, which a function call has.
+    let text: Option<&CStr> = unsafe {
+        let snapshot = direct_function_call_as_datum(pg_sys::pg_current_snapshot, &[]);
+        direct_function_call(pg_sys::pg_snapshot_out, &[snapshot])
+    };
+    text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+impl std::fmt::Display for SyncToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "s{}_{}_{}", self.generation, self.xmin, self.xmax - self.xmin)?;
+        self.in_progress.iter().try_for_each(|xid| write!(f, "_{}", xid - self.xmin))?;
+        self.message_id.iter().try_for_each(|id| write!(f, "~{id}"))
+    }
+}
+
+/// Decimal digits and nothing else: what we write has no sign and no needless zero.
+fn number(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
+}
+
+/// A token of either kind, as endpoints that page through a room take them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Token {
+    /// What a sync saw.
+    Sync(SyncToken),
+    /// `t<pos>`: after every event with a `pos` up to this one, before every later one.
+    Place(i64),
+}
+
+impl Token {
+    /// Reads a token; 400 `M_INVALID_PARAM` for what is none of ours. `now` as in [`sync_token`].
+    pub fn parse(db: &Db<'_>, name: &str, text: &str, now: &SyncToken) -> Result<Self> {
+        let place = || -> Option<i64> {
+            let digits = text.strip_prefix('t')?;
+            number(digits.strip_prefix('-').unwrap_or(digits))?;
+            digits.parse().ok()
+        };
+        place()
+            .map(Self::Place)
+            .or_else(|| SyncToken::parse(db, text, now).map(Self::Sync))
+            .ok_or_else(|| refuse(name))
+    }
+}
+
+/// A place in a room's timeline as a token.
+pub fn place(pos: i64) -> String {
+    format!("t{pos}")
+}
+
+/// Reads the sync token in the parameter `name`; 400 `M_INVALID_PARAM` for one that this cluster did not give out.
+/// `now` is [`SyncToken::current`].
+pub fn sync_token(db: &Db<'_>, name: &str, text: &str, now: &SyncToken) -> Result<SyncToken> {
+    SyncToken::parse(db, text, now).ok_or_else(|| refuse(name))
+}
+
+fn refuse(name: &str) -> MatrixError {
+    MatrixError::invalid_param(format!("`{name}` is not a token of this server."))
+}

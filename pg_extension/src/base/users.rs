@@ -1,0 +1,34 @@
+//! Users by their internal ids.
+
+use std::collections::HashMap;
+
+use crate::base::spi::Db;
+
+/// A Matrix user, of this server or another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub nid: i64,
+    pub id: String,
+}
+
+const FIND: &str = "select user_nid, user_id from users where user_id = any($1)";
+
+const INTERN: &str = "
+    insert into users (user_id) select * from unnest($1) on conflict (user_id) do update set user_id = excluded.user_id
+    returning user_nid, user_id";
+
+/// The `user_nid` of each of these users; those not known yet are added, in the order of their ids, so that two
+/// transactions that add the same users cannot wait for each other.
+pub fn intern(db: &Db<'_>, user_ids: &[&str]) -> HashMap<String, i64> {
+    let by_id = |sql, user_ids: &[&str]| -> HashMap<String, i64> {
+        db.query(sql, &[user_ids.to_vec().into()]).map(|row| (row.get(2), row.get(1))).collect()
+    };
+    let mut known = by_id(FIND, user_ids);
+    let mut unknown: Vec<&str> = user_ids.iter().copied().filter(|id| !known.contains_key(*id)).collect();
+    if !unknown.is_empty() {
+        unknown.sort_unstable();
+        unknown.dedup();
+        known.extend(by_id(INTERN, &unknown));
+    }
+    known
+}

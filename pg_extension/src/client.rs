@@ -1,0 +1,31 @@
+//! What clients ask: a module for each one of the Client-Server API, named as the API node names it.
+
+pub mod account_data;
+pub mod context;
+pub mod dehydrated_devices;
+pub mod device_management;
+pub mod end_to_end_encryption;
+pub mod event;
+pub mod filter;
+pub mod key_backup;
+pub mod members;
+pub mod messages;
+pub mod old_sync;
+pub mod presence;
+pub mod profile;
+pub mod push_rules;
+pub mod receipt;
+pub mod refresh;
+pub mod room_aliases;
+pub mod room_creation;
+pub mod room_directory;
+pub mod room_membership;
+pub mod room_state;
+pub mod room_upgrades;
+pub mod send;
+pub mod send_to_device;
+pub mod spaces;
+pub mod sync;
+pub mod tags;
+pub mod timestamp_to_event;
+pub mod typing;

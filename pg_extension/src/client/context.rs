@@ -1,0 +1,89 @@
+//! `GET /rooms/{roomId}/context/{eventId}`: an event and what is around it. Client-Server API, "Event Context".
+
+use std::rc::Rc;
+
+use pgrx::pg_extern;
+
+use crate::{
+    base::{
+        json_text::object_text,
+        response::{Response, ResponseRows, respond},
+        session::Session,
+        spi::Mode,
+        token::place,
+    },
+    client::{
+        event,
+        messages::{page_limit, parse_filter},
+    },
+    read::{
+        filter::Subject,
+        page::{self, Request},
+        render::{Renderer, Style},
+        state_list,
+        stored_event::{Events, StoredEvent},
+        timeline::Direction,
+    },
+    room::state_at::StateAt,
+};
+
+/// `GET /rooms/{roomId}/context/{eventId}`
+///
+/// `limit` is that of the events before and after together; absent: the filter's, or 10.
+#[pg_extern(stable)]
+fn context(
+    token_hash: &[u8],
+    room_id: &str,
+    event_id: &str,
+    limit: Option<i64>,
+    filter: Option<&str>,
+) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let filter = parse_filter(filter)?;
+        let limit = page_limit(limit, &filter)?;
+        let events = Events::new(db);
+        let (room, event) = event::find(db, &events, &session, Some(room_id), event_id)?;
+        let pos = event.pos.unwrap_or(room.first_pos);
+        let read = |direction, from, limit| {
+            let request = Request { direction, from, to: None, limit, filter: &filter, stops_at_gaps: true };
+            page::read(db, &events, &room, &request)
+        };
+        let before = read(Direction::Backward, pos - 1, limit / 2);
+        let after = read(Direction::Forward, pos, limit - limit / 2);
+
+        let shown: Vec<Rc<StoredEvent>> =
+            before.events.iter().chain([&event]).chain(&after.events).map(Rc::clone).collect();
+        let at = StateAt::after(after.events.last().unwrap_or(&event));
+        let mut state = match at {
+            Some(at) if filter.lazy_load_members => {
+                let mut state = state_list::without_members(db, &events, room.room_nid, at);
+                state.extend(state_list::members_who_sent(db, &events, room.room_nid, at, &shown));
+                state
+            }
+            Some(at) => {
+                room.await_whole()?;
+                state_list::all(db, &events, at)
+            }
+            None => Vec::new(),
+        };
+        state.retain(|event| {
+            let sender = Some(event.sender.as_str());
+            filter.admits(Subject { event_type: &event.event_type, sender, content: event.content() })
+        });
+
+        let renderer = Renderer::new(db, &events, Some(&room.room_id));
+        renderer.prepare(&[(&room.reader, &shown)]);
+        let style = Style { device_nid: session.device_nid, filter: None };
+        let render = |event: &Rc<StoredEvent>| renderer.event(event, &room.reader, style);
+        let oldest = before.events.last().unwrap_or(&event).pos.unwrap_or(pos);
+        let newest = after.events.last().unwrap_or(&event).pos.unwrap_or(pos);
+        Ok(Response::new(object_text(|body| {
+            body.value("start", place(oldest - 1)).value("end", place(newest));
+            body.raw("event", &render(&event));
+            body.array("events_before", before.events.iter().map(render));
+            body.array("events_after", after.events.iter().map(render));
+            body.array("state", state.iter().map(|event| renderer.state_event(event, style)));
+        })))
+    })
+}

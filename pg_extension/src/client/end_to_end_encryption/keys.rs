@@ -1,0 +1,49 @@
+//! Keys that devices publish. Client-Server API, "Uploading keys".
+
+mod claim;
+mod one_time;
+mod query;
+mod upload;
+
+use std::collections::BTreeSet;
+
+use matriarch_rules::{Map, identifiers::server_name};
+use serde_json::{Value, json};
+
+pub use self::{
+    one_time::{Counts, unused_fallback_types},
+    query::{cross_signing_of, of_device},
+    upload::{Upload, store},
+};
+use crate::base::response::{MatrixError, Result};
+
+/// An object without what is not covered by its signatures.
+pub fn unsigned_form(mut object: Map) -> Map {
+    object.remove("signatures");
+    object.remove("unsigned");
+    object
+}
+
+/// Whether this is what `signatures` of a key holds: signatures by key id by user id.
+pub fn is_signatures(value: &Value) -> bool {
+    value.as_object().is_some_and(|signers| {
+        signers.values().all(|keys| keys.as_object().is_some_and(|keys| keys.values().all(Value::is_string)))
+    })
+}
+
+/// As long as events may be: whoever asks for the keys of many gets all of them in one answer.
+const MAX_KEY_BYTES: usize = 65_536;
+
+/// 413 `M_TOO_LARGE` for too long a key, as JSON text.
+pub fn require_size(key: &str) -> Result<()> {
+    match key.len() <= MAX_KEY_BYTES {
+        true => Ok(()),
+        false => Err(MatrixError::new(413, "M_TOO_LARGE", "A key is longer than 65536 bytes.")),
+    }
+}
+
+/// `failures` of an answer: the servers of these users cannot be asked, as there is no federation.
+fn failures(user_ids: BTreeSet<&str>) -> Map {
+    let failure = json!({ "errcode": "M_UNAVAILABLE", "error": "The server cannot be reached." });
+    user_ids.into_iter().filter_map(server_name).map(|server| (server.to_owned(), failure.clone())).collect()
+}

@@ -1,0 +1,276 @@
+//! `POST /keys/query`
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use matriarch_rules::{Map, identifiers::server_name, json::parse_object};
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+use super::failures;
+use crate::base::{
+    request::Body,
+    response::{MatrixError, Response, ResponseRows, Result, respond},
+    session::Session,
+    signing::Signer,
+    spi::{Db, Mode, Row},
+};
+
+/// Stands for another server, which sees what any user may see.
+const NOBODY: i64 = 0;
+
+/// Devices that are asked for; `None` for all.
+type Devices<'a> = Option<BTreeSet<&'a str>>;
+
+/// Who is asked for.
+struct Wanted<'a> {
+    user_ids: Vec<&'a str>,
+    /// Of each of them.
+    devices: Vec<Devices<'a>>,
+}
+
+const USERS: &str = "
+    select w.number, u.user_nid
+    from unnest($1::text[]) with ordinality w (user_id, number)
+    cross join lateral (select user_nid from users where user_id = w.user_id offset 0) u";
+
+const DEVICES: &str = "
+    select k.user_nid, k.device_id, k.keys, d.display_name, k.device_nid is not null
+    from unnest($1::bigint[]) as w (user_nid)
+    cross join lateral (select * from device_keys where user_nid = w.user_nid offset 0) k
+    left join lateral (select display_name from devices where device_nid = k.device_nid offset 0) d on true";
+
+const CROSS_SIGNING: &str = "
+    select k.user_nid, k.usage, k.public_key, k.keys
+    from unnest($1::bigint[]) as w (user_nid)
+    cross join lateral (select * from cross_signing_keys where user_nid = w.user_nid offset 0) k
+    where k.usage <> 'user_signing' or k.user_nid = $2";
+
+/// What the asker may see: signatures by the owner of the key, and the asker's own. A server that asks has none.
+const SIGNATURES: &str = "
+    select s.user_nid, s.key_name, u.user_id, s.signer_key_id, s.signature
+    from unnest($1::bigint[]) as w (user_nid)
+    cross join lateral (
+        select * from key_signatures where user_nid = w.user_nid and signer_nid in (w.user_nid, $2) offset 0
+    ) s
+    cross join lateral (select user_id from users where user_nid = s.signer_nid offset 0) u";
+
+/// Signatures by the name of the key that they sign: who signed, with which key.
+type Signatures = HashMap<(i64, String), Vec<(String, String, String)>>;
+
+fn signatures(db: &Db<'_>, user_nids: &[i64], asker_nid: i64) -> Signatures {
+    let mut signatures = Signatures::new();
+    for row in db.query(SIGNATURES, &[user_nids.to_vec().into(), asker_nid.into()]) {
+        let signed = signatures.entry((row.get(1), row.get(2))).or_default();
+        signed.push((row.get(3), row.get(4), row.get(5)));
+    }
+    signatures
+}
+
+/// A stored key, with the signatures that were uploaded for it later.
+fn with_signatures(keys: &str, later: Option<&Vec<(String, String, String)>>) -> Option<Map> {
+    let mut keys = parse_object(keys).ok()?;
+    if let Some(later) = later {
+        let signatures = keys.entry("signatures").or_insert_with(|| json!({})).as_object_mut()?;
+        for (user_id, key_id, signature) in later {
+            let of_user = signatures.entry(user_id.as_str()).or_insert_with(|| json!({})).as_object_mut()?;
+            of_user.insert(key_id.clone(), signature.as_str().into());
+        }
+    }
+    Some(keys)
+}
+
+/// Reads `device_keys` of a request: lists of devices by user; an empty list is all devices.
+fn read(keys: &Map) -> Result<Vec<(&str, Devices<'_>)>> {
+    let refuse = || MatrixError::bad_json("`device_keys` must be lists of device ids by user.");
+    let mut wanted = Vec::new();
+    for (user_id, devices) in keys {
+        let devices: BTreeSet<&str> = match devices {
+            Value::Array(devices) => devices.iter().map(Value::as_str).collect::<Option<_>>(),
+            _ => None,
+        }
+        .ok_or_else(refuse)?;
+        if !user_id.contains('\0') {
+            wanted.push((user_id.as_str(), Some(devices).filter(|devices| !devices.is_empty())));
+        }
+    }
+    Ok(wanted)
+}
+
+/// The answer's parts, by user.
+#[derive(Default)]
+struct Found {
+    device_keys: BTreeMap<String, Map>,
+    cross_signing: BTreeMap<&'static str, Map>,
+}
+
+impl Wanted<'_> {
+    /// `asker_nid` is whose own signatures are shown, or [`NOBODY`].
+    fn find(&self, db: &Db<'_>, asker_nid: i64) -> Found {
+        let mut found = Found::default();
+        // A user without devices is in the answer: clients would ask again and again.
+        for user_id in &self.user_ids {
+            found.device_keys.insert((*user_id).to_owned(), Map::new());
+        }
+        let indices: BTreeMap<i64, usize> = db
+            .query(USERS, &[self.user_ids.clone().into()])
+            .map(|row| (row.get(2), row.get::<i64>(1) as usize - 1))
+            .collect();
+        let user_nids: Vec<i64> = indices.keys().copied().collect();
+        let signatures = signatures(db, &user_nids, asker_nid);
+
+        for row in db.query(DEVICES, &[user_nids.clone().into()]) {
+            let index = indices[&row.get::<i64>(1)];
+            let device_id: String = row.get(2);
+            let wanted = self.devices[index].as_ref().is_none_or(|devices| devices.contains(&*device_id));
+            if let Some(device) = wanted.then(|| device(&row, &device_id, &signatures)).flatten() {
+                let devices = found.device_keys.entry(self.user_ids[index].to_owned()).or_default();
+                devices.insert(device_id, Value::Object(device));
+            }
+        }
+        for row in db.query(CROSS_SIGNING, &[user_nids.into(), asker_nid.into()]) {
+            let section = match &*row.get::<String>(2) {
+                "master" => "master_keys",
+                "self_signing" => "self_signing_keys",
+                _ => "user_signing_keys",
+            };
+            let user_nid: i64 = row.get(1);
+            let later = signatures.get(&(user_nid, row.get(3)));
+            if let Some(keys) = with_signatures(&row.get::<String>(4), later) {
+                let section = found.cross_signing.entry(section).or_default();
+                section.insert(self.user_ids[indices[&user_nid]].to_owned(), Value::Object(keys));
+            }
+        }
+        found
+    }
+}
+
+fn device(row: &Row<'_>, device_id: &str, signatures: &Signatures) -> Option<Map> {
+    let later = signatures.get(&(row.get(1), device_id.to_owned()));
+    let mut keys = with_signatures(&row.get::<String>(3), later)?;
+    // What is kept of another server's device has what that server said.
+    if row.get::<bool>(5) {
+        let unsigned = match row.opt::<String>(4) {
+            Some(name) => json!({ "device_display_name": name }),
+            None => json!({}),
+        };
+        keys.insert("unsigned".to_owned(), unsigned);
+    }
+    Some(keys)
+}
+
+impl Found {
+    fn answer(self) -> Value {
+        let mut answer = json!({ "device_keys": self.device_keys });
+        for (section, keys) in self.cross_signing {
+            answer[section] = Value::Object(keys);
+        }
+        answer
+    }
+}
+
+/// Reads who is wanted in a request's body. Whose server `is_known` admits is looked for; the others come second.
+fn sort<'b>(body: &'b Body, is_known: impl Fn(&str) -> bool) -> Result<(Wanted<'b>, BTreeSet<&'b str>)> {
+    // How long other servers may take; the API node asks them.
+    body.unsigned("timeout")?;
+    let keys =
+        body.object("device_keys")?.ok_or_else(|| MatrixError::missing_param("`device_keys` is missing."))?;
+    let (known, elsewhere): (Vec<_>, Vec<_>) =
+        read(keys)?.into_iter().partition(|(user_id, _)| server_name(user_id).is_some_and(&is_known));
+    let (user_ids, devices) = known.into_iter().unzip();
+    Ok((Wanted { user_ids, devices }, elsewhere.into_iter().map(|(user_id, _)| user_id).collect()))
+}
+
+/// `POST /keys/query`
+///
+/// `answered` are other servers that were asked for their users' keys, and whose answers were stored.
+#[pg_extern(stable)]
+fn query_keys(token_hash: &[u8], body: &str, answered: Vec<String>) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let ours = server_name(&session.user_id);
+        let body = Body::parse(body)?;
+        let is_known = |server: &str| ours == Some(server) || answered.iter().any(|name| name == server);
+        let (wanted, elsewhere) = sort(&body, is_known)?;
+        let mut answer = wanted.find(db, session.user_nid).answer();
+        answer["failures"] = Value::Object(failures(elsewhere));
+        Ok(Response::json(&answer))
+    })
+}
+
+/// `POST /_matrix/federation/v1/user/keys/query`
+///
+/// Answers for users of this server only.
+#[pg_extern(stable)]
+fn federation_query_keys(body: &str) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let body = Body::parse(body)?;
+        let ours = Signer::current(db).server_name.clone();
+        let (wanted, _) = sort(&body, |server| server == ours)?;
+        Ok(Response::json(&wanted.find(db, NOBODY).answer()))
+    })
+}
+
+/// What other servers are told of a device: its keys and its name. `None` if it has none, or is gone.
+pub fn of_device(db: &Db<'_>, user_id: &str, device_id: &str) -> Option<(Map, Option<String>)> {
+    let wanted = Wanted { user_ids: vec![user_id], devices: vec![Some(BTreeSet::from([device_id]))] };
+    let device = wanted.find(db, NOBODY).device_keys.remove(user_id)?.remove(device_id)?;
+    let Value::Object(mut keys) = device else { return None };
+    let unsigned = keys.remove("unsigned");
+    let name = unsigned.as_ref().and_then(|unsigned| unsigned.get("device_display_name")?.as_str());
+    Some((keys, name.map(str::to_owned)))
+}
+
+/// What other servers are told of a user's cross-signing keys, as `master_key` and `self_signing_key`.
+pub fn cross_signing_of(db: &Db<'_>, user_id: &str) -> Vec<(&'static str, Value)> {
+    let mut found = Wanted { user_ids: vec![user_id], devices: vec![None] }.find(db, NOBODY).cross_signing;
+    [("master_keys", "master_key"), ("self_signing_keys", "self_signing_key")]
+        .into_iter()
+        .filter_map(|(section, name)| Some((name, found.get_mut(section)?.remove(user_id)?)))
+        .collect()
+}
+
+/// `stream_id` is that of the newest `m.device_list_update` of the user, which the next one follows.
+const USER: &str = "
+    select u.user_nid, coalesce((
+            select max(stream_id)
+            from device_list_changes
+            where user_nid = u.user_nid and device_id is not null and audience is null
+        ), 0)
+    from users u
+    join accounts a using (user_nid)
+    where u.user_id = $1 and a.deactivated_at is null";
+
+/// `GET /_matrix/federation/v1/user/devices/{userId}`
+///
+/// 404 `M_NOT_FOUND` for users that are not of this server.
+#[pg_extern(stable)]
+fn federation_user_devices(user_id: &str) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let row = db
+            .query_opt(USER, &[user_id.into()])
+            .ok_or_else(|| MatrixError::not_found("There is no such user."))?;
+        let stream_id: i64 = row.get(2);
+        let mut found = Wanted { user_ids: vec![user_id], devices: vec![None] }.find(db, NOBODY);
+        let devices: Vec<Value> = found
+            .device_keys
+            .remove(user_id)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(device_id, mut keys)| {
+                let name = keys.as_object_mut().and_then(|keys| keys.remove("unsigned"));
+                let mut device = json!({ "device_id": device_id, "keys": keys });
+                if let Some(name) = name.as_ref().and_then(|unsigned| unsigned.get("device_display_name")) {
+                    device["device_display_name"] = name.clone();
+                }
+                device
+            })
+            .collect();
+        let mut answer = json!({ "user_id": user_id, "stream_id": stream_id, "devices": devices });
+        for (section, name) in [("master_keys", "master_key"), ("self_signing_keys", "self_signing_key")] {
+            if let Some(key) = found.cross_signing.get_mut(section).and_then(|keys| keys.remove(user_id)) {
+                answer[name] = key;
+            }
+        }
+        Ok(Response::json(&answer))
+    })
+}

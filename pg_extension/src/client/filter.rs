@@ -1,0 +1,59 @@
+//! Filters that clients store to name them in `/sync`. Client-Server API, "Filtering".
+
+use pgrx::pg_extern;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    base::{
+        response::{MatrixError, Response, ResponseRows, respond, single},
+        session::Session,
+        spi::Mode,
+    },
+    read::filter::Filter,
+};
+
+/// A statement of its own, for the row that it meets may be newer than its snapshot.
+const INSERT: &str = "
+    insert into filters (user_nid, content_hash, content) values ($1, $2, $3)
+    on conflict (user_nid, content_hash) do nothing";
+
+const FIND: &str = "select filter_id from filters where user_nid = $1 and content_hash = $2";
+
+/// `POST /user/{userId}/filter`
+///
+/// `content` is in canonical form, so that the same filter gets the same id. 400 `M_BAD_JSON` if it is no sound filter.
+#[pg_extern(volatile)]
+fn create_filter(token_hash: &[u8], user_id: &str, content: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        session.require_self(user_id)?;
+        Filter::parse(content)?;
+        let hash = Sha256::digest(content.as_bytes()).to_vec();
+        let found = || db.query_opt(FIND, &[session.user_nid.into(), hash.as_slice().into()]);
+        let row = match found() {
+            Some(row) => Some(row),
+            None => {
+                db.execute(INSERT, &[session.user_nid.into(), hash.as_slice().into(), content.into()]);
+                found()
+            }
+        };
+        let filter_id: i64 =
+            row.ok_or_else(|| MatrixError::not_found("The account was deleted at this moment."))?.get(1);
+        Ok(single("filter_id", filter_id.to_string()))
+    })
+}
+
+/// `GET /user/{userId}/filter/{filterId}`
+#[pg_extern(stable)]
+fn filter(token_hash: &[u8], user_id: &str, filter_id: &str) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        session.require_self(user_id)?;
+        let content = filter_id.parse::<i64>().ok().and_then(|filter_id| {
+            let sql = "select content from filters where user_nid = $1 and filter_id = $2";
+            db.query_opt(sql, &[session.user_nid.into(), filter_id.into()])
+        });
+        let row = content.ok_or_else(|| MatrixError::not_found("There is no such filter."))?;
+        Ok(Response::new(row.get(1)))
+    })
+}

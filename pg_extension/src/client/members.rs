@@ -1,0 +1,125 @@
+//! Who is in a room, and which rooms a user is in.
+
+use std::collections::BTreeMap;
+
+use pgrx::pg_extern;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    base::{
+        json_text::object_text,
+        lookup::joined_room,
+        response::{MatrixError, Response, ResponseRows, Result, respond, single},
+        session::Session,
+        spi::{Db, Mode},
+        token::{SyncToken, Token},
+    },
+    federation::partial_joins::await_whole,
+    read::{
+        readable_room::ReadableRoom,
+        render::{Renderer, Style},
+        state_list,
+        stored_event::Events,
+        timeline::{self, Direction},
+    },
+    room::state_at::StateAt,
+};
+
+/// `GET /rooms/{roomId}/members`
+#[pg_extern(stable)]
+fn members(
+    token_hash: &[u8],
+    room_id: &str,
+    at: Option<&str>,
+    membership: Option<&str>,
+    not_membership: Option<&str>,
+) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        for membership in [membership, not_membership].into_iter().flatten() {
+            if !matches!(membership, "join" | "invite" | "knock" | "leave" | "ban") {
+                return Err(MatrixError::invalid_param("There is no such membership."));
+            }
+        }
+        let events = Events::new(db);
+        let at = at.map(|at| Token::parse(db, "at", at, &SyncToken::current(db))).transpose()?;
+        let room = ReadableRoom::open(db, &events, &session, room_id)?;
+        room.await_whole()?;
+        let state = match at {
+            Some(token) => state_at(db, &events, &room, &token)?,
+            None => room.state()?,
+        };
+        // Of the two parameters, either admits.
+        let admits = |found: &str| match (membership, not_membership) {
+            (None, None) => true,
+            (is, is_not) => is.is_some_and(|is| is == found) || is_not.is_some_and(|is_not| is_not != found),
+        };
+        let mut members = state_list::members(db, &events, room.room_nid, state);
+        members.retain(|event| admits(&events.membership(event.event_nid)));
+        let renderer = Renderer::new(db, &events, Some(&room.room_id));
+        let style = Style { device_nid: session.device_nid, filter: None };
+        Ok(Response::new(object_text(|body| {
+            body.array("chunk", members.iter().map(|event| renderer.state_event(event, style)));
+        })))
+    })
+}
+
+/// The state at the place of a token.
+fn state_at(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, token: &Token) -> Result<StateAt> {
+    let place = room.place(db, events, token);
+    let newest = timeline::read(db, events, room.room_nid, Direction::Backward, (place, i64::MIN), 1).pop();
+    match newest {
+        Some(event) => StateAt::after(&event)
+            .ok_or_else(|| MatrixError::not_found("The state is not known at that place.")),
+        None => Ok(StateAt::EMPTY),
+    }
+}
+
+const JOINED_MEMBERS: &str = "
+    select u.user_id, m.display_name, m.avatar_url
+    from memberships m
+    join users u on u.user_nid = m.user_nid
+    where m.room_nid = $1 and m.membership = 'join'";
+
+/// What `joined_members` tells of a member.
+#[derive(Serialize)]
+struct RoomMember {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<String>,
+}
+
+/// `GET /rooms/{roomId}/joined_members`
+#[pg_extern(stable)]
+fn joined_members(token_hash: &[u8], room_id: &str) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let room_nid = joined_room(db, &session, room_id)?;
+        await_whole(db, room_nid)?;
+        let joined: BTreeMap<String, RoomMember> = db
+            .query(JOINED_MEMBERS, &[room_nid.into()])
+            .map(|row| (row.get(1), RoomMember { display_name: row.opt(2), avatar_url: row.opt(3) }))
+            .collect();
+        Ok(Response::json(&json!({ "joined": joined })))
+    })
+}
+
+const JOINED_ROOMS: &str = "
+    select r.room_id
+    from memberships m
+    join rooms r on r.room_nid = m.room_nid
+    where m.user_nid = $1 and m.membership = 'join' and not m.forgotten
+    order by r.room_nid";
+
+/// `GET /joined_rooms`
+#[pg_extern(stable)]
+fn joined_rooms(token_hash: &[u8]) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let rooms: Vec<String> =
+            db.query(JOINED_ROOMS, &[session.user_nid.into()]).map(|row| row.get(1)).collect();
+        Ok(single("joined_rooms", rooms))
+    })
+}

@@ -1,0 +1,97 @@
+//! `GET /events`: the deprecated event stream, and for one room its use in previews. Client-Server API, "Room
+//! Previews".
+
+use pgrx::{iter::TableIterator, pg_extern};
+
+use crate::{
+    base::{
+        json_text::object_text,
+        response::Result,
+        session::Session,
+        spi::{Db, Mode, connect},
+        token::{SyncToken, Token, place, sync_token},
+    },
+    client::sync::{self, Answer, Asker, SyncRows},
+    read::{
+        filter::{EventFilter, Filter, MAX_LIMIT},
+        page::{self, Request},
+        readable_room::ReadableRoom,
+        render::{Renderer, Style},
+        stored_event::Events,
+        timeline::Direction,
+    },
+};
+
+/// `GET /events`, of all rooms the user is in, or of one room that they may read.
+///
+/// Without `from` the stream begins now. `presence`: whether the server keeps presence.
+#[pg_extern(stable)]
+fn events(token_hash: &[u8], from: Option<&str>, room_id: Option<&str>, presence: bool) -> SyncRows {
+    let answer = connect(Mode::Read, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        match room_id {
+            Some(room_id) => of_room(db, &session, from, room_id),
+            None => of_all(db, session, from, presence),
+        }
+    });
+    TableIterator::once(sync::row(answer))
+}
+
+fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) -> Result<Answer> {
+    let events = Events::new(db);
+    let from = from.map(|from| Token::parse(db, "from", from, &SyncToken::current(db))).transpose()?;
+    let room = ReadableRoom::open(db, &events, session, room_id)?;
+    let start = from.map_or(room.upto(), |token| room.place(db, &events, &token));
+    let filter = EventFilter::default();
+    let direction = Direction::Forward;
+    let page = page::read(
+        db,
+        &events,
+        &room,
+        &Request {
+            direction,
+            from: start,
+            to: None,
+            limit: MAX_LIMIT,
+            filter: &filter,
+            stops_at_gaps: false,
+        },
+    );
+
+    let renderer = Renderer::new(db, &events, Some(&room.room_id));
+    renderer.prepare(&[(&room.reader, &page.events)]);
+    let style = Style { device_nid: session.device_nid, filter: None };
+    let end = page.next.unwrap_or_else(|| room.upto().max(start));
+    let body = object_text(|body| {
+        body.value("start", place(start)).value("end", place(end));
+        body.array("chunk", page.events.iter().map(|event| renderer.event(event, &room.reader, style)));
+    });
+    let changed = !page.events.is_empty();
+    let room_nids = vec![room.room_nid];
+    Ok(Answer { body, changed, user_nid: session.user_nid, room_nids, acknowledged_by: None })
+}
+
+fn of_all(db: &Db<'_>, session: Session, from: Option<&str>, presence: bool) -> Result<Answer> {
+    // Messages to devices are not among the events.
+    let now = SyncToken::current(db).acknowledging(Some(0));
+    let since = from.map_or_else(|| Ok(now.clone()), |from| sync_token(db, "from", from, &now))?;
+    let start = since.to_string();
+    let filter = Filter::with_timeline_limit(MAX_LIMIT).into();
+    let asker = Asker {
+        session,
+        since: Some(since),
+        filter,
+        full_state: false,
+        use_state_after: false,
+        presence,
+        state_key: "state",
+    };
+    let events = Events::new(db);
+    let news = sync::new_events(db, &events, &asker, &now);
+    let body = object_text(|body| {
+        body.value("start", start).value("end", now.to_string()).array("chunk", &news);
+    });
+    let user_nid = asker.session.user_nid;
+    let room_nids = sync::joined_rooms(db, user_nid);
+    Ok(Answer { body, changed: !news.is_empty(), user_nid, room_nids, acknowledged_by: None })
+}

@@ -1,0 +1,228 @@
+//! Profiles. Client-Server API, "Profiles".
+
+use matriarch_rules::{
+    Map,
+    identifiers::{MAX_ID_BYTES, is_common_namespaced_identifier, is_user_id},
+};
+use pgrx::{PgSqlErrorCode, ereport, pg_extern};
+use serde_json::{Value, json};
+
+use crate::{
+    append::LocalEvent,
+    base::{
+        request,
+        response::{MatrixError, Response, ResponseRows, Result, respond},
+        session::Session,
+        spi::{Db, Mode},
+        users::User,
+    },
+    room::Room,
+};
+
+/// As JSON, keys included.
+const MAX_PROFILE_BYTES: usize = 65_536;
+/// What is shown in every room is kept far below the size of an event.
+const MAX_DISPLAYNAME_CHARS: usize = 256;
+const MAX_AVATAR_URL_BYTES: usize = 1000;
+
+/// Whether membership events show the field.
+fn is_shown_in_rooms(key: &str) -> bool {
+    matches!(key, "displayname" | "avatar_url")
+}
+
+/// Appendices, "Common Namespaced Identifier Grammar", which the predefined keys obey too.
+fn check_key(key: &str) -> Result<()> {
+    if key.len() > MAX_ID_BYTES {
+        return Err(MatrixError::new(400, "M_KEY_TOO_LARGE", "The key is longer than 255 bytes."));
+    }
+    if is_common_namespaced_identifier(key) {
+        Ok(())
+    } else {
+        Err(MatrixError::invalid_param("Invalid profile key."))
+    }
+}
+
+/// The field's new value; `None` to delete it, which is what clients mean by an empty name or avatar.
+fn check_value(key: &str, value: Value) -> Result<Option<Value>> {
+    if !matches!(key, "displayname" | "avatar_url" | "m.tz") {
+        return Ok(Some(value));
+    }
+    let Value::String(string) = value else {
+        return Err(MatrixError::bad_json(format!("`{key}` must be a string.")));
+    };
+    let sound = match key {
+        "displayname" => string.chars().count() <= MAX_DISPLAYNAME_CHARS && !string.contains('\0'),
+        "avatar_url" => string.is_empty() || is_mxc_uri(&string),
+        _ => true,
+    };
+    match sound {
+        false => Err(MatrixError::invalid_param(format!("`{key}` is too long or malformed."))),
+        true if string.is_empty() && is_shown_in_rooms(key) => Ok(None),
+        true => Ok(Some(Value::String(string))),
+    }
+}
+
+fn is_mxc_uri(uri: &str) -> bool {
+    uri.len() <= MAX_AVATAR_URL_BYTES
+        && uri
+            .strip_prefix("mxc://")
+            .and_then(|rest| rest.split_once('/'))
+            .is_some_and(|(server, media)| !server.is_empty() && !media.is_empty() && !uri.contains('\0'))
+}
+
+const READ: &str = "select key, value from profiles where user_nid = $1";
+
+const WRITE: &str = "
+    insert into profiles (user_nid, key, value) values ($1, $2, $3)
+    on conflict (user_nid, key) do update set value = excluded.value";
+
+const DELETE: &str = "delete from profiles where user_nid = $1 and key = $2";
+
+/// In ascending order, as all who lock several rooms do.
+const LOCK_ROOMS: &str = "
+    select r.room_id
+    from rooms r
+    join memberships m using (room_nid)
+    where m.user_nid = $1 and m.membership = 'join'
+    order by r.room_nid
+    for update of r";
+
+const JOINED_OTHERS: &str = "
+    select
+    from rooms r
+    join memberships m using (room_nid)
+    where m.user_nid = $1 and m.membership = 'join' and r.room_id <> all($2)
+    limit 1";
+
+/// Locks the rooms that show the user's profile, and the profile; joins wait or were waited for.
+fn lock_rooms_and_profile(db: &Db<'_>, session: &Session) -> Vec<String> {
+    let locked: Vec<String> =
+        db.query(LOCK_ROOMS, &[session.user_nid.into()]).map(|row| row.get(1)).collect();
+    session.lock_user(db);
+    if db.query_opt(JOINED_OTHERS, &[session.user_nid.into(), locked.clone().into()]).is_some() {
+        // Rooms cannot be locked any more now that the profile is. The API node tries again.
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            "the user joined a room while its profile was about to change"
+        );
+    }
+    locked
+}
+
+/// Sets or deletes a field, and shows the change in the user's rooms.
+fn change(db: &Db<'_>, session: &Session, key: &str, value: Option<Value>) -> Result<Response> {
+    let rooms = if is_shown_in_rooms(key) {
+        lock_rooms_and_profile(db, session)
+    } else {
+        session.lock_user(db);
+        Vec::new()
+    };
+    let mut profile: Map = db
+        .query(READ, &[session.user_nid.into()])
+        .filter_map(|row| Some((row.get(1), serde_json::from_str(&row.get::<String>(2)).ok()?)))
+        .collect();
+    if profile.get(key) == value.as_ref() {
+        return Ok(Response::empty());
+    }
+    match value {
+        Some(value) => {
+            let text = value.to_string();
+            profile.insert(key.to_owned(), value);
+            if json!(profile).to_string().len() > MAX_PROFILE_BYTES {
+                let error = "The profile would be larger than 64 KiB.";
+                return Err(MatrixError::new(400, "M_PROFILE_TOO_LARGE", error));
+            }
+            db.execute(WRITE, &[session.user_nid.into(), key.into(), text.as_str().into()]);
+        }
+        None => {
+            profile.remove(key);
+            db.execute(DELETE, &[session.user_nid.into(), key.into()]);
+        }
+    }
+    let mut response = Response::empty();
+    let user = session.user();
+    for room_id in rooms {
+        let shown =
+            Room::with(db, &room_id, |room| show(room, &user, &profile).map(|()| room.answer(json!({}))));
+        if let Some(Some(shown)) = shown {
+            response.wake_rooms.extend(shown.wake_rooms);
+            response.unsigned.extend(shown.unsigned);
+        }
+    }
+    Ok(response)
+}
+
+/// Shows the profile in a room: a new membership event, while the user is in it still. A room in which the user may
+/// not do even that keeps what it has.
+fn show(room: &mut Room<'_>, user: &User, profile: &Map) -> Option<()> {
+    let (membership, _) = room.membership(&user.id)?;
+    if membership != "join" {
+        return None;
+    }
+    let shown = profile.iter().filter(|(key, _)| is_shown_in_rooms(key));
+    let mut content: Map = shown.map(|(key, value)| (key.clone(), value.clone())).collect();
+    content.insert("membership".to_owned(), "join".into());
+    room.append_once_signed(LocalEvent::state(user, "m.room.member", &user.id, content)).ok()
+}
+
+/// `PUT /profile/{userId}/{keyName}`; `body` is the request's JSON object.
+#[pg_extern(volatile)]
+fn set_profile_field(token_hash: &[u8], user_id: &str, key: &str, body: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        session.require_self(user_id)?;
+        check_key(key)?;
+        let value = request::object(body)?.remove(key);
+        let value = value.ok_or_else(|| MatrixError::missing_param(format!("The body has no `{key}`.")))?;
+        change(db, &session, key, check_value(key, value)?)
+    })
+}
+
+/// `DELETE /profile/{userId}/{keyName}`
+#[pg_extern(volatile)]
+fn delete_profile_field(token_hash: &[u8], user_id: &str, key: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        session.require_self(user_id)?;
+        check_key(key)?;
+        change(db, &session, key, None)
+    })
+}
+
+/// One row without a field for a user who has none.
+const FIND: &str = "
+    select p.key, p.value
+    from users u
+    join accounts a using (user_nid)
+    left join profiles p using (user_nid)
+    where u.user_id = $1 and a.deactivated_at is null";
+
+/// `GET /profile/{userId}` and, with a key, `GET /profile/{userId}/{keyName}`
+///
+/// Profiles of this server's users are open to everybody.
+#[pg_extern(stable)]
+fn profile(user_id: &str, key: Option<&str>) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        if !is_user_id(user_id) {
+            return Err(MatrixError::invalid_param("This is not a valid user ID."));
+        }
+        let mut known = false;
+        let mut profile = Map::new();
+        for row in db.query(FIND, &[user_id.into()]) {
+            known = true;
+            let field = row.opt::<String>(1).zip(row.opt::<String>(2));
+            profile.extend(field.and_then(|(key, value)| Some((key, serde_json::from_str(&value).ok()?))));
+        }
+        if !known {
+            return Err(MatrixError::not_found("Profile not found."));
+        }
+        if let Some(key) = key {
+            profile.retain(|name, _| name == key);
+            if profile.is_empty() {
+                return Err(MatrixError::not_found("The profile does not have this field."));
+            }
+        }
+        Ok(Response::json(&Value::Object(profile)))
+    })
+}

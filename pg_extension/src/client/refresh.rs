@@ -1,0 +1,73 @@
+//! Refresh tokens that are not good any more. Client-Server API, "Refreshing access tokens".
+
+use pgrx::{iter::TableIterator, pg_extern};
+
+use crate::base::{
+    response::{MatrixError, ResponseRows},
+    spi::{Db, Mode, connect},
+};
+
+const LOCK_DEVICE: &str = "
+    select d.device_nid, d.user_nid
+    from revoked_refresh_tokens r
+    join devices d using (device_nid)
+    where r.token_hash = $1
+    for update of d";
+
+const WAS_USED: &str = "select was_used from revoked_refresh_tokens where token_hash = $1";
+
+/// Access tokens stay, as expired ones: they tell the client that its device lives on.
+const END: &str = "
+    with refresh_tokens as (
+        delete from refresh_tokens
+        where device_nid = $1
+        returning token_hash, device_nid
+    ),
+    revoked as (
+        insert into revoked_refresh_tokens (token_hash, device_nid, was_used)
+        select token_hash, device_nid, false
+        from refresh_tokens
+    )
+    update access_tokens
+    set expires_at = '-infinity'
+    where device_nid = $1 and expires_at is distinct from '-infinity'";
+
+/// What became of a token.
+enum Fate {
+    /// It never was one, or its session is over.
+    Unknown,
+    /// It died unused, or the session was ended before.
+    Revoked,
+    /// It was replayed, and so its owner's session ended.
+    Replayed { user_nid: i64 },
+}
+
+fn judge(db: &Db<'_>, token_hash: &[u8]) -> Fate {
+    // Refreshes hold the device as well: what they wrote is visible once this one has it.
+    let Some(device) = db.query_opt(LOCK_DEVICE, &[token_hash.into()]) else { return Fate::Unknown };
+    match db.query_opt(WAS_USED, &[token_hash.into()]).map(|row| row.get(1)) {
+        // The device was logged in on anew meanwhile.
+        None => Fate::Unknown,
+        Some(false) => Fate::Revoked,
+        Some(true) => {
+            db.execute(END, &[device.get::<i64>(1).into()]);
+            Fate::Replayed { user_nid: device.get(2) }
+        }
+    }
+}
+
+/// `POST /refresh`, for a token that gives no new ones
+///
+/// 401 `M_UNKNOWN_TOKEN`, with `soft_logout` where the token's device lives on. A token whose successor was used is in
+/// two hands: all tokens of its device die, and waiting syncs learn it.
+#[pg_extern(volatile)]
+fn refuse_refresh(token_hash: &[u8]) -> ResponseRows {
+    let fate = connect(Mode::Write, |db| judge(db, token_hash));
+    let refusal = MatrixError::new(401, "M_UNKNOWN_TOKEN", "The refresh token is not good.");
+    let (refusal, wake_users) = match fate {
+        Fate::Unknown => (refusal, None),
+        Fate::Revoked => (refusal.with("soft_logout", true), None),
+        Fate::Replayed { user_nid } => (refusal.with("soft_logout", true), Some(vec![user_nid])),
+    };
+    TableIterator::once((refusal.status, refusal.body(), None, wake_users))
+}

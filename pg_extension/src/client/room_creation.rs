@@ -1,0 +1,197 @@
+//! `POST /createRoom`: everything that it implies, in the order of the specification, in one transaction.
+
+pub mod levels;
+pub mod request;
+
+use std::rc::Rc;
+
+use matriarch_rules::{Map, RoomVersion, build::BuiltEvent};
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+use self::request::{CreateRoom, Preset};
+use crate::{
+    append::{LocalEvent, make_create_event, now_ms, random_letters},
+    base::{
+        response::{MatrixError, Response, ResponseRows, Result, respond},
+        session::Session,
+        signing::Signer,
+        spi::{Db, Mode},
+        users::{self, User},
+    },
+    room::Room,
+};
+
+const CLAIM_ALIAS: &str = "
+    insert into room_aliases (room_alias, room_nid, creator_nid) values ($1, $2, $3) on conflict (room_alias) do nothing";
+
+/// `POST /createRoom`
+///
+/// `elsewhere` are those of the invited whom the API node will invite afterwards, as their servers have to sign it.
+#[pg_extern]
+fn create_room(token_hash: &[u8], request: &str, elsewhere: Vec<String>) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let creator = Session::authenticate(db, token_hash)?.user();
+        let signer = Signer::current(db);
+        let request = CreateRoom::parse(request, &creator, &signer)?;
+        // From here on something was written: a refusal must undo it.
+        Ok(create(db, &signer, &creator, &request, &elsewhere).unwrap_or_else(|refusal| refusal.abort()))
+    })
+}
+
+fn create(
+    db: &Db<'_>,
+    signer: &Rc<Signer>,
+    creator: &User,
+    request: &CreateRoom,
+    elsewhere: &[String],
+) -> Result<Response> {
+    let new = NewRoom {
+        version: request.version,
+        room_id: random_room_id(request.version, signer),
+        create_content: request.create_content.clone(),
+        published: request.published,
+    };
+    new.begin(db, signer, creator, now_ms(), |room| fill(room, creator, request, elsewhere))
+}
+
+/// An id for a room, in versions where its create event does not give it one.
+pub fn random_room_id(version: &RoomVersion, signer: &Signer) -> Option<String> {
+    (!version.room_id_is_create_event_id).then(|| format!("!{}:{}", random_letters(18), signer.server_name))
+}
+
+/// A room that is about to be.
+pub struct NewRoom {
+    pub version: &'static RoomVersion,
+    /// As [`random_room_id`] has it.
+    pub room_id: Option<String>,
+    pub create_content: Map,
+    pub published: bool,
+}
+
+impl NewRoom {
+    /// The create event, and the id of the room that it makes.
+    pub fn create_event(
+        &self,
+        signer: &Signer,
+        creator: &User,
+        origin_server_ts: i64,
+    ) -> Result<(BuiltEvent, String)> {
+        let (room_id, content) = (self.room_id.clone(), self.create_content.clone());
+        let built = make_create_event(self.version, signer, creator, room_id, content, origin_server_ts)?;
+        let room_id = self.room_id.clone().unwrap_or_else(|| built.event.event_id().replacen('$', "!", 1));
+        Ok((built, room_id))
+    }
+
+    /// Makes the room, appends its create event, which is made at `origin_server_ts` if it can be, and what `fill` does.
+    pub fn begin<R>(
+        self,
+        db: &Db<'_>,
+        signer: &Rc<Signer>,
+        creator: &User,
+        mut origin_server_ts: i64,
+        mut fill: impl FnMut(&mut Room<'_>) -> Result<R>,
+    ) -> Result<R> {
+        loop {
+            let (built, room_id) = self.create_event(signer, creator, origin_server_ts)?;
+            let fill = |room: &mut Room<'_>| {
+                room.append_create(creator, built).map_err(invalid_state)?;
+                fill(room)
+            };
+            match Room::create(db, Rc::clone(signer), &room_id, self.version, self.published, fill) {
+                Some(result) => return result,
+                // One user's create events of equal content and time are one event, and so the same room since version 12.
+                None => origin_server_ts += 1,
+            }
+        }
+    }
+}
+
+/// Appends what follows the create event.
+fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom, elsewhere: &[String]) -> Result<Response> {
+    let invited: Vec<&str> =
+        request.invite.iter().filter(|user_id| !elsewhere.contains(user_id)).map(String::as_str).collect();
+    users::intern(room.db, &invited);
+
+    let membership = |membership: &str| Map::from_iter([("membership".to_owned(), membership.into())]);
+    room.set_member(creator, &creator.id, membership("join")).map_err(invalid_state)?;
+    let set = |room: &mut Room<'_>, event_type: &str, state_key: &str, content: Map| {
+        set_state(room, creator, event_type, state_key, content).map_err(invalid_state)
+    };
+    set(room, "m.room.power_levels", "", levels::initial(creator, request))?;
+    if let Some(alias) = &request.alias {
+        let args = [alias.as_str().into(), room.nid.into(), creator.nid.into()];
+        if room.db.execute(CLAIM_ALIAS, &args) == 0 {
+            return Err(MatrixError::new(400, "M_ROOM_IN_USE", format!("The alias {alias} is taken.")));
+        }
+        set(room, "m.room.canonical_alias", "", object(json!({ "alias": alias })))?;
+    }
+    for (event_type, content) in preset_state(request.preset) {
+        if !request
+            .initial_state
+            .iter()
+            .any(|state| state.event_type == event_type && state.state_key.is_empty())
+        {
+            set(room, event_type, "", object(content))?;
+        }
+    }
+    for state in &request.initial_state {
+        set(room, &state.event_type, &state.state_key, state.content.clone())?;
+    }
+    if let Some(name) = &request.name {
+        set(room, "m.room.name", "", object(json!({ "name": name })))?;
+    }
+    if let Some(topic) = &request.topic {
+        let content = json!({ "topic": topic, "m.topic": { "m.text": [{ "body": topic }] } });
+        set(room, "m.room.topic", "", object(content))?;
+    }
+    for user_id in invited {
+        let mut content = membership("invite");
+        if request.is_direct {
+            content.insert("is_direct".to_owned(), true.into());
+        }
+        room.set_member(creator, user_id, content)?;
+    }
+    Ok(room.answer(json!({ "room_id": room.id })))
+}
+
+pub fn set_state(
+    room: &mut Room<'_>,
+    creator: &User,
+    event_type: &str,
+    state_key: &str,
+    content: Map,
+) -> Result<()> {
+    if event_type == "m.room.member" {
+        room.set_member(creator, state_key, content)?;
+    } else {
+        room.check_content(event_type, &content)?;
+        room.append(LocalEvent::state(creator, event_type, state_key, content))?;
+    }
+    Ok(())
+}
+
+/// What the rules refuse while a room is made is a fault of the request.
+pub fn invalid_state(error: MatrixError) -> MatrixError {
+    if error.status == 403 { MatrixError::new(400, "M_INVALID_ROOM_STATE", error.error) } else { error }
+}
+
+/// The state that a preset stands for.
+fn preset_state(preset: Preset) -> [(&'static str, Value); 3] {
+    let (join_rule, guest_access) = match preset {
+        Preset::Public => ("public", "forbidden"),
+        Preset::Private | Preset::TrustedPrivate => ("invite", "can_join"),
+    };
+    [
+        ("m.room.join_rules", json!({ "join_rule": join_rule })),
+        ("m.room.history_visibility", json!({ "history_visibility": "shared" })),
+        ("m.room.guest_access", json!({ "guest_access": guest_access })),
+    ]
+}
+
+pub fn object(value: Value) -> Map {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,256 @@
+//! Changes of membership: the endpoints, and what `PUT state` of `m.room.member` shares with them.
+
+mod restricted;
+
+pub use self::restricted::{Unauthorised, allowed_rooms};
+use crate::{
+    append::{Appended, LocalEvent},
+    base::{
+        request::Body,
+        response::{MatrixError, Response, ResponseRows, Result, respond, single},
+        session::Session,
+        signing::Signer,
+        spi::{Db, Mode},
+        users::User,
+    },
+    client::typing,
+    room::Room,
+};
+
+use matriarch_rules::{
+    Map,
+    identifiers::{is_room_alias, is_user_id},
+};
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+const ROOM_OF_ALIAS: &str = "
+    select r.room_id from room_aliases a join rooms r using (room_nid) where a.room_alias = $1";
+
+const PROFILE: &str = "
+    select p.key, p.value
+    from users u
+    join profiles p using (user_nid)
+    where u.user_id = $1 and p.key in ('displayname', 'avatar_url')";
+
+const LOCK_PROFILE: &str = "select from users where user_nid = $1 for share";
+
+const FORGET: &str = "
+    update memberships set forgotten = true, xid = pg_current_xact_id()
+    where room_nid = $1 and user_nid = $2 and not forgotten";
+
+/// `POST /join/{roomIdOrAlias}`, `POST /rooms/{roomId}/join`
+#[pg_extern]
+fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let user = Session::authenticate(db, token_hash)?.user();
+        let request = Body::parse(request)?;
+        let mut content = content_of("join", &request)?;
+        in_room(db, room, |room| {
+            if room.is_joined(&user.id) {
+                return Ok(single("room_id", room.id.as_str()));
+            }
+            if room.is_elsewhere() {
+                return Err(elsewhere());
+            }
+            let answer = json!({ "room_id": room.id });
+            room.set_member(&user, &user.id, std::mem::take(&mut content))
+                .map_err(|error| error.or_answer(answer.clone()))?;
+            Ok(room.answer(answer))
+        })
+    })
+}
+
+/// `POST /rooms/{roomId}/{action}` for `invite`, `leave`, `kick`, `ban` and `unban`; `POST /knock/{roomIdOrAlias}` for
+/// `knock`
+#[pg_extern]
+fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let user = Session::authenticate(db, token_hash)?.user();
+        let request = Body::parse(request)?;
+        let membership = match action {
+            "invite" | "leave" | "ban" | "knock" => action,
+            "kick" | "unban" => "leave",
+            _ => return Err(MatrixError::new(404, "M_UNRECOGNIZED", "There is no such action.")),
+        };
+        if action == "invite" && request.string("user_id")?.is_none() && request.string("address")?.is_some()
+        {
+            return Err(refuse_third_party_invite());
+        }
+        let target = match action {
+            "leave" | "knock" => user.id.as_str(),
+            _ => request.required_string("user_id")?,
+        };
+        let content = content_of(membership, &request)?;
+        in_room(db, room, |room| {
+            if matches!(action, "knock" | "leave") && !room.is_joined(&user.id) && room.is_elsewhere() {
+                return Err(elsewhere());
+            }
+            // Who is in the room is not for those to know who are not; the rules refuse them.
+            let may_know = target == user.id || room.is_joined(&user.id);
+            if may_know {
+                room.check_member_known(target)?;
+            }
+            let current = room.membership(target).map(|(membership, _)| membership);
+            match (action, current.as_deref()) {
+                _ if !may_know => {}
+                // Who has left already stays away.
+                ("leave", Some("leave")) => return Ok(Response::empty()),
+                ("leave", None) => return Err(MatrixError::forbidden("You are not in this room.")),
+                ("kick", None | Some("leave" | "ban")) => {
+                    return Err(MatrixError::forbidden("The user is not in this room."));
+                }
+                ("unban", None | Some("join" | "invite" | "knock" | "leave")) => {
+                    return Err(MatrixError::forbidden("The user is not banned from this room."));
+                }
+                _ => {}
+            }
+            let body = if action == "knock" { json!({ "room_id": room.id }) } else { json!({}) };
+            room.set_member(&user, target, content).map_err(|error| error.or_answer(body.clone()))?;
+            Ok(room.answer(body))
+        })
+    })
+}
+
+/// `POST /rooms/{roomId}/forget`
+#[pg_extern]
+fn forget(token_hash: &[u8], room_id: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let user = Session::authenticate(db, token_hash)?.user();
+        in_room(db, room_id, |room| match room.membership(&user.id) {
+            Some((membership, _)) if membership == "leave" || membership == "ban" => {
+                room.db.execute(FORGET, &[room.nid.into(), user.nid.into()]);
+                Ok(Response::empty())
+            }
+            Some(_) => {
+                let error = format!("User {} is in room {}", user.id, room.id);
+                Err(MatrixError::new(400, "M_UNKNOWN", error))
+            }
+            None => Err(MatrixError::not_found("You were never in this room.")),
+        })
+    })
+}
+
+/// The answer to who wants to invite an address, where no API node asks an identity server.
+pub fn refuse_third_party_invite() -> MatrixError {
+    let error = "This server asks no identity server, so it cannot invite by third-party id.";
+    MatrixError::new(403, "M_SERVER_NOT_TRUSTED", error)
+}
+
+/// The content that a request asks for.
+pub fn content_of(membership: &str, request: &Body) -> Result<Map> {
+    let mut content = Map::new();
+    content.insert("membership".to_owned(), membership.into());
+    if let Some(reason) = request.string("reason")? {
+        content.insert("reason".to_owned(), reason.into());
+    }
+    Ok(content)
+}
+
+/// A room that this server is not in: servers that are may help.
+fn elsewhere() -> MatrixError {
+    MatrixError::not_found("This server is not in the room.").or_elsewhere()
+}
+
+/// Works on a room that is named by its id or an alias. 404 `M_NOT_FOUND` if this server does not know it, 400
+/// `M_INVALID_PARAM` if it is neither.
+fn in_room<'d>(
+    db: &'d Db<'d>,
+    id_or_alias: &str,
+    work: impl FnOnce(&mut Room<'d>) -> Result<Response>,
+) -> Result<Response> {
+    let room_id = if id_or_alias.starts_with('!') {
+        id_or_alias.to_owned()
+    } else if is_room_alias(id_or_alias) {
+        match db.query_opt(ROOM_OF_ALIAS, &[id_or_alias.into()]) {
+            Some(row) => row.get(1),
+            None if Signer::current(db).is_ours(id_or_alias) => {
+                return Err(MatrixError::not_found("There is no such room alias."));
+            }
+            None => return Err(MatrixError::not_found("The room alias is of another server.")),
+        }
+    } else {
+        return Err(MatrixError::invalid_param(format!(
+            "{id_or_alias:?} is neither a room id nor a room alias."
+        )));
+    };
+    Room::with(db, &room_id, work).unwrap_or_else(|| Err(elsewhere()))
+}
+
+/// One member, of this server if there is such.
+const MEMBER: &str = "
+    select exists (
+        select
+        from memberships m
+        cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
+        where m.room_nid = $1 and m.membership = 'join'
+    )
+    from memberships
+    where room_nid = $1 and membership = 'join'
+    limit 1";
+
+impl Room<'_> {
+    /// Whether only other servers know what the room is like now: theirs are all that are in it, as far as this one knows.
+    pub fn is_elsewhere(&self) -> bool {
+        let member = self.db.query_opt(MEMBER, &[self.nid.into()]);
+        // Members of a partial room may be unknown; those of this server are not.
+        self.header.root == 0 || member.map_or(self.header.partial, |row| !row.get::<bool>(1))
+    }
+
+    /// Sets the membership in `content` for `target`, in the name of `sender`, whichever endpoint asks.
+    ///
+    /// Fills in what our users' profiles say and `content` does not, and finds somebody to authorise a join to a
+    /// restricted room. Anybody may be invited, also users of this server who do not exist yet: the answer must not tell
+    /// who does.
+    ///
+    /// # Errors
+    ///
+    /// 400 `M_INVALID_PARAM` if `target` is not a user id, else as [`Room::append`].
+    pub fn set_member(&mut self, sender: &User, target: &str, mut content: Map) -> Result<Appended> {
+        if !is_user_id(target) {
+            return Err(MatrixError::invalid_param(format!("{target:?} is not a user id.")));
+        }
+        self.load([
+            ("m.room.create", ""),
+            ("m.room.power_levels", ""),
+            ("m.room.join_rules", ""),
+            ("m.room.member", target),
+            ("m.room.member", &sender.id),
+        ]);
+        self.check_member_known(target)?;
+        let membership = content.get("membership").and_then(Value::as_str).unwrap_or_default();
+        let shows_profile = matches!(membership, "join" | "invite" | "knock");
+        let leaves = matches!(membership, "leave" | "ban");
+        if membership == "join" && sender.id == target {
+            self.authorise_join(sender, &mut content)?;
+            // A change of the profile that does not know of this join yet waits for it, and then shows here too.
+            self.db.execute(LOCK_PROFILE, &[sender.nid.into()]);
+        }
+        if shows_profile && self.signer.is_ours(target) {
+            add_profile(self.db, target, &mut content);
+        }
+        let appended = self.append(LocalEvent::state(sender, "m.room.member", target, content))?;
+        if leaves {
+            typing::stop_for(self.db, self.nid, target);
+        }
+        Ok(appended)
+    }
+
+    /// The answer to a request that changed the room.
+    pub fn answer(&mut self, body: Value) -> Response {
+        let mut response = Response::json(&body).wake_room(self.nid);
+        response.wake_users = std::mem::take(&mut self.wake_users);
+        response.unsigned = std::mem::take(&mut self.unsigned);
+        response
+    }
+}
+
+/// Adds display name and avatar where the content has none.
+pub fn add_profile(db: &Db<'_>, user_id: &str, content: &mut Map) {
+    for row in db.query(PROFILE, &[user_id.into()]) {
+        let (key, value): (String, String) = (row.get(1), row.get(2));
+        if let Ok(value @ Value::String(_)) = serde_json::from_str(&value) {
+            content.entry(key).or_insert(value);
+        }
+    }
+}

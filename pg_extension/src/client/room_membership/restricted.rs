@@ -1,0 +1,145 @@
+//! Joins to restricted rooms. Client-Server API, "Restricted rooms".
+
+use matriarch_rules::{
+    Map,
+    power_levels::{LevelName, additional_creators, creator},
+};
+use serde_json::Value;
+
+use crate::{
+    base::{
+        response::{MatrixError, Result},
+        users::User,
+    },
+    room::Room,
+};
+
+const AUTHORISER: &str = "join_authorised_via_users_server";
+
+const IS_IN_ONE_OF: &str = "
+    select from memberships m join rooms r using (room_nid)
+    where m.user_nid = $1 and m.membership = 'join' and r.room_id = any($2)
+    limit 1";
+
+/// Of how many of these rooms this server knows who is in them, since a user of its own is, and no members are missing.
+const KNOWN: &str = "
+    select count(*)
+    from unnest($1) as wanted (room_id)
+    cross join lateral (
+        select room_nid from rooms where room_id = wanted.room_id and not partial offset 0
+    ) r
+    where exists (
+        select
+        from memberships m
+        cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
+        where m.room_nid = r.room_nid and m.membership = 'join'
+    )";
+
+/// $2 may invite; if $3, so may everybody but $4.
+const FIND_AUTHORISER: &str = "
+    select u.user_id
+    from memberships m
+    join users u using (user_nid)
+    join accounts a using (user_nid)
+    where m.room_nid = $1 and m.membership = 'join' and (u.user_id = any($2) or ($3 and u.user_id <> all($4)))
+    limit 1";
+
+/// Why nobody can be named who authorises a join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unauthorised {
+    /// The user meets none of the room's conditions.
+    NoneMet,
+    /// The user meets none of those that this server can tell of; there are others.
+    CannotTell,
+    /// No user of ours in the room may invite.
+    NobodyMayInvite,
+}
+
+impl Room<'_> {
+    /// Names somebody who authorises the join, if the room asks for that.
+    ///
+    /// # Errors
+    ///
+    /// 403 `M_FORBIDDEN` if the user meets none of the room's conditions, or no user of ours in the room may invite.
+    pub(super) fn authorise_join(&mut self, user: &User, content: &mut Map) -> Result<()> {
+        content.remove(AUTHORISER);
+        let authoriser = self.authoriser_for(user).map_err(|reason| match reason {
+            Unauthorised::NoneMet | Unauthorised::CannotTell => {
+                MatrixError::forbidden("You are in none of the rooms that this room asks for.")
+            }
+            Unauthorised::NobodyMayInvite => MatrixError::forbidden(
+                "Nobody of this server in the room may invite, and so authorise your join.",
+            )
+            .or_elsewhere(),
+        })?;
+        content.extend(authoriser.map(|authoriser| (AUTHORISER.to_owned(), authoriser.into())));
+        Ok(())
+    }
+
+    /// A user of ours who can authorise this user's join; `None` if it needs nobody.
+    pub fn authoriser_for(&mut self, user: &User) -> std::result::Result<Option<String>, Unauthorised> {
+        let allow = match self.state("m.room.join_rules", "") {
+            Some(rules) if self.restricts(rules.event.content()) => allowed_rooms(rules.event.content()),
+            _ => return Ok(None),
+        };
+        let membership = self.membership(&user.id).map(|(membership, _)| membership);
+        if matches!(membership.as_deref(), Some("join" | "invite" | "ban")) {
+            // Who is in or invited needs nobody, and nobody can help who is banned.
+            return Ok(None);
+        }
+        if self.db.query_opt(IS_IN_ONE_OF, &[user.nid.into(), allow.clone().into()]).is_none() {
+            let wanted = allow.len() as i64;
+            let known: i64 = self.db.query_one(KNOWN, &[allow.into()]).get(1);
+            return Err(if known < wanted { Unauthorised::CannotTell } else { Unauthorised::NoneMet });
+        }
+        self.find_authoriser().map(Some).ok_or(Unauthorised::NobodyMayInvite)
+    }
+
+    fn restricts(&self, join_rules: &Map) -> bool {
+        match join_rules.get("join_rule").and_then(Value::as_str) {
+            Some("restricted") => self.version.restricted_joins,
+            Some("knock_restricted") => self.version.knock_restricted_joins,
+            _ => false,
+        }
+    }
+
+    /// A user of ours who is in the room and may invite.
+    fn find_authoriser(&mut self) -> Option<String> {
+        let create = self.state("m.room.create", "")?.event;
+        let levels_event = self.state("m.room.power_levels", "").map(|levels| levels.event);
+        let users = levels_event.as_ref().and_then(|levels| levels.content().get("users")?.as_object());
+        let named: Vec<String> = users
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str)
+            .chain(creator(self.version, &create))
+            .chain(additional_creators(self.version, &create))
+            .filter(|user_id| !user_id.contains('\0'))
+            .map(str::to_owned)
+            .collect();
+        let (named_may, named_may_not, others_may) = self.power_levels(|levels| {
+            let (may, may_not): (Vec<String>, Vec<String>) =
+                named.into_iter().partition(|user_id| levels.may(user_id, LevelName::Invite));
+            let others_may = match (levels.level(LevelName::UsersDefault), levels.level(LevelName::Invite)) {
+                (Ok(default), Ok(invite)) => default >= invite,
+                _ => false,
+            };
+            (may, may_not, others_may)
+        })?;
+        let args = [self.nid.into(), named_may.into(), others_may.into(), named_may_not.into()];
+        Some(self.db.query_opt(FIND_AUTHORISER, &args)?.get(1))
+    }
+}
+
+/// The rooms whose members may join, by the conditions of type `m.room_membership`; no other type is known.
+pub fn allowed_rooms(join_rules: &Map) -> Vec<String> {
+    let conditions = join_rules.get("allow").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .filter(|condition| condition.get("type").and_then(Value::as_str) == Some("m.room_membership"))
+        .filter_map(|condition| condition.get("room_id")?.as_str())
+        .filter(|room_id| !room_id.contains('\0'))
+        .map(str::to_owned)
+        .collect()
+}

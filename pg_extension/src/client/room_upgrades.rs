@@ -1,0 +1,243 @@
+//! `POST /rooms/{roomId}/upgrade`: a room of another version takes a room's place. Client-Server API, "Room Upgrades".
+
+mod levels;
+
+use matriarch_rules::{Event, Map, RoomVersion, power_levels};
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+use crate::{
+    append::{LocalEvent, now_ms},
+    base::{
+        request::Body,
+        response::{MatrixError, Response, ResponseRows, Result, respond},
+        session::Session,
+        signing::Signer,
+        spi::{Db, Mode},
+        users::User,
+    },
+    client::room_creation::{
+        NewRoom, invalid_state, object, random_room_id,
+        request::{additional_creators, set_additional_creators, supported},
+        set_state,
+    },
+    intake,
+    room::{Room, parse_stored},
+};
+
+/// What is taken over, the power levels apart: they come last, as they may not let the new creator do all this.
+const COPIED: [&str; 8] = [
+    "m.room.join_rules",
+    "m.room.history_visibility",
+    "m.room.guest_access",
+    "m.room.name",
+    "m.room.topic",
+    "m.room.avatar",
+    "m.room.encryption",
+    "m.room.server_acl",
+];
+
+const TOMBSTONE: &str = "m.room.tombstone";
+const POWER_LEVELS: &str = "m.room.power_levels";
+const CANONICAL_ALIAS: &str = "m.room.canonical_alias";
+
+/// Whom and what else the new room keeps: bans, and the rooms of a space.
+const KEYED: &str = "
+    select k.type, k.state_key, e.json
+    from room_state_keys k
+    join events e on e.event_nid = k.current_event_nid
+    left join users u on u.user_id = k.state_key
+    left join memberships m on m.room_nid = k.room_nid and m.user_nid = u.user_nid
+    where k.room_nid = $1 and (k.type = 'm.space.child' or k.type = 'm.room.member' and m.membership = 'ban')
+    order by k.type, k.state_key";
+
+const MOVE_ALIASES: &str = "update room_aliases set room_nid = $2 where room_nid = $1 returning room_alias";
+
+const UNPUBLISH: &str = "update rooms set published = false where room_nid = $1 and published returning true";
+
+/// The body, and what came of the request before the room's policy server had signed the tombstone.
+struct Request<'r> {
+    version: &'static RoomVersion,
+    additional_creators: Vec<String>,
+    tombstone: Option<&'r str>,
+    created_at: i64,
+}
+
+/// `POST /rooms/{roomId}/upgrade`
+///
+/// Where the room's policy server is to sign the tombstone first, status 428 gives that, and `created_at`, with which the request is
+/// made again; they are NULL before.
+#[pg_extern]
+fn upgrade_room(
+    token_hash: &[u8],
+    room_id: &str,
+    request: &str,
+    tombstone: Option<&str>,
+    created_at: Option<i64>,
+) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let user = Session::authenticate(db, token_hash)?.user();
+        let body = Body::parse(request)?;
+        let version = supported(body.required_string("new_version")?)?;
+        let additional_creators = match body.array("additional_creators")? {
+            Some(creators) if version.privileged_creators => additional_creators(&creators.to_vec().into())?,
+            _ => Vec::new(),
+        };
+        let created_at = created_at.unwrap_or_else(now_ms);
+        let request = Request { version, additional_creators, tombstone, created_at };
+        let done = Room::with(db, room_id, |old| {
+            let may = old.power_levels(|levels| levels.may_send(&user.id, TOMBSTONE, true));
+            if !old.is_joined(&user.id) || may != Some(true) {
+                return Err(MatrixError::forbidden("You may not upgrade this room."));
+            }
+            // All bans are to be taken over.
+            old.await_whole()?;
+            match upgrade(db, old, &user, &request) {
+                // Nothing was written yet.
+                Err(refusal) if refusal.needs_signature() => Err(refusal.with("created_at", created_at)),
+                Err(refusal) => refusal.abort(),
+                upgraded => upgraded,
+            }
+        });
+        done.unwrap_or_else(|| Err(MatrixError::not_found("The room is not known.")))
+    })
+}
+
+fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) -> Result<Response> {
+    let signer = Signer::current(db);
+    let Some(create) = old.state("m.room.create", "") else {
+        return Err(MatrixError::not_found("The room has no create event."));
+    };
+    let levels = levels::of_replacement(old, &create.event, user, request);
+    let copied: Vec<(&str, Map)> = COPIED
+        .iter()
+        .filter_map(|event_type| Some((*event_type, old.state(event_type, "")?.event.content().clone())))
+        .collect();
+    let keyed: Vec<(String, String, Map)> = db
+        .query(KEYED, &[old.nid.into()])
+        .map(|row| {
+            let content = parse_stored(&row.get::<String>(3)).remove("content").unwrap_or_default();
+            (row.get(1), row.get(2), object(content))
+        })
+        .collect();
+
+    let signed = request.tombstone.map(|tombstone| Signed::parse(old, tombstone)).transpose()?;
+    let room_id = random_room_id(request.version, &signer)
+        .map(|random| signed.as_ref().map_or(random, |signed| signed.replacement.clone()));
+    let mut predecessor = object(json!({ "room_id": old.id }));
+    if let Some(replacement) = &room_id {
+        predecessor.insert("event_id".to_owned(), bury(old, user, replacement, signed.as_ref())?.into());
+    }
+    let mut create_content =
+        object(json!({ "room_version": request.version.id, "predecessor": predecessor }));
+    if !request.version.creator_is_sender {
+        create_content.insert("creator".to_owned(), user.id.as_str().into());
+    }
+    for key in ["type", "m.federate"] {
+        if let Some(value) = create.event.content().get(key) {
+            create_content.insert(key.to_owned(), value.clone());
+        }
+    }
+    set_additional_creators(&mut create_content, user, request.additional_creators.clone());
+
+    let names_itself = room_id.is_none();
+    let mut new = NewRoom { version: request.version, room_id, create_content, published: false };
+    let (_, replacement) = new.create_event(&signer, user, request.created_at)?;
+    if names_itself {
+        bury(old, user, &replacement, signed.as_ref())?;
+    }
+    new.published = db.query_opt(UNPUBLISH, &[old.nid.into()]).is_some();
+    let canonical_alias = old.state(CANONICAL_ALIAS, "").map(|alias| alias.event.content().clone());
+    let mut response = new.begin(db, &signer, user, request.created_at, |room| {
+        if room.id != replacement {
+            return Err(MatrixError::new(409, "M_UNKNOWN", "The room is being upgraded already."));
+        }
+        let set = |room: &mut Room<'_>, event_type: &str, state_key: &str, content: Map| {
+            set_state(room, user, event_type, state_key, content).map_err(invalid_state)
+        };
+        set(room, "m.room.member", &user.id, object(json!({ "membership": "join" })))?;
+        for (event_type, content) in &copied {
+            set(room, event_type, "", content.clone())?;
+        }
+        for (event_type, state_key, content) in &keyed {
+            set(room, event_type, state_key, content.clone())?;
+        }
+        let moved: Vec<String> =
+            db.query(MOVE_ALIASES, &[old.nid.into(), room.nid.into()]).map(|row| row.get(1)).collect();
+        if let Some(content) = canonical_alias.as_ref().and_then(|content| only_moved(content, &moved)) {
+            set(room, CANONICAL_ALIAS, "", content)?;
+        }
+        if let Some(levels) = &levels {
+            set(room, POWER_LEVELS, "", levels.clone())?;
+        }
+        Ok(room.answer(json!({ "replacement_room": room.id })))
+    })?;
+    if canonical_alias.is_some_and(|content| !content.is_empty()) {
+        try_to_set(old, user, CANONICAL_ALIAS, Map::new());
+    }
+    if let Some(levels) = levels::of_grave(old) {
+        try_to_set(old, user, POWER_LEVELS, levels);
+    }
+    let mut of_old = old.answer(Value::Null);
+    response.wake_rooms.append(&mut of_old.wake_rooms);
+    response.wake_users.append(&mut of_old.wake_users);
+    response.unsigned.append(&mut of_old.unsigned);
+    Ok(response)
+}
+
+/// A tombstone that the old room's policy server has signed.
+struct Signed<'s> {
+    json: &'s str,
+    event: Event,
+    replacement: String,
+}
+
+impl<'s> Signed<'s> {
+    fn parse(old: &Room<'_>, json: &'s str) -> Result<Self> {
+        let event = intake::parse(old.version, &old.id, json).map_err(MatrixError::invalid_param)?;
+        let replacement = event.content().get("replacement_room").and_then(Value::as_str).unwrap_or_default();
+        Ok(Self { json, replacement: replacement.to_owned(), event })
+    }
+}
+
+/// Says in the old room where everybody goes; the event's id.
+fn bury(old: &mut Room<'_>, user: &User, replacement: &str, signed: Option<&Signed<'_>>) -> Result<String> {
+    if let Some(Signed { json, event, replacement: of_signed }) = signed {
+        if !event.is(TOMBSTONE, "") || event.sender() != user.id || of_signed != replacement {
+            return Err(MatrixError::invalid_param("This is another event than was to be signed."));
+        }
+        old.append_signed(json, event)?;
+        return Ok(event.event_id().to_owned());
+    }
+    let content = object(json!({ "body": "This room has been replaced", "replacement_room": replacement }));
+    Ok(old.append(LocalEvent::state(user, TOMBSTONE, "", content))?.event_id)
+}
+
+/// Tidies up the old room, as far as the user may.
+fn try_to_set(old: &mut Room<'_>, user: &User, event_type: &str, content: Map) {
+    // A refused event leaves the room as it was.
+    drop(old.append_once_signed(LocalEvent::state(user, event_type, "", content)));
+}
+
+/// The part of a canonical alias event that is true of the new room.
+fn only_moved(content: &Map, moved: &[String]) -> Option<Map> {
+    let is_moved =
+        |alias: &Value| alias.as_str().is_some_and(|alias| moved.iter().any(|moved| moved == alias));
+    let mut kept = Map::new();
+    if let Some(alias) = content.get("alias").filter(|alias| is_moved(alias)) {
+        kept.insert("alias".to_owned(), alias.clone());
+    }
+    if let Some(others) = content.get("alt_aliases").and_then(Value::as_array) {
+        let others: Vec<Value> = others.iter().filter(|alias| is_moved(alias)).cloned().collect();
+        if !others.is_empty() {
+            kept.insert("alt_aliases".to_owned(), others.into());
+        }
+    }
+    (!kept.is_empty()).then_some(kept)
+}
+
+/// The users whom the create event makes creators.
+fn creators<'e>(version: &'e RoomVersion, create: &'e Event) -> Vec<&'e str> {
+    let additional = power_levels::additional_creators(version, create);
+    power_levels::creator(version, create).into_iter().chain(additional).collect()
+}

@@ -1,0 +1,82 @@
+//! Account data, global and of rooms. Client-Server API, "Client Config".
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde_json::Value;
+
+use super::parts::Columns;
+use crate::base::{json_text::object_text, spi::Db};
+
+/// A type and its content, JSON text.
+pub type Datum = (String, String);
+
+/// Stands for no room.
+pub const GLOBAL: i64 = 0;
+
+const NEW: &str = "
+    select a.number, d.room_nid, d.type, d.content
+    from (
+        select number, user_nid, token::pg_snapshot as token
+        from unnest($1::bigint[], $2::text[]) with ordinality a (user_nid, token, number)
+        offset 0
+    ) a
+    cross join lateral (
+        select *
+        from account_data
+        where user_nid = a.user_nid and xid >= coalesce(pg_snapshot_xmin(a.token), '0'::xid8)
+            and (a.token is null or not pg_visible_in_snapshot(xid, a.token))
+        offset 0
+    ) d";
+
+/// What is new, by asker and room ([`GLOBAL`] for none).
+pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<(usize, i64), Vec<Datum>> {
+    let mut data: BTreeMap<_, Vec<Datum>> = BTreeMap::new();
+    for row in db.query(NEW, &[columns.users.clone().into(), columns.tokens.clone().into()]) {
+        let place = (row.get::<i64>(1) as usize - 1, row.get(2));
+        data.entry(place).or_default().push((row.get(3), row.get(4)));
+    }
+    data
+}
+
+const OF_ROOMS: &str = "
+    select w.number, d.type, d.content
+    from unnest($1::bigint[], $2::bigint[]) with ordinality w (user_nid, room_nid, number)
+    cross join lateral (
+        select type, content
+        from account_data
+        where user_nid = w.user_nid and room_nid = w.room_nid
+        offset 0
+    ) d";
+
+/// All that users keep of rooms, in the order of the pairs of user and room.
+pub fn of_rooms(db: &Db<'_>, pairs: &[(i64, i64)]) -> Vec<Vec<Datum>> {
+    let mut data = vec![Vec::new(); pairs.len()];
+    if pairs.is_empty() {
+        return data;
+    }
+    let (users, rooms): (Vec<i64>, Vec<i64>) = pairs.iter().copied().unzip();
+    for row in db.query(OF_ROOMS, &[users.into(), rooms.into()]) {
+        data[row.get::<i64>(1) as usize - 1].push((row.get(2), row.get(3)));
+    }
+    data
+}
+
+/// Account data as an event.
+pub fn event((data_type, content): &Datum) -> String {
+    object_text(|event| {
+        event.raw("content", content).value("type", data_type);
+    })
+}
+
+const IGNORED: &str = "
+    select user_nid, content from account_data
+    where user_nid = any($1) and room_nid = 0 and type = 'm.ignored_user_list'";
+
+/// Whom each of these users ignores. Client-Server API, "Ignoring Users".
+pub fn ignored(db: &Db<'_>, users: Vec<i64>) -> HashMap<i64, HashSet<String>> {
+    let list = |content: String| -> Option<HashSet<String>> {
+        let content: Value = serde_json::from_str(&content).ok()?;
+        Some(content.get("ignored_users")?.as_object()?.keys().cloned().collect())
+    };
+    db.query(IGNORED, &[users.into()]).filter_map(|row| Some((row.get(1), list(row.get(2))?))).collect()
+}

@@ -1,0 +1,129 @@
+//! Who syncs, and for what they ask.
+
+use std::{collections::HashMap, rc::Rc};
+
+use serde::Deserialize;
+
+use crate::{
+    base::{
+        response::{MatrixError, Result},
+        session::Session,
+        spi::Db,
+        token::{SyncToken, sync_token},
+    },
+    read::filter::Filter,
+};
+
+/// A request as the API node hands it on: the query parameters of `/sync`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Request {
+    since: Option<String>,
+    /// JSON, or the id of an uploaded filter.
+    filter: Option<String>,
+    full_state: bool,
+    use_state_after: bool,
+    /// As `use_state_after`, of clients that know it by the name it had before it was stable.
+    unstable_use_state_after: bool,
+    /// Whether the server keeps presence.
+    presence: bool,
+}
+
+/// One request to sync.
+pub struct Asker {
+    pub session: Session,
+    pub since: Option<SyncToken>,
+    pub filter: Rc<Filter>,
+    pub full_state: bool,
+    pub use_state_after: bool,
+    /// Whether who is there is wanted.
+    pub presence: bool,
+    /// Under which key a room's state stands in the answer.
+    pub state_key: &'static str,
+}
+
+impl Asker {
+    /// Whether the members of rooms are told only as they speak.
+    pub fn loads_members_lazily(&self) -> bool {
+        self.filter.room.state.lazy_load_members
+    }
+}
+
+/// Reads requests and authenticates their tokens.
+pub fn read_all(
+    db: &Db<'_>,
+    token_hashes: &[&[u8]],
+    requests: &[String],
+    now: &SyncToken,
+) -> Vec<Result<Asker>> {
+    let sessions = Session::authenticate_all(db, token_hashes);
+    let mut filters = Filters::default();
+    sessions
+        .into_iter()
+        .zip(requests)
+        .map(|(session, request)| read(db, session?, request, now, &mut filters))
+        .collect()
+}
+
+fn read(
+    db: &Db<'_>,
+    session: Session,
+    request: &str,
+    now: &SyncToken,
+    filters: &mut Filters,
+) -> Result<Asker> {
+    let request: Request =
+        serde_json::from_str(request).map_err(|error| MatrixError::invalid_param(error.to_string()))?;
+    let since = request.since.as_deref().map(|since| sync_token(db, "since", since, now)).transpose()?;
+    let filter = filters.find(db, session.user_nid, request.filter.as_deref())?;
+    let Request { full_state, use_state_after, unstable_use_state_after, presence, .. } = request;
+    let state_key = match (use_state_after, unstable_use_state_after) {
+        (true, _) => "state_after",
+        (false, true) => "org.matrix.msc4222.state_after",
+        (false, false) => "state",
+    };
+    let use_state_after = use_state_after || unstable_use_state_after;
+    let presence = presence && !filter.presence.admits_nothing();
+    Ok(Asker { session, since, filter, full_state, use_state_after, presence, state_key })
+}
+
+const FILTER: &str = "select content from filters where user_nid = $1 and filter_id = $2";
+
+/// The filters of a call, each read once.
+#[derive(Default)]
+struct Filters {
+    parsed: HashMap<String, Rc<Filter>>,
+    uploaded: HashMap<(i64, i64), Rc<Filter>>,
+}
+
+impl Filters {
+    /// Takes JSON, told by its first character, or else the id of a filter that this user uploaded.
+    fn find(&mut self, db: &Db<'_>, user_nid: i64, filter: Option<&str>) -> Result<Rc<Filter>> {
+        match filter {
+            None => Ok(Rc::default()),
+            Some(json) if json.starts_with('{') => self.parse(json),
+            Some(id) => self.uploaded(db, user_nid, id),
+        }
+    }
+
+    fn parse(&mut self, json: &str) -> Result<Rc<Filter>> {
+        if let Some(filter) = self.parsed.get(json) {
+            return Ok(Rc::clone(filter));
+        }
+        let filter = Rc::new(Filter::parse(json)?);
+        self.parsed.insert(json.to_owned(), Rc::clone(&filter));
+        Ok(filter)
+    }
+
+    fn uploaded(&mut self, db: &Db<'_>, user_nid: i64, id: &str) -> Result<Rc<Filter>> {
+        let unknown = || MatrixError::invalid_param("There is no such filter.");
+        let id: i64 = id.parse().map_err(|_| unknown())?;
+        if let Some(filter) = self.uploaded.get(&(user_nid, id)) {
+            return Ok(Rc::clone(filter));
+        }
+        let row = db.query_opt(FILTER, &[user_nid.into(), id.into()]).ok_or_else(unknown)?;
+        let filter = self.parse(&row.get::<String>(1))?;
+        self.uploaded.insert((user_nid, id), Rc::clone(&filter));
+        Ok(filter)
+    }
+}

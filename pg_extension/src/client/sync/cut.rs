@@ -1,0 +1,207 @@
+//! The stretch of a room's timeline that goes into an answer.
+
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
+
+use super::section::Section;
+use crate::{
+    base::spi::Db,
+    read::{
+        filter::Subject,
+        gaps,
+        stored_event::{Events, StoredEvent},
+        timeline::{Place, Window, Windows},
+        visibility,
+    },
+};
+
+/// The most events of a room that are looked at for those which the asker sees and the filter admits.
+const MAX_SCAN: usize = 2000;
+/// How many events are read at first.
+const FIRST_READ: usize = 32;
+
+/// What of a window goes into an answer.
+#[derive(Default)]
+pub struct Cut {
+    /// Oldest first.
+    pub delivered: Vec<Rc<StoredEvent>>,
+    /// What the filter leaves out or the asker may not see, newest first.
+    pub hidden: Vec<Rc<StoredEvent>>,
+    /// Whether older events that are new to the client were left out.
+    pub limited: bool,
+    /// The place before the oldest event delivered.
+    pub before: i64,
+    /// The newest event that the client knows, if it was come upon.
+    pub known: Option<Rc<StoredEvent>>,
+}
+
+impl Cut {
+    /// All events looked at that are new to the client.
+    pub fn window(&self) -> impl Iterator<Item = &Rc<StoredEvent>> {
+        self.delivered.iter().chain(&self.hidden)
+    }
+}
+
+/// Users, and whom they ignore.
+pub type Ignored = HashMap<i64, HashSet<String>>;
+
+/// Cuts the timelines of all sections. Reads in a few rounds, each one query.
+pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>], ignored: &Ignored) {
+    let mut windows = Windows::default();
+    let mut wanted: HashMap<Place, usize> = HashMap::new();
+    let mut open: Vec<usize> = Vec::new();
+    for (index, section) in sections.iter_mut().enumerate() {
+        section.cut.before = end_of(events, section);
+        let filter = &section.asker.filter.room.timeline;
+        let in_vain = match section.since {
+            Some(_) => !section.part.room_new,
+            None => filter.admits_nothing() || !filter.admits_room(&section.part.room.room_id),
+        };
+        if in_vain {
+            continue;
+        }
+        let whole = filter.limit() + 1;
+        // Little is new, as a rule.
+        let first = if section.since.is_some() { whole.min(FIRST_READ) } else { whole };
+        want(&mut wanted, place_of(events, section), first);
+        open.push(index);
+    }
+    while !open.is_empty() {
+        windows.lengthen(db, events, &wanted);
+        wanted.clear();
+        let lacking = lacking(db, events, sections, &open, &windows);
+        let jobs: Vec<_> = open
+            .iter()
+            .filter_map(|&index| {
+                let section = &sections[index];
+                let window = windows.get(place_of(events, section))?;
+                Some((&section.reader, new_to(section, window)))
+            })
+            .collect();
+        visibility::prepare(db, events, &jobs);
+        open.retain(|&index| {
+            let section = &sections[index];
+            let place = place_of(events, section);
+            let Some(window) = windows.get(place) else { return false };
+            match cut(db, events, section, window, &lacking, ignored) {
+                Some(cut) => {
+                    sections[index].cut = cut;
+                    false
+                }
+                None => {
+                    let whole = section.asker.filter.room.timeline.limit() + 1;
+                    want(&mut wanted, place, whole.max(window.events.len() * 4));
+                    true
+                }
+            }
+        });
+    }
+}
+
+/// Those of the new events in rooms with gaps before which others are missing.
+fn lacking(
+    db: &Db<'_>,
+    events: &Events<'_, '_>,
+    sections: &[Section<'_>],
+    open: &[usize],
+    windows: &Windows,
+) -> HashSet<i64> {
+    let with_gaps = open.iter().map(|&index| &sections[index]).filter(|section| section.part.room.has_gaps);
+    let new: HashSet<i64> = with_gaps
+        .filter_map(|section| Some(new_to(section, windows.get(place_of(events, section))?)))
+        .flatten()
+        .map(|event| event.event_nid)
+        .collect();
+    gaps::lacking(db, new.into_iter().collect())
+}
+
+fn want(wanted: &mut HashMap<Place, usize>, place: Place, length: usize) {
+    let entry = wanted.entry(place).or_default();
+    *entry = length.max(*entry);
+}
+
+/// What the client is shown ends here: at the newest event, or where the user left.
+fn end_of(events: &Events<'_, '_>, section: &Section<'_>) -> i64 {
+    match section.part.is_left() {
+        true => events.get(section.part.member_event_nid).pos.unwrap_or(section.part.room.last_pos),
+        false => section.part.room.last_pos,
+    }
+}
+
+fn place_of(events: &Events<'_, '_>, section: &Section<'_>) -> Place {
+    (section.part.room.room_nid, end_of(events, section))
+}
+
+/// The part of a window that is new to the client.
+fn new_to<'w>(section: &Section<'_>, window: &'w Window) -> &'w [Rc<StoredEvent>] {
+    let known = |event: &Rc<StoredEvent>| section.since.is_some_and(|since| since.sees(event.xid));
+    let length = window.events.iter().position(known).unwrap_or(window.events.len());
+    &window.events[..length]
+}
+
+/// Cuts a window for a section; `None` if the window is too short for that.
+fn cut(
+    db: &Db<'_>,
+    events: &Events<'_, '_>,
+    section: &Section<'_>,
+    window: &Window,
+    lacking: &HashSet<i64>,
+    ignored: &Ignored,
+) -> Option<Cut> {
+    let limit = section.asker.filter.room.timeline.limit();
+    let new = new_to(section, window);
+    let mut cut = Cut { before: end_of(events, section), ..Cut::default() };
+    for event in new {
+        if !is_wanted(db, events, section, event, ignored) {
+            cut.hidden.push(Rc::clone(event));
+        } else if cut.delivered.len() == limit {
+            cut.limited = true;
+            break;
+        } else {
+            cut.before = event.pos.unwrap_or(cut.before) - 1;
+            cut.delivered.push(Rc::clone(event));
+        }
+        // The client gets what is missing there when it pages back.
+        if lacking.contains(&event.event_nid) {
+            cut.limited = true;
+            cut.before = event.pos.unwrap_or(cut.before) - 1;
+            break;
+        }
+    }
+    if !cut.limited {
+        cut.known = window.events.get(new.len()).map(Rc::clone);
+        if cut.known.is_none() && !window.complete {
+            if new.len() < MAX_SCAN {
+                return None;
+            }
+            cut.limited = true;
+            cut.before = new.last().and_then(|event| event.pos).map_or(cut.before, |pos| pos - 1);
+        }
+    }
+    cut.delivered.reverse();
+    Some(cut)
+}
+
+fn is_wanted(
+    db: &Db<'_>,
+    events: &Events<'_, '_>,
+    section: &Section<'_>,
+    event: &StoredEvent,
+    ignored: &Ignored,
+) -> bool {
+    let filter = &section.asker.filter.room.timeline;
+    let subject =
+        Subject { event_type: &event.event_type, sender: Some(&event.sender), content: event.content() };
+    let by_ignored = || {
+        event.state_key.is_none()
+            && ignored.get(&section.reader.user_nid).is_some_and(|users| users.contains(&event.sender))
+    };
+    // How the user left is always told.
+    let own_leave = section.part.is_left() && event.event_nid == section.part.member_event_nid;
+    filter.admits_room(&section.part.room.room_id)
+        && filter.admits(subject)
+        && !by_ignored()
+        && (own_leave || (!section.part.forgotten && section.reader.sees(db, events, event)))
+}

@@ -1,0 +1,154 @@
+//! Read receipts and typing notifications. Client-Server API, "Receipts" and "Typing Notifications".
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::{Map, Value, json};
+
+use super::{parts::Columns, probe::Found};
+use crate::base::spi::{Db, Row};
+
+/// A user has read up to an event.
+#[derive(Clone)]
+pub struct Receipt {
+    user_id: String,
+    pub user_nid: i64,
+    receipt_type: String,
+    /// Empty for an unthreaded one.
+    thread_id: String,
+    event_id: String,
+    ts: i64,
+}
+
+/// What is new beside the timelines of rooms.
+pub struct Ephemeral {
+    /// By asker and room.
+    pub receipts: BTreeMap<(usize, i64), Vec<Receipt>>,
+    /// Where the list of who types changed, by asker and room.
+    pub typing: BTreeSet<(usize, i64)>,
+}
+
+const NEW_RECEIPTS: &str = "
+    select u.user_id, c.user_nid, c.receipt_type, c.thread_id, e.event_id, c.ts, a.number, c.room_nid
+    from (
+        select number, user_nid, token::pg_snapshot as token, room_nid
+        from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) as a (number, user_nid, token, room_nid)
+        offset 0
+    ) a
+    cross join lateral (
+        select *
+        from receipts
+        where room_nid = a.room_nid and xid >= pg_snapshot_xmin(a.token)
+            and not pg_visible_in_snapshot(xid, a.token)
+            and (receipt_type = 'm.read' or user_nid = a.user_nid)
+        offset 0
+    ) c
+    join users u on u.user_nid = c.user_nid
+    join events e on e.event_nid = c.event_nid";
+
+/// What is new for the askers who have a token.
+pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Ephemeral {
+    let places = |rooms: fn(&Found) -> &Vec<i64>| {
+        found
+            .iter()
+            .enumerate()
+            .flat_map(move |(asker, found)| rooms(found).iter().map(move |room| (asker, *room)))
+    };
+    let typing = places(|found| &found.typing).collect();
+    let mut receipts: BTreeMap<_, Vec<Receipt>> = BTreeMap::new();
+    let (askers, rooms): (Vec<usize>, Vec<i64>) = places(|found| &found.receipts).unzip();
+    if !rooms.is_empty() {
+        let args = [
+            askers.iter().map(|&asker| asker as i64).collect::<Vec<_>>().into(),
+            askers.iter().map(|&asker| columns.users[asker]).collect::<Vec<_>>().into(),
+            askers.iter().map(|&asker| columns.tokens[asker].clone()).collect::<Vec<_>>().into(),
+            rooms.into(),
+        ];
+        for row in db.query(NEW_RECEIPTS, &args) {
+            receipts.entry((row.get::<i64>(7) as usize, row.get(8))).or_default().push(read(&row));
+        }
+    }
+    Ephemeral { receipts, typing }
+}
+
+const ALL_RECEIPTS: &str = "
+    select u.user_id, c.user_nid, c.receipt_type, c.thread_id, e.event_id, c.ts, c.room_nid
+    from receipts c
+    join users u on u.user_nid = c.user_nid
+    join events e on e.event_nid = c.event_nid
+    where c.room_nid = any($1)";
+
+/// All receipts of rooms, those of others that are private among them.
+pub fn all_receipts(db: &Db<'_>, rooms: Vec<i64>) -> HashMap<i64, Vec<Receipt>> {
+    let mut receipts: HashMap<i64, Vec<Receipt>> = HashMap::new();
+    if !rooms.is_empty() {
+        for row in db.query(ALL_RECEIPTS, &[rooms.into()]) {
+            receipts.entry(row.get(7)).or_default().push(read(&row));
+        }
+    }
+    receipts
+}
+
+fn read(row: &Row<'_>) -> Receipt {
+    Receipt {
+        user_id: row.get(1),
+        user_nid: row.get(2),
+        receipt_type: row.get(3),
+        thread_id: row.get(4),
+        event_id: row.get(5),
+        ts: row.get(6),
+    }
+}
+
+const TYPING: &str = "
+    select t.room_nid, u.user_id
+    from typing t
+    join users u on u.user_nid = t.user_nid
+    where t.room_nid = any($1) and t.typing and t.expires_at > now()
+    order by u.user_id";
+
+/// Who types in rooms.
+pub fn typing(db: &Db<'_>, rooms: Vec<i64>) -> HashMap<i64, Vec<String>> {
+    let mut typing: HashMap<i64, Vec<String>> = HashMap::new();
+    if !rooms.is_empty() {
+        for row in db.query(TYPING, &[rooms.into()]) {
+            typing.entry(row.get(1)).or_default().push(row.get(2));
+        }
+    }
+    typing
+}
+
+/// `m.typing`
+pub fn typing_event(user_ids: &[String]) -> String {
+    json!({ "type": "m.typing", "content": { "user_ids": user_ids } }).to_string()
+}
+
+/// `m.receipt` with those receipts that this user may see; `None` if there are none. A user may have a receipt of one
+/// kind in several threads at the same event, which the format cannot say in one object: it takes several events.
+pub fn receipt_events(receipts: &[Receipt], reader_nid: i64) -> Vec<String> {
+    let mut contents: Vec<Map<String, Value>> = Vec::new();
+    for receipt in receipts {
+        if receipt.receipt_type != "m.read" && receipt.user_nid != reader_nid {
+            continue;
+        }
+        let mut data = json!({ "ts": receipt.ts });
+        if !receipt.thread_id.is_empty() {
+            data["thread_id"] = receipt.thread_id.as_str().into();
+        }
+        let taken = |content: &Map<String, Value>| {
+            content
+                .get(&receipt.event_id)
+                .and_then(|event| event.get(&receipt.receipt_type)?.get(&receipt.user_id))
+                .is_some()
+        };
+        let index = contents.iter().position(|content| !taken(content)).unwrap_or_else(|| {
+            contents.push(Map::new());
+            contents.len() - 1
+        });
+        let event = contents[index].entry(receipt.event_id.as_str()).or_insert_with(|| json!({}));
+        event[&receipt.receipt_type][&receipt.user_id] = data;
+    }
+    contents
+        .into_iter()
+        .map(|content| json!({ "type": "m.receipt", "content": content }).to_string())
+        .collect()
+}

@@ -1,0 +1,106 @@
+//! Rooms that only other servers are in, and that the asker is invited to, knocks on, or no longer is.
+
+use std::collections::BTreeMap;
+
+use super::{Asker, parts::Columns};
+use crate::base::{
+    json_text::Object,
+    spi::{Db, Row},
+    token::place,
+};
+
+/// What a user is to such a room.
+pub struct Outside {
+    pub room_id: String,
+    pub membership: String,
+    pub sender: String,
+    event: Option<String>,
+    state: Vec<String>,
+}
+
+const CHANGED: &str = "
+    select a.number, o.room_id, o.membership, s.user_id, o.event, o.state
+    from (
+        select number, user_nid, token::pg_snapshot as token, everything, left_too
+        from unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[])
+            with ordinality a (user_nid, token, everything, left_too, number)
+        offset 0
+    ) a
+    cross join lateral (
+        select *
+        from out_of_band_memberships
+        where user_nid = a.user_nid
+            and (
+                case when membership = 'leave' then a.left_too else a.everything end
+                or (a.token is not null and not pg_visible_in_snapshot(xid, a.token))
+            )
+        offset 0
+    ) o
+    join users s on s.user_nid = o.sender_nid
+    order by a.number, o.room_id";
+
+const ALL: &str = "
+    select 1, o.room_id, o.membership, s.user_id, o.event, o.state
+    from out_of_band_memberships o
+    join users s on s.user_nid = o.sender_nid
+    where o.user_nid = $1 and (o.membership = 'invite' or ($2 and o.membership = 'leave'))
+    order by o.room_id";
+
+/// The rooms of this kind for the deprecated `/initialSync`, which has no knocks.
+pub fn all(db: &Db<'_>, user_nid: i64, archived: bool) -> Vec<Outside> {
+    db.query(ALL, &[user_nid.into(), archived.into()]).map(|row| Outside::of_row(&row)).collect()
+}
+
+/// The rooms of this kind that are news, by the index of the asker.
+pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<usize, Vec<Outside>> {
+    let args = [
+        columns.users.clone().into(),
+        columns.tokens.clone().into(),
+        columns.full.clone().into(),
+        columns.left.clone().into(),
+    ];
+    let mut rooms: BTreeMap<usize, Vec<Outside>> = BTreeMap::new();
+    for row in db.query(CHANGED, &args) {
+        let number: i64 = row.get(1);
+        rooms.entry(number as usize - 1).or_default().push(Outside::of_row(&row));
+    }
+    rooms
+}
+
+impl Outside {
+    fn of_row(row: &Row<'_>) -> Self {
+        Self {
+            room_id: row.get(2),
+            membership: row.get(3),
+            sender: row.get(4),
+            event: row.opt(5),
+            state: row.get(6),
+        }
+    }
+
+    /// The member event with its room, as the deprecated event stream has it; absent for a leave that no server was told of.
+    pub fn event(&self) -> Option<String> {
+        let mut event = self.event.clone()?;
+        // Goes on behind the last key.
+        event.pop();
+        let mut object = Object::reopen(&mut event);
+        object.value("room_id", &self.room_id);
+        object.close();
+        Some(event)
+    }
+
+    /// The section of an invite or a knock, whose state has this name.
+    pub fn write_state(&self, section: &mut Object<'_>, name: &str) {
+        section.events(name, self.state.iter().chain(&self.event));
+    }
+
+    /// The section of a room that was left: the event by which it was, and nothing before it.
+    pub fn write_leave(&self, section: &mut Object<'_>, asker: &Asker) {
+        section.events::<&str>(asker.state_key, []);
+        section.object("timeline", |timeline| {
+            timeline.array("events", &self.event);
+            timeline.value("limited", false).value("prev_batch", place(0));
+        });
+        section.events::<&str>("account_data", []);
+    }
+}

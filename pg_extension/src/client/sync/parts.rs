@@ -1,0 +1,248 @@
+//! Which rooms a sync tells of.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
+
+use super::{Asker, probe::Found};
+use crate::base::spi::{Db, Row};
+
+/// A row of `rooms`, shared by all who ask for it.
+pub struct RoomRow {
+    pub room_nid: i64,
+    pub room_id: String,
+    pub current_root: i64,
+    pub last_pos: i64,
+    pub notify_seq: i64,
+    pub joined_members: i32,
+    pub invited_members: i32,
+    /// Whether events before some of its events are missing.
+    pub has_gaps: bool,
+    /// Whether members are missing in its state.
+    pub partial: bool,
+}
+
+/// A room of an asker.
+pub struct Part {
+    pub room: Rc<RoomRow>,
+    pub membership: String,
+    /// The asker's member event.
+    pub member_event_nid: i64,
+    /// Who sent it.
+    pub member_sender: String,
+    /// Whether the token does not see the membership.
+    pub member_new: bool,
+    /// Whether the token does not see the room's newest append.
+    pub room_new: bool,
+    /// Whether members were missing in the room's state when the token was made.
+    pub was_partial: bool,
+    /// Whether the asker left, and forgot the room.
+    pub forgotten: bool,
+}
+
+impl Part {
+    /// Whether it stands in the section `leave`.
+    pub fn is_left(&self) -> bool {
+        matches!(&*self.membership, "leave" | "ban")
+    }
+
+    pub fn is_joined(&self) -> bool {
+        self.membership == "join"
+    }
+}
+
+/// Rooms by the index of their asker and by `room_nid`.
+pub type Parts = BTreeMap<(usize, i64), Part>;
+
+/// What SQL needs to know of the askers: their users, devices, tokens, and kinds of question, as arrays of one length.
+pub struct Columns {
+    pub users: Vec<i64>,
+    /// Snapshots; NULL for those who ask for everything.
+    pub tokens: Vec<Option<String>>,
+    pub devices: Vec<i64>,
+    /// `message_id` of the tokens.
+    pub message_ids: Vec<Option<i64>>,
+    /// Whether rooms without news are wanted as well.
+    pub full: Vec<bool>,
+    /// Whether rooms that were left before the token are wanted as well.
+    pub left: Vec<bool>,
+}
+
+impl Columns {
+    pub fn of(askers: &[&Asker]) -> Self {
+        Self {
+            users: askers.iter().map(|asker| asker.session.user_nid).collect(),
+            tokens: askers.iter().map(|asker| asker.since.as_ref().map(|since| since.snapshot())).collect(),
+            devices: askers.iter().map(|asker| asker.session.device_nid).collect(),
+            message_ids: askers.iter().map(|asker| asker.since.as_ref()?.message_id).collect(),
+            full: askers.iter().map(|asker| asker.since.is_none() || asker.full_state).collect(),
+            left: askers
+                .iter()
+                .map(|asker| asker.since.is_none() && asker.filter.room.include_leave)
+                .collect(),
+        }
+    }
+
+    /// The devices of some askers, by their indexes.
+    pub fn devices_of(&self, askers: &[usize]) -> Vec<i64> {
+        askers.iter().map(|&asker| self.devices[asker]).collect()
+    }
+}
+
+/// `offset 0` keeps the order of the joins: from the asker to their memberships, and from there to what is new. Who left
+/// and then forgot the room is told that they left, as another device may have done it; what came after that is no news.
+const CHANGED: &str = "
+    select a.number, m.membership, m.event_nid, s.user_id,
+        a.token is null or not pg_visible_in_snapshot(m.xid, a.token),
+        a.token is null or not pg_visible_in_snapshot(r.xid, a.token),
+        r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
+        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid), r.partial,
+        coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false)
+    from (
+        select number, user_nid, token::pg_snapshot as token, everything, left_too
+        from unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[])
+            with ordinality a (user_nid, token, everything, left_too, number)
+        offset 0
+    ) a
+    cross join lateral (
+        select *
+        from memberships
+        where user_nid = a.user_nid
+            and (
+                membership = 'join'
+                or (membership in ('invite', 'knock') and a.everything)
+                or (membership in ('leave', 'ban') and a.left_too and not forgotten)
+                or (a.token is not null and not pg_visible_in_snapshot(xid, a.token))
+            )
+            and (
+                not forgotten
+                or exists (
+                    select
+                    from events e
+                    where e.event_nid = memberships.event_nid and e.xid <> memberships.xid
+                        and not pg_visible_in_snapshot(e.xid, a.token)
+                )
+            )
+        offset 0
+    ) m
+    join rooms r on r.room_nid = m.room_nid
+    join users s on s.user_nid = m.sender_nid
+    where m.membership <> 'join' or a.everything or not pg_visible_in_snapshot(r.xid, a.token)";
+
+/// The rooms that have news in their timelines or the asker's membership, and all rooms of those who want all.
+pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Parts {
+    let (full, others): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|&asker| columns.full[asker]);
+    let mut parts = match full.is_empty() {
+        true => Parts::new(),
+        false => all(db, columns, &full),
+    };
+    let news = others.into_iter().flat_map(|asker| found[asker].news.iter().map(move |room| (asker, *room)));
+    parts.extend(of_places(db, columns, &news.collect::<Vec<_>>()));
+    parts
+}
+
+fn all(db: &Db<'_>, columns: &Columns, askers: &[usize]) -> Parts {
+    let args = [
+        askers.iter().map(|&asker| columns.users[asker]).collect::<Vec<_>>().into(),
+        askers.iter().map(|&asker| columns.tokens[asker].clone()).collect::<Vec<_>>().into(),
+        askers.iter().map(|&asker| columns.full[asker]).collect::<Vec<_>>().into(),
+        askers.iter().map(|&asker| columns.left[asker]).collect::<Vec<_>>().into(),
+    ];
+    let mut rooms = HashMap::new();
+    let rows = db.query(CHANGED, &args).map(|row| read(&row, &mut rooms));
+    rows.map(|((number, room_nid), part)| ((askers[number], room_nid), part)).collect()
+}
+
+const ADDED: &str = "
+    select a.number, m.membership, m.event_nid, s.user_id,
+        coalesce(not pg_visible_in_snapshot(m.xid, a.token), true),
+        coalesce(not pg_visible_in_snapshot(r.xid, a.token), true),
+        r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
+        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid), r.partial,
+        coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false)
+    from (
+        select number, room_nid, user_nid, token::pg_snapshot as token
+        from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality a (room_nid, user_nid, token, number)
+        offset 0
+    ) a
+    cross join lateral (
+        select *
+        from memberships
+        where room_nid = a.room_nid and user_nid = a.user_nid
+        offset 0
+    ) m
+    join rooms r on r.room_nid = m.room_nid
+    join users s on s.user_nid = m.sender_nid";
+
+/// Adds rooms whose news is not in the timeline, if the asker is in them.
+pub fn add(db: &Db<'_>, columns: &Columns, parts: &mut Parts, places: impl Iterator<Item = (usize, i64)>) {
+    let missing: Vec<(usize, i64)> = places.filter(|place| !parts.contains_key(place)).collect();
+    let joined = of_places(db, columns, &missing).into_iter();
+    parts.extend(joined.filter(|(_, part)| part.is_joined() && !part.forgotten));
+}
+
+/// Rooms by their askers and nids, as far as the askers are or were in them.
+fn of_places(db: &Db<'_>, columns: &Columns, places: &[(usize, i64)]) -> Parts {
+    if places.is_empty() {
+        return Parts::new();
+    }
+    let args = [
+        places.iter().map(|(_, room_nid)| *room_nid).collect::<Vec<_>>().into(),
+        places.iter().map(|(asker, _)| columns.users[*asker]).collect::<Vec<_>>().into(),
+        places.iter().map(|(asker, _)| columns.tokens[*asker].clone()).collect::<Vec<_>>().into(),
+    ];
+    let mut rooms = HashMap::new();
+    let rows = db.query(ADDED, &args).map(|row| read(&row, &mut rooms));
+    rows.map(|((number, room_nid), part)| ((places[number].0, room_nid), part)).collect()
+}
+
+/// Reads a row whose first column counts from 1.
+fn read(row: &Row<'_>, rooms: &mut HashMap<i64, Rc<RoomRow>>) -> ((usize, i64), Part) {
+    let number: i64 = row.get(1);
+    let room_nid = row.get(7);
+    let room = rooms.entry(room_nid).or_insert_with(|| {
+        Rc::new(RoomRow {
+            room_nid,
+            room_id: row.get(8),
+            current_root: row.get(9),
+            last_pos: row.get(10),
+            notify_seq: row.get(11),
+            joined_members: row.get(12),
+            invited_members: row.get(13),
+            has_gaps: row.get(15),
+            partial: row.get(16),
+        })
+    });
+    let part = Part {
+        room: Rc::clone(room),
+        membership: row.get(2),
+        member_event_nid: row.get(3),
+        member_sender: row.get(4),
+        member_new: row.get(5),
+        room_new: row.get(6),
+        forgotten: row.get(14),
+        was_partial: row.get(17),
+    };
+    ((number as usize - 1, room_nid), part)
+}
+
+const JOINED: &str = "
+    select a.number, m.room_nid
+    from unnest($1::bigint[]) with ordinality a (user_nid, number)
+    cross join lateral (
+        select room_nid
+        from memberships
+        where user_nid = a.user_nid and membership = 'join' and not forgotten
+        offset 0
+    ) m";
+
+/// The rooms that users are in.
+pub fn joined(db: &Db<'_>, users: Vec<i64>) -> Vec<Vec<i64>> {
+    let mut rooms = vec![Vec::new(); users.len()];
+    for row in db.query(JOINED, &[users.into()]) {
+        let number: i64 = row.get(1);
+        rooms[number as usize - 1].push(row.get(2));
+    }
+    rooms
+}

@@ -1,0 +1,254 @@
+//! The state that goes with a timeline: all of it, or what changed since the token.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
+
+use super::section::Section;
+use crate::{
+    base::spi::Db,
+    read::{
+        filter::Subject,
+        state_list,
+        stored_event::{Events, StoredEvent},
+        timeline,
+    },
+    room::state_at::StateAt,
+};
+
+/// What of a room's state a client gets.
+enum Wanted {
+    Nothing,
+    All(StateAt),
+    Changes { since: StateAt, to: StateAt },
+}
+
+/// The current state of a room as far as it was read: keys, and their events.
+#[derive(Default)]
+struct Current {
+    /// All keys but those of members.
+    others: HashMap<i32, Option<i64>>,
+    /// Keys of members, where they were read.
+    members: HashMap<i32, Option<i64>>,
+}
+
+const OTHERS: &str = "
+    select room_nid, key_idx, current_event_nid from room_state_keys where room_nid = any($1) and type < 'm.room.member'
+    union all
+    select room_nid, key_idx, current_event_nid from room_state_keys where room_nid = any($1) and type > 'm.room.member'";
+
+const MEMBERS: &str = "
+    select room_nid, key_idx, current_event_nid from room_state_keys where room_nid = any($1) and type = 'm.room.member'";
+
+/// The state of each section, in their order. `heroes` are the members that each section's summary names.
+pub fn state_of_all(
+    db: &Db<'_>,
+    events: &Events<'_, '_>,
+    sections: &[Section<'_>],
+    heroes: &[Vec<String>],
+) -> Vec<Vec<Rc<StoredEvent>>> {
+    let wanted = wanted_of_all(db, events, sections);
+    let current = read_current(db, sections, &wanted);
+    let member_keys = member_keys(db, sections, &wanted, heroes);
+
+    let mut found: Vec<BTreeMap<i32, i64>> = Vec::new();
+    for ((section, wanted), member_keys) in sections.iter().zip(&wanted).zip(&member_keys) {
+        let current = current.get(&section.part.room.room_nid);
+        let mut state = match (wanted, current) {
+            (Wanted::All(at), Some(current)) => all(db, section, *at, current),
+            (Wanted::Changes { since, to }, _) => {
+                since.changes_to(db, *to).into_iter().filter_map(|(key, nid)| Some((key, nid?))).collect()
+            }
+            _ => BTreeMap::new(),
+        };
+        if let Some(at) = start_of(section) {
+            for &key in member_keys {
+                // The members of a partial room come with what they say.
+                let later = || section.end().filter(|_| section.part.room.partial)?.get(db, key);
+                state.extend(at.get(db, key).or_else(later).map(|nid| (key, nid)));
+            }
+        }
+        if !section.asker.use_state_after {
+            state.extend(undelivered(db, section));
+            state.extend(resolved(db, section, wanted));
+        }
+        found.push(state);
+    }
+    events.load(found.iter().flat_map(|state| state.values().copied()));
+    sections.iter().zip(found).map(|(section, state)| admitted(events, section, state)).collect()
+}
+
+/// The state that the events listed are judged against: at the start of the timeline, or with `use_state_after` at its
+/// end. Who left is not shown the state of later, though a ban may be in the timeline.
+fn start_of(section: &Section<'_>) -> Option<StateAt> {
+    match section.cut.delivered.first() {
+        Some(first) if !section.asker.use_state_after && section.reader.was_there(first) => {
+            StateAt::before(first)
+        }
+        _ => section.end(),
+    }
+}
+
+fn wanted_of_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &[Section<'_>]) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut gaps = Vec::new();
+    for section in sections {
+        let shown = section.end().is_some() && !section.is_over();
+        let Some(to) = start_of(section).filter(|_| shown) else {
+            wanted.push(Wanted::Nothing);
+            continue;
+        };
+        if section.is_full() {
+            wanted.push(Wanted::All(to));
+            continue;
+        }
+        let changed = section.cut.hidden.iter().any(|event| event.key_idx.is_some())
+            || (section.asker.use_state_after
+                && section.cut.delivered.iter().any(|event| event.key_idx.is_some()));
+        if !section.cut.limited && !changed {
+            wanted.push(Wanted::Nothing);
+            continue;
+        }
+        let since = section.cut.known.as_ref().map(|known| StateAt::after(known));
+        if since.is_none()
+            && let Some(token) = section.since
+        {
+            gaps.push((wanted.len(), (section.part.room.room_nid, token)));
+        }
+        let since = since.flatten().unwrap_or(StateAt::EMPTY);
+        wanted.push(Wanted::Changes { since, to });
+    }
+    let places: Vec<_> = gaps.iter().map(|(_, place)| *place).collect();
+    for ((index, _), known) in gaps.iter().zip(timeline::newest_seen(db, events, &places)) {
+        if let Wanted::Changes { since, .. } = &mut wanted[*index] {
+            *since = known.and_then(|known| StateAt::after(&known)).unwrap_or(StateAt::EMPTY);
+        }
+    }
+    wanted
+}
+
+fn is_lazy(section: &Section<'_>) -> bool {
+    section.asker.loads_members_lazily()
+}
+
+fn read_current(db: &Db<'_>, sections: &[Section<'_>], wanted: &[Wanted]) -> HashMap<i64, Current> {
+    let full: Vec<&Section<'_>> = sections
+        .iter()
+        .zip(wanted)
+        .filter(|(_, wanted)| matches!(wanted, Wanted::All(_)))
+        .map(|(section, _)| section)
+        .collect();
+    let mut current: HashMap<i64, Current> =
+        full.iter().map(|section| (section.part.room.room_nid, Current::default())).collect();
+    let rooms: Vec<i64> = current.keys().copied().collect();
+    let eager: HashSet<i64> =
+        full.iter().filter(|section| !is_lazy(section)).map(|section| section.part.room.room_nid).collect();
+    for (sql, rooms) in [(OTHERS, rooms), (MEMBERS, eager.into_iter().collect())] {
+        if rooms.is_empty() {
+            continue;
+        }
+        for row in db.query(sql, &[rooms.into()]) {
+            let current = current.entry(row.get(1)).or_default();
+            let keys = if sql == OTHERS { &mut current.others } else { &mut current.members };
+            keys.insert(row.get(2), row.opt(3));
+        }
+    }
+    current
+}
+
+/// A whole state: the current one, changed back to what it was there. Without members, when those are loaded lazily.
+fn all(db: &Db<'_>, section: &Section<'_>, at: StateAt, current: &Current) -> BTreeMap<i32, i64> {
+    let lazy = is_lazy(section);
+    let mut state = current.others.clone();
+    if !lazy {
+        state.extend(&current.members);
+    }
+    for (key, nid) in StateAt::root(section.part.room.current_root).changes_to(db, at) {
+        if !lazy || current.others.contains_key(&key) {
+            state.insert(key, nid);
+        }
+    }
+    state.into_iter().filter_map(|(key, nid)| Some((key, nid?))).collect()
+}
+
+/// The keys of the members that lazy loading does not leave out: senders in the timeline, heroes, and the user.
+fn member_keys(
+    db: &Db<'_>,
+    sections: &[Section<'_>],
+    wanted: &[Wanted],
+    heroes: &[Vec<String>],
+) -> Vec<Vec<i32>> {
+    let mut keys = vec![Vec::new(); sections.len()];
+    let (mut owners, mut rooms, mut users) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, section) in sections.iter().enumerate() {
+        if !is_lazy(section) || section.end().is_none() {
+            continue;
+        }
+        let mut members: HashSet<&str> =
+            section.cut.delivered.iter().map(|event| event.sender.as_str()).collect();
+        members.extend(heroes[index].iter().map(String::as_str));
+        if matches!(wanted[index], Wanted::All(_)) {
+            members.insert(&section.reader.user_id);
+        }
+        for member in members {
+            owners.push(index);
+            rooms.push(section.part.room.room_nid);
+            users.push(member.to_owned());
+        }
+    }
+    for (index, key) in state_list::member_keys(db, rooms, users) {
+        keys[owners[index]].push(key);
+    }
+    keys
+}
+
+/// State events within the timeline's stretch that are not delivered there, where they still hold at its end.
+fn undelivered(db: &Db<'_>, section: &Section<'_>) -> Vec<(i32, i64)> {
+    let Some(end) = section.end() else { return Vec::new() };
+    section
+        .cut
+        .hidden
+        .iter()
+        .filter_map(|event| Some((event.key_idx?, event.event_nid)))
+        .filter(|(key, nid)| end.get(db, *key) == Some(*nid))
+        .collect()
+}
+
+/// State that no event of the timeline brings: branches met, and state resolution chose.
+fn resolved(db: &Db<'_>, section: &Section<'_>, wanted: &Wanted) -> Vec<(i32, i64)> {
+    if section.cut.window().all(|event| event.room_root.is_none()) {
+        return Vec::new();
+    }
+    let start = match wanted {
+        Wanted::Nothing => section.cut.known.as_ref().and_then(|known| StateAt::after(known)),
+        _ => start_of(section),
+    };
+    let (Some(start), Some(end)) = (start, section.end()) else { return Vec::new() };
+    let brought: HashSet<i32> = section.cut.delivered.iter().filter_map(|event| event.key_idx).collect();
+    start
+        .changes_to(db, end)
+        .into_iter()
+        .filter(|(key, _)| !brought.contains(key))
+        .filter_map(|(key, nid)| Some((key, nid?)))
+        .collect()
+}
+
+fn admitted(
+    events: &Events<'_, '_>,
+    section: &Section<'_>,
+    state: BTreeMap<i32, i64>,
+) -> Vec<Rc<StoredEvent>> {
+    let filter = &section.asker.filter.room.state;
+    if !filter.admits_room(&section.part.room.room_id) {
+        return Vec::new();
+    }
+    state
+        .into_values()
+        .map(|nid| events.get(nid))
+        .filter(|event| {
+            let sender = Some(event.sender.as_str());
+            filter.admits(Subject { event_type: &event.event_type, sender, content: event.content() })
+        })
+        .collect()
+}

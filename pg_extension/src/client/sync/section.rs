@@ -1,0 +1,131 @@
+//! A joined or left room of one asker, on its way into the answer.
+
+use std::rc::Rc;
+
+use super::{Asker, cut::Cut, parts::Part};
+use crate::{
+    base::{spi::Db, token::SyncToken},
+    read::{
+        stored_event::{Events, StoredEvent},
+        timeline,
+        visibility::{Keys, Reader, Standing},
+    },
+    room::state_at::StateAt,
+};
+
+/// A room in the section `join` or `leave` of an answer.
+pub struct Section<'a> {
+    pub asker: &'a Asker,
+    pub part: &'a Part,
+    pub reader: Reader,
+    member_key: Option<i32>,
+    /// What the client knows of the room; `None` sends all of it, as on an initial sync and after joining.
+    pub since: Option<&'a SyncToken>,
+    pub cut: Cut,
+}
+
+const KEYS: &str = "
+    select w.number,
+        (
+            select key_idx
+            from room_state_keys
+            where room_nid = w.room_nid and type = 'm.room.member' and state_key = w.user_id
+        ),
+        (
+            select key_idx
+            from room_state_keys
+            where room_nid = w.room_nid and type = 'm.room.history_visibility' and state_key = ''
+        )
+    from unnest($1::bigint[], $2::text[]) with ordinality w (room_nid, user_id, number)";
+
+impl<'a> Section<'a> {
+    /// Makes sections of parts that are joined or left.
+    pub fn open_all(db: &Db<'_>, events: &Events<'_, '_>, parts: &[(&'a Asker, &'a Part)]) -> Vec<Self> {
+        events.load(parts.iter().filter(|(_, part)| part.is_left()).map(|(_, part)| part.member_event_nid));
+        let rooms: Vec<i64> = parts.iter().map(|(_, part)| part.room.room_nid).collect();
+        let users: Vec<String> = parts.iter().map(|(asker, _)| asker.session.user_id.clone()).collect();
+        let mut keys = vec![Keys::default(); parts.len()];
+        for row in db.query(KEYS, &[rooms.into(), users.into()]) {
+            keys[row.get::<i64>(1) as usize - 1] = Keys { member: row.opt(2), visibility: row.opt(3) };
+        }
+        let mut sections: Vec<Self> = parts
+            .iter()
+            .zip(keys)
+            .map(|(&(asker, part), keys)| Self::open(db, events, asker, part, keys))
+            .collect();
+        forget_unjoined(db, events, &mut sections);
+        sections
+    }
+
+    fn open(db: &Db<'_>, events: &Events<'_, '_>, asker: &'a Asker, part: &'a Part, keys: Keys) -> Self {
+        events.note_membership(part.member_event_nid, &part.membership);
+        // As long as members are missing, the client is not told of the room.
+        let is_untold = part.was_partial && part.is_joined() && !asker.loads_members_lazily();
+        let standing = match part.is_joined() {
+            true => Standing::Joined,
+            false => Standing::find(events, db, keys.member, Some(part.member_event_nid)),
+        };
+        Self {
+            asker,
+            part,
+            reader: Reader::new(
+                asker.session.user_nid,
+                asker.session.user_id.as_str().into(),
+                standing,
+                keys,
+            ),
+            member_key: keys.member,
+            since: asker.since.as_ref().filter(|_| !is_untold),
+            cut: Cut::default(),
+        }
+    }
+
+    /// The state at the end of what is shown: now, or as it was when the user left. `None` for those who never were
+    /// in the room or forgot it, and where it is not known.
+    pub fn end(&self) -> Option<StateAt> {
+        match &self.reader.standing {
+            _ if self.part.forgotten => None,
+            Standing::Joined => Some(StateAt::root(self.part.room.current_root)),
+            Standing::Left(leave) => StateAt::after(leave),
+            Standing::Outside => None,
+        }
+    }
+
+    /// Whether the client knows already that the user left, and is only told how the user's membership went on.
+    pub fn is_over(&self) -> bool {
+        matches!((&self.reader.standing, self.since), (Standing::Left(leave), Some(since)) if since.sees(leave.xid))
+    }
+
+    /// Whether all state is sent, and not only what changed: also where it was made anew, as members had been missing.
+    pub fn is_full(&self) -> bool {
+        self.since.is_none() || self.asker.full_state || (self.part.was_partial && self.part.is_joined())
+    }
+
+    /// Whether the user was in the room after this event.
+    fn was_joined(
+        &self,
+        db: &Db<'_>,
+        events: &Events<'_, '_>,
+        newest_known: Option<&Rc<StoredEvent>>,
+    ) -> bool {
+        newest_known
+            .and_then(|event| StateAt::after(event)?.get(db, self.member_key?))
+            .is_some_and(|nid| &*events.membership(nid) == "join")
+    }
+}
+
+/// Lets go of the token where the user was not in the room when it was made: the client knows nothing of that room.
+fn forget_unjoined(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>]) {
+    let mut moved: Vec<&mut Section<'_>> = sections
+        .iter_mut()
+        .filter(|section| section.part.member_new && section.since.is_some() && !section.is_over())
+        .collect();
+    let places: Vec<(i64, &SyncToken)> =
+        moved.iter().filter_map(|section| Some((section.part.room.room_nid, section.since?))).collect();
+    let known = timeline::newest_seen(db, events, &places);
+    for (section, known) in moved.iter_mut().zip(&known) {
+        if !section.was_joined(db, events, known.as_ref()) {
+            section.since = None;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Who is in a room, for clients that name it by its members. Client-Server API, `RoomSummary`.
+
+use std::collections::HashMap;
+
+use super::section::Section;
+use crate::{
+    base::{json_text::Object, spi::Db},
+    read::stored_event::Events,
+};
+
+/// How many members a summary names.
+const HEROES: usize = 5;
+
+const NAMES: &str = "
+    select w.room_nid, k.current_event_nid
+    from unnest($1::bigint[]) w (room_nid)
+    cross join unnest('{m.room.name,m.room.canonical_alias}'::text[]) t (type)
+    cross join lateral (
+        select current_event_nid
+        from room_state_keys
+        where room_nid = w.room_nid and type = t.type and state_key = '' and current_event_nid is not null
+        offset 0
+    ) k";
+
+/// One more than needed, as the asker is left out. Keys are numbered as they are first used, so the oldest members come
+/// first; `offset 0` reads them in this order, and no more than it takes.
+const PRESENT: &str = "
+    select w.room_nid, h.state_key
+    from unnest($1::bigint[]) w (room_nid)
+    cross join lateral (
+        select k.state_key
+        from (
+            select type, state_key, key_idx
+            from room_state_keys
+            where room_nid = w.room_nid
+            order by key_idx
+            offset 0
+        ) k
+        join users u on u.user_id = k.state_key
+        join memberships m on m.room_nid = w.room_nid and m.user_nid = u.user_nid
+        where k.type = 'm.room.member' and m.membership in ('join', 'invite')
+        order by k.key_idx
+        limit 6
+    ) h";
+
+const GONE: &str = "
+    select w.room_nid, h.state_key
+    from unnest($1::bigint[]) w (room_nid)
+    cross join lateral (
+        select k.state_key
+        from (
+            select type, state_key, key_idx
+            from room_state_keys
+            where room_nid = w.room_nid
+            order by key_idx
+            offset 0
+        ) k
+        join users u on u.user_id = k.state_key
+        join memberships m on m.room_nid = w.room_nid and m.user_nid = u.user_nid
+        where k.type = 'm.room.member' and m.membership in ('leave', 'ban')
+        order by k.key_idx
+        limit 6
+    ) h";
+
+/// Whether a section has a summary: members may have come, gone, or changed, or the room may have lost the name that
+/// stood for its heroes.
+pub fn is_due(section: &Section<'_>) -> bool {
+    let is_told =
+        |event_type: &str| matches!(event_type, "m.room.member" | "m.room.name" | "m.room.canonical_alias");
+    section.part.is_joined()
+        && (section.is_full()
+            || section.cut.limited
+            || section.cut.window().any(|event| is_told(&event.event_type)))
+}
+
+/// The heroes of each section, in their order; none where no summary is due or the room has a name.
+pub fn heroes_of_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &[Section<'_>]) -> Vec<Vec<String>> {
+    let mut rooms: Vec<i64> =
+        sections.iter().filter(|section| is_due(section)).map(|section| section.part.room.room_nid).collect();
+    rooms.sort_unstable();
+    rooms.dedup();
+    if rooms.is_empty() {
+        return vec![Vec::new(); sections.len()];
+    }
+    let names: Vec<(i64, i64)> =
+        db.query(NAMES, &[rooms.clone().into()]).map(|row| (row.get(1), row.get(2))).collect();
+    events.load(names.iter().map(|(_, nid)| *nid));
+    let is_named = |room: &i64| {
+        names.iter().filter(|(named, _)| named == room).any(|(_, nid)| {
+            let event = events.get(*nid);
+            let text = |key| event.content_str(key).is_some_and(|text| !text.is_empty());
+            text("name") || text("alias")
+        })
+    };
+    rooms.retain(|room| !is_named(room));
+
+    let present = members(db, PRESENT, rooms.clone());
+    let of_section = |members: &HashMap<i64, Vec<String>>, section: &Section<'_>| -> Vec<String> {
+        let others = members.get(&section.part.room.room_nid).into_iter().flatten();
+        others.filter(|user| **user != *section.reader.user_id).take(HEROES).cloned().collect()
+    };
+    let mut heroes: Vec<Vec<String>> = sections
+        .iter()
+        .map(|section| if is_due(section) { of_section(&present, section) } else { Vec::new() })
+        .collect();
+
+    // Where nobody else is left, those who were there.
+    let alone: Vec<usize> = (0..sections.len())
+        .filter(|&index| {
+            let section = &sections[index];
+            heroes[index].is_empty() && is_due(section) && rooms.contains(&section.part.room.room_nid)
+        })
+        .collect();
+    if !alone.is_empty() {
+        let gone = members(db, GONE, alone.iter().map(|&index| sections[index].part.room.room_nid).collect());
+        for index in alone {
+            heroes[index] = of_section(&gone, &sections[index]);
+        }
+    }
+    heroes
+}
+
+fn members(db: &Db<'_>, sql: &'static str, rooms: Vec<i64>) -> HashMap<i64, Vec<String>> {
+    let mut members: HashMap<i64, Vec<String>> = HashMap::new();
+    if !rooms.is_empty() {
+        for row in db.query(sql, &[rooms.into()]) {
+            members.entry(row.get(1)).or_default().push(row.get(2));
+        }
+    }
+    members
+}
+
+/// Writes the summary of a section.
+pub fn write(summary: &mut Object<'_>, section: &Section<'_>, heroes: &[String]) {
+    if !is_due(section) {
+        return;
+    }
+    if !heroes.is_empty() {
+        summary.value("m.heroes", heroes);
+    }
+    summary.value("m.joined_member_count", section.part.room.joined_members);
+    summary.value("m.invited_member_count", section.part.room.invited_members);
+}

@@ -1,0 +1,137 @@
+//! Unread counts, by the default push rules. Client-Server API, "Receiving notifications".
+//!
+//! What notifies in the main timeline is counted in `notify_seq` on the room and on each event: a count is a
+//! difference. Mentions and threads are counted, by indexes that hold nothing else.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::section::Section;
+use crate::base::spi::Db;
+
+/// `highlight_count` and `notification_count`
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+pub struct Counts {
+    highlight_count: i64,
+    notification_count: i64,
+}
+
+/// The counts of a room for one user.
+#[derive(Debug, Default, Clone)]
+pub struct Unread {
+    /// Of events that are in no thread.
+    main: Counts,
+    /// By the event id of the thread's root.
+    pub threads: BTreeMap<String, Counts>,
+}
+
+impl Unread {
+    /// `unread_notifications`: of the main timeline only, if the client wants threads apart.
+    pub fn counts(&self, threads_apart: bool) -> Counts {
+        let mut counts = self.main;
+        if !threads_apart {
+            for thread in self.threads.values() {
+                counts.highlight_count += thread.highlight_count;
+                counts.notification_count += thread.notification_count;
+            }
+        }
+        counts
+    }
+}
+
+/// Read is what is up to the newest of the user's receipts and own events. `offset 0` holds the planner to `events_mentions`:
+/// while a table has no statistics it would read all of `events_sender`, which does not begin with the room.
+const MAIN: &str = "
+    select w.number,
+        (select e.notify_seq from events e where e.room_nid = w.room_nid and e.pos = read.pos),
+        (
+            select array[count(*), count(*) filter (where not e.notifies)]
+            from (
+                select notifies, thread_root_nid, sender_nid, mentions
+                from events
+                where room_nid = w.room_nid and pos > read.pos and mentions is not null
+                offset 0
+            ) e
+            where e.thread_root_nid is null and e.sender_nid <> w.user_nid
+                and e.mentions && array[w.user_id, '@room'] collate \"C\"
+        )
+    from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality w (room_nid, user_nid, user_id, number)
+    cross join lateral (
+        select greatest(
+            (
+                select max(pos)
+                from receipts
+                where room_nid = w.room_nid and user_nid = w.user_nid and thread_id in ('', 'main')
+            ),
+            (
+                select pos
+                from events
+                where room_nid = w.room_nid and sender_nid = w.user_nid and thread_root_nid is null
+                    and pos is not null
+                order by pos desc
+                limit 1
+            )
+        ) as pos
+    ) read";
+
+/// A thread is read up to the newest of the unthreaded receipt, the thread's receipt, the user's own event in it, and
+/// the user's member event, as what was said before they came does not count.
+const THREADS: &str = "
+    select w.number, t.event_id, count(*) filter (where e.notifies or mentioned.it), count(*) filter (where mentioned.it)
+    from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[])
+        with ordinality w (room_nid, user_nid, user_id, member_nid, number)
+    cross join lateral (
+        select greatest(
+            (
+                select max(pos)
+                from receipts
+                where room_nid = w.room_nid and user_nid = w.user_nid and thread_id = ''
+            ),
+            (select pos from events where event_nid = w.member_nid)
+        ) as pos
+    ) read
+    join events e
+        on e.room_nid = w.room_nid and e.pos > read.pos and e.thread_root_nid is not null
+        and e.sender_nid <> w.user_nid
+    cross join lateral (
+        select coalesce(e.mentions && array[w.user_id, '@room'] collate \"C\", false) as it
+    ) mentioned
+    join events t on t.event_nid = e.thread_root_nid
+    where (e.notifies or mentioned.it)
+        and not exists (
+            select
+            from receipts c
+            where c.room_nid = w.room_nid and c.user_nid = w.user_nid and c.thread_id = t.event_id and c.pos >= e.pos
+        )
+        and not exists (
+            select
+            from events o
+            where o.thread_root_nid = e.thread_root_nid and o.pos > e.pos and o.sender_nid = w.user_nid
+        )
+    group by w.number, t.event_id";
+
+/// The counts of each section, in their order.
+pub fn count_all(db: &Db<'_>, sections: &[Section<'_>]) -> Vec<Unread> {
+    let mut unread = vec![Unread::default(); sections.len()];
+    if sections.is_empty() {
+        return unread;
+    }
+    let rooms: Vec<i64> = sections.iter().map(|section| section.part.room.room_nid).collect();
+    let users: Vec<i64> = sections.iter().map(|section| section.reader.user_nid).collect();
+    let user_ids: Vec<String> = sections.iter().map(|section| section.reader.user_id.to_string()).collect();
+    let members: Vec<i64> = sections.iter().map(|section| section.part.member_event_nid).collect();
+    for row in db.query(MAIN, &[rooms.clone().into(), users.clone().into(), user_ids.clone().into()]) {
+        let index = row.get::<i64>(1) as usize - 1;
+        let read: i64 = row.opt(2).unwrap_or(0);
+        let mentions: Vec<i64> = row.get(3);
+        let [highlight_count, otherwise_silent] = mentions[..] else { unreachable!("two counts") };
+        let notification_count = sections[index].part.room.notify_seq - read + otherwise_silent;
+        unread[index].main = Counts { highlight_count, notification_count };
+    }
+    for row in db.query(THREADS, &[rooms.into(), users.into(), user_ids.into(), members.into()]) {
+        let counts = Counts { notification_count: row.get(3), highlight_count: row.get(4) };
+        unread[row.get::<i64>(1) as usize - 1].threads.insert(row.get(2), counts);
+    }
+    unread
+}

@@ -1,0 +1,17 @@
+//! What other servers ask of the rooms that this one is in. Server-Server API; who asks, the API node has verified.
+
+mod asked_room;
+mod auth_chain;
+mod backfilling;
+mod hierarchy;
+mod inviting;
+mod make_membership;
+mod partial_state;
+mod pdus;
+mod retrieving_events;
+mod send_membership;
+pub mod server_keys;
+mod server_reader;
+mod third_party_invites;
+mod timestamp_to_event;
+pub mod transactions;

@@ -1,0 +1,128 @@
+//! `GET /hierarchy` of servers: a space and its rooms, one level deep. Server-Server API, "Spaces".
+
+use std::{collections::HashSet, rc::Rc};
+
+use matriarch_rules::server_acl;
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+use super::asked_room;
+use crate::{
+    base::{
+        response::{Response, ResponseRows, respond},
+        spi::{Db, Mode},
+    },
+    client::spaces::{LocalRoom, LocalRooms, Summary},
+    room::parse_stored,
+};
+
+/// The most children that are told of.
+const MAX_CHILDREN: usize = 1000;
+
+/// Which of these rooms a server has users in, or invited users.
+const MEMBERS: &str = "
+    select wanted.room_nid
+    from unnest($1) as wanted (room_nid)
+    where exists (
+        select
+        from room_state_keys k
+        cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
+        cross join lateral (
+            select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
+        ) m
+        where k.room_nid = wanted.room_nid and k.type = 'm.room.member'
+            and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership in ('join', 'invite')
+    )";
+
+/// Which of these rooms a server has joined users in, by the rooms' ids.
+const JOINED: &str = "
+    select wanted.room_id
+    from unnest($1) as wanted (room_id)
+    cross join lateral (select room_nid from rooms where room_id = wanted.room_id offset 0) r
+    where exists (
+        select
+        from destination_rooms d
+        join destinations s using (destination_nid)
+        where d.room_nid = r.room_nid and s.server_name = $2 and d.left_nid is null
+    )";
+
+const ACLS: &str = "
+    select wanted.room_nid, e.json
+    from unnest($1) as wanted (room_nid)
+    cross join lateral (
+        select current_event_nid
+        from room_state_keys
+        where room_nid = wanted.room_nid and type = 'm.room.server_acl' and state_key = ''
+        offset 0
+    ) k
+    join events e on e.event_nid = k.current_event_nid";
+
+/// `GET /_matrix/federation/v1/hierarchy/{roomId}`
+#[pg_extern(stable)]
+fn federation_hierarchy(origin: &str, room_id: &str, suggested_only: bool) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        let mut rooms = LocalRooms::of(db, None);
+        let root = rooms.get(room_id);
+        let space = root.summary.clone().ok_or_else(asked_room::unknown)?;
+        if !Guest::of(db, origin, std::slice::from_ref(&root)).may_be_shown(&root, &space) {
+            return Err(asked_room::unknown());
+        }
+        let ids: Vec<&str> =
+            space.children(suggested_only).map(|child| child.room_id.as_str()).take(MAX_CHILDREN).collect();
+        rooms.load(ids.iter().copied());
+        let known: Vec<LocalRoom> = ids.into_iter().map(|room_id| rooms.get(room_id)).collect();
+        let guest = Guest::of(db, origin, &known);
+        let (mut children, mut inaccessible): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
+        for room in &known {
+            let Some(summary) = &room.summary else { continue };
+            match guest.may_be_shown(room, summary) {
+                true => children.push(summary.with_children(suggested_only)),
+                false => inaccessible.push(summary.room_id.as_str().into()),
+            }
+        }
+        Ok(Response::json(&json!({
+            "room": space.with_children(suggested_only),
+            "children": children,
+            "inaccessible_children": inaccessible,
+        })))
+    })
+}
+
+/// Another server that asks about rooms.
+struct Guest {
+    /// Rooms that keep it out.
+    denied: HashSet<i64>,
+    /// Rooms that it is in, or invited to.
+    present: HashSet<i64>,
+    /// Those of the rooms whose members others let in, that it is in.
+    joined: HashSet<String>,
+}
+
+impl Guest {
+    /// Reads what judging these rooms needs.
+    fn of(db: &Db<'_>, origin: &str, rooms: &[LocalRoom]) -> Self {
+        let nids: Vec<i64> = rooms.iter().filter_map(|room| room.room_nid).collect();
+        let summaries = || rooms.iter().filter_map(|room| room.summary.as_ref());
+        let allowed: HashSet<&str> =
+            summaries().flat_map(|summary: &Rc<Summary>| &summary.allowed).map(String::as_str).collect();
+        let allowed: Vec<&str> = allowed.into_iter().collect();
+        let denies = |json: &str| {
+            let event = parse_stored(json);
+            let content = event.get("content").and_then(Value::as_object);
+            content.is_some_and(|content| !server_acl::admits(content, origin))
+        };
+        let acls = db.query(ACLS, &[nids.clone().into()]);
+        Self {
+            denied: acls.filter(|row| denies(&row.get::<String>(2))).map(|row| row.get(1)).collect(),
+            present: db.query(MEMBERS, &[nids.into(), origin.into()]).map(|row| row.get(1)).collect(),
+            joined: db.query(JOINED, &[allowed.into(), origin.into()]).map(|row| row.get(1)).collect(),
+        }
+    }
+
+    /// Whether a user of the server could see or join the room.
+    fn may_be_shown(&self, room: &LocalRoom, summary: &Summary) -> bool {
+        let is_one_of = |nids: &HashSet<i64>| room.room_nid.is_some_and(|nid| nids.contains(&nid));
+        let membership = is_one_of(&self.present).then_some("join");
+        !is_one_of(&self.denied) && summary.may_be_shown(membership, &self.joined)
+    }
+}

@@ -1,0 +1,166 @@
+//! Users of this server who are invited by those of others. Server-Server API, "Inviting to a room".
+
+use matriarch_rules::{
+    Event, Map, RoomVersion,
+    identifiers::{is_user_id, server_name},
+    room_version,
+    signature::sign_event,
+};
+use pgrx::pg_extern;
+use serde_json::Value;
+
+use crate::{
+    base::{
+        request::Body,
+        response::{MatrixError, Response, ResponseRows, Result, respond},
+        signing::Signer,
+        spi::{Db, Mode},
+        users::{self, User},
+    },
+    intake::{self, Unfit},
+    room::{
+        Room,
+        out_of_band_memberships::{self, Elsewhere, MAX_STATE, stripped},
+    },
+};
+
+/// As [`sent_memberships`](super::send_membership) has it: the keys of the server that asks must be fetched.
+const NEEDS_KEYS: i16 = 424;
+
+const ACCOUNT: &str = "
+    select u.user_nid
+    from users u
+    join accounts a using (user_nid)
+    where u.user_id = $1 and a.deactivated_at is null";
+
+/// `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`; the API node makes a body of the second version of one of the first.
+///
+/// Whoever is invited is not told of: the answer for users who do not exist is the same. It is `{"event"}`, and for the API node
+/// `inhabited_room_version` if users of this server are in the room: the event is then to be taken in like any other.
+///
+/// # Errors
+///
+/// 400 `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`, `M_INVALID_PARAM` for an event that is no invite of a user of ours, or is not
+/// signed as it must be, and for state that is not the room's; 403 `M_FORBIDDEN` for a server that the room does not deal with.
+#[pg_extern]
+fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let request = Body::parse(request)?;
+        let named = request.required_string("room_version")?;
+        let version = room_version(named).ok_or_else(|| {
+            let error = "This server does not support the room's version.";
+            MatrixError::new(400, "M_INCOMPATIBLE_ROOM_VERSION", error).with("room_version", named)
+        })?;
+        let given =
+            request.object("event")?.ok_or_else(|| MatrixError::missing_param("`event` is missing."))?;
+        let event = intake::parse(version, room_id, &Value::Object(given.clone()).to_string())
+            .map_err(|reason| malformed(&reason))?;
+        let signer = Signer::current(db);
+        check(&event, &signer, origin, event_id)?;
+        let mut room = Room::read(db, room_id);
+        if let Some(room) = &mut room {
+            room.admit(origin)?;
+            if room.version != version {
+                return Err(malformed("the room has another version"));
+            }
+        }
+        let state = invite_room_state(db, version, room_id, &request)?;
+        let event = verified(db, version, event)?;
+
+        let is_inhabited = room.is_some_and(|room| room.check_inhabited().is_ok());
+        let target = event.state_key().unwrap_or_default();
+        let account: Option<i64> = db.query_opt(ACCOUNT, &[target.into()]).map(|row| row.get(1));
+        let mut answer = Map::new();
+        answer.insert("event".to_owned(), signed(&signer, version, given.clone()).into());
+        if is_inhabited && account.is_some() {
+            answer.insert("inhabited_room_version".to_owned(), version.id.into());
+        }
+        let mut response = Response::json(&answer.into());
+        if let Some(user_nid) = account.filter(|_| !is_inhabited) {
+            let sender = event.sender();
+            let sender = User { nid: users::intern(db, &[sender])[sender], id: sender.to_owned() };
+            let elsewhere = Elsewhere { room_id, room_version: version.id, state };
+            out_of_band_memberships::record(db, elsewhere, user_nid, &sender, event.json());
+            response = response.wake_user(user_nid);
+        }
+        Ok(response)
+    })
+}
+
+fn malformed(reason: &str) -> MatrixError {
+    MatrixError::invalid_param(format!("The invite cannot be accepted: {reason}."))
+}
+
+fn check(event: &Event, signer: &Signer, origin: &str, event_id: &str) -> Result<()> {
+    let membership = event.content().get("membership").and_then(Value::as_str);
+    if event.event_type() != "m.room.member" || membership != Some("invite") {
+        Err(malformed("it is not an invite"))
+    } else if server_name(event.sender()) != Some(origin) {
+        Err(malformed("its sender is not of your server"))
+    } else if !event.state_key().is_some_and(|user_id| is_user_id(user_id) && signer.is_ours(user_id)) {
+        Err(malformed("the user is not of this server"))
+    } else if event.event_id() != event_id {
+        Err(malformed("its id is another one"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The event, if it is as its sender's server signed it.
+fn verified(db: &Db<'_>, version: &RoomVersion, event: Event) -> Result<Event> {
+    let keys = intake::Keys::load(db, version, [&event].into_iter(), Default::default());
+    match keys.verify(version, event) {
+        Ok(pdu) if pdu.verified.content_hash => Ok(pdu.event),
+        Ok(_) => Err(malformed("its content hash is wrong")),
+        Err(Unfit::Refused(reason)) => Err(malformed(&reason)),
+        Err(Unfit::Needs(_)) => {
+            Err(MatrixError::new(NEEDS_KEYS, "M_UNKNOWN", "The key that signed the event is not known."))
+        }
+    }
+}
+
+/// The event, signed by this server too, and otherwise as it came.
+fn signed(signer: &Signer, version: &RoomVersion, mut event: Map) -> Map {
+    sign_event(version, &mut event, &signer.server_name, &signer.key);
+    event
+}
+
+/// What users are shown of the room. Where the room's id is made of the create event, all of it must be events of the room, with
+/// that among them; those that were signed by unknown keys are left out. In earlier versions servers send stripped state as well.
+fn invite_room_state(
+    db: &Db<'_>,
+    version: &RoomVersion,
+    room_id: &str,
+    request: &Body,
+) -> Result<Vec<String>> {
+    let given = request.array("invite_room_state")?.unwrap_or_default();
+    if given.len() > MAX_STATE {
+        return Err(malformed("it comes with too much state"));
+    }
+    if !version.room_id_is_create_event_id {
+        return Ok(given.iter().filter_map(|event| stripped(event.as_object()?)).collect());
+    }
+    let mut events = Vec::with_capacity(given.len());
+    for event in given {
+        let event = intake::parse(version, room_id, &event.to_string())
+            .map_err(|reason| malformed(&format!("in the state that it comes with, {reason}")))?;
+        events.push(event);
+    }
+    if !events.iter().any(|event| event.is("m.room.create", "")) {
+        return Err(malformed("the room's create event does not come with it"));
+    }
+    let keys = intake::Keys::load(db, version, events.iter(), Default::default());
+    let mut state = Vec::with_capacity(events.len());
+    for event in events {
+        // Whoever signed the create event, the room's id proves it.
+        let proven = event.is("m.room.create", "").then(|| stripped(event.json())).flatten();
+        match keys.verify(version, event) {
+            Ok(pdu) => state.extend(stripped(pdu.event.json())),
+            Err(Unfit::Needs(_)) => state.extend(proven),
+            Err(Unfit::Refused(reason)) => {
+                return Err(malformed(&format!("in the state that it comes with, {reason}")));
+            }
+        }
+    }
+    Ok(state)
+}

@@ -1,0 +1,102 @@
+//! Templates of membership events for users of other servers, as a server in the room makes them. Server-Server API, "Joining
+//! Rooms", "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
+
+use matriarch_rules::{
+    Map,
+    identifiers::{is_user_id, server_name},
+};
+use pgrx::{Array, pg_extern};
+use serde_json::json;
+
+use super::asked_room;
+use crate::{
+    append::LocalEvent,
+    base::{
+        response::{MatrixError, Response, ResponseRows, Result, respond},
+        spi::{Db, Mode},
+        users::User,
+    },
+    client::room_membership::Unauthorised,
+    room::Room,
+};
+
+const USER: &str = "select user_nid from users where user_id = $1";
+
+/// What the server that signs the event adds: the id too, where events have one.
+const ADDED_LATER: [&str; 3] = ["hashes", "signatures", "event_id"];
+
+/// `GET /_matrix/federation/v1/make_join/{roomId}/{userId}`, `make_knock`, `make_leave`. `versions` are the room versions that
+/// the other server knows; NULL where the endpoint does not ask.
+///
+/// # Errors
+///
+/// 403 `M_FORBIDDEN` for a user of a third server, and for what the room does not allow; 404 `M_NOT_FOUND` for a room that this
+/// server is not in, `M_UNABLE_DUE_TO_PARTIAL_STATE` (MSC3895) while it is partial; 400 `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`; for restricted rooms 400
+/// `M_UNABLE_TO_AUTHORISE_JOIN` and `M_UNABLE_TO_GRANT_JOIN`.
+#[pg_extern(stable)]
+fn federation_make_membership(
+    origin: &str,
+    room_id: &str,
+    user_id: &str,
+    membership: &str,
+    versions: Option<Array<'_, &str>>,
+) -> ResponseRows {
+    respond(Mode::Read, |db| {
+        if !is_user_id(user_id) || server_name(user_id) != Some(origin) {
+            return Err(MatrixError::forbidden("The user is not of your server."));
+        }
+        let mut room = asked_room::open_inhabited(db, origin, room_id)?;
+        room.check_whole()?;
+        let version = room.version.id;
+        if versions.is_some_and(|versions| !versions.iter().flatten().any(|known| known == version)) {
+            let error = "Your server does not support the room's version.";
+            return Err(
+                MatrixError::new(400, "M_INCOMPATIBLE_ROOM_VERSION", error).with("room_version", version)
+            );
+        }
+        let user = known_user(db, user_id);
+        let mut content = Map::new();
+        content.insert("membership".to_owned(), membership.into());
+        if membership == "join" {
+            let authoriser = room.authoriser_of_join(&user)?;
+            content.extend(
+                authoriser.map(|user_id| ("join_authorised_via_users_server".to_owned(), user_id.into())),
+            );
+        }
+        let event = LocalEvent::state(&user, "m.room.member", user_id, content);
+        let mut template = room.prepare(event)?.event.into_json();
+        template.retain(|key, _| !ADDED_LATER.contains(&key.as_str()));
+        Ok(Response::json(&json!({ "room_version": version, "event": template })))
+    })
+}
+
+/// A user of another server; of nid 0, which nobody has, if no row mentions them.
+pub fn known_user(db: &Db<'_>, user_id: &str) -> User {
+    let nid = db.query_opt(USER, &[user_id.into()]).map_or(0, |row| row.get(1));
+    User { nid, id: user_id.to_owned() }
+}
+
+impl Room<'_> {
+    /// Who of our users authorises this user's join; `None` if it needs nobody.
+    ///
+    /// # Errors
+    ///
+    /// As "Restricted rooms" of the Server-Server API has them.
+    pub fn authoriser_of_join(&mut self, user: &User) -> Result<Option<String>> {
+        self.authoriser_for(user).map_err(|reason| match reason {
+            Unauthorised::NoneMet => {
+                MatrixError::forbidden("The user is in none of the rooms that this room asks for.")
+            }
+            Unauthorised::CannotTell => MatrixError::new(
+                400,
+                "M_UNABLE_TO_AUTHORISE_JOIN",
+                "This server cannot tell whether the user is in one of the rooms that this room asks for.",
+            ),
+            Unauthorised::NobodyMayInvite => MatrixError::new(
+                400,
+                "M_UNABLE_TO_GRANT_JOIN",
+                "Nobody of this server in the room may invite, and so authorise the join.",
+            ),
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! Events as servers exchange them.
+
+use std::{
+    borrow::Cow,
+    rc::Rc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use matriarch_rules::{RoomVersion, canonical_json::object_to_canonical_lenient, redaction::redact};
+
+use super::server_reader::{self, ServerReader};
+use crate::{
+    base::{
+        json_text::{Object, object_text},
+        spi::{Db, connect},
+    },
+    read::stored_event::{Events, StoredEvent},
+    room::{Room, parse_stored},
+};
+
+/// How many events are read at a time, so that memory stays bounded by the answer.
+const CHUNK: usize = 1_000;
+
+const JSON: &str = "
+    select e.json
+    from unnest($1) as wanted (event_nid)
+    cross join lateral (select json from events where event_nid = wanted.event_nid offset 0) e";
+
+/// Events for a server: what it may not see is redacted, which leaves the graph whole.
+pub fn for_server(room: &mut Room<'_>, origin: &str, events: &Events<'_, '_>, nids: &[i64]) -> Vec<String> {
+    let version = room.version;
+    events.load(nids.iter().copied());
+    let part: Vec<Rc<StoredEvent>> = nids.iter().map(|nid| events.get(*nid)).collect();
+    server_reader::prepare(room, &part);
+    let reader = ServerReader::new(room, origin);
+    part.iter()
+        .map(|event| match reader.sees(events, event) {
+            true => event.json.clone(),
+            false => redacted(version, &event.json),
+        })
+        .collect()
+}
+
+fn redacted(version: &RoomVersion, json: &str) -> String {
+    object_to_canonical_lenient(&redact(version, parse_stored(json)))
+}
+
+/// A transaction of PDUs, as answers have it.
+pub fn transaction<T: AsRef<str>>(origin: &str, pdus: impl IntoIterator<Item = T>) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    object_text(|body| {
+        body.value("origin", origin).value("origin_server_ts", now as u64).array("pdus", pdus);
+    })
+}
+
+/// Adds the events to an object, as an array.
+pub fn write(db: &Db<'_>, object: &mut Object<'_>, key: &str, nids: &[i64]) {
+    let chunks = nids.chunks(CHUNK).flat_map(|chunk| {
+        // A connection for each part gives back the memory of its query.
+        connect(db.mode(), |db| {
+            db.query(JSON, &[chunk.to_vec().into()]).map(|row| row.get::<String>(1)).collect::<Vec<_>>()
+        })
+    });
+    object.array(key, chunks.map(Cow::Owned::<'_, str>));
+}

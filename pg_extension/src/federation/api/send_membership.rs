@@ -1,0 +1,163 @@
+//! Membership events that other servers made of this one's templates, on their way into the room. Server-Server API, "Joining
+//! Rooms", "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
+
+use std::{collections::HashSet, fmt::Display};
+
+use matriarch_rules::{
+    Event, RoomVersion, canonical_json::object_to_canonical_lenient, identifiers::server_name, room_version,
+    signature::sign_event,
+};
+use pgrx::pg_extern;
+use serde_json::Value;
+
+use super::{asked_room, auth_chain, make_membership::known_user, partial_state::Partial, pdus};
+use crate::{
+    base::{
+        json_text::{Object, object_text},
+        response::{MatrixError, Response, ResponseRows, Result, respond},
+        spi::{Db, Mode},
+    },
+    client::sync::SHOWN_TO_OUTSIDERS,
+    intake::{self, Verdict},
+    room::Room,
+    trie,
+};
+
+/// The status of an answer that gives back the event, as `event`, where it cannot be judged yet: the API node has it taken in
+/// with what it needs, and asks again.
+const NEEDS_MORE: i16 = 424;
+
+const VERSION: &str = "select room_version from rooms where room_id = $1";
+
+const STORED: &str = "select event_nid, state_before from events where event_id = $1";
+
+/// `PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}`, `v1/send_knock`, `v2/send_leave`
+///
+/// # Errors
+///
+/// 400 `M_INVALID_PARAM` for an event that is not what the endpoint takes, or is not signed as it must be; 403 `M_FORBIDDEN` for one
+/// that the room does not allow; 404 `M_NOT_FOUND` for a room that this server is not in.
+#[pg_extern]
+fn federation_send_membership(
+    origin: &str,
+    room_id: &str,
+    event_id: &str,
+    membership: &str,
+    request: &str,
+    omit_members: bool,
+) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let version = version_of(db, room_id)?;
+        let mut event = intake::parse(version, room_id, request).map_err(malformed)?;
+        check(&event, origin, event_id, membership)?;
+        let take = |room: &mut Room<'_>| {
+            room.check_inhabited()?;
+            room.check_whole()?;
+            room.admit(origin)?;
+            if membership == "join" {
+                event = room.authorise(event)?;
+            }
+            let pdu = object_to_canonical_lenient(event.json());
+            let (verdict, wake_room) = intake::take_one(room, &pdu);
+            match verdict {
+                Verdict::Accepted => {}
+                Verdict::Needs(_) => return Err(needs_more(&event)),
+                Verdict::Refused(reason) => return Err(malformed(reason)),
+                Verdict::SoftFailed(reason) | Verdict::Rejected(reason) => {
+                    return Err(MatrixError::forbidden(format!("The room does not allow it: {reason}.")));
+                }
+                Verdict::Outlier => unreachable!("an event that was live is no outlier"),
+            }
+            let body = match membership {
+                "join" => joined(room, &event, &pdu, omit_members),
+                "knock" => object_text(|body| shown_state(room, body)),
+                _ => "{}".to_owned(),
+            };
+            let wake_rooms = wake_room.into_iter().collect();
+            let wake_users = std::mem::take(&mut room.wake_users);
+            Ok(Response { wake_rooms, wake_users, ..Response::new(body) })
+        };
+        Room::with(db, room_id, take).unwrap_or_else(|| Err(asked_room::unknown()))
+    })
+}
+
+fn version_of(db: &Db<'_>, room_id: &str) -> Result<&'static RoomVersion> {
+    let row = db.query_opt(VERSION, &[room_id.into()]).ok_or_else(asked_room::unknown)?;
+    room_version(&row.get::<String>(1)).ok_or_else(asked_room::unknown)
+}
+
+fn malformed(reason: impl Display) -> MatrixError {
+    MatrixError::invalid_param(format!("The event cannot be accepted: {reason}."))
+}
+
+fn needs_more(event: &Event) -> MatrixError {
+    let error = "What the event depends on is not known.";
+    MatrixError::new(NEEDS_MORE, "M_UNKNOWN", error).with("event", event.json().clone())
+}
+
+/// What the specification has checked before anything is done with the event.
+fn check(event: &Event, origin: &str, event_id: &str, membership: &str) -> Result<()> {
+    let text = event.content().get("membership").and_then(Value::as_str);
+    if event.event_type() != "m.room.member" || text != Some(membership) {
+        Err(malformed(format_args!("it is not a {membership}")))
+    } else if server_name(event.sender()) != Some(origin) {
+        Err(malformed("its sender is not of your server"))
+    } else if event.state_key() != Some(event.sender()) {
+        Err(malformed("it is about somebody else"))
+    } else if event.event_id() != event_id {
+        Err(malformed("its id is another one"))
+    } else {
+        Ok(())
+    }
+}
+
+impl Room<'_> {
+    /// Signs a join that a user of ours authorises, if the user who joins meets the room's conditions.
+    fn authorise(&mut self, event: Event) -> Result<Event> {
+        let named = event.content().get("join_authorised_via_users_server").and_then(Value::as_str);
+        if !named.is_some_and(|user_id| self.signer.is_ours(user_id)) {
+            return Ok(event);
+        }
+        let user = known_user(self.db, event.sender());
+        self.authoriser_of_join(&user)?;
+        let event_id = event.event_id().to_owned();
+        let mut json = event.into_json();
+        sign_event(self.version, &mut json, &self.signer.server_name, &self.signer.key);
+        Ok(Event::new(event_id, json))
+    }
+}
+
+/// The answer to a join: the state before it, and all that authorizes that and the join.
+fn joined(room: &mut Room<'_>, event: &Event, pdu: &str, omit_members: bool) -> String {
+    let db = room.db;
+    let stored = db.query_one(STORED, &[event.event_id().into()]);
+    let (nid, root): (i64, i64) = (stored.get(1), stored.get(2));
+    let partial = omit_members.then(|| Partial::of(room, event.sender(), root));
+    let state: Vec<i64> = match &partial {
+        Some(partial) => partial.state.clone(),
+        None => trie::entries(db, root).into_iter().map(|(_, nid)| nid).collect(),
+    };
+    let given: Vec<i64> = state.iter().copied().chain([nid]).collect();
+    let mut chain = auth_chain::of(db, &given);
+    if omit_members {
+        let state: HashSet<i64> = state.iter().copied().collect();
+        chain.retain(|nid| !state.contains(nid));
+    }
+    object_text(|body| {
+        body.value("origin", &room.signer.server_name).raw("event", pdu);
+        body.value("members_omitted", omit_members);
+        if let Some(partial) = &partial {
+            body.value("servers_in_room", &partial.servers);
+        }
+        pdus::write(db, body, "auth_chain", &chain);
+        pdus::write(db, body, "state", &state);
+    })
+}
+
+/// The answer to a knock: what outsiders are shown, as signed.
+fn shown_state(room: &mut Room<'_>, body: &mut Object<'_>) {
+    room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
+    let shown = SHOWN_TO_OUTSIDERS.iter().filter_map(|event_type| room.state(event_type, ""));
+    let nids: Vec<i64> = shown.map(|state| state.nid).collect();
+    pdus::write(room.db, body, "knock_room_state", &nids);
+}

@@ -1,0 +1,159 @@
+//! Invites by third-party id that become invites of users. Server-Server API, "Third-party invites".
+
+use matriarch_rules::{Map, auth::signing_keys, identifiers::server_name};
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+use crate::{
+    append::LocalEvent,
+    base::{
+        request::Body,
+        response::{MatrixError, Response, ResponseRows, Result, respond},
+        session::Session,
+        spi::{Db, Mode},
+        users::{self, User},
+    },
+    federation::remote_membership::prepared,
+    room::Room,
+};
+
+const IS_ACCOUNT: &str = "
+    select
+    from users u
+    join accounts a using (user_nid)
+    where u.user_id = $1 and a.deactivated_at is null";
+
+/// What identity servers are told of a room, as the user who invites sees it: events, and what of their content.
+const TOLD: [(&str, &str, &str); 5] = [
+    ("m.room.canonical_alias", "alias", "room_alias"),
+    ("m.room.avatar", "url", "room_avatar_url"),
+    ("m.room.join_rules", "join_rule", "room_join_rules"),
+    ("m.room.name", "name", "room_name"),
+    ("m.room.create", "type", "room_type"),
+];
+
+/// What an identity server is to be told, if the user may invite by third-party id at all.
+///
+/// Errors as those of an invite.
+#[pg_extern(volatile)]
+fn begin_third_party_invite(token_hash: &[u8], room_id: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let user = Session::authenticate(db, token_hash)?.user();
+        Room::with(db, room_id, |room| {
+            let probe = json!({ "display_name": "", "key_validity_url": "", "public_key": "" });
+            let probe = probe.as_object().cloned().unwrap_or_default();
+            room.prepare(LocalEvent::state(&user, "m.room.third_party_invite", "", probe))?;
+            let mut told = Map::new();
+            let mut tell = |name: &str, value: Option<&Value>| {
+                if let Some(value @ Value::String(_)) = value {
+                    told.insert(name.to_owned(), value.clone());
+                }
+            };
+            for (event_type, key, name) in TOLD {
+                if let Some(state) = room.state(event_type, "") {
+                    tell(name, state.event.content().get(key));
+                }
+            }
+            if let Some((_, member)) = room.membership(&user.id) {
+                tell("sender_display_name", member.event.content().get("displayname"));
+                tell("sender_avatar_url", member.event.content().get("avatar_url"));
+            }
+            tell("sender", Some(&user.id.as_str().into()));
+            tell("room_id", Some(&room_id.into()));
+            Ok(Response::json(&told.into()))
+        })
+        .unwrap_or_else(|| Err(MatrixError::not_found("This server is not in the room.")))
+    })
+}
+
+/// Makes, and where `append` is set appends, the invite of a user who has proved to be the one with a third-party id.
+///
+/// `origin` is the server that asks, which is the user's; NULL where an identity server says it of a user of this one. `invite` is the
+/// partial event. The answer of what is not appended is that of `prepare_invite`, and `keys`, by which the proof is signed:
+/// `public_key` and `key_validity_url`.
+///
+/// # Errors
+///
+/// 400 `M_INVALID_PARAM` for an event that is none of these; 403 `M_FORBIDDEN` for what the room does not admit; 409 `M_FORBIDDEN` for who
+/// is in the room, or invited, already. Where it is for another server to say, that of who made the third-party invite, status 421.
+#[pg_extern(volatile)]
+fn third_party_invite(origin: Option<&str>, room_id: &str, invite: &str, append: bool) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let invite = Body::parse(invite)?;
+        let (sender, target) = (invite.required_string("sender")?, invite.required_string("state_key")?);
+        let signed = signed_of(&invite).ok_or_else(|| MatrixError::invalid_param("Nothing is signed."))?;
+        if invite.string("type")? != Some("m.room.member") || invite.string("room_id")? != Some(room_id) {
+            return Err(MatrixError::invalid_param("This is no invite to this room."));
+        }
+        match origin {
+            Some(origin) if server_name(target) != Some(origin) => {
+                return Err(MatrixError::forbidden("The user is not of your server."));
+            }
+            None if target.contains('\0') || db.query_opt(IS_ACCOUNT, &[target.into()]).is_none() => {
+                return Err(MatrixError::not_found("There is no such user."));
+            }
+            _ => {}
+        }
+        let elsewhere = || MatrixError::not_found("This server is not in the room.").or_elsewhere();
+        Room::with(db, room_id, |room| {
+            if room.is_elsewhere() {
+                return Err(elsewhere());
+            }
+            if let Some(origin) = origin {
+                room.admit(origin)?;
+            }
+            if !room.signer.is_ours(sender) {
+                return Err(elsewhere());
+            }
+            member(db, room, Parts { sender, target, signed, append })
+        })
+        .unwrap_or_else(|| Err(elsewhere()))
+    })
+}
+
+fn signed_of(invite: &Body) -> Option<&Map> {
+    let content = invite.object("content").ok()??;
+    content.get("third_party_invite")?.get("signed")?.as_object()
+}
+
+struct Parts<'p> {
+    sender: &'p str,
+    target: &'p str,
+    signed: &'p Map,
+    append: bool,
+}
+
+fn member(db: &Db<'_>, room: &mut Room<'_>, parts: Parts<'_>) -> Result<Response> {
+    let Parts { sender, target, signed, append } = parts;
+    let token = signed.get("token").and_then(Value::as_str).unwrap_or_default();
+    let known = |token: &str| {
+        let invite = room.state("m.room.third_party_invite", token)?.event;
+        (invite.sender() == sender).then_some(invite)
+    };
+    let invite = Some(token).filter(|token| !token.contains('\0')).and_then(known).ok_or_else(|| {
+        MatrixError::forbidden("There is no third-party invite of this user with this token in the room.")
+    })?;
+    // The rules would let the invite take the place of a join.
+    if matches!(room.membership(target), Some((membership, _)) if matches!(&*membership, "join" | "invite")) {
+        let error = "The user is in the room, or invited, already.";
+        return Err(MatrixError::new(409, "M_FORBIDDEN", error));
+    }
+    let display_name = invite.content().get("display_name").cloned().unwrap_or_else(|| "".into());
+    let content = json!({
+        "membership": "invite",
+        "third_party_invite": { "display_name": display_name, "signed": signed },
+    });
+    let content = content.as_object().cloned().unwrap_or_default();
+    let user = User { nid: users::intern(db, &[sender])[sender], id: sender.to_owned() };
+    if append {
+        room.set_member(&user, target, content)?;
+        return Ok(room.answer(json!({})));
+    }
+    let mut answer = prepared(room, LocalEvent::state(&user, "m.room.member", target, content))?;
+    let keys: Vec<Value> = signing_keys(&invite, signed)
+        .iter()
+        .map(|key| json!({ "public_key": key.public_key, "key_validity_url": key.key_validity_url }))
+        .collect();
+    answer.insert("keys".to_owned(), keys.into());
+    Ok(Response::json(&answer.into()))
+}

@@ -1,0 +1,215 @@
+//! Transactions of other servers. Server-Server API, "Transactions".
+//!
+//! A transaction is acknowledged once its events are staged (`inbound_pdus`) and its EDUs have had their effect, in one
+//! database transaction. API nodes then take the events into their rooms, by `receive_pdus`.
+
+pub mod edus;
+mod presence;
+mod receipts;
+mod rescinded;
+mod rooms;
+mod to_device;
+mod typing;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use matriarch_rules::{Event, Map, RoomVersion, hash, json::parse_object, room_version};
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+pub use self::receipts::apply_held as apply_held_receipts;
+use self::{edus::Edus, rescinded::Rescinded, rooms::InboundRooms};
+use crate::base::{
+    response::{MatrixError, Response, ResponseRows, respond},
+    spi::{Db, Mode},
+};
+
+/// Events of one server that are staged. Beyond it the server is told to wait.
+const MAX_STAGED: i64 = 10_000;
+
+const MAX_TXN_ID_BYTES: usize = 512;
+
+/// By this room version's rules an event of an unknown room gets its id: those of rooms made today.
+const PROBABLE_VERSION: &str = "11";
+
+/// Waits for the same transaction under way.
+const BEGIN: &str = "
+    insert into inbound_transactions (origin, txn_id, response) values ($1, $2, '')
+    on conflict (origin, txn_id) do nothing
+    returning true";
+
+const ANSWERED: &str = "select response from inbound_transactions where origin = $1 and txn_id = $2";
+
+const END: &str = "update inbound_transactions set response = $3 where origin = $1 and txn_id = $2";
+
+const STAGED: &str = "select count(*) from (select from inbound_pdus where origin = $1 limit $2) as staged";
+
+/// A PDU of a transaction.
+struct Pdu {
+    event_id: String,
+    room_id: String,
+    json: String,
+    /// Why it is not taken.
+    refusal: Option<String>,
+}
+
+/// `PUT /_matrix/federation/v1/send/{txnId}`
+///
+/// `origin` is authenticated. The answer has `{}` or an `error` for each PDU that has an id; a transaction that came before
+/// is answered as then, and does nothing.
+///
+/// # Errors
+///
+/// 400 `M_INVALID_PARAM` for a long transaction id, 429 `M_LIMIT_EXCEEDED` while too many events of the server are staged,
+/// 425 for events of a room that a user of this server is just joining.
+#[pg_extern(volatile)]
+fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<String>) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        if txn_id.len() > MAX_TXN_ID_BYTES {
+            return Err(MatrixError::invalid_param("The transaction id is too long."));
+        }
+        if let Some(response) = answered(db, origin, txn_id) {
+            return Ok(Response::new(response));
+        }
+        let staged: i64 = db.query_one(STAGED, &[origin.into(), MAX_STAGED.into()]).get(1);
+        if !pdus.is_empty() && staged >= MAX_STAGED {
+            return Err(too_many());
+        }
+        let pdus: Vec<Map> = pdus.iter().filter_map(|pdu| parse_object(pdu).ok()).collect();
+        let edus = Edus::read(origin, &edus);
+        let room_ids: BTreeSet<&str> = pdus.iter().filter_map(|pdu| pdu.get("room_id")?.as_str()).collect();
+        let rooms = InboundRooms::of(db, origin, room_ids.iter().copied().chain(edus.room_ids()).collect());
+        if rooms.is_any_joined_just_now(db, &room_ids) {
+            return Err(too_early());
+        }
+        if db.query_opt(BEGIN, &[origin.into(), txn_id.into()]).is_none() {
+            return Ok(Response::new(answered(db, origin, txn_id).unwrap_or_default()));
+        }
+        let mut results = Map::new();
+        let mut ended = Vec::new();
+        let pdus = pdus.into_iter().filter(|pdu| match rescind(db, origin, &rooms, pdu) {
+            Some(Rescinded { event_id, outcome }) => {
+                results.insert(
+                    event_id,
+                    outcome.as_ref().map_or_else(|error| json!({ "error": error }), |_| json!({})),
+                );
+                ended.extend(outcome);
+                false
+            }
+            None => true,
+        });
+        let pdus: Vec<Pdu> = pdus.filter_map(|pdu| read(&rooms, pdu)).collect();
+        stage(db, origin, &rooms, &pdus);
+        for pdu in pdus {
+            let result = pdu.refusal.map_or_else(|| json!({}), |error| json!({ "error": error }));
+            results.insert(pdu.event_id, result);
+        }
+        let body = json!({ "pdus": results }).to_string();
+        let mut response = edus.apply(db, origin, &rooms, Response::new(body));
+        response.wake_users.extend(ended);
+        db.execute(END, &[origin.into(), txn_id.into(), response.body.as_str().into()]);
+        Ok(response)
+    })
+}
+
+fn answered(db: &Db<'_>, origin: &str, txn_id: &str) -> Option<String> {
+    db.query_opt(ANSWERED, &[origin.into(), txn_id.into()]).map(|row| row.get(1))
+}
+
+/// Takes an event of a room that no user of this server is in, if it ends what one of them is to it.
+fn rescind(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdu: &Map) -> Option<Rescinded> {
+    let room_id = pdu.get("room_id")?.as_str()?;
+    match rooms.get(room_id) {
+        Some(room) if room.is_here() => None,
+        _ => rescinded::take(db, origin, room_id, pdu),
+    }
+}
+
+fn too_many() -> MatrixError {
+    let reason = "Too many of your events wait to be taken into their rooms.";
+    MatrixError::new(429, "M_LIMIT_EXCEEDED", reason).with("retry_after_ms", 10_000)
+}
+
+/// The server in the room that let a user of this one in has told the others, and the state has not come yet.
+fn too_early() -> MatrixError {
+    let reason = "A user of this server is just joining a room of these events.";
+    MatrixError::new(425, "M_LIMIT_EXCEEDED", reason).with("retry_after_ms", 1_000)
+}
+
+/// Finds out which event of which room a PDU is, and whether it is refused at once; `None` for what has no event id.
+fn read(rooms: &InboundRooms, mut pdu: Map) -> Option<Pdu> {
+    let json = Value::Object(pdu.clone()).to_string();
+    pdu.remove("unsigned");
+    let room_id = pdu.get("room_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let room = rooms.get(&room_id);
+    let version: &RoomVersion = match room {
+        Some(room) => room.version?,
+        None => room_version(PROBABLE_VERSION)?,
+    };
+    let event_id = match (room, pdu.get("event_id").and_then(Value::as_str)) {
+        // Of the room versions 1 and 2, as others have it in what their signatures cover.
+        (None, Some(event_id)) => event_id.to_owned(),
+        _ => hash::event_id(version, &pdu)?,
+    };
+    let refusal = match room {
+        None => Some("This server is not in the room.".to_owned()),
+        Some(room) => room.refusal().map(str::to_owned),
+    };
+    let refusal = refusal.or_else(|| Event::from_pdu(version, pdu).err().map(|error| error.to_string()));
+    Some(Pdu { event_id, room_id, json, refusal })
+}
+
+const KNOWN: &str = "
+    select e.event_id
+    from unnest($1::text[]) as wanted (event_id)
+    cross join lateral (
+        select event_id from events where event_id = wanted.event_id and status <> 3 offset 0
+    ) e
+    where not exists (select from events_without_successor l where l.event_id = e.event_id)";
+
+/// Queues are locked in the order of their rooms.
+const STAGE: &str = "
+    with queues as (
+        insert into inbound_queues (room_nid, origin, generation)
+        select distinct room_nid, $1, 1 from unnest($2::bigint[]) as room_nid order by room_nid
+        on conflict (room_nid, origin) do update
+        set generation = inbound_queues.generation + 1, next_try_at = least(inbound_queues.next_try_at, now())
+    )
+    insert into inbound_pdus (room_nid, origin, event_id, json)
+    select p.room_nid, $1, p.event_id, p.json
+    from unnest($2::bigint[], $3::text[], $4::text[]) with ordinality p (room_nid, event_id, json, number)
+    order by p.number
+    on conflict (room_nid, event_id, origin) do nothing";
+
+/// Stages what is not refused and not in its room already.
+fn stage(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdus: &[Pdu]) {
+    let accepted: Vec<&Pdu> = pdus.iter().filter(|pdu| pdu.refusal.is_none()).collect();
+    if accepted.is_empty() {
+        return;
+    }
+    let ids: BTreeSet<&str> = accepted.iter().map(|pdu| pdu.event_id.as_str()).collect();
+    let ids: Vec<&str> = ids.into_iter().collect();
+    let known: HashSet<String> = db.query(KNOWN, &[ids.into()]).map(|row| row.get(1)).collect();
+    let mut columns: (Vec<i64>, Vec<&str>, Vec<&str>) = Default::default();
+    for pdu in accepted.into_iter().filter(|pdu| !known.contains(&pdu.event_id)) {
+        if let Some(room) = rooms.get(&pdu.room_id) {
+            columns.0.push(room.nid);
+            columns.1.push(&pdu.event_id);
+            columns.2.push(&pdu.json);
+        }
+    }
+    if !columns.0.is_empty() {
+        db.execute(STAGE, &[origin.into(), columns.0.into(), columns.1.into(), columns.2.into()]);
+    }
+}
+
+/// Users of a server, by their ids: those who are in rooms that this server knows.
+pub fn joined_users(db: &Db<'_>, user_ids: &BTreeSet<&str>) -> BTreeMap<String, i64> {
+    const JOINED: &str = "
+        select u.user_id, u.user_nid
+        from unnest($1::text[]) as wanted (user_id)
+        cross join lateral (select user_id, user_nid from users where user_id = wanted.user_id offset 0) u
+        where exists (select from memberships m where m.user_nid = u.user_nid and m.membership = 'join')";
+    let user_ids: Vec<&str> = user_ids.iter().copied().collect();
+    db.query(JOINED, &[user_ids.into()]).map(|row| (row.get(1), row.get(2))).collect()
+}

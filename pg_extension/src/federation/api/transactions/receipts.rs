@@ -1,0 +1,153 @@
+//! `m.receipt`. Server-Server API, "Receipts". A receipt for an event that is not in the room yet waits for it ([`apply_held`]).
+
+use matriarch_rules::Map;
+use serde_json::Value;
+
+use super::{
+    edus::{is_sound, user_of},
+    rooms::InboundRooms,
+};
+use crate::base::spi::Db;
+
+/// Receipts of a transaction. More than anybody's server has to send at a time.
+const MAX_RECEIPTS: usize = 10_000;
+
+#[derive(Debug)]
+struct Receipt {
+    room_id: String,
+    user_id: String,
+    event_id: String,
+    /// Empty for an unthreaded one.
+    thread_id: String,
+    ts: i64,
+}
+
+/// Receipts of users of the server that sends.
+#[derive(Debug, Default)]
+pub struct Receipts(Vec<Receipt>);
+
+/// Users who are in the room, and events of its timeline; in the order of the primary key.
+const WRITE: &str = "
+    insert into receipts (room_nid, user_nid, receipt_type, thread_id, event_nid, pos, ts)
+    select distinct on (a.room_nid, u.user_nid, a.thread_id)
+        a.room_nid, u.user_nid, 'm.read', a.thread_id, e.event_nid, e.pos, a.ts
+    from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+        a (room_nid, user_id, event_id, thread_id, ts)
+    cross join lateral (select user_nid from users where user_id = a.user_id offset 0) u
+    cross join lateral (
+        select from memberships
+        where room_nid = a.room_nid and user_nid = u.user_nid and membership = 'join'
+        offset 0
+    ) m
+    cross join lateral (
+        select event_nid, pos
+        from events
+        where event_id = a.event_id and room_nid = a.room_nid and pos is not null
+        offset 0
+    ) e
+    order by a.room_nid, u.user_nid, a.thread_id, e.pos desc
+    on conflict (room_nid, user_nid, receipt_type, thread_id) do update
+    set event_nid = excluded.event_nid, pos = excluded.pos, ts = excluded.ts, xid = excluded.xid
+    where receipts.pos < excluded.pos
+    returning room_nid";
+
+/// Receipts for events that are not in the timeline, in the order of the primary key: the last of each user and thread. A room
+/// holds so many at most.
+const HOLD: &str = "
+    insert into held_receipts (room_nid, user_nid, thread_id, event_id, ts)
+    select distinct on (a.room_nid, u.user_nid, a.thread_id) a.room_nid, u.user_nid, a.thread_id, a.event_id, a.ts
+    from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+        with ordinality a (room_nid, user_id, event_id, thread_id, ts, number)
+    cross join lateral (select user_nid from users where user_id = a.user_id offset 0) u
+    cross join lateral (
+        select from memberships
+        where room_nid = a.room_nid and user_nid = u.user_nid and membership = 'join'
+        offset 0
+    ) m
+    where not exists (select from events e where e.event_id = a.event_id and (e.pos is not null or e.room_nid <> a.room_nid))
+        and (select count(*) from (select from held_receipts where room_nid = a.room_nid limit 1000) held) < 1000
+    order by a.room_nid, u.user_nid, a.thread_id, a.number desc
+    on conflict (room_nid, user_nid, thread_id) do update
+    set event_id = excluded.event_id, ts = excluded.ts, received_at = excluded.received_at";
+
+const APPLY_HELD: &str = "
+    with found as (
+        delete from held_receipts h
+        using events e
+        where h.room_nid = $1 and e.event_id = h.event_id and e.room_nid = h.room_nid and e.pos is not null
+        returning h.room_nid, h.user_nid, h.thread_id, e.event_nid, e.pos, h.ts
+    )
+    insert into receipts (room_nid, user_nid, receipt_type, thread_id, event_nid, pos, ts)
+    select room_nid, user_nid, 'm.read', thread_id, event_nid, pos, ts
+    from found
+    order by room_nid, user_nid, thread_id
+    on conflict (room_nid, user_nid, receipt_type, thread_id) do update
+    set event_nid = excluded.event_nid, pos = excluded.pos, ts = excluded.ts, xid = excluded.xid
+    where receipts.pos < excluded.pos";
+
+/// Has receipts that came before their events take effect, now that events have come into the room. It is woken for these.
+pub fn apply_held(db: &Db<'_>, room_nid: i64) {
+    db.execute(APPLY_HELD, &[room_nid.into()]);
+}
+
+impl Receipts {
+    /// Reads an EDU's content; `None` for what has no effect.
+    pub fn add(&mut self, origin: &str, content: &Map) -> Option<()> {
+        for (room_id, receipts) in content.iter().filter(|(room_id, _)| is_sound(room_id)) {
+            let users = receipts.get("m.read").and_then(Value::as_object).into_iter().flatten();
+            for (user_id, receipt) in users {
+                let user_id = user_of(origin, Some(&Value::from(user_id.as_str())));
+                if let Some(receipt) = user_id.and_then(|user_id| read(room_id, user_id, receipt))
+                    && self.0.len() < MAX_RECEIPTS
+                {
+                    self.0.push(receipt);
+                }
+            }
+        }
+        Some(())
+    }
+
+    pub fn room_ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|receipt| receipt.room_id.as_str())
+    }
+
+    /// Moves receipts forward; the rooms where one moved.
+    pub fn apply(self, db: &Db<'_>, rooms: &InboundRooms) -> Vec<i64> {
+        let open: Vec<(i64, &Receipt)> =
+            self.0.iter().filter_map(|receipt| Some((rooms.open(&receipt.room_id)?, receipt))).collect();
+        if open.is_empty() {
+            return Vec::new();
+        }
+        let column =
+            |of: fn(&Receipt) -> &str| open.iter().map(|(_, receipt)| of(receipt)).collect::<Vec<_>>();
+        let room_nids: Vec<i64> = open.iter().map(|(room_nid, _)| *room_nid).collect();
+        let times: Vec<i64> = open.iter().map(|(_, receipt)| receipt.ts).collect();
+        let args = || {
+            [
+                room_nids.clone().into(),
+                column(|receipt| &receipt.user_id).into(),
+                column(|receipt| &receipt.event_id).into(),
+                column(|receipt| &receipt.thread_id).into(),
+                times.clone().into(),
+            ]
+        };
+        db.execute(HOLD, &args());
+        db.query(WRITE, &args()).map(|row| row.get(1)).collect()
+    }
+}
+
+fn read(room_id: &str, user_id: String, receipt: &Value) -> Option<Receipt> {
+    let event_id = receipt.get("event_ids")?.as_array()?.first()?.as_str()?;
+    let data = receipt.get("data")?.as_object()?;
+    let thread_id = match data.get("thread_id") {
+        None => "",
+        Some(thread_id) => thread_id.as_str().filter(|id| !id.is_empty())?,
+    };
+    (is_sound(event_id) && is_sound(thread_id)).then(|| Receipt {
+        room_id: room_id.to_owned(),
+        user_id,
+        event_id: event_id.to_owned(),
+        thread_id: thread_id.to_owned(),
+        ts: data.get("ts").and_then(Value::as_i64).unwrap_or_default(),
+    })
+}

@@ -1,0 +1,126 @@
+//! Invites that are taken back, and knocks that are refused: the only events of rooms that no user of this server is in which
+//! other servers may send. Server-Server API, "Leaving Rooms (Rejecting Invites)".
+//!
+//! The authorization rules cannot be asked, for nothing else of the room is known. That the event cites the invite would prove no more
+//! than that its server is in the room, and any user there could then hide invites. So moderators are believed whom the state shows that came
+//! with the invite; others' invites stay until the user tries to join.
+
+use matriarch_rules::{Event, Map, RoomVersion, identifiers::server_name, room_version};
+use serde_json::Value;
+
+use super::edus::is_sound;
+use crate::{
+    base::{
+        request,
+        spi::{Db, Row},
+        users,
+    },
+    intake,
+    room::out_of_band_memberships::client_event,
+};
+
+/// What became of such an event.
+#[derive(Debug)]
+pub struct Rescinded {
+    pub event_id: String,
+    /// The user to wake, or why the event is not taken.
+    pub outcome: Result<i64, String>,
+}
+
+const FIND: &str = "
+    select o.user_nid, o.room_version, o.membership, s.user_id, o.state
+    from users u
+    join out_of_band_memberships o on o.user_nid = u.user_nid
+    join users s on s.user_nid = o.sender_nid
+    where u.user_id = $1 and o.room_id = $2 and o.membership <> 'leave'
+    for update of o";
+
+const LEAVE: &str = "
+    update out_of_band_memberships
+    set membership = 'leave', sender_nid = $3, event = $4, state = '{}', xid = pg_current_xact_id()
+    where user_nid = $1 and room_id = $2";
+
+/// Takes an event of a room that this server is not in; `None` if it does not end what a user of this server is to it.
+pub fn take(db: &Db<'_>, origin: &str, room_id: &str, pdu: &Map) -> Option<Rescinded> {
+    let text = |key: &str| pdu.get(key).and_then(Value::as_str);
+    let membership = pdu.get("content")?.get("membership")?.as_str()?;
+    let target = text("state_key")?;
+    if text("type") != Some("m.room.member")
+        || !matches!(membership, "leave" | "ban")
+        || text("sender") == Some(target)
+        || !is_sound(target)
+        || !is_sound(room_id)
+    {
+        return None;
+    }
+    let row = db.query_opt(FIND, &[target.into(), room_id.into()])?;
+    let version = room_version(&row.get::<String>(2))?;
+    let event = intake::parse(version, room_id, &Value::Object(pdu.clone()).to_string()).ok()?;
+    let event_id = event.event_id().to_owned();
+    let sender = event.sender().to_owned();
+    let outcome = match verified(db, version, event, origin, &row) {
+        Ok(shown) => {
+            let user_nid: i64 = row.get(1);
+            let sender_nid = users::intern(db, &[&sender])[&sender];
+            let shown = client_event(&event_id, &shown);
+            db.execute(LEAVE, &[user_nid.into(), room_id.into(), sender_nid.into(), shown.into()]);
+            Ok(user_nid)
+        }
+        Err(reason) => Err(reason),
+    };
+    Some(Rescinded { event_id, outcome })
+}
+
+/// The event's JSON, if it may end what is in the row.
+fn verified(
+    db: &Db<'_>,
+    version: &RoomVersion,
+    event: Event,
+    origin: &str,
+    row: &Row<'_>,
+) -> Result<Map, String> {
+    if server_name(event.sender()) != Some(origin) {
+        return Err("Its sender is not of your server.".to_owned());
+    }
+    if !speaks_for_room(row, origin, event.sender()) {
+        return Err("Your server did not invite, and nothing tells that the sender may end it.".to_owned());
+    }
+    let keys = intake::Keys::load(db, version, [&event].into_iter(), Default::default());
+    match keys.verify(version, event) {
+        Ok(pdu) if pdu.verified.content_hash => Ok(pdu.event.json().clone()),
+        Ok(_) => Err("Its content hash is wrong.".to_owned()),
+        Err(intake::Unfit::Refused(reason)) => Err(reason),
+        Err(intake::Unfit::Needs(_)) => Err("The key that signed it is not known.".to_owned()),
+    }
+}
+
+/// Whether a server is one of those that are known to be in the room: of who invited, or of who made the state that is shown to
+/// those outside; or that state says of the sender that they may.
+fn speaks_for_room(row: &Row<'_>, origin: &str, sender_of_event: &str) -> bool {
+    let (membership, sender, state): (String, String, Vec<String>) = (row.get(3), row.get(4), row.get(5));
+    let invited = membership == "invite" && server_name(&sender) == Some(origin);
+    let tells = |event: &String| {
+        let event = request::object(event).unwrap_or_default();
+        let text = |key: &str| event.get(key).and_then(Value::as_str);
+        let content = event.get("content").cloned().unwrap_or_default();
+        let names = match text("type") {
+            Some("m.room.create") => is_creator(&content, sender_of_event),
+            Some("m.room.power_levels") => may_kick(&content, sender_of_event),
+            _ => false,
+        };
+        names || text("sender").is_some_and(|sender| server_name(sender) == Some(origin))
+    };
+    invited || state.iter().any(tells)
+}
+
+fn is_creator(create: &Value, user_id: &str) -> bool {
+    let creators = create.get("additional_creators").and_then(Value::as_array);
+    creators.is_some_and(|creators| creators.iter().any(|creator| creator == user_id))
+}
+
+/// Kicking is enough: a ban does no more here.
+fn may_kick(power_levels: &Value, user_id: &str) -> bool {
+    let needed = power_levels.get("kick").and_then(Value::as_i64).unwrap_or(50);
+    let level = power_levels.get("users").and_then(|users| users.get(user_id)?.as_i64());
+    level.is_some_and(|level| level >= needed)
+}

@@ -1,0 +1,119 @@
+//! The rooms that a transaction speaks of.
+
+use std::collections::{BTreeSet, HashMap};
+
+use matriarch_rules::{RoomVersion, room_version, server_acl};
+use serde_json::Value;
+
+use crate::{
+    base::{signing::Signer, spi::Db},
+    room::parse_stored,
+};
+
+/// A room that is known.
+#[derive(Debug)]
+pub struct InboundRoom {
+    pub nid: i64,
+    /// Absent if it is not supported.
+    pub version: Option<&'static RoomVersion>,
+    /// Whether a user of this server is in it.
+    is_here: bool,
+    /// Whether its access control list admits the server that sends.
+    admits_origin: bool,
+}
+
+impl InboundRoom {
+    /// Whether a user of this server is in it.
+    pub fn is_here(&self) -> bool {
+        self.is_here
+    }
+
+    /// Why nothing is taken for this room from the server that sends.
+    pub fn refusal(&self) -> Option<&'static str> {
+        if !self.is_here {
+            Some("This server is not in the room.")
+        } else if !self.admits_origin {
+            Some("The room's server access control list denies your server.")
+        } else {
+            None
+        }
+    }
+}
+
+/// Rooms by their ids.
+#[derive(Debug)]
+pub struct InboundRooms(HashMap<String, InboundRoom>);
+
+const ROOMS: &str = "
+    select r.room_id, r.room_nid, r.room_version,
+        exists (
+            select
+            from room_state_keys k
+            cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
+            cross join lateral (
+                select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
+            ) m
+            where k.room_nid = r.room_nid and k.type = 'm.room.member'
+                and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership = 'join'
+        ),
+        acl.json
+    from unnest($1::text[]) as wanted (room_id)
+    cross join lateral (
+        select room_id, room_nid, room_version from rooms where room_id = wanted.room_id offset 0
+    ) r
+    left join lateral (
+        select e.json
+        from room_state_keys k
+        join events e on e.event_nid = k.current_event_nid
+        where k.room_nid = r.room_nid and k.type = 'm.room.server_acl' and k.state_key = ''
+        offset 0
+    ) acl on true";
+
+const JOINED_JUST_NOW: &str = "
+    select exists (
+        select from joins_in_progress where room_id = any($1::text[]) and until > now()
+    )";
+
+impl InboundRooms {
+    /// Those of the rooms that are known, in one query.
+    pub fn of(db: &Db<'_>, origin: &str, room_ids: BTreeSet<&str>) -> Self {
+        let room_ids: Vec<&str> = room_ids.into_iter().filter(|room_id| !room_id.contains('\0')).collect();
+        if room_ids.is_empty() {
+            return Self(HashMap::new());
+        }
+        let own_server = Signer::current(db).server_name.clone();
+        let rooms = db.query(ROOMS, &[room_ids.into(), own_server.into()]).map(|row| {
+            let admits_origin = row.opt::<String>(5).is_none_or(|acl| {
+                parse_stored(&acl)
+                    .get("content")
+                    .and_then(Value::as_object)
+                    .is_none_or(|content| server_acl::admits(content, origin))
+            });
+            let room = InboundRoom {
+                nid: row.get(2),
+                version: room_version(&row.get::<String>(3)),
+                is_here: row.get(4),
+                admits_origin,
+            };
+            (row.get(1), room)
+        });
+        Self(rooms.collect())
+    }
+
+    pub fn get(&self, room_id: &str) -> Option<&InboundRoom> {
+        self.0.get(room_id)
+    }
+
+    /// Whether a user of this server is on the way into one of these rooms, in which nobody of this server is.
+    pub fn is_any_joined_just_now(&self, db: &Db<'_>, room_ids: &BTreeSet<&str>) -> bool {
+        let is_here = |room_id: &&str| self.get(room_id).is_some_and(InboundRoom::is_here);
+        let absent: Vec<&str> =
+            room_ids.iter().copied().filter(|id| !is_here(id) && !id.contains('\0')).collect();
+        !absent.is_empty() && db.query_one(JOINED_JUST_NOW, &[absent.into()]).get(1)
+    }
+
+    /// The `room_nid` of a room for which something is taken from the server that sends.
+    pub fn open(&self, room_id: &str) -> Option<i64> {
+        self.get(room_id).filter(|room| room.refusal().is_none()).map(|room| room.nid)
+    }
+}

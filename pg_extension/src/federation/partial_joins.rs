@@ -1,0 +1,350 @@
+//! Partial rooms: a user of this server is in the room while most of its members are still to come. MSC3706, MSC3902.
+//!
+//! The answer to the join had the state without its members. Those whom an event cites are taken from there, so that states
+//! grow as the room is used ([`Intake::with_cited_members`](crate::intake)); what needs to know all of them waits
+//! ([`Room::check_member_known`]). When the rest has come, the states of the events of that time are found out anew, and the
+//! events are judged again ([`complete_partial_join`]).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use matriarch_rules::Event;
+use pgrx::{Array, pg_extern};
+use serde_json::json;
+
+use crate::{
+    append::LocalEvent,
+    base::{
+        response::{MatrixError, Response, ResponseRows, Result, respond},
+        spi::{Db, Mode},
+    },
+    inspect::verify::Verifier,
+    intake::{GivenState, States, parse_states, topological},
+    outbox::ServerChanges,
+    room::{
+        Room,
+        graph_events::{GraphEvent, GraphEvents},
+        resolve::RoomGraph,
+        state_keys::StateKeys,
+    },
+    trie,
+};
+
+/// The status of an answer that has to wait until the room is whole: the API node asks again.
+const PARTIAL: i16 = 423;
+
+/// How many events are judged again at a time.
+const BATCH: usize = 1_000;
+
+const IS_PARTIAL: &str = "select from rooms where room_nid = $1 and partial";
+
+const NOTE: &str = "
+    insert into partial_states (event_nid, room_nid, lost)
+    select event_nid, $1, event_nid = any($3) from unnest($2) as event_nid
+    on conflict (event_nid) do nothing";
+
+const BEGIN: &str = "
+    with begun as (
+        update rooms set partial = true where room_nid = $1
+    )
+    update partial_joins set room_nid = $1, join_nid = $3 where join_event_id = $2 returning servers";
+
+const FIND: &str = "select room_id from partial_joins where join_event_id = $1 and room_nid is not null";
+
+const READ: &str = "select join_nid, servers from partial_joins where join_event_id = $1";
+
+const EVENTS: &str = "select event_nid, lost from partial_states where room_nid = $1";
+
+const STATE_BEFORE: &str = "select state_before from events where event_nid = $1";
+
+const MEMBERS: &str = "select key_idx from room_state_keys where room_nid = $1 and type = 'm.room.member'";
+
+const FORGET_RESOLUTIONS: &str = "delete from state_resolutions where room_nid = $1";
+
+const SET_STATES: &str = "
+    update events e
+    set state_before = s.root, state_given = s.given
+    from unnest($1, $2, $3) as s (event_nid, root, given)
+    where e.event_nid = s.event_nid";
+
+/// What the room became with an event was not known.
+const FORGET_ROOM_ROOTS: &str = "
+    update events set room_root = null where event_nid = any($1) and room_root is not null";
+
+const SET_ROOM_ROOT: &str = "
+    update events set room_root = $2 where event_nid = $1 and room_root is distinct from $2";
+
+const HEADER: &str = "
+    select forward_extremities, last_pos, depth, next_key_idx, notify_seq from rooms where room_nid = $1";
+
+const NEWEST: &str = "
+    select event_nid from events where room_nid = $1 and pos is not null order by pos desc limit 1";
+
+const END: &str = "
+    with states as (
+        delete from partial_states where room_nid = $1
+    ),
+    joins as (
+        delete from partial_joins where room_nid = $1
+    )
+    update rooms set partial = false, whole_xid = pg_current_xact_id() where room_nid = $1";
+
+/// Notes that the states before these events lack members; `lost` are those of which events before them cannot be had.
+pub fn note(db: &Db<'_>, room_nid: i64, event_nids: Vec<i64>, lost: Vec<i64>) {
+    if !event_nids.is_empty() {
+        db.execute(NOTE, &[room_nid.into(), event_nids.into(), lost.into()]);
+    }
+}
+
+/// Has a request wait that needs to know all members, while the room is partial.
+pub fn await_whole(db: &Db<'_>, room_nid: i64) -> Result<()> {
+    match db.query_opt(IS_PARTIAL, &[room_nid.into()]) {
+        Some(_) => Err(wait_until_whole()),
+        None => Ok(()),
+    }
+}
+
+/// The error that has the API node ask again once the room is whole.
+pub fn wait_until_whole() -> MatrixError {
+    MatrixError::new(PARTIAL, "M_UNKNOWN", "The members of the room are still being loaded.")
+}
+
+impl Room<'_> {
+    /// 404 `M_UNABLE_DUE_TO_PARTIAL_STATE` for other servers that ask for what this one does not know yet.
+    pub fn check_whole(&self) -> Result<()> {
+        if !self.header.partial {
+            return Ok(());
+        }
+        let error = "This server is still loading the room's members.";
+        Err(MatrixError::new(404, "M_UNABLE_DUE_TO_PARTIAL_STATE", error))
+    }
+
+    /// Has a request wait that needs to know all members, while the room is partial.
+    pub fn await_whole(&self) -> Result<()> {
+        if self.header.partial { Err(wait_until_whole()) } else { Ok(()) }
+    }
+
+    /// Has the request wait, if it may be that a user is a member whom this server does not know yet.
+    pub fn check_member_known(&mut self, user_id: &str) -> Result<()> {
+        match self.header.partial && self.state("m.room.member", user_id).is_none() {
+            true => Err(wait_until_whole()),
+            false => Ok(()),
+        }
+    }
+
+    /// The same of whom an event of this server is about.
+    pub(crate) fn check_target_known(&mut self, event: &LocalEvent<'_>) -> Result<()> {
+        match event.state_key.filter(|_| event.event_type == "m.room.member") {
+            Some(user_id) => self.check_member_known(user_id),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the room partial, by a join that was just accepted; the servers in it that the answer named.
+    pub(crate) fn begin_partial(&mut self, join: &GraphEvent) -> Vec<String> {
+        self.header.partial = true;
+        let args = [self.nid.into(), join.event.event_id().into(), join.nid.into()];
+        self.db.query_opt(BEGIN, &args).map_or_else(Vec::new, |row| row.get(1))
+    }
+
+    /// Counts a member that nobody knows for each of these servers, or ceases to (`change` is 1 or -1).
+    pub(crate) fn count_presumed(&mut self, servers: &[String], change: i32, join_nid: i64) {
+        let mut changes = ServerChanges::default();
+        servers.iter().for_each(|server| changes.add_server(server, change, join_nid));
+        self.count_servers(self.db, changes);
+    }
+}
+
+/// Makes a partial room whole.
+///
+/// - `state`: the ids of the events of the state before the join, which are stored.
+/// - `states`: the state before events of which previous ones cannot be had, as for `receive_pdus`.
+/// - `given_up`: those of these events whose state cannot be had; NULL for all.
+///
+/// The answer is `{"needs": […]}` where such events are in neither, and nothing was done; else `{}`.
+///
+/// # Errors
+///
+/// 400 `M_INVALID_PARAM` for a state that is none.
+#[pg_extern]
+fn complete_partial_join(
+    join_event_id: &str,
+    state: Array<'_, &str>,
+    states: Option<&str>,
+    given_up: Option<Array<'_, &str>>,
+) -> ResponseRows {
+    let state: Vec<String> = state.iter().flatten().map(str::to_owned).collect();
+    let given_up: Option<BTreeSet<String>> =
+        given_up.map(|given_up| given_up.iter().flatten().map(str::to_owned).collect());
+    respond(Mode::Write, |db| {
+        let states = parse_states(states)?;
+        let Some(row) = db.query_opt(FIND, &[join_event_id.into()]) else { return Ok(Response::empty()) };
+        let room_id: String = row.get(1);
+        let complete = |room: &mut Room<'_>| {
+            // Another node may have done it meanwhile.
+            let Some(row) = db.query_opt(READ, &[join_event_id.into()]) else { return Ok(Response::empty()) };
+            let (join_nid, servers): (i64, Vec<String>) = (row.get(1), row.get(2));
+            let whole = Whole { room, join_nid, servers };
+            whole.make(&state, &states, given_up.as_ref())
+        };
+        Room::with(db, &room_id, complete).unwrap_or_else(|| Ok(Response::empty()))
+    })
+}
+
+/// A room that is being made whole.
+struct Whole<'r, 'd> {
+    room: &'r mut Room<'d>,
+    join_nid: i64,
+    servers: Vec<String>,
+}
+
+impl Whole<'_, '_> {
+    fn make(
+        mut self,
+        state: &[String],
+        states: &States,
+        given_up: Option<&BTreeSet<String>>,
+    ) -> Result<Response> {
+        let db = self.room.db;
+        let events = GraphEvents::new(db);
+        let lost: HashMap<i64, bool> =
+            db.query(EVENTS, &[self.room.nid.into()]).map(|row| (row.get(1), row.get(2))).collect();
+        events.load(lost.keys().copied().chain([self.join_nid]));
+        let of_then: Vec<_> = lost.keys().map(|nid| events.get(*nid)).collect();
+        let needs: Vec<&str> = of_then
+            .iter()
+            .filter(|event| lost[&event.nid])
+            .map(|event| event.event.event_id())
+            .filter(|id| {
+                !states.contains_key(*id) && given_up.is_some_and(|given_up| !given_up.contains(*id))
+            })
+            .collect();
+        if !needs.is_empty() {
+            return Ok(Response::json(&json!({ "needs": needs })));
+        }
+        let order = topological(&of_then.iter().map(|event| &*event.event).collect::<Vec<&Event>>());
+        let ordered: Vec<i64> = order.into_iter().map(|place| of_then[place].nid).collect();
+        self.set_states(&events, state, states, &ordered, &lost)?;
+        self.judge_again(&ordered);
+        self.follow(&ordered);
+        Ok(self.end())
+    }
+
+    /// Finds out the states before the events anew, by the verdicts that they have.
+    fn set_states(
+        &mut self,
+        events: &GraphEvents<'_, '_>,
+        state: &[String],
+        states: &States,
+        ordered: &[i64],
+        lost: &HashMap<i64, bool>,
+    ) -> Result<()> {
+        let (db, room_nid) = (self.room.db, self.room.nid);
+        let room = &*self.room;
+        let keys = StateKeys::new(db, room_nid);
+        let join_root = self.state_before_join(&keys, state)?;
+        db.execute(FORGET_RESOLUTIONS, &[room_nid.into()]);
+        let graph = RoomGraph::new(room, events, &keys);
+        let mut found: BTreeMap<i64, (i64, bool)> = BTreeMap::from([(self.join_nid, (join_root, true))]);
+        let set = |nid: i64, root: i64| {
+            let event = events.get(nid);
+            events.keep(GraphEvent { state_before: Some(root), ..(*event).clone() });
+        };
+        set(self.join_nid, join_root);
+        for nid in ordered {
+            let event = events.get(*nid);
+            // What is no state is as if nobody had given one; what of it is not stored nobody could give.
+            let given = states.get(event.event.event_id());
+            let given = given.and_then(|ids| GivenState::read(db, room_nid, ids).ok());
+            let (root, is_given) = match given {
+                Some(given) => (given.root(room), true),
+                None => {
+                    let prev_events = event.prev_nids.iter().map(|nid| events.get(*nid));
+                    let mut roots: BTreeSet<i64> =
+                        prev_events.filter_map(|prev| graph.state_after(&prev)).collect();
+                    // What nobody tells was about as it was when the user joined.
+                    roots.extend(lost[nid].then_some(join_root));
+                    (graph.resolved(&roots), lost[nid])
+                }
+            };
+            set(*nid, root);
+            found.insert(*nid, (root, is_given));
+        }
+        let nids: Vec<i64> = found.keys().copied().collect();
+        let roots: Vec<i64> = found.values().map(|(root, _)| *root).collect();
+        let are_given: Vec<bool> = found.values().map(|(_, is_given)| *is_given).collect();
+        db.execute(SET_STATES, &[nids.into(), roots.into(), are_given.into()]);
+        Ok(())
+    }
+
+    /// The state before the join: the members that came now, and the rest as it came with the join.
+    fn state_before_join(&self, keys: &StateKeys<'_, '_>, state: &[String]) -> Result<i64> {
+        let (db, room_nid) = (self.room.db, self.room.nid);
+        let known = db.query_one(STATE_BEFORE, &[self.join_nid.into()]).get(1);
+        let mut given = GivenState::read(db, room_nid, state).map_err(MatrixError::invalid_param)?;
+        let create = keys.get("m.room.create", "");
+        if create.is_none_or(|key| given.get(key).is_none() || given.get(key) != trie::get(db, known, key)) {
+            return Err(MatrixError::invalid_param("The state is of another room."));
+        }
+        let members = db.query(MEMBERS, &[room_nid.into()]).map(|row| row.get(1)).collect();
+        given.keep_only(&members, trie::entries(db, known));
+        Ok(given.root(self.room))
+    }
+
+    /// Judges the events again, as a repair does; the states of those after one that is found to be something else follow.
+    fn judge_again(&mut self, ordered: &[i64]) {
+        let db = self.room.db;
+        db.execute("delete from partial_states where room_nid = $1", &[self.room.nid.into()]);
+        let mut verifier = Verifier::new(&self.room.id, Mode::Write);
+        let all: Vec<i64> = [self.join_nid].into_iter().chain(ordered.iter().copied()).collect();
+        for batch in all.chunks(BATCH) {
+            verifier.look(|verifier, view| verifier.check_states(view, batch));
+        }
+        if verifier.report.repaired {
+            verifier.look(Verifier::check_heads);
+            // They were made by other verdicts.
+            db.execute(FORGET_RESOLUTIONS, &[self.room.nid.into()]);
+        }
+        let row = db.query_one(HEADER, &[self.room.nid.into()]);
+        let header = &mut self.room.header;
+        header.extremity_nids = row.get(1);
+        header.last_pos = row.get(2);
+        header.depth = row.get(3);
+        header.next_key_idx = row.get(4);
+        header.notify_seq = row.get(5);
+    }
+
+    /// Makes the current state what the states after the forward extremities resolve to.
+    fn follow(&mut self, ordered: &[i64]) {
+        let db = self.room.db;
+        let room = &mut *self.room;
+        let from = room.header.root;
+        let events = GraphEvents::new(db);
+        let keys = StateKeys::new(db, room.nid);
+        room.load([]);
+        let extremities: Vec<i64> = room.header.extremities.iter().map(|extremity| extremity.nid).collect();
+        let graph = RoomGraph::new(room, &events, &keys);
+        let roots: BTreeSet<i64> =
+            extremities.into_iter().filter_map(|nid| graph.state_after(&events.get(nid))).collect();
+        let root = graph.resolved(&roots);
+        let nids: Vec<i64> = ordered.iter().copied().chain([self.join_nid]).collect();
+        db.execute(FORGET_ROOM_ROOTS, &[nids.into()]);
+        let newest: Option<i64> = db.query_opt(NEWEST, &[room.nid.into()]).map(|row| row.get(1));
+        if let Some(newest) = newest.filter(|nid| graph.state_after(&events.get(*nid)) != Some(root)) {
+            db.execute(SET_ROOM_ROOT, &[newest.into(), root.into()]);
+        }
+        room.header.root = root;
+        room.follow_state(from);
+    }
+
+    fn end(&mut self) -> Response {
+        let room = &mut *self.room;
+        room.count_presumed(&self.servers, -1, self.join_nid);
+        room.db.execute(END, &[room.nid.into()]);
+        room.header.partial = false;
+        room.header.changed = true;
+        room.header.state_rewrites += 1;
+        let mut response = Response::empty().wake_room(room.nid);
+        response.wake_users = std::mem::take(&mut room.wake_users);
+        response
+    }
+}

@@ -1,0 +1,57 @@
+//! The other servers in the room, as what they are sent goes by them.
+
+use std::collections::BTreeMap;
+
+use super::{Verifier, View, members::Counts, report::Finding};
+use crate::outbox;
+
+const SERVERS: &str = "
+    select d.server_name, r.joined_members
+    from destination_rooms r
+    join destinations d on d.destination_nid = r.destination_nid
+    where r.room_nid = $1 and r.left_nid is null";
+
+const PRESUMED: &str = "select unnest(servers) from partial_joins where room_nid = $1";
+
+const OTHER_SERVERS: &str = "select other_servers from rooms where room_nid = $1";
+
+impl Verifier {
+    /// Checks how many members of which servers the room is said to have.
+    pub fn check_servers(&mut self, view: &View<'_, '_>, counts: &Counts) {
+        let (db, room_nid) = (view.room.db, view.room.nid);
+        let mut stored: BTreeMap<String, i64> = db
+            .query(SERVERS, &[room_nid.into()])
+            .map(|row| (row.get(1), i64::from(row.get::<i32>(2))))
+            .collect();
+        let known = stored.len() as i64;
+        let mut wrong: Vec<(String, i64)> = Vec::new();
+        let mut differ = |server: &str, found: i64, expected: i64| {
+            let finding = Finding::new("other servers").subject(server).found(found).expected(expected);
+            if self.report.add(finding.action("counted")) {
+                wrong.push((server.to_owned(), expected));
+            }
+        };
+        let mut expected_members = counts.servers.clone();
+        for row in db.query(PRESUMED, &[room_nid.into()]) {
+            *expected_members.entry(row.get(1)).or_default() += 1;
+        }
+        for (server, expected) in &expected_members {
+            let found = stored.remove(server).unwrap_or_default();
+            if found != *expected {
+                differ(server, found, *expected);
+            }
+        }
+        for (server, found) in stored {
+            differ(&server, found, 0);
+        }
+        let found = i64::from(db.query_one(OTHER_SERVERS, &[room_nid.into()]).get::<i32>(1));
+        let mut recount = !wrong.is_empty();
+        if found != known {
+            let finding = Finding::new("room").subject("other_servers").found(found).expected(known);
+            recount |= self.report.add(finding.action("set"));
+        }
+        if recount {
+            outbox::set_members(db, room_nid, wrong);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! EDUs to other servers. Server-Server API, "EDUs" and the sections on what each is for.
+
+use std::collections::BTreeMap;
+
+use matriarch_rules::identifiers::server_name;
+use serde_json::{Value, json};
+
+use crate::{
+    append::random_letters,
+    base::{json_text::object_text, spi::Db},
+    client::{end_to_end_encryption::keys, presence},
+    outbox::SENDERS,
+};
+
+/// Bytes of messages that one `m.direct_to_device` is to hold, where it holds several.
+const MESSAGES_BYTES: usize = 32_768;
+
+const TO_ROOM: &str = "
+    insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
+    select r.destination_nid, $4, edu.merge_key, edu.content
+    from unnest($1::bigint[], $2::text[], $3::text[]) as edu (room_nid, merge_key, content)
+    cross join lateral (
+        select destination_nid from destination_rooms where room_nid = edu.room_nid and left_nid is null offset 0
+    ) r
+    order by r.destination_nid, edu.merge_key
+    on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
+    set edu_id = excluded.edu_id, content = excluded.content, created_at = excluded.created_at";
+
+/// An EDU about something in a room.
+#[derive(Debug)]
+pub struct RoomEdu {
+    pub room_nid: i64,
+    /// It takes the place of those with this key and type that were not sent yet.
+    pub merge_key: String,
+    pub content: Value,
+}
+
+/// Queues EDUs of one type for the other servers in their rooms. Whether there are any.
+pub fn queue(db: &Db<'_>, edu_type: &str, edus: Vec<RoomEdu>) -> bool {
+    if edus.is_empty() {
+        return false;
+    }
+    let rooms: Vec<i64> = edus.iter().map(|edu| edu.room_nid).collect();
+    let contents: Vec<String> = edus.iter().map(|edu| edu.content.to_string()).collect();
+    let keys: Vec<String> = edus.into_iter().map(|edu| edu.merge_key).collect();
+    db.execute(TO_ROOM, &[rooms.into(), keys.into(), contents.into(), edu_type.into()]) > 0
+}
+
+/// That a user of ours types, or has ceased to.
+pub fn typing(room_nid: i64, room_id: &str, user_id: &str, typing: bool) -> RoomEdu {
+    RoomEdu {
+        room_nid,
+        merge_key: format!("{room_nid} {user_id}"),
+        content: json!({ "room_id": room_id, "user_id": user_id, "typing": typing }),
+    }
+}
+
+/// A public read receipt of a user of ours. `ts` is in milliseconds.
+pub fn receipt(
+    room_nid: i64,
+    room_id: &str,
+    user_id: &str,
+    thread_id: Option<&str>,
+    event_id: &str,
+    ts: i64,
+) -> RoomEdu {
+    let mut data = json!({ "ts": ts });
+    if let Some(thread_id) = thread_id {
+        data["thread_id"] = thread_id.into();
+    }
+    let receipt = json!({ user_id: { "data": data, "event_ids": [event_id] } });
+    RoomEdu {
+        room_nid,
+        merge_key: format!("{room_nid} {user_id} {}", thread_id.unwrap_or_default()),
+        content: json!({ room_id: { "m.read": receipt } }),
+    }
+}
+
+/// A server with which no room is shared gets none.
+const TO_SERVERS: &str = "
+    insert into outgoing_edus (destination_nid, edu_type, content)
+    select d.destination_nid, 'm.direct_to_device', edu.content
+    from unnest($1::text[], $2::text[]) with ordinality as edu (server_name, content, number)
+    cross join lateral (
+        select destination_nid from destinations where server_name = edu.server_name offset 0
+    ) d
+    where exists (
+        select from destination_rooms where destination_nid = d.destination_nid and left_nid is null
+    )
+    order by d.destination_nid, edu.number";
+
+/// Contents, JSON text, by user and device.
+pub type MessagesByDevice = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Queues messages to devices of other servers. The user to wake, if there are any.
+pub fn send_to_device(
+    db: &Db<'_>,
+    sender: &str,
+    event_type: &str,
+    messages: MessagesByDevice,
+) -> Option<i64> {
+    let mut by_server: BTreeMap<String, Vec<MessagesByDevice>> = BTreeMap::new();
+    let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
+    for (user_id, contents) in messages {
+        let Some(server) = server_name(&user_id).map(str::to_owned) else { continue };
+        for (device_id, content) in contents {
+            let size = sizes.entry(server.clone()).or_default();
+            let edus = by_server.entry(server.clone()).or_default();
+            if edus.is_empty() || *size + content.len() > MESSAGES_BYTES {
+                edus.push(MessagesByDevice::new());
+                *size = 0;
+            }
+            *size += content.len();
+            if let Some(edu) = edus.last_mut() {
+                edu.entry(user_id.clone()).or_default().insert(device_id, content);
+            }
+        }
+    }
+    let (mut servers, mut contents) = (Vec::new(), Vec::new());
+    for (server, edus) in by_server {
+        for messages in edus {
+            servers.push(server.clone());
+            contents.push(direct_to_device(sender, event_type, &messages));
+        }
+    }
+    let any = !servers.is_empty() && db.execute(TO_SERVERS, &[servers.into(), contents.into()]) > 0;
+    any.then_some(SENDERS)
+}
+
+fn direct_to_device(sender: &str, event_type: &str, messages: &MessagesByDevice) -> String {
+    object_text(|content| {
+        content.value("message_id", random_letters(32));
+        content.object("messages", |by_user| {
+            for (user_id, contents) in messages {
+                by_user.object(user_id, |by_device| {
+                    for (device_id, content) in contents {
+                        by_device.raw(device_id, content);
+                    }
+                });
+            }
+        });
+        content.value("sender", sender).value("type", event_type);
+    })
+}
+
+/// Servers that see changes of a user's devices already know that there is something to ask for.
+const INTRODUCE: &str = "
+    insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
+    select r.destination_nid, 'm.device_list_update', c.user_nid::text,
+        json_build_object(
+            'user_id', u.user_id, 'device_id', c.device_id, 'stream_id', c.stream_id,
+            'prev_id', case when c.prev_id is null then '[]' else json_build_array(c.prev_id) end
+        )::text
+    from unnest($2::bigint[]) as joined (user_nid)
+    cross join lateral (select user_id from users where user_nid = joined.user_nid offset 0) u
+    cross join lateral (
+        select user_nid, device_id, stream_id,
+            lead(stream_id) over (order by stream_id desc) as prev_id
+        from device_list_changes
+        where user_nid = joined.user_nid and device_id is not null and audience is null
+        order by stream_id desc
+        limit 1
+    ) c
+    cross join lateral (
+        select destination_nid from destination_rooms where room_nid = $1 and left_nid is null
+        except
+        select o.destination_nid
+        from memberships m
+        cross join lateral (
+            select destination_nid from destination_rooms where room_nid = m.room_nid and left_nid is null offset 0
+        ) o
+        where m.user_nid = joined.user_nid and m.membership = 'join' and m.room_nid <> $1
+    ) r
+    order by r.destination_nid, c.user_nid
+    on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
+    set edu_id = excluded.edu_id, content = excluded.content, created_at = excluded.created_at";
+
+/// Tells servers of the devices of users of ours who came into a room with them, where they share no other room, and that
+/// these users are there.
+pub fn introduce(db: &Db<'_>, room_nid: i64, user_nids: Vec<i64>) {
+    if !user_nids.is_empty() {
+        db.execute(INTRODUCE, &[room_nid.into(), user_nids.clone().into()]);
+        db.execute(INTRODUCE_PRESENCE, &[room_nid.into(), user_nids.into()]);
+    }
+}
+
+const INTRODUCE_PRESENCE: &str = "
+    insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
+    select d.destination_nid, 'm.presence', p.user_nid::text, p.user_nid::text
+    from unnest($2::bigint[]) as joined (user_nid)
+    cross join lateral (
+        select user_nid from presence where user_nid = joined.user_nid and presence <> 'offline' offset 0
+    ) p
+    cross join lateral (
+        select destination_nid from destination_rooms where room_nid = $1 and left_nid is null offset 0
+    ) r
+    join destinations d on d.destination_nid = r.destination_nid
+    where d.failing_since is null
+    order by d.destination_nid, p.user_nid
+    on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
+    set edu_id = excluded.edu_id, created_at = excluded.created_at";
+
+const WELCOME: &str = "
+    insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
+    select d.destination_nid, 'm.presence', p.user_nid::text, p.user_nid::text
+    from unnest($2::text[]) as s (server_name)
+    cross join lateral (
+        select destination_nid, failing_since from destinations where server_name = s.server_name offset 0
+    ) d
+    join destination_rooms r on r.destination_nid = d.destination_nid and r.room_nid = $1
+    cross join lateral (
+        select p.user_nid
+        from presence p
+        join memberships m on m.room_nid = $1 and m.user_nid = p.user_nid and m.membership = 'join'
+        where p.presence <> 'offline' and not p.is_remote
+        offset 0
+    ) p
+    where d.failing_since is null and r.joined_members = 1 and r.left_nid is null
+    order by d.destination_nid, p.user_nid
+    on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
+    set edu_id = excluded.edu_id, created_at = excluded.created_at";
+
+/// Tells servers whose first users came into a room which users of ours are there.
+pub fn welcome(db: &Db<'_>, room_nid: i64, servers: Vec<&str>) {
+    db.execute(WELCOME, &[room_nid.into(), servers.into()]);
+}
+
+/// Servers that do not answer are not told: presence is not worth waiting for them. What is told is read when it is sent.
+const PRESENCE: &str = "
+    insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
+    select r.destination_nid, 'm.presence', u.user_nid::text, u.user_nid::text
+    from unnest($1::bigint[]) as u (user_nid)
+    cross join lateral (
+        select distinct o.destination_nid
+        from memberships m
+        cross join lateral (
+            select destination_nid from destination_rooms where room_nid = m.room_nid and left_nid is null offset 0
+        ) o
+        where m.user_nid = u.user_nid and m.membership = 'join'
+        offset 0
+    ) r
+    join destinations d on d.destination_nid = r.destination_nid
+    where d.failing_since is null
+    order by r.destination_nid, u.user_nid
+    on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
+    set edu_id = excluded.edu_id, created_at = excluded.created_at";
+
+const TOLD: &str = "update presence set told_at = now() where user_nid = any($1)";
+
+/// Queues the presence of users of ours, whose rows of it are locked, for the servers that share rooms with them.
+pub fn presence(db: &Db<'_>, user_nids: Vec<i64>) {
+    db.execute(PRESENCE, &[user_nids.clone().into()]);
+    db.execute(TOLD, &[user_nids.into()]);
+}
+
+/// What is queued of presence, made one EDU for a server. The `user_nid`s of each destination.
+pub fn presence_contents(db: &Db<'_>, users: BTreeMap<i64, Vec<i64>>) -> Vec<(i64, String)> {
+    if users.is_empty() {
+        return Vec::new();
+    }
+    let pushed = presence::pushed(db, users.values().flatten().copied().collect());
+    users
+        .into_iter()
+        .filter_map(|(destination, users)| {
+            let push: Vec<&Value> = users.iter().filter_map(|user| pushed.get(user)).collect();
+            (!push.is_empty()).then(|| (destination, json!({ "push": push }).to_string()))
+        })
+        .collect()
+}
+
+/// An EDU's content as it is sent: what is said of keys and devices is read only now. `None` for what is not worth being
+/// sent any more.
+pub fn content(db: &Db<'_>, edu_type: &str, queued: String) -> Option<String> {
+    if !matches!(edu_type, "m.device_list_update" | "m.signing_key_update") {
+        return Some(queued);
+    }
+    let mut content: Value = serde_json::from_str(&queued).ok()?;
+    let user_id = content.get("user_id")?.as_str()?.to_owned();
+    if edu_type == "m.device_list_update" {
+        let device_id = content.get("device_id")?.as_str()?.to_owned();
+        match keys::of_device(db, &user_id, &device_id) {
+            Some((keys, name)) => {
+                content["keys"] = Value::Object(keys);
+                if let Some(name) = name {
+                    content["device_display_name"] = name.into();
+                }
+            }
+            None => content["deleted"] = true.into(),
+        }
+    } else {
+        for (name, key) in keys::cross_signing_of(db, &user_id) {
+            content[name] = key;
+        }
+    }
+    Some(content.to_string())
+}

@@ -1,0 +1,82 @@
+//! Where events of a room's timeline are missing: before those whose `prev_events` are not all here.
+
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
+
+use crate::{
+    base::spi::Db,
+    read::{
+        readable_room::ReadableRoom,
+        stored_event::{Events, StoredEvent},
+    },
+};
+
+const FIND: &str = "
+    select wanted.event_nid, exists (
+        select
+        from history_gaps h
+        where h.room_nid = $3 and h.event_id = wanted.event_id and h.next_try_at > now()
+    )
+    from unnest($1, $2) as wanted (event_nid, event_id)
+    where exists (select from missing_prev_events m where m.event_nid = wanted.event_nid)";
+
+const LACKING: &str = "
+    select wanted.event_nid
+    from unnest($1) as wanted (event_nid)
+    where exists (select from missing_prev_events m where m.event_nid = wanted.event_nid)";
+
+/// A gap before an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// Other servers may be asked for what is missing.
+    Open,
+    /// They were, lately and in vain.
+    Passed,
+}
+
+/// The gaps before some events of a room.
+#[derive(Debug, Default)]
+pub struct Gaps {
+    by_nid: HashMap<i64, Gap>,
+}
+
+impl Gaps {
+    /// Finds those before these events, where what is missing may be for the eyes of the room's reader. Costs nothing in a room without gaps.
+    pub fn find(
+        db: &Db<'_>,
+        events: &Events<'_, '_>,
+        room: &ReadableRoom,
+        before: &[Rc<StoredEvent>],
+    ) -> Self {
+        if !room.has_gaps || before.is_empty() {
+            return Self::default();
+        }
+        let nids: Vec<i64> = before.iter().map(|event| event.event_nid).collect();
+        let ids: Vec<&str> = before.iter().map(|event| event.event_id.as_str()).collect();
+        let passed: HashMap<i64, bool> = db
+            .query(FIND, &[nids.into(), ids.into(), room.room_nid.into()])
+            .map(|row| (row.get(1), row.get(2)))
+            .collect();
+        let of_event = |event: &Rc<StoredEvent>| {
+            let passed = *passed.get(&event.event_nid)?;
+            let gap = if passed { Gap::Passed } else { Gap::Open };
+            room.reader.may_see_before(db, events, event).then_some((event.event_nid, gap))
+        };
+        Self { by_nid: before.iter().filter_map(of_event).collect() }
+    }
+
+    /// The gap before an event, if there is one.
+    pub fn before(&self, event: &StoredEvent) -> Option<Gap> {
+        self.by_nid.get(&event.event_nid).copied()
+    }
+}
+
+/// Those of these events before which others are missing.
+pub fn lacking(db: &Db<'_>, event_nids: Vec<i64>) -> HashSet<i64> {
+    if event_nids.is_empty() {
+        return HashSet::new();
+    }
+    db.query(LACKING, &[event_nids.into()]).map(|row| row.get(1)).collect()
+}

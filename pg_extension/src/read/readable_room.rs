@@ -1,0 +1,149 @@
+//! A room as somebody may read it: up to where, and in which state.
+
+use std::rc::Rc;
+
+use crate::{
+    base::{
+        response::{MatrixError, Result},
+        session::Session,
+        spi::Db,
+        token::{SyncToken, Token},
+    },
+    federation::partial_joins::wait_until_whole,
+    read::{
+        stored_event::{Events, StoredEvent},
+        timeline,
+        visibility::{Keys, Reader, Standing},
+    },
+    room::state_at::StateAt,
+    trie,
+};
+
+/// A room and its reader.
+pub struct ReadableRoom {
+    pub room_nid: i64,
+    pub room_id: String,
+    /// In the public room directory.
+    pub published: bool,
+    /// The reader's present membership, if they ever had one and did not forget the room.
+    pub membership: Option<String>,
+    pub reader: Reader,
+    pub first_pos: i64,
+    pub last_pos: i64,
+    /// Whether events before some of its events are missing.
+    pub has_gaps: bool,
+    /// Whether members are missing in its state.
+    partial: bool,
+    current_root: i64,
+    world_readable: bool,
+}
+
+const OPEN: &str = "
+    select r.room_nid, r.room_id, r.published, r.first_pos, r.last_pos, r.current_root,
+        m.membership, m.event_nid, coalesce(m.forgotten, false),
+        (
+            select key_idx
+            from room_state_keys
+            where room_nid = r.room_nid and type = 'm.room.member' and state_key = $3
+        ),
+        (
+            select key_idx
+            from room_state_keys
+            where room_nid = r.room_nid and type = 'm.room.history_visibility' and state_key = ''
+        ),
+        exists (select from missing_prev_events where room_nid = r.room_nid), r.partial
+    from rooms r
+    left join memberships m on m.room_nid = r.room_nid and m.user_nid = $2
+    where r.room_id = $1";
+
+impl ReadableRoom {
+    /// Finds a room for a reader, whatever they may see of it; `None` for one that is not there.
+    pub fn find(db: &Db<'_>, events: &Events<'_, '_>, session: &Session, room_id: &str) -> Option<Self> {
+        let args = [room_id.into(), session.user_nid.into(), session.user_id.as_str().into()];
+        let row = db.query_opt(OPEN, &args)?;
+        // Who forgot the room is as somebody who never was there.
+        let forgotten: bool = row.get(9);
+        let membership: Option<String> = row.opt::<String>(7).filter(|_| !forgotten);
+        let member_event: Option<i64> = row.opt::<i64>(8).filter(|_| !forgotten);
+        let keys = Keys { member: row.opt::<i32>(10).filter(|_| !forgotten), visibility: row.opt(11) };
+        if let (Some(nid), Some(membership)) = (member_event, &membership) {
+            events.note_membership(nid, membership);
+        }
+        let current_root = row.get(6);
+        let standing = Standing::find(events, db, keys.member, member_event);
+        let visibility = keys.visibility.and_then(|key| trie::get(db, current_root, key));
+        let world_readable = visibility.is_some_and(|nid| {
+            events.get(nid).content_str("history_visibility").as_deref() == Some("world_readable")
+        });
+        Some(Self {
+            room_nid: row.get(1),
+            room_id: row.get(2),
+            published: row.get(3),
+            first_pos: row.get(4),
+            last_pos: row.get(5),
+            has_gaps: row.get(12),
+            partial: row.get(13),
+            current_root,
+            membership,
+            reader: Reader::new(session.user_nid, session.user_id.as_str().into(), standing, keys),
+            world_readable,
+        })
+    }
+
+    /// Opens a room for reading: to members, to those who were members, and to everybody while it is world-readable.
+    /// 403 `M_FORBIDDEN` otherwise, whether or not there is such a room.
+    pub fn open(db: &Db<'_>, events: &Events<'_, '_>, session: &Session, room_id: &str) -> Result<Self> {
+        Self::find(db, events, session, room_id)
+            .filter(|room| room.world_readable || !matches!(room.reader.standing, Standing::Outside))
+            .ok_or_else(|| MatrixError::forbidden("You are not a member of this room."))
+    }
+
+    /// The event in which the reader left, unless they are in the room or only look in from outside.
+    fn leave(&self) -> Option<&Rc<StoredEvent>> {
+        match &self.reader.standing {
+            Standing::Left(leave) => Some(leave),
+            Standing::Joined | Standing::Outside => None,
+        }
+    }
+
+    /// Has a request wait that tells all members, while some are missing. Who left is told who was known.
+    pub fn await_whole(&self) -> Result<()> {
+        if self.partial && matches!(self.reader.standing, Standing::Joined) {
+            Err(wait_until_whole())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The `pos` of the last event that the reader may see, as far as their leaving goes.
+    pub fn upto(&self) -> i64 {
+        match self.leave() {
+            Some(leave) if !self.world_readable => leave.pos.unwrap_or(i64::MIN),
+            _ => self.last_pos,
+        }
+    }
+
+    /// The state to show: now, or for those who left, as it was then.
+    pub fn state(&self) -> Result<StateAt> {
+        match self.leave() {
+            Some(leave) => {
+                StateAt::after(leave).ok_or_else(|| MatrixError::not_found("The state is not known."))
+            }
+            None => Ok(StateAt::root(self.current_root)),
+        }
+    }
+
+    /// The place that a token names in this room, not after what the reader may see.
+    pub fn place(&self, db: &Db<'_>, events: &Events<'_, '_>, token: &Token) -> i64 {
+        match token {
+            Token::Place(pos) => *pos,
+            Token::Sync(token) => self.place_of_sync(db, events, token),
+        }
+        .min(self.upto())
+    }
+
+    fn place_of_sync(&self, db: &Db<'_>, events: &Events<'_, '_>, token: &SyncToken) -> i64 {
+        let newest = timeline::newest_seen(db, events, &[(self.room_nid, token)]).pop().flatten();
+        newest.and_then(|event| event.pos).unwrap_or(self.first_pos - 1)
+    }
+}

@@ -1,0 +1,199 @@
+//! Who may see which event. Client-Server API, "Room History Visibility".
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use crate::{
+    base::spi::Db,
+    read::stored_event::{Events, StoredEvent},
+    trie,
+};
+
+/// How many of a user's own memberships are gone through to find out when they were last in the room.
+const MAX_STEPS: usize = 1000;
+/// The depth up to which events are of the room's making.
+const FIRST_EVENTS: i64 = 20;
+
+/// What ties a user to a room.
+#[derive(Debug, Clone)]
+pub enum Standing {
+    Joined,
+    /// Was joined until this event, their leave or ban.
+    Left(Rc<StoredEvent>),
+    /// Never was joined.
+    Outside,
+}
+
+/// A user who reads a room's events.
+#[derive(Debug)]
+pub struct Reader {
+    pub user_nid: i64,
+    pub user_id: Rc<str>,
+    pub standing: Standing,
+    member_key: Option<i32>,
+    visibility_key: Option<i32>,
+    /// The reader's member events and the room's `m.room.history_visibility`, by state root.
+    members: RefCell<HashMap<i64, Option<i64>>>,
+    visibilities: RefCell<HashMap<i64, Option<i64>>>,
+}
+
+/// The key indexes that judging needs.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Keys {
+    /// Of the reader's `m.room.member`.
+    pub member: Option<i32>,
+    /// Of `m.room.history_visibility`.
+    pub visibility: Option<i32>,
+}
+
+impl Standing {
+    /// What ties a user to a room, from their current member event if any.
+    pub fn find(events: &Events<'_, '_>, db: &Db<'_>, member_key: Option<i32>, current: Option<i64>) -> Self {
+        let (Some(key), Some(mut nid)) = (member_key, current) else { return Self::Outside };
+        if &*events.membership(nid) == "join" {
+            return Self::Joined;
+        }
+        for _ in 0..MAX_STEPS {
+            let event = events.get(nid);
+            let before = event.state_before.and_then(|root| trie::get(db, root, key));
+            match before {
+                Some(before) if &*events.membership(before) == "join" => return Self::Left(event),
+                Some(before) => nid = before,
+                None => break,
+            }
+        }
+        Self::Outside
+    }
+
+    /// Up to where the user was in the room. Shared history is open to them until there.
+    fn joined_until(&self) -> i64 {
+        match self {
+            Self::Joined => i64::MAX,
+            Self::Left(leave) => leave.pos.unwrap_or(i64::MIN),
+            Self::Outside => i64::MIN,
+        }
+    }
+}
+
+impl Reader {
+    pub fn new(user_nid: i64, user_id: Rc<str>, standing: Standing, keys: Keys) -> Self {
+        Self {
+            user_nid,
+            user_id,
+            standing,
+            member_key: keys.member,
+            visibility_key: keys.visibility,
+            members: RefCell::default(),
+            visibilities: RefCell::default(),
+        }
+    }
+
+    /// The reader's member event in a state.
+    fn member_in(&self, db: &Db<'_>, root: i64) -> Option<i64> {
+        look_up(db, &self.members, root, self.member_key)
+    }
+
+    /// The `m.room.history_visibility` event in a state.
+    fn visibility_in(&self, db: &Db<'_>, root: i64) -> Option<i64> {
+        look_up(db, &self.visibilities, root, self.visibility_key)
+    }
+
+    fn membership_in(&self, db: &Db<'_>, events: &Events<'_, '_>, root: i64) -> Rc<str> {
+        self.member_in(db, root).map_or_else(|| "leave".into(), |nid| events.membership(nid))
+    }
+
+    /// Whether the event is from before the reader left.
+    pub fn was_there(&self, event: &StoredEvent) -> bool {
+        event.pos.is_some_and(|pos| pos <= self.standing.joined_until())
+    }
+
+    /// The reader's membership at an event, with what the event itself changes; `None` when unknown.
+    pub fn membership_at(
+        &self,
+        db: &Db<'_>,
+        events: &Events<'_, '_>,
+        event: &StoredEvent,
+    ) -> Option<Rc<str>> {
+        if event.is_member(&self.user_id) {
+            return Some(events.membership(event.event_nid));
+        }
+        Some(self.membership_in(db, events, event.state_before?))
+    }
+
+    /// Whether the reader may see what is right before an event, as far as the state there tells. Where the rule was made
+    /// by an event that is missing itself, what is before that may be under another one.
+    pub fn may_see_before(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
+        let Some(root) = event.state_before else { return false };
+        let membership = self.membership_in(db, events, root);
+        if self.may(&membership, &self.visibility_at(db, events, root), event.pos) {
+            return true;
+        }
+        let rule = self.visibility_in(db, root).map(|nid| events.get(nid));
+        rule.is_some_and(|rule| rule.pos.is_none() && rule.depth() > FIRST_EVENTS)
+    }
+
+    fn visibility_at(&self, db: &Db<'_>, events: &Events<'_, '_>, root: i64) -> String {
+        self.visibility_in(db, root)
+            .and_then(|nid| events.get(nid).content_str("history_visibility"))
+            .unwrap_or_default()
+    }
+
+    fn may(&self, membership: &str, visibility: &str, pos: Option<i64>) -> bool {
+        match visibility {
+            "world_readable" => true,
+            _ if membership == "join" => true,
+            "invited" => membership == "invite",
+            "joined" => false,
+            // Shared, and whatever is not understood.
+            _ => pos.is_some_and(|pos| pos < self.standing.joined_until()),
+        }
+    }
+
+    /// Whether the reader may see an event. Events whose state before is unknown are seen by nobody.
+    pub fn sees(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
+        let Some(root) = event.state_before else { return false };
+        let before = self.membership_in(db, events, root);
+        if &*before == "join" {
+            return true;
+        }
+        let visibility = self.visibility_at(db, events, root);
+        let may = |membership: &str, visibility: &str| self.may(membership, visibility, event.pos);
+        if may(&before, &visibility) {
+            return true;
+        }
+        // For these two kinds what the event makes of it counts as well.
+        if event.is_member(&self.user_id) {
+            return may(&events.membership(event.event_nid), &visibility);
+        }
+        event.is("m.room.history_visibility", "")
+            && may(&before, &event.content_str("history_visibility").unwrap_or_default())
+    }
+}
+
+/// Reads what judging these events will need, for all readers at once.
+pub fn prepare(db: &Db<'_>, events: &Events<'_, '_>, jobs: &[(&Reader, &[Rc<StoredEvent>])]) {
+    let roots =
+        |part: &[Rc<StoredEvent>]| part.iter().filter_map(|event| event.state_before).collect::<Vec<_>>();
+    trie::prefetch(db, jobs.iter().flat_map(|(_, part)| roots(part)));
+    let mut wanted = Vec::new();
+    for (reader, part) in jobs {
+        for root in roots(part) {
+            match reader.member_in(db, root) {
+                Some(nid) if !events.knows_membership(nid) => wanted.push(nid),
+                Some(nid) if &*events.membership(nid) == "join" => continue,
+                _ => {}
+            }
+            wanted.extend(reader.visibility_in(db, root));
+        }
+    }
+    events.load(wanted);
+}
+
+/// The event of a key in a state, looked up once.
+fn look_up(
+    db: &Db<'_>,
+    found: &RefCell<HashMap<i64, Option<i64>>>,
+    root: i64,
+    key: Option<i32>,
+) -> Option<i64> {
+    *found.borrow_mut().entry(root).or_insert_with(|| trie::get(db, root, key?))
+}

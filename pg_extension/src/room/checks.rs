@@ -1,0 +1,62 @@
+//! Checks of an event against the room: by its auth events, and by a state.
+//!
+//! Spec: [Checks performed on receipt of a
+//! PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu), 4 to 6.
+
+use std::{collections::HashMap, rc::Rc};
+
+use matriarch_rules::{
+    Event, Rejection, RoomVersion, auth::check_join_authorised_signature, auth_types_for_event,
+    check_state_dependent, check_state_independent, signature::Verified,
+};
+
+use crate::room::{StateKey, resolve::RoomGraph, state_at::StateAt};
+
+/// The keys of the state that an event is judged by, and its own.
+pub fn keys_of(version: &RoomVersion, event: &Event) -> Vec<StateKey> {
+    let mut keys = auth_keys(version, event);
+    keys.extend(event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned())));
+    keys
+}
+
+/// The keys of the state that an event is judged by.
+pub fn auth_keys(version: &RoomVersion, event: &Event) -> Vec<StateKey> {
+    auth_types_for_event(version, event.event_type(), event.sender(), event.state_key(), event.content())
+}
+
+impl RoomGraph<'_, '_, '_> {
+    /// Check 4: the rules on the auth events themselves, and the event by the state that they make. They must have been
+    /// read.
+    pub fn check_by_auth_events(&self, event: &Event, verified: Verified) -> Result<(), Rejection> {
+        let fetch = |id: &str| self.events.by_id(id).map(|known| Rc::clone(&known.event));
+        check_state_independent(self.version, event, fetch)?;
+        check_join_authorised_signature(self.version, verified)?;
+        let implied = self.create_nid.filter(|_| self.version.room_id_is_create_event_id);
+        let implied = implied.map(|nid| Rc::clone(&self.events.get(nid).event));
+        let auth_events: Vec<Rc<Event>> = event.auth_events().filter_map(fetch).chain(implied).collect();
+        check_state_dependent(self.version, event, |event_type, state_key| {
+            auth_events.iter().find(|auth_event| auth_event.is(event_type, state_key)).cloned()
+        })
+    }
+
+    /// Checks 5 and 6: the event by a state of the room.
+    pub fn check_by_state(&self, event: &Event, state: StateAt) -> Result<(), Rejection> {
+        let at = self.auth_state(event, state);
+        check_state_dependent(self.version, event, |event_type, state_key| {
+            let nid = at.get(&self.keys.get(event_type, state_key)?)?;
+            Some(Rc::clone(&self.events.get(*nid).event))
+        })
+    }
+
+    /// The events of a state that an event is judged by, by their keys.
+    pub fn auth_state(&self, event: &Event, state: StateAt) -> HashMap<i32, i64> {
+        let mut keys = auth_keys(self.version, event);
+        keys.push(("m.room.create".to_owned(), String::new()));
+        self.keys.load(keys.iter().cloned());
+        let places: Vec<i32> =
+            keys.iter().filter_map(|(event_type, state_key)| self.keys.get(event_type, state_key)).collect();
+        let nids = state.get_many(self.db, &places);
+        self.events.load(nids.iter().flatten().copied());
+        places.into_iter().zip(nids).filter_map(|(place, nid)| Some((place, nid?))).collect()
+    }
+}

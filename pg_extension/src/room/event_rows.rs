@@ -1,0 +1,119 @@
+//! Rows of `events`: all that a call appends are written by one statement, since starting one costs as much as a row does.
+
+use pgrx::{IntoDatum, direct_function_call, pg_sys};
+
+use crate::{
+    base::spi::{Db, nids_literal, texts_literal},
+    federation::partial_joins,
+    room::{Room, graph_events::Status},
+};
+
+/// The columns of a new event.
+#[derive(Debug)]
+pub struct EventRow {
+    pub event_nid: i64,
+    pub room_nid: i64,
+    /// Present for accepted events of the timeline.
+    pub pos: Option<i64>,
+    pub depth: i64,
+    pub origin_server_ts: i64,
+    pub sender_nid: i64,
+    /// Absent when unknown.
+    pub state_before: Option<i64>,
+    pub device_nid: Option<i64>,
+    pub thread_root_nid: Option<i64>,
+    pub notify_seq: i64,
+    pub key_idx: Option<i32>,
+    pub status: Status,
+    pub status_reason: Option<String>,
+    pub notifies: bool,
+    pub event_id: String,
+    pub event_type: String,
+    pub txn_id: Option<String>,
+    pub prev_nids: Vec<i64>,
+    pub auth_nids: Vec<i64>,
+    pub mentions: Option<Vec<String>>,
+    /// Whether the other servers of the room are to be sent it.
+    pub outgoing: bool,
+    pub json: String,
+}
+
+const INSERT: &str = "
+    insert into events (event_nid, room_nid, pos, depth, origin_server_ts, sender_nid, state_before, device_nid,
+        thread_root_nid, notify_seq, key_idx, status, status_reason, notifies, event_id, type, txn_id, prev_nids, auth_nids,
+        mentions, json, outgoing)
+    select ($1)[i], ($2)[i], ($3)[i], ($4)[i], ($5)[i], ($6)[i], ($7)[i], ($8)[i], ($9)[i], ($10)[i], ($11)[i], ($12)[i],
+        ($13)[i], ($14)[i], ($15)[i], ($16)[i], ($17)[i], ($18)[i]::bigint[], ($19)[i]::bigint[], ($20)[i]::text[], ($21)[i], ($22)[i]
+    from generate_series(1, cardinality($1)) as i";
+
+/// Writes events.
+pub fn insert<'r>(db: &Db<'_>, rows: impl IntoIterator<Item = &'r EventRow>) {
+    let rows: Vec<&EventRow> = rows.into_iter().collect();
+    if rows.is_empty() {
+        return;
+    }
+    macro_rules! column {
+        ($row:ident => $value:expr) => {
+            rows.iter().map(|$row| $value).collect::<Vec<_>>().into()
+        };
+    }
+    db.execute(
+        INSERT,
+        &[
+            column!(row => row.event_nid),
+            column!(row => row.room_nid),
+            column!(row => row.pos),
+            column!(row => row.depth),
+            column!(row => row.origin_server_ts),
+            column!(row => row.sender_nid),
+            column!(row => row.state_before),
+            column!(row => row.device_nid),
+            column!(row => row.thread_root_nid),
+            column!(row => row.notify_seq),
+            column!(row => row.key_idx),
+            column!(row => row.status.code()),
+            column!(row => row.status_reason.as_deref()),
+            column!(row => row.notifies),
+            column!(row => row.event_id.as_str()),
+            column!(row => row.event_type.as_str()),
+            column!(row => row.txn_id.as_deref()),
+            column!(row => nids_literal(row.prev_nids.iter().copied())),
+            column!(row => nids_literal(row.auth_nids.iter().copied())),
+            column!(row => row.mentions.as_deref().map(texts_literal)),
+            column!(row => row.json.as_str()),
+            column!(row => row.outgoing),
+        ],
+    );
+}
+
+/// Takes the next `event_nid`. Whoever does holds the room's lock and knows the event's auth events, so that it is greater
+/// than theirs.
+pub fn next_event_nid() -> i64 {
+    // SAFETY: both look-ups take NUL-terminated names, and `nextval` an oid; it raises an ERROR for one that is not a
+    // sequence's.
+    let nid = unsafe {
+        let sequence = pg_sys::get_relname_relid(
+            c"event_nids".as_ptr(),
+            pg_sys::get_namespace_oid(c"matriarch".as_ptr(), false),
+        );
+        direct_function_call(pg_sys::nextval_oid, &[sequence.into_datum()])
+    };
+    nid.expect("nextval gives a number")
+}
+
+impl Room<'_> {
+    /// Writes the events that wait for it, so that statements see them.
+    pub(crate) fn write_events(&mut self) {
+        insert(self.db, &self.unwritten);
+        self.note_partial();
+        self.unwritten.clear();
+    }
+
+    /// Notes that the states before events that were just written lack members, where the room is partial.
+    pub(crate) fn note_partial(&self) {
+        if self.header.partial {
+            let nids = self.unwritten.iter().map(|row| row.event_nid).collect();
+            partial_joins::note(self.db, self.nid, nids, Vec::new());
+        }
+    }
+}

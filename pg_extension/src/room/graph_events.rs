@@ -1,0 +1,222 @@
+//! Events as the rules look at them, read once in a call: parsed, with their auth events and their place in the trie.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use matriarch_rules::{Event, Map};
+
+use crate::{
+    base::spi::{Db, Row},
+    room::parse_stored,
+};
+
+/// `events.status`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Accepted,
+    SoftFailed,
+    Rejected,
+    /// Accepted by its auth events, not yet judged by the state before it.
+    Outlier,
+}
+
+impl Status {
+    /// As `events.status` has it.
+    pub fn code(self) -> i16 {
+        match self {
+            Self::Accepted => 0,
+            Self::SoftFailed => 1,
+            Self::Rejected => 2,
+            Self::Outlier => 3,
+        }
+    }
+
+    /// # Panics
+    ///
+    /// On a code that the table's check does not allow.
+    pub fn of_code(code: i16) -> Self {
+        match code {
+            0 => Self::Accepted,
+            1 => Self::SoftFailed,
+            2 => Self::Rejected,
+            3 => Self::Outlier,
+            _ => panic!("{code} is not the status of an event"),
+        }
+    }
+
+    /// As `matrix.events.status` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::SoftFailed => "soft-failed",
+            Self::Rejected => "rejected",
+            Self::Outlier => "outlier",
+        }
+    }
+}
+
+/// An event of a room's graph.
+#[derive(Debug, Clone)]
+pub struct GraphEvent {
+    pub nid: i64,
+    pub room_nid: i64,
+    pub event: Rc<Event>,
+    pub status: Status,
+    /// Present for state events, unless rejected.
+    pub key_idx: Option<i32>,
+    /// As cited: without the create event in room versions whose room id stands for it.
+    pub auth_nids: Vec<i64>,
+    /// Those in the graph.
+    pub prev_nids: Vec<i64>,
+    /// Absent when unknown.
+    pub state_before: Option<i64>,
+    /// Whether an accepted event cites this one, which was not accepted, directly or through others like it.
+    pub superseded: bool,
+}
+
+impl GraphEvent {
+    /// Whether it is in the graph: an outlier is only known, and so is an event that was rejected as one.
+    pub fn is_in_graph(&self) -> bool {
+        match self.status {
+            Status::Accepted | Status::SoftFailed => true,
+            Status::Rejected => self.state_before.is_some(),
+            Status::Outlier => false,
+        }
+    }
+}
+
+const COLUMNS_BY_NID: &str = "
+    select e.event_nid, e.room_nid, e.event_id, e.json, e.status, e.key_idx, e.auth_nids, e.prev_nids, e.state_before,
+        e.superseded
+    from unnest($1) as wanted (event_nid)
+    cross join lateral (select * from events where event_nid = wanted.event_nid offset 0) e";
+
+const COLUMNS_BY_ID: &str = "
+    select e.event_nid, e.room_nid, e.event_id, e.json, e.status, e.key_idx, e.auth_nids, e.prev_nids, e.state_before,
+        e.superseded
+    from unnest($1) as wanted (event_id)
+    cross join lateral (select * from events where event_id = wanted.event_id offset 0) e";
+
+/// The events that a call has read or made.
+pub struct GraphEvents<'d, 'c> {
+    db: &'d Db<'c>,
+    by_nid: RefCell<HashMap<i64, Rc<GraphEvent>>>,
+    by_id: RefCell<HashMap<String, i64>>,
+    /// Whether events that are not there or damaged are taken for empty ones.
+    tolerant: bool,
+}
+
+impl<'d, 'c> GraphEvents<'d, 'c> {
+    pub fn new(db: &'d Db<'c>) -> Self {
+        Self { db, by_nid: RefCell::default(), by_id: RefCell::default(), tolerant: false }
+    }
+
+    /// Events that may be damaged, or not there although others name them: those are empty, and rejected.
+    pub fn tolerant(db: &'d Db<'c>) -> Self {
+        Self { tolerant: true, ..Self::new(db) }
+    }
+
+    /// Takes in an event, in the place of what was known under its nid.
+    pub fn keep(&self, event: GraphEvent) -> Rc<GraphEvent> {
+        let event = Rc::new(event);
+        self.by_id.borrow_mut().insert(event.event.event_id().to_owned(), event.nid);
+        self.by_nid.borrow_mut().insert(event.nid, Rc::clone(&event));
+        event
+    }
+
+    fn read(&self, row: &Row<'_>) {
+        let event_id: String = row.get(3);
+        let status = Status::of_code(row.get(5));
+        let json: String = row.get(4);
+        let json = match self.tolerant {
+            true => serde_json::from_str(&json).unwrap_or_default(),
+            false => parse_stored(&json),
+        };
+        let event = Event::new(event_id, json);
+        self.keep(GraphEvent {
+            nid: row.get(1),
+            room_nid: row.get(2),
+            event: Rc::new(event.with_rejected(status == Status::Rejected)),
+            status,
+            key_idx: row.opt(6),
+            auth_nids: row.get(7),
+            prev_nids: row.get(8),
+            state_before: row.opt(9),
+            superseded: row.get(10),
+        });
+    }
+
+    /// Forgets what was read of an event whose row was changed, but for its id.
+    pub fn forget(&self, nid: i64) {
+        self.by_nid.borrow_mut().remove(&nid);
+    }
+
+    /// Reads those that were not read yet, in one query.
+    pub fn load(&self, nids: impl IntoIterator<Item = i64>) {
+        let mut missing: Vec<i64> = {
+            let known = self.by_nid.borrow();
+            nids.into_iter().filter(|nid| !known.contains_key(nid)).collect()
+        };
+        if missing.is_empty() {
+            return;
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        for row in self.db.query(COLUMNS_BY_NID, &[missing.into()]) {
+            self.read(&row);
+        }
+    }
+
+    /// Reads events by their ids, in one query. What does not exist stays unknown.
+    pub fn load_ids<'i>(&self, ids: impl IntoIterator<Item = &'i str>) {
+        let mut missing: Vec<&str> = {
+            let known = self.by_id.borrow();
+            // `text` cannot hold U+0000, so that no event has such an id.
+            ids.into_iter().filter(|id| !known.contains_key(*id) && !id.contains('\0')).collect()
+        };
+        if missing.is_empty() {
+            return;
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        for row in self.db.query(COLUMNS_BY_ID, &[missing.into()]) {
+            self.read(&row);
+        }
+    }
+
+    /// An event by its nid, from memory or the database.
+    ///
+    /// # Panics
+    ///
+    /// If there is none: states and edges name stored events only.
+    pub fn get(&self, nid: i64) -> Rc<GraphEvent> {
+        let known = || self.by_nid.borrow().get(&nid).cloned();
+        known().unwrap_or_else(|| {
+            self.load([nid]);
+            known().unwrap_or_else(|| match self.tolerant {
+                true => self.keep(absent(nid)),
+                false => panic!("no event {nid}"),
+            })
+        })
+    }
+
+    /// An event by its id, if it was read or made.
+    pub fn by_id(&self, event_id: &str) -> Option<Rc<GraphEvent>> {
+        let nid = self.by_id.borrow().get(event_id).copied()?;
+        Some(self.get(nid))
+    }
+}
+
+/// What stands for an event that is not there.
+fn absent(nid: i64) -> GraphEvent {
+    GraphEvent {
+        nid,
+        room_nid: 0,
+        event: Rc::new(Event::new(format!("event_nid {nid}"), Map::new()).with_rejected(true)),
+        status: Status::Rejected,
+        key_idx: None,
+        auth_nids: Vec::new(),
+        prev_nids: Vec::new(),
+        state_before: None,
+        superseded: false,
+    }
+}

@@ -1,0 +1,123 @@
+//! What users of this server are to rooms that only other servers are in: invited, knocking, or no longer either.
+
+use matriarch_rules::Map;
+use pgrx::pg_extern;
+use serde_json::{Value, json};
+
+use crate::base::{
+    request,
+    response::{MatrixError, Response, ResponseRows, respond},
+    session::Session,
+    spi::{Db, Mode},
+    users::User,
+};
+
+/// The most state events that other servers may tell of a room.
+pub const MAX_STATE: usize = 100;
+
+const RECORD: &str = "
+    insert into out_of_band_memberships (user_nid, room_id, room_version, sender_nid, membership, event, state)
+    values ($1, $2, $3, $4, $5, $6, $7)
+    on conflict (user_nid, room_id) do update
+    set room_version = excluded.room_version, sender_nid = excluded.sender_nid, xid = excluded.xid,
+        membership = excluded.membership, event = excluded.event, state = excluded.state";
+
+const LEAVE: &str = "
+    update out_of_band_memberships
+    set membership = 'leave', sender_nid = $1, event = $3, state = '{}', xid = pg_current_xact_id()
+    where user_nid = $1 and room_id = $2 and membership <> 'leave'";
+
+const IS_KNOWN: &str = "select from out_of_band_memberships where user_nid = $1 and room_id = $2";
+
+/// A room that no user of this server is in.
+pub struct Elsewhere<'r> {
+    pub room_id: &'r str,
+    pub room_version: &'r str,
+    /// Stripped state events.
+    pub state: Vec<String>,
+}
+
+/// Notes that a user is invited to a room, or knocks there, by a member event of this server or another.
+pub fn record(db: &Db<'_>, room: Elsewhere<'_>, user_nid: i64, sender: &User, event: &Map) {
+    let membership = event.get("content").and_then(|content| content.get("membership")?.as_str());
+    db.execute(
+        RECORD,
+        &[
+            user_nid.into(),
+            room.room_id.into(),
+            room.room_version.into(),
+            sender.nid.into(),
+            membership.into(),
+            stripped(event).into(),
+            room.state.into(),
+        ],
+    );
+}
+
+/// A state event as outsiders are shown it; `None` for what is not one. Client-Server API, "Stripped state".
+pub fn stripped(event: &Map) -> Option<String> {
+    let text = |key: &str| event.get(key).and_then(Value::as_str);
+    let content = event.get("content").filter(|content| content.is_object())?;
+    let (sender, state_key, event_type) = (text("sender")?, text("state_key")?, text("type")?);
+    let event = json!({ "content": content, "sender": sender, "state_key": state_key, "type": event_type });
+    Some(event.to_string())
+}
+
+/// The user leaves a room that no user of this server is in: refuses an invite, or takes back a knock. `event` is what another
+/// server took in; NULL if there was none that did.
+///
+/// 404 `M_NOT_FOUND` if the user is nothing to the room.
+#[pg_extern]
+fn leave_out_of_band(
+    token_hash: &[u8],
+    room_id: &str,
+    event_id: Option<&str>,
+    event: Option<&str>,
+) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let event = match (event_id, event) {
+            (Some(event_id), Some(event)) => Some(client_event(event_id, &request::object(event)?)),
+            _ => None,
+        };
+        let user = [session.user_nid.into(), room_id.into()];
+        if db.query_opt(IS_KNOWN, &user).is_none() {
+            return Err(MatrixError::not_found("You are neither invited to this room nor knocking."));
+        }
+        db.execute(LEAVE, &[session.user_nid.into(), room_id.into(), event.into()]);
+        Ok(Response::empty().wake_user(session.user_nid))
+    })
+}
+
+/// The user knocks at a room that no user of this server is in: `event` is what another server took in, `state` what it told of
+/// the room.
+#[pg_extern]
+fn knock_out_of_band(
+    token_hash: &[u8],
+    room_id: &str,
+    room_version: &str,
+    event: &str,
+    state: Vec<String>,
+) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let event = request::object(event)?;
+        let state = state
+            .iter()
+            .filter_map(|event| stripped(&request::object(event).ok()?))
+            .take(MAX_STATE)
+            .collect();
+        record(db, Elsewhere { room_id, room_version, state }, session.user_nid, &session.user(), &event);
+        Ok(Response::empty().wake_user(session.user_nid))
+    })
+}
+
+/// An event as a sync shows it.
+pub fn client_event(event_id: &str, event: &Map) -> String {
+    let mut shown: Map = ["content", "origin_server_ts", "sender", "state_key", "type"]
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), event.get(key)?.clone())))
+        .collect();
+    shown.insert("event_id".to_owned(), event_id.into());
+    Value::Object(shown).to_string()
+}

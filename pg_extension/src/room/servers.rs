@@ -1,0 +1,196 @@
+//! Which other servers are in a room.
+
+use std::collections::BTreeMap;
+
+use matriarch_rules::{Event, identifiers::server_name};
+use serde_json::Value;
+
+use crate::{
+    base::spi::Db,
+    outbox::{SENDERS, edus},
+    room::Room,
+};
+
+const ADD_SERVERS: &str = "
+    insert into destinations (server_name)
+    select wanted.server_name
+    from unnest($1) as wanted (server_name)
+    where not exists (select from destinations d where d.server_name = wanted.server_name)
+    order by 1
+    on conflict (server_name) do nothing";
+
+/// A server that comes in is sent what is newer than `$5`, at once if there is such (`$6`); one that goes
+/// out gets what is older than the event by which it does, and that event where this server is to send it.
+const COUNT: &str = "
+    with changes as (
+        select d.destination_nid, c.change, c.last_nid
+        from unnest($2, $3, $4) as c (server_name, change, last_nid)
+        cross join lateral (
+            select destination_nid from destinations where server_name = c.server_name offset 0
+        ) d
+    ),
+    locked as (
+        select r.*
+        from changes c
+        join destination_rooms r on r.destination_nid = c.destination_nid and r.room_nid = $1
+        order by r.destination_nid
+        for update of r
+    ),
+    changed as (
+        update destination_rooms r
+        set joined_members = greatest(l.joined_members + c.change, 0),
+            sent_nid = case when l.left_nid is not null and c.change > 0 then $5 else l.sent_nid end,
+            left_nid = case when l.joined_members + c.change <= 0 then coalesce(l.left_nid, c.last_nid) end,
+            pending_since = case
+                -- The row goes when what was to be sent has been.
+                when l.joined_members + c.change <= 0 or (l.left_nid is not null and $6)
+                    then coalesce(l.pending_since, now())
+                else l.pending_since
+            end
+        from locked l
+        join changes c on c.destination_nid = l.destination_nid
+        where r.destination_nid = l.destination_nid and r.room_nid = l.room_nid
+    )
+    insert into destination_rooms (destination_nid, room_nid, joined_members, sent_nid, pending_since)
+    select c.destination_nid, $1, c.change, $5, case when $6 then now() end
+    from changes c
+    where c.change > 0 and not exists (select from locked l where l.destination_nid = c.destination_nid)
+    order by c.destination_nid";
+
+const SET_OTHER_SERVERS: &str = "
+    update rooms
+    set other_servers = n.servers
+    from (select count(*) as servers from destination_rooms where room_nid = $1 and left_nid is null) n
+    where room_nid = $1
+    returning other_servers";
+
+/// A user's join of another server's room, which is taken in with the room, is told to the others by that server.
+const SENDERS_OF: &str = "
+    select e.event_nid, u.user_id
+    from unnest($1) as head (event_nid)
+    cross join lateral (
+        select event_nid, sender_nid
+        from events
+        where event_nid = head.event_nid and status = 0 and (outgoing or xid <> pg_current_xact_id())
+        offset 0
+    ) e
+    join users u on u.user_nid = e.sender_nid";
+
+/// There may have been nobody to send them to before.
+const SET_OUTGOING: &str = "update events set outgoing = true where event_nid = any($1) and not outgoing";
+
+/// How a room's members of other servers change.
+#[derive(Debug, Default)]
+pub struct ServerChanges {
+    /// The change in the number of joined members, and the last of the events that make it, by server.
+    by_server: BTreeMap<String, (i32, i64)>,
+}
+
+impl ServerChanges {
+    /// Notes that a user of another server came in (`change` is 1) or went out (-1) by this event.
+    pub fn add(&mut self, user_id: &str, change: i32, event_nid: i64) {
+        if let Some(server) = server_name(user_id).filter(|_| change != 0) {
+            self.add_server(server, change, event_nid);
+        }
+    }
+
+    /// The same of a user of the named server.
+    pub fn add_server(&mut self, server: &str, change: i32, event_nid: i64) {
+        let (sum, last) = self.by_server.entry(server.to_owned()).or_insert((0, event_nid));
+        *sum += change;
+        *last = event_nid.max(*last);
+    }
+}
+
+impl Room<'_> {
+    /// Keeps count of the servers in the room. The events are written, the room is locked.
+    pub(crate) fn count_servers(&mut self, db: &Db<'_>, changes: ServerChanges) {
+        let changes: Vec<_> = changes.by_server.into_iter().filter(|(_, (change, _))| *change != 0).collect();
+        if changes.is_empty() {
+            return;
+        }
+        let servers: Vec<&str> = changes.iter().map(|(server, _)| server.as_str()).collect();
+        db.execute(ADD_SERVERS, &[servers.clone().into()]);
+        let comes_in = changes.iter().any(|(_, (change, _))| *change > 0);
+        let (sent_nid, is_pending) = if comes_in { self.newcomers(db) } else { (0, false) };
+        let args = [
+            self.nid.into(),
+            servers.clone().into(),
+            changes.iter().map(|(_, (change, _))| *change).collect::<Vec<_>>().into(),
+            changes.iter().map(|(_, (_, last))| *last).collect::<Vec<_>>().into(),
+            sent_nid.into(),
+            is_pending.into(),
+        ];
+        db.execute(COUNT, &args);
+        let row = db.query_one(SET_OTHER_SERVERS, &[self.nid.into()]);
+        self.header.other_servers = row.get(1);
+        edus::welcome(db, self.nid, servers);
+    }
+
+    /// What servers that come in now have been sent, and whether there is something for them already. An event of this
+    /// server that is a forward extremity is not among those that the newcomer's join follows: it was made before that
+    /// was known here. The newcomer asks for what is behind it.
+    fn newcomers(&mut self, db: &Db<'_>) -> (i64, bool) {
+        let heads = self.header.extremities.iter().map(|extremity| extremity.nid);
+        let heads: Vec<i64> = heads.chain(self.header.extremity_nids.iter().copied()).collect();
+        let newest = heads.iter().copied().max().unwrap_or_default();
+        let senders = db.query(SENDERS_OF, &[heads.into()]).map(|row| (row.get(1), row.get::<String>(2)));
+        let own: Vec<i64> =
+            senders.filter(|(_, sender)| self.signer.is_ours(sender)).map(|(nid, _)| nid).collect();
+        let Some(oldest) = own.iter().copied().min() else { return (newest, false) };
+        db.execute(SET_OUTGOING, &[own.into()]);
+        self.wake_users.push(SENDERS);
+        (oldest - 1, true)
+    }
+}
+
+/// As if the last of its members left by the event: it is sent nothing else.
+const SEND_OUTSIDE: &str = "
+    insert into destination_rooms (destination_nid, room_nid, joined_members, sent_nid, left_nid, pending_since)
+    select destination_nid, $1, 0, $3 - 1, $3, now()
+    from destinations
+    where server_name = $2
+    on conflict (destination_nid, room_nid) do nothing";
+
+impl Room<'_> {
+    /// The other server whose user is no longer invited, or may not knock any more, by this event, which is to be appended.
+    pub(crate) fn outside_server(&mut self, event: &Event) -> Option<String> {
+        let target = event.state_key().filter(|_| event.event_type() == "m.room.member")?;
+        let membership = event.content().get("membership").and_then(Value::as_str);
+        if self.signer.is_ours(target) || !matches!(membership, Some("leave" | "ban")) {
+            return None;
+        }
+        let (before, _) = self.membership(target)?;
+        matches!(before.as_str(), "invite" | "knock").then(|| server_name(target).map(str::to_owned))?
+    }
+
+    /// Has an event sent to a server that is not in the room. One that is gets it with all others, and one that just left
+    /// may learn of it by asking.
+    pub(crate) fn send_outside(&mut self, server: &str, event_nid: i64) {
+        self.db.execute(ADD_SERVERS, &[vec![server].into()]);
+        if self.db.execute(SEND_OUTSIDE, &[self.nid.into(), server.into(), event_nid.into()]) > 0 {
+            self.wake_users.push(SENDERS);
+        }
+    }
+}
+
+/// What [`COUNT`] does by changes, by what the numbers of members are to be.
+const SET_MEMBERS: &str = "
+    insert into destination_rooms as r (destination_nid, room_nid, joined_members, sent_nid)
+    select d.destination_nid, $1, c.members, (select coalesce(max(event_nid), 0) from events where room_nid = $1 and outgoing)
+    from unnest($2, $3) as c (server_name, members)
+    cross join lateral (select destination_nid from destinations where server_name = c.server_name offset 0) d
+    order by d.destination_nid
+    on conflict (destination_nid, room_nid) do update
+    set joined_members = excluded.joined_members,
+        left_nid = case when excluded.joined_members = 0 then coalesce(r.left_nid, excluded.sent_nid) end,
+        pending_since = case when excluded.joined_members = 0 then coalesce(r.pending_since, now()) else r.pending_since end";
+
+/// Sets how many members of servers are in a room, which is locked.
+pub fn set_members(db: &Db<'_>, room_nid: i64, members: Vec<(String, i64)>) {
+    let (servers, counts): (Vec<String>, Vec<i32>) =
+        members.into_iter().map(|(server, count)| (server, count as i32)).unzip();
+    db.execute(ADD_SERVERS, &[servers.clone().into()]);
+    db.execute(SET_MEMBERS, &[room_nid.into(), servers.into(), counts.into()]);
+    db.execute(SET_OTHER_SERVERS, &[room_nid.into()]);
+}

@@ -1,0 +1,85 @@
+//! The state at a place of a room's timeline.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    base::spi::Db,
+    read::stored_event::StoredEvent,
+    room::graph_events::{GraphEvent, Status},
+    trie,
+};
+
+/// A state: that of a root, with one key set anew. The state after an event has a root of its own only once another
+/// event follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateAt {
+    root: i64,
+    with: Option<(i32, i64)>,
+}
+
+impl StateAt {
+    pub const EMPTY: Self = Self { root: trie::EMPTY, with: None };
+
+    pub fn root(root: i64) -> Self {
+        Self { root, with: None }
+    }
+
+    /// The state before an event, if known.
+    pub fn before(event: &StoredEvent) -> Option<Self> {
+        event.state_before.map(Self::root)
+    }
+
+    /// The room's state once an event of its timeline was in, if known: the state after it, or what that and other
+    /// branches resolved to.
+    pub fn after(event: &StoredEvent) -> Option<Self> {
+        if let Some(root) = event.room_root {
+            return Some(Self::root(root));
+        }
+        let with = event.key_idx.map(|key_idx| (key_idx, event.event_nid));
+        event.state_before.map(|root| Self { root, with })
+    }
+
+    /// The state after an event of the graph, by its own branch alone, if known.
+    pub fn after_in_graph(event: &GraphEvent) -> Option<Self> {
+        let with = event.key_idx.filter(|_| event.status != Status::Rejected);
+        event.state_before.map(|root| Self { root, with: with.map(|key_idx| (key_idx, event.nid)) })
+    }
+
+    /// The event of a key.
+    pub fn get(self, db: &Db<'_>, key_idx: i32) -> Option<i64> {
+        match self.with {
+            Some((with, event_nid)) if with == key_idx => Some(event_nid),
+            _ => trie::get(db, self.root, key_idx),
+        }
+    }
+
+    /// The events of several keys, in their order.
+    pub fn get_many(self, db: &Db<'_>, keys: &[i32]) -> Vec<Option<i64>> {
+        let mut found = trie::get_many(db, self.root, keys);
+        if let Some((with, event_nid)) = self.with {
+            for (key, found) in keys.iter().zip(&mut found) {
+                if *key == with {
+                    *found = Some(event_nid);
+                }
+            }
+        }
+        found
+    }
+
+    /// What changes from this state to another: the keys, and their events there.
+    pub fn changes_to(self, db: &Db<'_>, to: Self) -> BTreeMap<i32, Option<i64>> {
+        let mut changes: BTreeMap<i32, Option<i64>> = trie::diff(db, self.root, to.root)
+            .into_iter()
+            .map(|change| (change.key_idx, change.new))
+            .collect();
+        for (key_idx, _) in self.with.into_iter().chain(to.with) {
+            let there = to.get(db, key_idx);
+            if self.get(db, key_idx) == there {
+                changes.remove(&key_idx);
+            } else {
+                changes.insert(key_idx, there);
+            }
+        }
+        changes
+    }
+}
