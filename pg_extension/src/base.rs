@@ -1,4 +1,4 @@
-//! The base: SQL statements from inside the backend, who asks, tokens, answers.
+//! The lowest floor: SQL statements from inside the backend, sessions, tokens, requests and responses.
 
 pub mod generation;
 pub mod initialize;

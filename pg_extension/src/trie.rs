@@ -1,9 +1,10 @@
 //! Room state as a persistent trie: the only file that knows how `state_nodes` is laid out.
 //!
-//! A state maps `key_idx` (dense per room, see `room_state_keys`) to `event_nid`. It is a radix-32 vector tree: leaves hold
-//! event nids, inner nodes hold node ids. One canonical shape for each state (trailing absences trimmed, no more
-//! height than the highest key needs) and nodes found by their hash make *equal states have equal roots*, whatever
-//! order they were reached in. Root [`EMPTY`] is the empty state. Nodes are immutable, so each backend caches them.
+//! A state maps `key_idx` (dense per room, see `room_state_keys`) to `event_nid`. The trie is a radix-32
+//! vector tree: leaves hold event nids, inner nodes hold node ids. Each state has one canonical shape (empty
+//! slots at the end of a node are trimmed, and the tree is no higher than its highest key needs), and equal
+//! nodes of a room are stored once, found by their hash. So *equal states have equal roots*, whatever changes
+//! led to them. Root [`EMPTY`] is the empty state. Nodes never change, so each backend caches them.
 
 mod cache;
 mod check;
@@ -39,12 +40,12 @@ impl Node {
     }
 }
 
-/// The slot of a key in the node above it at `level`.
+/// The slot that leads to a key in a node at `level`.
 fn slot(key_idx: i32, level: u32) -> usize {
     (key_idx >> (BITS * level)) as usize % RADIX
 }
 
-/// Whether a tree whose root is at `level` has a place for the key.
+/// Whether a tree whose root is at `level` is high enough to hold the key.
 fn reaches(level: u32, key_idx: i32) -> bool {
     i64::from(key_idx) >> (BITS * (level + 1)) == 0
 }
@@ -54,7 +55,8 @@ pub fn get(db: &Db<'_>, root: i64, key_idx: i32) -> Option<i64> {
     get_many(db, root, &[key_idx])[0]
 }
 
-/// The events of several keys in a state, in the order of the keys. Reads a level of the tree at a time.
+/// The events of several keys in a state, in the order of `keys`. Runs at most one query for each level of
+/// the tree.
 pub fn get_many(db: &Db<'_>, root: i64, keys: &[i32]) -> Vec<Option<i64>> {
     if root == EMPTY {
         return vec![None; keys.len()];
@@ -70,7 +72,8 @@ pub fn get_many(db: &Db<'_>, root: i64, keys: &[i32]) -> Vec<Option<i64>> {
     at
 }
 
-/// Reads the roots of several states in one query, before they are looked into one by one.
+/// Reads the root nodes of several states into the cache in one query, for lookups in one state after
+/// another.
 pub fn prefetch(db: &Db<'_>, roots: impl IntoIterator<Item = i64>) {
     load(db, roots.into_iter().filter(|root| *root != EMPTY));
 }
@@ -82,11 +85,11 @@ pub fn entries(db: &Db<'_>, root: i64) -> Vec<(i32, i64)> {
 
 const LOAD: &str = "select node_id, level, kids from state_nodes where node_id = any($1)";
 
-/// Nodes by their ids, from the cache or else in one query.
+/// Nodes by their ids. One query reads those that the cache lacks.
 ///
 /// # Panics
 ///
-/// If a node does not exist: a root was made up, or nodes in use were deleted.
+/// If a node does not exist: the root is no root of a state, or nodes in use were deleted.
 fn load(db: &Db<'_>, ids: impl IntoIterator<Item = i64>) -> HashMap<i64, Rc<Node>> {
     let mut nodes = HashMap::new();
     let mut missing = Vec::new();

@@ -1,8 +1,9 @@
-//! Which run of which cluster this is.
+//! Generations: the runs of the database server.
 //!
-//! What sync tokens say holds within a generation: from one start of the server to the next. A crash, a failover or a
-//! restore may undo transactions whose ids are given out again afterwards. So tokens carry the mark of their generation,
-//! and the table `generations` remembers with which transaction id each began.
+//! A sync token holds transaction ids, which are comparable only within a generation: from one start of the
+//! database server to the next. A crash, a failover or a restore may undo transactions, and PostgreSQL then
+//! gives their ids to other ones. So each token carries the mark of its generation, and the table
+//! `generations` records the transaction id with which each generation began.
 
 use std::cell::RefCell;
 
@@ -14,16 +15,17 @@ use crate::base::{
     token::Xid,
 };
 
-/// The cluster's system identifier and the timeline that it writes (on a standby: replays), `<system>:<timeline>`.
+/// The cluster's system identifier and the timeline of the WAL that it writes (on a standby: replays), as
+/// `<system>:<timeline>`.
 ///
-/// `initdb` draws the first; every promotion of a standby, and every recovery from a backup that ends before the log
-/// does, begins a new one of the second. What was committed on an earlier timeline may be lost on this one.
+/// `initdb` chooses the system identifier. Each promotion of a standby, and each point-in-time recovery,
+/// begins a new timeline. Transactions that were committed on an earlier timeline may be lost on this one.
 pub fn timeline() -> String {
     name_of(timeline_number())
 }
 
 fn timeline_number() -> pg_sys::TimeLineID {
-    // SAFETY: these read shared memory that is there as long as the backend is.
+    // SAFETY: these functions read shared memory, which exists as long as the backend.
     unsafe {
         if pg_sys::RecoveryInProgress() {
             let mut timeline = 0;
@@ -41,9 +43,9 @@ fn name_of(timeline: pg_sys::TimeLineID) -> String {
     format!("{system}:{timeline}")
 }
 
-/// How many characters of a mark are the cluster's, as hexadecimal digits.
+/// A mark begins with this many hexadecimal digits that identify the cluster.
 const SYSTEM_DIGITS: usize = 4;
-/// How many characters a mark has.
+/// The length of a mark, in hexadecimal digits.
 const MARK_DIGITS: usize = 12;
 
 fn digest(text: &str, digits: usize) -> String {
@@ -58,17 +60,17 @@ fn mark_of(timeline: &str, started_at: i64) -> String {
 
 const NEWEST: &str = "select mark from generations order by generation_nid desc limit 1";
 
-/// The mark of the generation that now runs.
+/// The mark of the current generation.
 pub fn mark(db: &Db<'_>) -> String {
     // SAFETY: reads shared memory.
     let in_recovery = unsafe { pg_sys::RecoveryInProgress() };
-    // A standby started by itself; what it shows is the primary's.
+    // A standby's own start begins no generation: it shows what the primary wrote.
     let newest = in_recovery.then(|| db.query_opt(NEWEST, &[])).flatten();
     newest.map_or_else(own_mark, |row| row.get(1))
 }
 
 thread_local! {
-    /// The mark of the generation on the timeline that this backend saw last.
+    /// The timeline of the WAL that this backend saw last, and the mark of this run on it.
     static OWN_MARK: RefCell<(pg_sys::TimeLineID, String)> = RefCell::default();
 }
 
@@ -76,7 +78,7 @@ fn own_mark() -> String {
     let timeline = timeline_number();
     OWN_MARK.with_borrow_mut(|(marked, mark)| {
         if *marked != timeline || mark.is_empty() {
-            // SAFETY: set once, as the server starts.
+            // SAFETY: PostgreSQL sets it once, when the server starts.
             let started_at = unsafe { pg_sys::PgStartTime };
             (*marked, *mark) = (timeline, mark_of(&name_of(timeline), started_at));
         }
@@ -91,16 +93,17 @@ const END: &str = "
 
 const BEGIN_OF_TIMELINE: &str = "select min(first_xid) from generations where timeline = $1";
 
-/// Up to where transaction ids of an earlier generation mean now what they meant then.
+/// The transaction ids of an earlier generation that still stand for the same transactions.
 pub enum End {
-    /// The id from which on they do not.
+    /// Those below this id.
     Before(Xid),
-    /// Nothing was written since: all of them.
+    /// All of them: no later generation has written anything.
     Now,
 }
 
-/// Where a generation ended; `None` for one that this database never had. One that is not known although it was of this
-/// cluster was undone by a restore: it ended at the latest where the timeline began.
+/// Where a generation ended; `None` if this database never had it. A restore may have undone the record of a
+/// generation of this cluster: such a generation ended at the latest where the current timeline of the WAL
+/// began.
 pub fn end_of(db: &Db<'_>, mark: &str) -> Option<End> {
     let end = match db.query_opt(END, &[mark.into()]) {
         Some(row) => row.opt(1),
@@ -115,7 +118,7 @@ fn is_of_this_system(mark: &str) -> bool {
 }
 
 thread_local! {
-    /// The generation that is known to be recorded.
+    /// The mark of the generation that a committed row of `generations` records.
     static RECORDED: RefCell<String> = RefCell::default();
 }
 
@@ -125,13 +128,13 @@ const IS_RECORDED: &str = "
 const RECORD: &str = "
     insert into generations (mark, timeline) values ($1, $2) on conflict (mark) do nothing";
 
-/// Records the generation, before anything is written in it that tokens tell of.
+/// Records the current generation, before its first write that a token can see.
 pub fn record(db: &Db<'_>) {
     let mark = own_mark();
     if RECORDED.with_borrow(|recorded| *recorded == mark) {
         return;
     }
-    // What this transaction recorded it may yet undo.
+    // A row that this transaction inserted may still be rolled back, so it is not remembered.
     if db.query_opt(IS_RECORDED, &[mark.as_str().into()]).is_some() {
         RECORDED.set(mark);
     } else {
@@ -139,7 +142,7 @@ pub fn record(db: &Db<'_>) {
     }
 }
 
-/// For what is written without another function of the extension.
+/// For writes that no other function of the extension makes, such as those of the API nodes' own statements.
 #[pg_extern(volatile)]
 fn record_generation() {
     connect(Mode::Write, |_| ());

@@ -1,4 +1,4 @@
-//! The first start: whose database this is.
+//! The first start: records the server name in the database and creates a signing key.
 
 use matriarch_rules::identifiers::is_server_name;
 use pgrx::{PgSqlErrorCode, ereport, pg_extern};
@@ -14,8 +14,9 @@ const HAS_KEY: &str = "select from signing_keys where expired_at is null";
 
 const ADD_KEY: &str = "insert into signing_keys (key_id, seed) values ($1, $2)";
 
-/// Records the name of the server that this database belongs to, and creates its first signing key. Does nothing if that
-/// was done before; an ERROR if it was done with another name, or if it is not a server name.
+/// Records the name of the server that this database belongs to, and creates its first signing key. Does
+/// nothing if both were done before. Raises an ERROR if `server_name` is not a valid server name, or not the
+/// recorded one.
 #[pg_extern]
 fn initialize(server_name: &str) {
     if !is_server_name(server_name) {
@@ -26,7 +27,7 @@ fn initialize(server_name: &str) {
         );
     }
     connect(Mode::Write, |db| {
-        // The row of one who does this at the same moment is waited for: only one of both goes on to make a key.
+        // If two nodes start at once, the second waits here for the first one's row, so only one makes a key.
         let claimed = db.execute(CLAIM, &[server_name.into()]) == 1;
         let recorded: String = db.query_one(SERVER_NAME, &[]).get(1);
         if recorded != server_name {
@@ -42,7 +43,7 @@ fn initialize(server_name: &str) {
     });
 }
 
-/// Makes a signing key, which signs from now on. Its id.
+/// Makes a signing key, which signs from now on. Returns its key id, `ed25519:<name>`.
 pub fn add_key(db: &Db<'_>) -> String {
     let mut name = [0; 4];
     let mut seed = [0; 32];

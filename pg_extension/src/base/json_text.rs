@@ -1,4 +1,4 @@
-//! Writes JSON text from pieces that are JSON text already, so that big events are copied and not parsed again.
+//! Writes JSON text from pieces of JSON text, so that stored events are copied without being parsed again.
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ impl<'o> Object<'o> {
         Self { out, empty: true }
     }
 
-    /// Goes on with an object that has keys already and was not closed.
+    /// Continues an object that has keys and was not closed.
     pub fn reopen(out: &'o mut String) -> Self {
         Self { out, empty: false }
     }
@@ -33,35 +33,35 @@ impl<'o> Object<'o> {
         self.out.push(':');
     }
 
-    /// A value.
+    /// Adds a value.
     pub fn value(&mut self, key: &str, value: impl Serialize) -> &mut Self {
         self.key(key);
         push(self.out, value);
         self
     }
 
-    /// A value that is JSON text.
+    /// Adds a value that is JSON text.
     pub fn raw(&mut self, key: &str, json: &str) -> &mut Self {
         self.key(key);
         self.out.push_str(json);
         self
     }
 
-    /// An object, written by `fill`.
+    /// Adds an object, whose keys `fill` writes.
     pub fn object(&mut self, key: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
         self.key(key);
         object(self.out, fill);
         self
     }
 
-    /// An array whose items are JSON texts.
+    /// Adds an array whose items are JSON texts.
     pub fn array<T: AsRef<str>>(&mut self, key: &str, items: impl IntoIterator<Item = T>) -> &mut Self {
         self.key(key);
         array(self.out, items);
         self
     }
 
-    /// `{"events": […]}`, as the sections of a sync have them.
+    /// Adds `{"events": […]}`, as the response of `/sync` has it in several places.
     pub fn events<T: AsRef<str>>(&mut self, key: &str, events: impl IntoIterator<Item = T>) -> &mut Self {
         self.object(key, |section| {
             section.array("events", events);
@@ -99,7 +99,7 @@ pub fn array<T: AsRef<str>>(out: &mut String, items: impl IntoIterator<Item = T>
 ///
 /// # Panics
 ///
-/// If the value is not one of JSON: a map whose keys are not strings.
+/// If the value has no JSON form, such as a map whose keys are not strings.
 fn push(out: &mut String, value: impl Serialize) {
     out.push_str(&serde_json::to_string(&value).unwrap_or_else(|error| panic!("not JSON: {error}")));
 }

@@ -1,4 +1,4 @@
-//! JSON bodies of requests, as SQL functions get them.
+//! Reads the JSON bodies of requests.
 
 use std::{fmt, marker::PhantomData};
 
@@ -14,8 +14,8 @@ use serde_json::{Value, error::Category};
 
 use crate::base::response::{MatrixError, Result};
 
-/// Parses a JSON object. 400 `M_NOT_JSON` for what is not JSON, `M_BAD_JSON` for duplicate keys, too much nesting and what
-/// is not an object.
+/// Parses a JSON object. 400 `M_NOT_JSON` if the text is not JSON; 400 `M_BAD_JSON` if it is not an object,
+/// has duplicate keys or is nested too deeply.
 pub fn object(text: &str) -> Result<Map> {
     parse_object(text).map_err(|error| match error {
         JsonError::NotJson(_) => MatrixError::new(400, "M_NOT_JSON", format!("The body is {error}.")),
@@ -23,8 +23,9 @@ pub fn object(text: &str) -> Result<Map> {
     })
 }
 
-/// Reads a body that the API node has found to be a sound JSON object. 400 `M_MISSING_PARAM` if it lacks a key that `T` needs,
-/// `M_BAD_JSON` if one has the wrong type. `T` may borrow from the text, and so keep parts of it as they are.
+/// Reads a body that the API node has checked to be a JSON object. 400 `M_MISSING_PARAM` if it lacks a key
+/// that `T` needs, 400 `M_BAD_JSON` if one has the wrong type. `T` may borrow from the text, to keep parts of
+/// it unchanged.
 pub fn typed<'j, T: Deserialize<'j>>(text: &'j str) -> Result<T> {
     serde_json::from_str(text).map(|ObjectOf(value)| value).map_err(|error| {
         let reason = error.to_string();
@@ -36,7 +37,7 @@ pub fn typed<'j, T: Deserialize<'j>>(text: &'j str) -> Result<T> {
     })
 }
 
-/// A struct that is read from an object alone: serde takes an array of its fields as well.
+/// A struct that is read from a JSON object only. By itself serde also accepts an array of the fields.
 pub struct ObjectOf<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOf<T> {
@@ -59,7 +60,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// A request's body. A key that is `null` is one that is not there; one of the wrong type is 400 `M_BAD_JSON`.
+/// A request's body. A key whose value is `null` counts as absent; one of the wrong type is 400 `M_BAD_JSON`.
 #[derive(Debug)]
 pub struct Body(Map);
 
@@ -87,7 +88,7 @@ impl Body {
         self.get(key, "a string", Value::as_str)
     }
 
-    /// 400 `M_MISSING_PARAM` if it is not there.
+    /// 400 `M_MISSING_PARAM` if it is absent.
     pub fn required_string(&self, key: &str) -> Result<&str> {
         self.string(key)?.ok_or_else(|| MatrixError::missing_param(format!("`{key}` is missing.")))
     }
@@ -96,7 +97,7 @@ impl Body {
         self.get(key, "a boolean", Value::as_bool)
     }
 
-    /// A number that is whole and not negative.
+    /// A whole number that is not negative.
     pub fn unsigned(&self, key: &str) -> Result<Option<u64>> {
         self.get(key, "a whole number that is not negative", Value::as_u64)
     }
@@ -114,7 +115,7 @@ impl Body {
         self.get(key, "an array", |value| value.as_array().map(Vec::as_slice))
     }
 
-    /// An array of strings; empty if it is not there.
+    /// An array of strings; empty if it is absent.
     pub fn strings(&self, key: &str) -> Result<Vec<&str>> {
         let strings = self.get(key, "an array of strings", |value| {
             value.as_array()?.iter().map(Value::as_str).collect::<Option<Vec<_>>>()

@@ -1,11 +1,13 @@
-//! What a function that serves a request returns: an HTTP status, a ready JSON body, and whom to wake.
+//! What a function that serves a request returns: an HTTP status, the JSON body, and the rooms and users to
+//! wake.
 
 use pgrx::{PgLogLevel, PgSqlErrorCode, iter::TableIterator, pg_sys::panic::ErrorReport};
 use serde_json::{Map, Value, json};
 
 use crate::base::spi::{Db, Mode, connect};
 
-/// A Matrix error: `errcode` and `error` with their HTTP status (Client-Server API, "Standard error response").
+/// A Matrix error: `errcode` and `error` with their HTTP status (Client-Server API, "Standard error
+/// response").
 #[derive(Debug, Clone)]
 pub struct MatrixError {
     pub status: i16,
@@ -64,9 +66,9 @@ impl MatrixError {
         Value::Object(body).to_string()
     }
 
-    /// Ends the statement with an ERROR that the API node turns into this answer (SQLSTATE 38000, the body as
-    /// message, the status as detail). For requests that must leave nothing behind after a first write; everywhere
-    /// else return the error.
+    /// Ends the statement with an ERROR that the API node turns into this response (SQLSTATE 38000, the body
+    /// as message, the status as detail). Only for requests that have written something, which must be rolled
+    /// back; everywhere else return the error.
     pub fn abort(self) -> ! {
         let status = self.status.to_string();
         ErrorReport::new(PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, self.body(), "matriarch")
@@ -79,7 +81,7 @@ impl MatrixError {
 /// The result of serving a request.
 pub type Result<T> = std::result::Result<T, MatrixError>;
 
-/// A request's answer.
+/// The successful response to a request.
 #[derive(Debug, Default)]
 pub struct Response {
     pub body: String,
@@ -87,22 +89,23 @@ pub struct Response {
     pub wake_rooms: Vec<i64>,
     /// Users whose waiting syncs have news once this transaction commits.
     pub wake_users: Vec<i64>,
-    /// Events that policy servers are to sign afterwards: [`Room::append_once_signed`](crate::room::Room::append_once_signed).
+    /// Events that are appended once a policy server has signed them:
+    /// [`Room::append_once_signed`](crate::room::Room::append_once_signed).
     pub unsigned: Vec<Value>,
 }
 
 impl Response {
-    /// An answer that wakes nobody.
+    /// A response that wakes no sync.
     pub fn new(body: String) -> Self {
         Self { body, ..Self::default() }
     }
 
-    /// The answer `{}`.
+    /// The response `{}`.
     pub fn empty() -> Self {
         Self::new("{}".to_owned())
     }
 
-    /// An answer from a JSON value.
+    /// A response from a JSON value.
     pub fn json(value: &Value) -> Self {
         Self::new(value.to_string())
     }
@@ -129,14 +132,14 @@ pub type ResponseRow = (
 /// The return type of functions that serve requests: `setof matriarch.response`.
 pub type ResponseRows = TableIterator<'static, ResponseRow>;
 
-/// 202 Accepted: beside the answer, which is 200 to the client, there are events for the API node to have signed.
+/// 202 Accepted: the client gets the answer as 200; the API node also has events signed by policy servers.
 const SIGN_AFTERWARDS: i16 = 202;
 
 fn signed_afterwards(answer: &str, unsigned: Vec<Value>) -> String {
     json!({ "answer": answer, "unsigned": unsigned }).to_string()
 }
 
-/// Encodes one answer.
+/// Encodes one response.
 pub fn row(result: Result<Response>) -> ResponseRow {
     let non_empty = |nids: Vec<i64>| (!nids.is_empty()).then_some(nids);
     match result {

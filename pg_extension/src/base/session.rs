@@ -1,4 +1,4 @@
-//! Who asks: access tokens.
+//! Sessions: the user and device that an access token stands for.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -28,26 +28,30 @@ const AUTHENTICATE: &str = "
     where t.token_hash = $1";
 
 const AUTHENTICATE_ALL: &str = "
-    select u.user_nid, u.user_id, d.device_nid, d.device_id, coalesce(t.expires_at < now(), false), t.token_hash
+    select u.user_nid, u.user_id, d.device_nid, d.device_id, coalesce(t.expires_at < now(), false),
+        t.token_hash
     from access_tokens t
     join devices d using (device_nid)
     join users u on u.user_nid = t.user_nid
     where t.token_hash = any($1)";
 
-/// What may change of a session that is known.
+/// For a cached session: its ids, to compare, and whether the token has expired.
 const CHECK: &str = "
-    select user_nid, device_nid, coalesce(expires_at < now(), false) from access_tokens where token_hash = $1";
+    select user_nid, device_nid, coalesce(expires_at < now(), false)
+    from access_tokens
+    where token_hash = $1";
 
 const CHECK_ALL: &str = "
     select user_nid, device_nid, coalesce(expires_at < now(), false), token_hash
     from access_tokens
     where token_hash = any($1)";
 
-/// More than that are forgotten all at once: those in use come back.
+/// A cache of more sessions than that is emptied; those in use are soon read again.
 const MAX_KNOWN: usize = 10_000;
 
 thread_local! {
-    /// Owners of tokens, by the tokens' SHA-256. Ids of users and devices never change; whether a token is good is asked each time.
+    /// Sessions by the SHA-256 of their access token. Ids of users and devices never change; each request
+    /// still checks that the token exists and has not expired.
     static KNOWN: RefCell<HashMap<Vec<u8>, Session>> = RefCell::default();
 }
 
@@ -59,16 +63,17 @@ impl Session {
     pub fn authenticate(db: &Db<'_>, token_hash: &[u8]) -> Result<Self> {
         if let Some(known) = Self::recall(token_hash) {
             let row = db.query_opt(CHECK, &[token_hash.into()]).ok_or_else(Self::unknown)?;
-            if known.is_of(&row) {
+            if known.matches(&row) {
                 return known.unless_expired(row.get(3));
             }
         }
         Self::of_row(token_hash, db.query_opt(AUTHENTICATE, &[token_hash.into()]).as_ref())
     }
 
-    /// The same for several tokens, in order and in one query.
+    /// As [`authenticate`](Self::authenticate), for several tokens in one query. The results are in the same
+    /// order.
     pub fn authenticate_all(db: &Db<'_>, token_hashes: &[&[u8]]) -> Vec<Result<Self>> {
-        // An array costs more to plan for and to look up than the one token that there mostly is.
+        // Mostly there is one token, which costs less to plan for and to look up than an array.
         if let [token_hash] = token_hashes {
             return vec![Self::authenticate(db, token_hash)];
         }
@@ -81,7 +86,8 @@ impl Session {
         })
     }
 
-    /// The same where the owners of all of them are known.
+    /// Authenticates tokens whose sessions are all cached; `None` if one is not, or no longer matches its
+    /// row.
     fn check_all(db: &Db<'_>, token_hashes: &[&[u8]]) -> Option<Vec<Result<Self>>> {
         let known: Vec<Self> = token_hashes.iter().map(|hash| Self::recall(hash)).collect::<Option<_>>()?;
         let rows: HashMap<Vec<u8>, Row<'_>> =
@@ -91,7 +97,7 @@ impl Session {
             .zip(token_hashes)
             .map(|(known, token_hash)| match rows.get(*token_hash) {
                 None => Some(Err(Self::unknown())),
-                Some(row) => known.is_of(row).then(|| known.unless_expired(row.get(3))),
+                Some(row) => known.matches(row).then(|| known.unless_expired(row.get(3))),
             })
             .collect()
     }
@@ -100,8 +106,8 @@ impl Session {
         KNOWN.with_borrow(|known| known.get(token_hash).cloned())
     }
 
-    /// Whether a row of [`CHECK`] is of this user and device.
-    fn is_of(&self, row: &Row<'_>) -> bool {
+    /// Whether a row of [`CHECK`] names this user and device.
+    fn matches(&self, row: &Row<'_>) -> bool {
         (self.user_nid, self.device_nid) == (row.get(1), row.get(2))
     }
 
@@ -128,12 +134,12 @@ impl Session {
         }
     }
 
-    /// 401 `M_UNKNOWN_TOKEN`: there is no such token, or no longer.
+    /// 401 `M_UNKNOWN_TOKEN`: the token does not exist, or was deleted.
     pub fn unknown() -> MatrixError {
         MatrixError::new(401, "M_UNKNOWN_TOKEN", "The access token is not known.")
     }
 
-    /// 403 `M_FORBIDDEN` unless the user named in the request's path is the one who asks.
+    /// 403 `M_FORBIDDEN` unless `user_id`, from the request's path, is the session's user.
     pub fn require_self(&self, user_id: &str) -> Result<()> {
         if self.user_id == user_id {
             Ok(())
@@ -142,14 +148,14 @@ impl Session {
         }
     }
 
-    /// Makes the user's other changes of this kind wait until this transaction is over, so that what is read now is
-    /// still so when the result is written. Room locks are taken before.
+    /// Locks the user's row until this transaction ends. Requests that read, decide and write take this lock,
+    /// so that two of them do not overwrite each other's result. Take rooms' locks before it.
     pub fn lock_user(&self, db: &Db<'_>) {
         db.execute("select from users where user_nid = $1 for no key update", &[self.user_nid.into()]);
     }
 
-    /// Makes the device's other changes of this kind wait, and keeps the device, until this transaction is over. 401
-    /// `M_UNKNOWN_TOKEN` if it was deleted since the token was looked up.
+    /// As [`lock_user`](Self::lock_user), for the device's row, which cannot be deleted until this
+    /// transaction ends. 401 `M_UNKNOWN_TOKEN` if it was deleted since the token was looked up.
     pub fn lock_device(&self, db: &Db<'_>) -> Result<()> {
         let device = db.query_opt(LOCK_DEVICE, &[self.device_nid.into()]);
         device.map(|_| ()).ok_or_else(Self::unknown)

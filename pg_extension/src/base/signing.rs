@@ -6,7 +6,7 @@ use matriarch_rules::KeyPair;
 
 use crate::base::spi::Db;
 
-/// Who signs.
+/// This server's name with one of its signing keys.
 #[derive(Debug)]
 pub struct Signer {
     pub server_name: String,
@@ -14,7 +14,7 @@ pub struct Signer {
 }
 
 thread_local! {
-    /// The signer this backend used last. A server's name never changes, and its keys are told apart by their ids.
+    /// The signer that this backend used last. The server's name never changes, and a key id names one key.
     static LAST: RefCell<Option<Rc<Signer>>> = const { RefCell::new(None) };
 }
 
@@ -24,7 +24,7 @@ const CURRENT_KEY: &str = "
 const LOAD: &str = "select s.server_name, k.seed from server s, signing_keys k where k.key_id = $1";
 
 impl Signer {
-    /// The newest key in use.
+    /// The signer with the newest key in use.
     ///
     /// # Panics
     ///
@@ -34,7 +34,7 @@ impl Signer {
         Self::of_key(db, row.map(|row| row.get(1)))
     }
 
-    /// The signer with this key, which the caller found to be the newest in use.
+    /// The signer with this key. `key_id` is the newest key in use, which the caller has read.
     pub fn of_key(db: &Db<'_>, key_id: Option<String>) -> Rc<Self> {
         let key_id = key_id.unwrap_or_else(|| panic!("there is no signing key: call matriarch.initialize"));
         LAST.with_borrow_mut(|last| match last {
@@ -52,11 +52,11 @@ impl Signer {
         Self { server_name: row.get(1), key: Self::key_of_seed(key_id, &row.get::<Vec<u8>>(2)) }
     }
 
-    /// A row of `signing_keys`.
+    /// The key pair of a row of `signing_keys`.
     ///
     /// # Panics
     ///
-    /// If the row is damaged.
+    /// If `seed` does not have 32 bytes, or `key_id` is malformed.
     pub fn key_of_seed(key_id: &str, seed: &[u8]) -> KeyPair {
         seed.try_into()
             .ok()
@@ -64,7 +64,7 @@ impl Signer {
             .unwrap_or_else(|| panic!("the signing key {key_id} is malformed"))
     }
 
-    /// Whether a user, room or alias id is of this server.
+    /// Whether the server name in a user id, room id or alias is this server's.
     pub fn is_ours(&self, id: &str) -> bool {
         matriarch_rules::identifiers::server_name(id) == Some(self.server_name.as_str())
     }

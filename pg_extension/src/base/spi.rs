@@ -1,4 +1,4 @@
-//! Statements from inside the backend, with plans kept for its lifetime.
+//! Runs SQL statements inside the backend. Their plans are kept as long as the backend lives.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
@@ -15,26 +15,28 @@ use crate::base::generation;
 pub enum Mode {
     /// All statements share the calling statement's snapshot. For STABLE functions.
     Read,
-    /// Each statement takes a new snapshot, so that what it reads after it got a lock is what the lock protects.
-    /// For VOLATILE functions; reads too must be prepared this way there.
+    /// Each statement takes a new snapshot, so that after a lock was taken it sees what the lock protects.
+    /// For VOLATILE functions, for their reads too.
     Write,
 }
 
 thread_local! {
-    /// Plans by the address of their SQL constant. PostgreSQL replans them by itself when a table changes.
+    /// Plans by address and length of their SQL constant. PostgreSQL itself replans them when a table
+    /// changes.
     static PLANS: RefCell<HashMap<(usize, usize, Mode), Rc<OwnedPreparedStatement>>> = RefCell::default();
 }
 
 /// The SPI connection of one function call.
 ///
-/// PostgreSQL errors (a violated constraint, a canceled query) unwind as panics and abort the transaction; what SPI
-/// itself can refuse is a bug in the statement, and so panics with the statement's text.
+/// PostgreSQL errors (a violated constraint, a canceled query) unwind as panics and abort the transaction. An
+/// error of SPI itself is a bug in the statement, and panics with the statement's text.
 pub struct Db<'c> {
     client: &'c SpiClient<'c>,
     mode: Mode,
 }
 
-/// Runs `work` with an SPI connection. `'static` results only: SPI's memory goes with the connection.
+/// Runs `work` with an SPI connection. Results do not borrow from it: SPI's memory is freed with the
+/// connection.
 pub fn connect<R>(mode: Mode, work: impl FnOnce(&Db<'_>) -> R) -> R {
     Spi::connect(|client| {
         let db = Db { client, mode };
@@ -46,12 +48,12 @@ pub fn connect<R>(mode: Mode, work: impl FnOnce(&Db<'_>) -> R) -> R {
 }
 
 impl<'c> Db<'c> {
-    /// Which snapshot its statements see.
+    /// Which snapshot the statements see.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Runs a statement and returns its rows. `sql` is a constant: its plan is kept.
+    /// Runs a statement and returns its rows. `sql` must be a constant: its plan is kept under its address.
     pub fn query(&self, sql: &'static str, args: &[DatumWithOid<'_>]) -> Rows<'c> {
         let key = (sql.as_ptr() as usize, sql.len(), self.mode);
         let kept = PLANS.with_borrow(|plans| plans.get(&key).cloned());
@@ -78,12 +80,12 @@ impl<'c> Db<'c> {
         self.query(sql, args).next()
     }
 
-    /// The first row of a statement that always gives one.
+    /// The first row of a statement that always returns one.
     pub fn query_one(&self, sql: &'static str, args: &[DatumWithOid<'_>]) -> Row<'c> {
         self.query_opt(sql, args).unwrap_or_else(|| panic!("no row from {sql}"))
     }
 
-    /// Runs a statement for its effect; returns the number of rows it touched.
+    /// Runs a statement for its effect. Returns the number of rows that it returned or changed.
     pub fn execute(&self, sql: &'static str, args: &[DatumWithOid<'_>]) -> usize {
         self.query(sql, args).table.len()
     }
@@ -121,13 +123,14 @@ impl Row<'_> {
     }
 }
 
-/// PostgreSQL's text form of `bigint[]`: an array of arrays cannot be a parameter, an array of these can.
+/// PostgreSQL's text form of `bigint[]`. Arrays of different lengths cannot be one array parameter, their
+/// texts can.
 pub fn nids_literal(nids: impl IntoIterator<Item = i64>) -> String {
     let nids: Vec<String> = nids.into_iter().map(|nid| nid.to_string()).collect();
     format!("{{{}}}", nids.join(","))
 }
 
-/// The same of `text[]`.
+/// PostgreSQL's text form of `text[]`; see [`nids_literal`].
 pub fn texts_literal(texts: &[String]) -> String {
     let quoted = |text: &String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let texts: Vec<String> = texts.iter().map(quoted).collect();

@@ -1,7 +1,7 @@
-//! Tokens: places in the stream of all that happens (`s…`), and places in a room's timeline (`t…`).
+//! Sync tokens (`s…`) and pagination tokens, which are positions in a room's timeline (`t…`).
 //!
-//! A sync token is a PostgreSQL snapshot. What is new since a token are the rows whose `xid` it does not see: exact
-//! whatever the order of commits, and nobody waits for a long transaction.
+//! A sync token is a PostgreSQL snapshot. The rows whose `xid` it does not see are new since the token. That
+//! is exact in whatever order transactions commit, and no reader waits for a long transaction.
 
 use std::ffi::CStr;
 
@@ -13,7 +13,7 @@ use crate::base::{
     spi::{Db, Mode},
 };
 
-/// More transactions in progress than any cluster runs; bounds what a forged token makes us hold.
+/// More transactions than any cluster has in progress. Bounds the memory that a forged token takes.
 const MAX_IN_PROGRESS: usize = 10_000;
 
 /// A transaction id: the SQL type `xid8`.
@@ -36,22 +36,23 @@ impl IntoDatum for Xid {
     }
 }
 
-/// A sync token. Written
+/// A sync token. Its text is
 /// `s<generation>_<xmin>_<xmax - xmin>[_<offset from xmin of each transaction in progress>…][~<message_id>]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncToken {
-    /// The mark of the generation whose transaction ids these are.
+    /// The mark of the generation that the transaction ids belong to.
     generation: String,
     xmin: u64,
     xmax: u64,
     /// Ascending, from `xmin` up to below `xmax`.
     in_progress: Vec<u64>,
-    /// Of the send-to-device messages that it sees, it acknowledges those up to this `message_id`; all if absent.
+    /// Of the send-to-device messages that the token sees, it acknowledges those up to this id; all of them
+    /// if `None`.
     pub message_id: Option<i64>,
 }
 
 impl SyncToken {
-    /// Now: what the calling statement sees, when its functions are STABLE.
+    /// The present: the snapshot of the calling statement ([`Mode::Read`]), or a new one ([`Mode::Write`]).
     pub fn current(db: &Db<'_>) -> Self {
         let text = match db.mode() {
             Mode::Read => active_snapshot(),
@@ -72,22 +73,24 @@ impl SyncToken {
         Some(Self { generation, xmin, xmax, in_progress, message_id: None })
     }
 
-    /// PostgreSQL's form, for parameters that the statement casts to `pg_snapshot`.
+    /// PostgreSQL's form, for parameters that a statement casts to `pg_snapshot`.
     pub fn snapshot(&self) -> String {
         let list: Vec<String> = self.in_progress.iter().map(u64::to_string).collect();
         format!("{}:{}:{}", self.xmin, self.xmax, list.join(","))
     }
 
-    /// Reads a token. `now` is the present. `None` for anything that this cluster cannot have given out.
+    /// Reads a token. `now` is [`current`](Self::current). `None` for a text that this cluster cannot have
+    /// given out.
     ///
-    /// A token of an earlier generation has seen what that left behind, and nothing of what came later, whatever the ids.
+    /// A token of an earlier generation sees transactions of before the end of that generation only, whatever
+    /// its ids.
     fn parse(db: &Db<'_>, text: &str, now: &Self) -> Option<Self> {
         let (generation, rest) = text.strip_prefix('s')?.split_once('_')?;
         let token = Self::parse_snapshot(generation, rest)?;
         if token.generation == now.generation {
             return (token.xmax <= now.xmax).then_some(token);
         }
-        // U+0000 could not be asked for.
+        // The mark becomes a query parameter, and PostgreSQL text cannot hold U+0000.
         if !generation.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
@@ -123,7 +126,7 @@ impl SyncToken {
         Some(Self { generation: generation.to_owned(), xmin, xmax, in_progress, message_id })
     }
 
-    /// The same, having seen no transaction from `end` on.
+    /// The token without the transactions from `end` on.
     fn ended_at(mut self, end: u64) -> Self {
         self.xmin = self.xmin.min(end);
         self.xmax = self.xmax.min(end);
@@ -131,7 +134,8 @@ impl SyncToken {
         self
     }
 
-    /// The same place, which acknowledges send-to-device messages up to `message_id`: 0 for none, absent for all.
+    /// The token with another `message_id`, up to which it acknowledges send-to-device messages: 0 for none,
+    /// `None` for all that it sees.
     pub fn acknowledging(&self, message_id: Option<i64>) -> Self {
         Self { message_id, ..self.clone() }
     }
@@ -142,9 +146,10 @@ impl SyncToken {
     }
 }
 
-/// What the statements of a STABLE function see, in PostgreSQL's form, without a statement.
+/// The snapshot of a STABLE function's statements in PostgreSQL's form, read without running a statement.
 fn active_snapshot() -> String {
-    // SAFETY: the one takes nothing, the other what that gives; they need the active snapshot, which a function call has.
+    // SAFETY: `pg_current_snapshot` takes no argument, and `pg_snapshot_out` takes its result. Both need an
+    // active snapshot, which every function call has.
     let text: Option<&CStr> = unsafe {
         let snapshot = direct_function_call_as_datum(pg_sys::pg_current_snapshot, &[]);
         direct_function_call(pg_sys::pg_snapshot_out, &[snapshot])
@@ -160,43 +165,44 @@ impl std::fmt::Display for SyncToken {
     }
 }
 
-/// Decimal digits and nothing else: what we write has no sign and no needless zero.
+/// Reads decimal digits without a sign or leading zeros, as tokens are written.
 fn number(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if plain { text.parse().ok() } else { None }
 }
 
-/// A token of either kind, as endpoints that page through a room take them.
+/// A token of either kind. Endpoints that page through a room accept both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
-    /// What a sync saw.
+    /// A sync token.
     Sync(SyncToken),
-    /// `t<pos>`: after every event with a `pos` up to this one, before every later one.
-    Place(i64),
+    /// A pagination token, `t<pos>`: it stands after all events up to that position.
+    Position(i64),
 }
 
 impl Token {
-    /// Reads a token; 400 `M_INVALID_PARAM` for what is none of ours. `now` as in [`sync_token`].
+    /// Reads the token in the parameter `name`; 400 `M_INVALID_PARAM` for one that this cluster did not give
+    /// out. `now` is [`SyncToken::current`].
     pub fn parse(db: &Db<'_>, name: &str, text: &str, now: &SyncToken) -> Result<Self> {
-        let place = || -> Option<i64> {
+        let position = || -> Option<i64> {
             let digits = text.strip_prefix('t')?;
             number(digits.strip_prefix('-').unwrap_or(digits))?;
             digits.parse().ok()
         };
-        place()
-            .map(Self::Place)
+        position()
+            .map(Self::Position)
             .or_else(|| SyncToken::parse(db, text, now).map(Self::Sync))
             .ok_or_else(|| refuse(name))
     }
 }
 
-/// A place in a room's timeline as a token.
-pub fn place(pos: i64) -> String {
+/// The pagination token that stands after all events up to the position `pos`.
+pub fn pagination_token(pos: i64) -> String {
     format!("t{pos}")
 }
 
-/// Reads the sync token in the parameter `name`; 400 `M_INVALID_PARAM` for one that this cluster did not give out.
-/// `now` is [`SyncToken::current`].
+/// Reads the sync token in the parameter `name`; 400 `M_INVALID_PARAM` for one that this cluster did not give
+/// out. `now` is [`SyncToken::current`].
 pub fn sync_token(db: &Db<'_>, name: &str, text: &str, now: &SyncToken) -> Result<SyncToken> {
     SyncToken::parse(db, text, now).ok_or_else(|| refuse(name))
 }

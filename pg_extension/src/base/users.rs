@@ -1,10 +1,10 @@
-//! Users by their internal ids.
+//! Numbers (nids) of users.
 
 use std::collections::HashMap;
 
 use crate::base::spi::Db;
 
-/// A Matrix user, of this server or another.
+/// A local or remote user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub nid: i64,
@@ -14,11 +14,12 @@ pub struct User {
 const FIND: &str = "select user_nid, user_id from users where user_id = any($1)";
 
 const INTERN: &str = "
-    insert into users (user_id) select * from unnest($1) on conflict (user_id) do update set user_id = excluded.user_id
+    insert into users (user_id) select * from unnest($1)
+    on conflict (user_id) do update set user_id = excluded.user_id
     returning user_nid, user_id";
 
-/// The `user_nid` of each of these users; those not known yet are added, in the order of their ids, so that two
-/// transactions that add the same users cannot wait for each other.
+/// The `user_nid` of each of these users. Unknown users are added in the order of their ids, so that two
+/// transactions that add the same users cannot deadlock.
 pub fn intern(db: &Db<'_>, user_ids: &[&str]) -> HashMap<String, i64> {
     let by_id = |sql, user_ids: &[&str]| -> HashMap<String, i64> {
         db.query(sql, &[user_ids.to_vec().into()]).map(|row| (row.get(2), row.get(1))).collect()

@@ -10,7 +10,7 @@ use crate::{
         response::{Response, ResponseRows, respond},
         session::Session,
         spi::Mode,
-        token::place,
+        token::pagination_token,
     },
     client::{
         event,
@@ -79,7 +79,7 @@ fn context(
         let oldest = before.events.last().unwrap_or(&event).pos.unwrap_or(pos);
         let newest = after.events.last().unwrap_or(&event).pos.unwrap_or(pos);
         Ok(Response::new(object_text(|body| {
-            body.value("start", place(oldest - 1)).value("end", place(newest));
+            body.value("start", pagination_token(oldest - 1)).value("end", pagination_token(newest));
             body.raw("event", &render(&event));
             body.array("events_before", before.events.iter().map(render));
             body.array("events_after", after.events.iter().map(render));

@@ -67,7 +67,7 @@ fn members(
 
 /// The state at the place of a token.
 fn state_at(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, token: &Token) -> Result<StateAt> {
-    let place = room.place(db, events, token);
+    let place = room.position_of(db, events, token);
     let newest = timeline::read(db, events, room.room_nid, Direction::Backward, (place, i64::MIN), 1).pop();
     match newest {
         Some(event) => StateAt::after(&event)

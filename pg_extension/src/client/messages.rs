@@ -8,7 +8,7 @@ use crate::{
         response::{self, MatrixError, Response, Result},
         session::Session,
         spi::{Db, Mode, connect},
-        token::{SyncToken, Token, place},
+        token::{SyncToken, Token, pagination_token},
     },
     read::{
         filter::{EventFilter, MAX_LIMIT},
@@ -89,13 +89,13 @@ impl Question<'_> {
         let room = ReadableRoom::open(db, &events, &session, self.room_id)?;
         let stops_at_gaps = self.stops_at_gaps && room.has_gaps;
         let start = match (&from_token, direction) {
-            (Some(token), _) => room.place(db, &events, token),
+            (Some(token), _) => room.position_of(db, &events, token),
             (None, Direction::Backward) => room.upto(),
             // The room begins before what is here of it.
             (None, Direction::Forward) if stops_at_gaps => i64::MIN + 1,
             (None, Direction::Forward) => room.first_pos - 1,
         };
-        let to = to.map(|token| room.place(db, &events, &token));
+        let to = to.map(|token| room.position_of(db, &events, &token));
         let request = Request { direction, from: start, to, limit, filter: &filter, stops_at_gaps };
         let page = page::read(db, &events, &room, &request);
 
@@ -110,11 +110,11 @@ impl Question<'_> {
             .filter(|_| filter.lazy_load_members)
             .and_then(|event| StateAt::after(event))
             .map(|at| state_list::members_who_sent(db, &events, room.room_nid, at, &page.events));
-        let start = self.from.map_or_else(|| place(start), str::to_owned);
+        let start = self.from.map_or_else(|| pagination_token(start), str::to_owned);
         let body = object_text(|body| {
             body.value("start", start);
             if let Some(next) = page.next {
-                body.value("end", place(next));
+                body.value("end", pagination_token(next));
             }
             body.array("chunk", page.events.iter().map(|event| renderer.event(event, &room.reader, style)));
             if let Some(members) = members {

@@ -134,9 +134,9 @@ impl ReadableRoom {
     }
 
     /// The place that a token names in this room, not after what the reader may see.
-    pub fn place(&self, db: &Db<'_>, events: &Events<'_, '_>, token: &Token) -> i64 {
+    pub fn position_of(&self, db: &Db<'_>, events: &Events<'_, '_>, token: &Token) -> i64 {
         match token {
-            Token::Place(pos) => *pos,
+            Token::Position(pos) => *pos,
             Token::Sync(token) => self.place_of_sync(db, events, token),
         }
         .min(self.upto())

@@ -1,10 +1,11 @@
-//! Nodes that this backend has read. They never change, and ids are never used twice, so nothing invalidates them.
+//! The nodes that this backend has read. Nodes never change, and ids are never used twice, so a cached node
+//! never becomes wrong.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use crate::trie::Node;
 
-/// Guessed: about 1.5 MB when full.
+/// In nodes. Guessed: about 1.5 MB when full.
 const CAPACITY: usize = 4096;
 
 thread_local! {
@@ -15,7 +16,8 @@ pub fn get(id: i64) -> Option<Rc<Node>> {
     NODES.with_borrow(|nodes| nodes.get(&id).cloned())
 }
 
-/// Remembers a node. A full cache is emptied: what is in use comes back at once, and no list needs keeping.
+/// Remembers a node. A full cache is emptied: nodes in use are soon read again, and no order of use has to be
+/// kept.
 pub fn put(id: i64, node: &Rc<Node>) {
     NODES.with_borrow_mut(|nodes| {
         if nodes.len() >= CAPACITY {

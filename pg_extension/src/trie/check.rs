@@ -1,4 +1,4 @@
-//! Whether the nodes of a room are what they should be.
+//! Checks that the nodes of a room are what [`set_many`](super::set_many) writes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,16 +7,19 @@ use crate::{
     trie::{EMPTY, update::hash},
 };
 
-/// A look at all nodes of a room, a batch at a time, in the order of their hashes. Remembers ids only.
+/// A check of all nodes of a room, a batch at a time, in the order of their hashes. It keeps ids in memory,
+/// not nodes.
 #[derive(Default)]
 pub struct NodeCheck {
+    /// The hash of the last node that was checked.
     after: Vec<u8>,
+    /// The level of each node that was checked.
     levels: HashMap<i64, i16>,
-    /// Nodes named as children, with their level, that were not met yet.
+    /// Nodes that are named as children and were not checked yet, with the level they must have.
     awaited: HashMap<i64, i16>,
-    /// Events that leaves name, and that exist.
+    /// Events that leaves name and that exist in the room.
     events: HashSet<i64>,
-    /// Why nodes are broken.
+    /// The broken nodes, and what is wrong with each.
     pub broken: HashMap<i64, &'static str>,
 }
 
@@ -34,7 +37,7 @@ const EVENTS: &str = "
         select event_nid from events where event_nid = wanted.event_nid and room_nid = $1 offset 0
     ) e";
 
-/// Leaves name events, whose numbers may be those of nodes.
+/// Only inner nodes: leaves hold event nids, which may equal ids of nodes.
 const ABOVE: &str = "
     select node_id from state_nodes where room_nid = $1 and level > 0 and kids && $2";
 
@@ -48,8 +51,9 @@ const ROOTS: &str = "
 const DELETE: &str = "delete from state_nodes where room_nid = $1 and node_id = any($2)";
 
 impl NodeCheck {
-    /// Checks the next nodes: their hashes, that trailing absences are trimmed, and that leaves name events of the room.
-    /// How many there were.
+    /// Checks up to `limit` more nodes: that the hash is right, that empty slots at the end are trimmed, that
+    /// children are of the level below, and that leaves name events of the room. Returns how many nodes there
+    /// were; 0 means that all were checked.
     pub fn next(&mut self, db: &Db<'_>, room_nid: i64, limit: usize) -> usize {
         let args = [room_nid.into(), self.after.clone().into(), (limit as i64).into()];
         let mut named: Vec<(i64, i64)> = Vec::new();
@@ -95,7 +99,7 @@ impl NodeCheck {
         count
     }
 
-    /// Once all nodes were met: those that name absent or broken ones are broken too.
+    /// Ends the check after all nodes were read: nodes above an absent or broken node are broken too.
     pub fn finish(&mut self, db: &Db<'_>, room_nid: i64) {
         let mut bad: Vec<i64> = self.awaited.keys().copied().chain(self.broken.keys().copied()).collect();
         while !bad.is_empty() {
@@ -108,12 +112,12 @@ impl NodeCheck {
     }
 }
 
-/// Takes broken nodes away, so that states are not built of them again.
+/// Deletes broken nodes, so that no new state shares them.
 pub fn delete_nodes(db: &Db<'_>, room_nid: i64, nodes: Vec<i64>) {
     db.execute(DELETE, &[room_nid.into(), nodes.into()]);
 }
 
-/// What is wrong with roots of states, by the roots that are not right.
+/// Checks roots of states. Returns the wrong ones, and what is wrong with each.
 pub fn check_roots(db: &Db<'_>, room_nid: i64, roots: Vec<i64>) -> HashMap<i64, &'static str> {
     let mut wrong: HashMap<i64, &'static str> =
         roots.iter().filter(|root| **root != EMPTY).map(|root| (*root, "there is no such state")).collect();

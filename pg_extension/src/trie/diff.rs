@@ -15,15 +15,15 @@ pub struct Change {
     pub new: Option<i64>,
 }
 
-/// Two subtrees in the same place.
+/// The subtrees of the two states that hold the same range of keys.
 struct Pair {
     old: Option<i64>,
     new: Option<i64>,
-    /// The first key below them, in units of the subtree's size.
+    /// The number of the range: the first key divided by the size of the range.
     prefix: i32,
 }
 
-/// What changed from one state to another, in the order of the keys.
+/// The keys whose events differ between the states of two roots, in the order of the keys.
 pub fn diff(db: &Db<'_>, old: i64, new: i64) -> Vec<Change> {
     if old == new {
         return Vec::new();
@@ -37,12 +37,12 @@ pub fn diff(db: &Db<'_>, old: i64, new: i64) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut pairs = vec![Pair { old, new, prefix: 0 }];
     for level in (0..=top).rev() {
-        // A tree that is not so high sits in slot 0 of the levels it lacks.
-        let lacks = |height: Option<u32>| height.is_some_and(|height| height < level);
+        // The lower of two trees is compared as if nodes above it held it in slot 0.
+        let is_below = |height: Option<u32>| height.is_some_and(|height| height < level);
         let nodes = load(db, pairs.iter().flat_map(|pair| [pair.old, pair.new]).flatten());
         let kid = |node: Option<i64>, height: Option<u32>, prefix: i32, slot: usize| {
             let node = node?;
-            if prefix == 0 && lacks(height) {
+            if prefix == 0 && is_below(height) {
                 return (slot == 0).then_some(node);
             }
             nodes[&node].kid(slot)

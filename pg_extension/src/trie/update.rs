@@ -1,4 +1,5 @@
-//! New states from old ones: copies the paths to the changed keys, one insert for each level of the tree.
+//! Makes new states from old ones: copies the paths to the changed keys, with one insert for each level of
+//! the tree.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,11 +10,11 @@ use crate::{
     trie::{BITS, EMPTY, RADIX, load, reaches},
 };
 
-/// A node to be written: its place on its level, and its children.
+/// The children of each node to be written on a level, by the node's index on that level.
 type Kids = BTreeMap<i32, Vec<Option<i64>>>;
 
-/// The root of the state that `changes` make of `root`; `None` takes a key out. Keys are not negative. The caller
-/// holds the room's lock. A whole state is built from [`EMPTY`] in one call, bottom-up.
+/// Applies `changes` to the state of `root` and returns the new root; `None` removes a key. Keys are not
+/// negative. The caller holds the room's lock. From [`EMPTY`], one call builds a whole state, bottom-up.
 pub fn set_many(db: &Db<'_>, room_nid: i64, root: i64, changes: &BTreeMap<i32, Option<i64>>) -> i64 {
     let Some(&last) = changes.keys().next_back() else { return root };
     let old = (root != EMPTY).then_some(root);
@@ -26,7 +27,7 @@ pub fn set_many(db: &Db<'_>, room_nid: i64, root: i64, changes: &BTreeMap<i32, O
     let mut levels = paths(db, old, old_level, top, changes);
     for (&key, &event) in changes {
         let kids = levels[0].get_mut(&(key >> BITS)).expect("paths lead to every changed key");
-        place(kids, key, event);
+        set_child(kids, key, event);
     }
     for level in 0..=top {
         let mut nodes = std::mem::take(&mut levels[level as usize]);
@@ -39,13 +40,13 @@ pub fn set_many(db: &Db<'_>, room_nid: i64, root: i64, changes: &BTreeMap<i32, O
         for prefix in nodes.keys() {
             let kids =
                 levels[level as usize + 1].get_mut(&(prefix >> BITS)).expect("every node has its parent");
-            place(kids, *prefix, ids.get(prefix).copied());
+            set_child(kids, *prefix, ids.get(prefix).copied());
         }
     }
     unreachable!("the top level returns")
 }
 
-/// The children of the nodes above the changed keys, by level (leaves first) and place on it.
+/// The nodes above the changed keys, by level (leaves first).
 fn paths(
     db: &Db<'_>,
     old: Option<i64>,
@@ -57,7 +58,7 @@ fn paths(
     let mut ids: HashMap<i32, i64> = old.map(|root| (0, root)).into_iter().collect();
     for level in (0..=top).rev() {
         let mut prefixes: BTreeSet<i32> = changes.keys().map(|key| shift(*key, level + 1)).collect();
-        // Above its own height the old tree sits in slot 0, under nodes that it has not had yet.
+        // The new tree is higher than the old one: new nodes hold the old root in slot 0.
         if old_level.is_some_and(|height| height < level) {
             prefixes.insert(0);
             levels[level as usize] =
@@ -80,12 +81,13 @@ fn paths(
     levels
 }
 
-/// The place on `level` of the node above a key; level 0 is the key itself.
+/// The index of the node above a key among the nodes `level - 1` levels above the leaves; for level 0, the
+/// key itself.
 fn shift(key_idx: i32, level: u32) -> i32 {
     (i64::from(key_idx) >> (BITS * level)) as i32
 }
 
-fn place(kids: &mut Vec<Option<i64>>, prefix: i32, kid: Option<i64>) {
+fn set_child(kids: &mut Vec<Option<i64>>, prefix: i32, kid: Option<i64>) {
     let slot = prefix as usize % RADIX;
     if kids.len() <= slot {
         kids.resize(slot + 1, None);
@@ -99,7 +101,7 @@ fn trim(kids: &mut Vec<Option<i64>>) {
     }
 }
 
-/// Stores the root, as low as its keys allow.
+/// Stores the root, after removing levels that its keys do not need.
 fn new_root(db: &Db<'_>, room_nid: i64, level: u32, kids: Vec<Option<i64>>) -> i64 {
     let (mut level, mut kids) = (level, kids);
     loop {
@@ -115,8 +117,8 @@ fn new_root(db: &Db<'_>, room_nid: i64, level: u32, kids: Vec<Option<i64>>) -> i
     }
 }
 
-/// Gives each node its id: an equal one's that the room has, or a new one's. The subquery looks up one hash where it
-/// has to; a join may be planned to read all nodes of the room.
+/// Gives each node its id: that of an equal node of the room, or else of the inserted row. The subquery looks
+/// up one hash at a time; for a join, the planner may choose to read all nodes of the room.
 const INSERT: &str = "
     with wanted as (
         select w.prefix, w.hash, w.kids
@@ -133,7 +135,7 @@ const INSERT: &str = "
     from wanted w
     left join inserted i on i.hash = w.hash";
 
-/// Stores the nodes of a level; their ids by place. Empty nodes have none.
+/// Stores the nodes of a level. Returns their ids by index; empty nodes are not stored and have none.
 fn insert(db: &Db<'_>, room_nid: i64, level: u32, nodes: &Kids) -> HashMap<i32, i64> {
     let nodes: Vec<_> = nodes.iter().filter(|(_, kids)| !kids.is_empty()).collect();
     if nodes.is_empty() {
@@ -156,7 +158,8 @@ pub(super) fn hash(level: u32, kids: &[Option<i64>]) -> Vec<u8> {
     hasher.finalize()[..16].to_vec()
 }
 
-/// PostgreSQL's text form of `bigint[]`: an array of arrays cannot be a parameter, an array of these can.
+/// PostgreSQL's text form of `bigint[]`. Arrays of different lengths cannot be one array parameter, their
+/// texts can.
 fn array_literal(kids: &[Option<i64>]) -> String {
     let items: Vec<String> =
         kids.iter().map(|kid| kid.map_or_else(|| "NULL".to_owned(), |id| id.to_string())).collect();

@@ -9,7 +9,7 @@ use crate::{
         response::Result,
         session::Session,
         spi::{Db, Mode, connect},
-        token::{SyncToken, Token, place, sync_token},
+        token::{SyncToken, Token, pagination_token, sync_token},
     },
     client::sync::{self, Answer, Asker, SyncRows},
     read::{
@@ -41,7 +41,7 @@ fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) ->
     let events = Events::new(db);
     let from = from.map(|from| Token::parse(db, "from", from, &SyncToken::current(db))).transpose()?;
     let room = ReadableRoom::open(db, &events, session, room_id)?;
-    let start = from.map_or(room.upto(), |token| room.place(db, &events, &token));
+    let start = from.map_or(room.upto(), |token| room.position_of(db, &events, &token));
     let filter = EventFilter::default();
     let direction = Direction::Forward;
     let page = page::read(
@@ -63,7 +63,7 @@ fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) ->
     let style = Style { device_nid: session.device_nid, filter: None };
     let end = page.next.unwrap_or_else(|| room.upto().max(start));
     let body = object_text(|body| {
-        body.value("start", place(start)).value("end", place(end));
+        body.value("start", pagination_token(start)).value("end", pagination_token(end));
         body.array("chunk", page.events.iter().map(|event| renderer.event(event, &room.reader, style)));
     });
     let changed = !page.events.is_empty();

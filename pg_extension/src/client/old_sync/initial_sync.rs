@@ -8,7 +8,7 @@ use crate::{
         response::{MatrixError, Response, ResponseRows, Result, respond},
         session::Session,
         spi::{Db, Mode},
-        token::{SyncToken, place},
+        token::{SyncToken, pagination_token},
     },
     client::sync::{
         account_data::{self, GLOBAL},
@@ -120,7 +120,7 @@ fn of_outside(room: &Outside) -> String {
             }
             _ => {
                 info.object("messages", |messages| {
-                    messages.value("end", place(0)).array("chunk", room.event());
+                    messages.value("end", pagination_token(0)).array("chunk", room.event());
                 });
             }
         }
@@ -153,8 +153,8 @@ fn write(
         info.value("membership", membership);
     }
     info.object("messages", |messages| {
-        messages.value("start", place(page.next.unwrap_or(room.first_pos - 1)));
-        messages.value("end", place(upto));
+        messages.value("start", pagination_token(page.next.unwrap_or(room.first_pos - 1)));
+        messages.value("end", pagination_token(upto));
         messages.array("chunk", page.events.iter().map(|event| renderer.event(event, &room.reader, style)));
     });
     info.array("state", state.iter().map(|event| renderer.state_event(event, style)));

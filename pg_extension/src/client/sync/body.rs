@@ -19,7 +19,7 @@ use crate::{
     base::{
         json_text::{Object, object_text},
         spi::Db,
-        token::{SyncToken, place},
+        token::{SyncToken, pagination_token},
     },
     client::{
         end_to_end_encryption::keys::{self, Counts},
@@ -257,7 +257,7 @@ impl Writer<'_, '_, '_, '_> {
             let reader = &filled.section.reader;
             timeline
                 .array("events", cut.delivered.iter().map(|event| self.renderer.event(event, reader, style)));
-            timeline.value("limited", cut.limited).value("prev_batch", place(cut.before));
+            timeline.value("limited", cut.limited).value("prev_batch", pagination_token(cut.before));
         });
     }
 

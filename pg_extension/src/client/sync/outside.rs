@@ -6,7 +6,7 @@ use super::{Asker, parts::Columns};
 use crate::base::{
     json_text::Object,
     spi::{Db, Row},
-    token::place,
+    token::pagination_token,
 };
 
 /// What a user is to such a room.
@@ -99,7 +99,7 @@ impl Outside {
         section.events::<&str>(asker.state_key, []);
         section.object("timeline", |timeline| {
             timeline.array("events", &self.event);
-            timeline.value("limited", false).value("prev_batch", place(0));
+            timeline.value("limited", false).value("prev_batch", pagination_token(0));
         });
         section.events::<&str>("account_data", []);
     }
