@@ -1,6 +1,9 @@
 //! The lowest floor: SQL statements from inside the backend, sessions, tokens, requests and responses.
 
+pub mod account_data;
+pub mod connection;
 pub mod generation;
+pub mod ids;
 pub mod initialize;
 pub mod json_text;
 pub mod lookup;

@@ -7,3 +7,4 @@ pub mod outgoing;
 pub mod partial_joins;
 pub mod policy_servers;
 pub mod remote_membership;
+pub mod remote_users;

@@ -11,6 +11,7 @@ mod partial;
 mod places;
 mod redaction;
 mod report;
+pub mod signed;
 mod store;
 mod verify;
 mod writer;
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 pub use self::{
     given::{GivenState, States, parse_states},
     order::topological,
-    report::Verdict,
+    report::{Kind, Verdict},
     verify::{Keys, Unfit, parse},
 };
 use self::{judge::Intake, places::Places, verify::Pdu};
@@ -37,17 +38,6 @@ use crate::{
     },
     room::{Room, checks::keys_of, graph_events::GraphEvents, state_keys::StateKeys},
 };
-
-/// What the events of a batch are to the room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// New ones, at the end of the timeline.
-    Live,
-    /// Old ones, each before those that cite it.
-    Backfilled,
-    /// Known for themselves only: auth events, and the events of a given state.
-    Outlier,
-}
 
 /// Takes in a batch of PDUs of one room, in any order.
 ///

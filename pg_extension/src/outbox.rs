@@ -6,8 +6,7 @@
 
 pub mod edus;
 
-pub use crate::room::servers::{ServerChanges, set_members};
-use crate::{base::spi::Db, room::Room};
+use crate::base::spi::Db;
 
 /// Among the users to be woken, stands for whoever sends transactions: they have work.
 pub const SENDERS: i64 = 0;
@@ -39,16 +38,4 @@ const MARK: &str = "
 /// Marks rooms as having events to be sent to the servers in them. Their locks are held.
 pub fn mark(db: &Db<'_>, room_nids: Vec<i64>) {
     db.execute(MARK, &[room_nids.into()]);
-}
-
-impl Room<'_> {
-    /// Whether an event that is appended is to be sent to other servers. If it is, the room will be marked when it is stored.
-    pub(crate) fn mark_outgoing(&mut self) -> bool {
-        let outgoing = self.header.other_servers > 0;
-        if outgoing && !self.header.outgoing {
-            self.header.outgoing = true;
-            self.wake_users.push(SENDERS);
-        }
-        outgoing
-    }
 }

@@ -8,30 +8,36 @@ pub mod checks;
 pub mod current_state;
 pub mod event_rows;
 pub mod graph_events;
+pub mod held_receipts;
 mod load;
 pub mod out_of_band_memberships;
+pub mod partial;
+pub mod policy;
 pub mod predecessor;
+pub mod redaction;
 mod remembered;
 pub mod resolve;
 pub mod servers;
 pub mod state_at;
 pub mod state_keys;
+mod stored;
 
 use std::{
     collections::{BTreeMap, HashMap},
     rc::Rc,
 };
 
-use matriarch_rules::{
-    Event, Map, RoomVersion, base64, build::EventReference, event::format::MAX_PREV_EVENTS,
-    hash::reference_hash, power_levels::PowerLevels, room_version,
-};
+use matriarch_rules::{RoomVersion, event::format::MAX_PREV_EVENTS, power_levels::PowerLevels, room_version};
 use serde_json::Value;
 
-pub(crate) use self::remembered::note_newest;
 use self::{event_rows::EventRow, remembered::StateVersion};
+pub use self::{
+    remembered::note_newest,
+    stored::{Extremity, Slot, StateEvent, StateKey, parse_stored, reference},
+};
 use crate::{
     base::{
+        response::Response,
         signing::Signer,
         spi::{Db, Row, nids_literal},
     },
@@ -40,31 +46,6 @@ use crate::{
 
 /// How far apart the `pos` of successive events are: room for what is found between them later.
 pub const POS_STEP: i64 = 1 << 20;
-
-/// A type and a state key.
-pub type StateKey = (String, String);
-
-/// An event of the current state.
-#[derive(Debug, Clone)]
-pub struct StateEvent {
-    pub nid: i64,
-    pub event: Rc<Event>,
-}
-
-/// What is known of one key of the current state.
-#[derive(Debug, Clone, Default)]
-pub struct Slot {
-    /// The key's place in the trie, if it was ever used.
-    pub key_idx: Option<i32>,
-    pub current: Option<StateEvent>,
-}
-
-/// An event that the next one cites.
-#[derive(Debug, Clone)]
-pub struct Extremity {
-    pub nid: i64,
-    pub reference: EventReference,
-}
 
 /// A locked room.
 pub struct Room<'a> {
@@ -101,7 +82,7 @@ pub(crate) struct Header {
     pub state_rewrites: i64,
     /// How many other servers are in the room.
     pub other_servers: i32,
-    /// Whether members are missing in the state; see [`partial_join`](crate::federation::partial_joins).
+    /// Whether members are missing in the state; see [`partial`].
     pub partial: bool,
     /// Whether an event was appended that they are to be sent.
     pub outgoing: bool,
@@ -277,6 +258,29 @@ impl<'a> Room<'a> {
         }
     }
 
+    /// Writes the events that wait for it, so that statements see them.
+    pub(crate) fn write_events(&mut self) {
+        event_rows::insert(self.db, &self.unwritten);
+        self.note_partial();
+        self.unwritten.clear();
+    }
+
+    /// Notes that the states before events that were just written lack members, where the room is partial.
+    pub(crate) fn note_partial(&self) {
+        if self.header.partial {
+            let nids = self.unwritten.iter().map(|row| row.event_nid).collect();
+            event_rows::note_partial(self.db, self.nid, nids, Vec::new());
+        }
+    }
+
+    /// The answer to a request that changed the room.
+    pub fn answer(&mut self, body: Value) -> Response {
+        let mut response = Response::json(&body).wake_room(self.nid);
+        response.wake_users = std::mem::take(&mut self.wake_users);
+        response.unsigned = std::mem::take(&mut self.unsigned);
+        response
+    }
+
     /// A key of the current state, read if need be.
     pub fn slot(&mut self, event_type: &str, state_key: &str) -> Slot {
         self.load([(event_type, state_key)]);
@@ -341,23 +345,4 @@ impl<'a> Room<'a> {
         self.header.state_rewrites += 1;
         self.slots.retain(|_, slot| slot.current.as_ref().is_none_or(|current| current.nid != event_nid));
     }
-}
-
-/// How other events cite this one.
-pub fn reference(version: &RoomVersion, event: &Event) -> EventReference {
-    let sha256 = if version.event_id_in_event() {
-        base64::encode(reference_hash(version, event.json()))
-    } else {
-        String::new()
-    };
-    EventReference { event_id: event.event_id().to_owned(), sha256 }
-}
-
-/// An event's JSON as `events.json` has it.
-///
-/// # Panics
-///
-/// If the row is damaged.
-pub fn parse_stored(json: &str) -> Map {
-    serde_json::from_str(json).unwrap_or_else(|error| panic!("a stored event is not a JSON object: {error}"))
 }

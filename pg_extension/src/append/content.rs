@@ -11,46 +11,43 @@ use crate::{
 const ALIASES_OF_ROOM: &str =
     "select room_alias from room_aliases where room_nid = $1 and room_alias = any($2)";
 
-impl Room<'_> {
-    /// Checks the content of a state event from a client (Client-Server API, "PUT state"). Membership has a way of its own.
-    ///
-    /// # Errors
-    ///
-    /// 403 `M_FORBIDDEN` for `m.room.create`, 400 `M_BAD_JSON` for a malformed `m.room.server_acl` or
-    /// `m.room.power_levels`, 400 `M_INVALID_PARAM` or `M_BAD_ALIAS` for aliases in `m.room.canonical_alias`.
-    pub fn check_content(&mut self, event_type: &str, content: &Map) -> Result<()> {
-        match event_type {
-            "m.room.create" => Err(MatrixError::forbidden("A room is created once.")),
-            "m.room.server_acl" => check_server_acl(content),
-            "m.room.power_levels" => check_power_levels(content),
-            "m.room.canonical_alias" => self.check_canonical_alias(content),
-            _ => Ok(()),
-        }
+/// Checks the content of a state event from a client (Client-Server API, "PUT state"). Membership has a way of its own.
+///
+/// # Errors
+///
+/// 403 `M_FORBIDDEN` for `m.room.create`, 400 `M_BAD_JSON` for a malformed `m.room.server_acl` or
+/// `m.room.power_levels`, 400 `M_INVALID_PARAM` or `M_BAD_ALIAS` for aliases in `m.room.canonical_alias`.
+pub fn check(room: &mut Room<'_>, event_type: &str, content: &Map) -> Result<()> {
+    match event_type {
+        "m.room.create" => Err(MatrixError::forbidden("A room is created once.")),
+        "m.room.server_acl" => check_server_acl(content),
+        "m.room.power_levels" => check_power_levels(content),
+        "m.room.canonical_alias" => check_canonical_alias(room, content),
+        _ => Ok(()),
     }
+}
 
-    /// Aliases that the event names newly must be well-formed and point to this room.
-    fn check_canonical_alias(&mut self, content: &Map) -> Result<()> {
-        let current = self.state("m.room.canonical_alias", "");
-        let old = match &current {
-            Some(current) => named_aliases(current.event.content()).unwrap_or_default(),
-            None => Vec::new(),
-        };
-        let new: Vec<&str> =
-            named_aliases(content)?.into_iter().filter(|alias| !old.contains(alias)).collect();
-        if let Some(malformed) = new.iter().find(|alias| !is_room_alias(alias)) {
-            return Err(MatrixError::invalid_param(format!("{malformed:?} is not a room alias.")));
-        }
-        if new.is_empty() {
-            return Ok(());
-        }
-        let rows = self.db.query(ALIASES_OF_ROOM, &[self.nid.into(), new.clone().into()]);
-        let known: Vec<String> = rows.map(|row| row.get(1)).collect();
-        match new.iter().find(|alias| !known.iter().any(|known| known == *alias)) {
-            None => Ok(()),
-            Some(alias) => {
-                let error = format!("The alias {alias} does not point to this room.");
-                Err(MatrixError::new(400, "M_BAD_ALIAS", error))
-            }
+/// Aliases that the event names newly must be well-formed and point to this room.
+fn check_canonical_alias(room: &mut Room<'_>, content: &Map) -> Result<()> {
+    let current = room.state("m.room.canonical_alias", "");
+    let old = match &current {
+        Some(current) => named_aliases(current.event.content()).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let new: Vec<&str> = named_aliases(content)?.into_iter().filter(|alias| !old.contains(alias)).collect();
+    if let Some(malformed) = new.iter().find(|alias| !is_room_alias(alias)) {
+        return Err(MatrixError::invalid_param(format!("{malformed:?} is not a room alias.")));
+    }
+    if new.is_empty() {
+        return Ok(());
+    }
+    let rows = room.db.query(ALIASES_OF_ROOM, &[room.nid.into(), new.clone().into()]);
+    let known: Vec<String> = rows.map(|row| row.get(1)).collect();
+    match new.iter().find(|alias| !known.iter().any(|known| known == *alias)) {
+        None => Ok(()),
+        Some(alias) => {
+            let error = format!("The alias {alias} does not point to this room.");
+            Err(MatrixError::new(400, "M_BAD_ALIAS", error))
         }
     }
 }

@@ -28,96 +28,92 @@ pub(super) struct Merge<'a> {
 
 const SET_ROOM_ROOT: &str = "update events set room_root = $2 where event_nid = $1";
 
-impl<'a> Room<'a> {
-    /// Puts the state after the cited extremities in the place of the current one, with these keys read.
-    pub(super) fn begin_merge(&mut self, keys: Vec<StateKey>) -> Merge<'a> {
-        self.write_events();
-        let mut merge = Merge {
-            events: GraphEvents::new(self.db),
-            keys: StateKeys::new(self.db, self.nid),
-            current: self.header.root,
-            others: BTreeSet::new(),
+/// Puts the state after the cited extremities in the place of the current one, with these keys read.
+pub fn begin<'a>(room: &mut Room<'a>, keys: Vec<StateKey>) -> Merge<'a> {
+    room.write_events();
+    let mut merge = Merge {
+        events: GraphEvents::new(room.db),
+        keys: StateKeys::new(room.db, room.nid),
+        current: room.header.root,
+        others: BTreeSet::new(),
+    };
+    let graph = RoomGraph::new(room, &merge.events, &merge.keys);
+    merge.events.load(room.header.extremities.iter().map(|extremity| extremity.nid));
+    let after: HashMap<i64, i64> = room
+        .header
+        .extremities
+        .iter()
+        .filter_map(|extremity| Some((extremity.nid, graph.state_after(&merge.events.get(extremity.nid))?)))
+        .collect();
+    let chosen = choose(room, &keys, &after);
+    let (mut roots, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for (nid, root) in &after {
+        if chosen.contains(nid) { &mut roots } else { &mut others }.insert(*root);
+    }
+    let root = graph.resolved(&roots);
+    merge.others = others;
+    room.header.root = root;
+    room.merging = true;
+
+    merge.keys.load(keys.iter().cloned());
+    let places: HashMap<StateKey, Option<i32>> = keys
+        .into_iter()
+        .map(|key| {
+            let key_idx = merge.keys.get(&key.0, &key.1);
+            (key, key_idx)
+        })
+        .collect();
+    let wanted: Vec<i32> = places.values().flatten().copied().collect();
+    let nids: BTreeMap<i32, Option<i64>> =
+        wanted.iter().copied().zip(trie::get_many(room.db, root, &wanted)).collect();
+    merge.events.load(nids.values().flatten().copied());
+    room.pretend_state(places.into_iter().map(|(key, key_idx)| {
+        let nid = key_idx.and_then(|key_idx| nids[&key_idx]);
+        let current = nid.map(|nid| StateEvent { nid, event: Rc::clone(&merge.events.get(nid).event) });
+        (key, Slot { key_idx, current })
+    }));
+    merge
+}
+
+/// Chooses the extremities to cite: those that bring the events that allow the sender to act, as the current state has
+/// them at these keys, then the newest. They become the last ones, which are cited.
+fn choose<'a>(room: &mut Room<'a>, keys: &[StateKey], after: &HashMap<i64, i64>) -> BTreeSet<i64> {
+    let newest_first: Vec<i64> =
+        room.header.extremities.iter().rev().map(|extremity| extremity.nid).collect();
+    let mut chosen = BTreeSet::new();
+    for (event_type, state_key) in keys {
+        let Some(slot) = room.loaded(event_type, state_key) else { continue };
+        let (Some(key_idx), Some(current)) = (slot.key_idx, &slot.current) else { continue };
+        let has = |nid: &&i64| {
+            after.get(nid).and_then(|root| trie::get(room.db, *root, key_idx)) == Some(current.nid)
         };
-        let graph = RoomGraph::new(self, &merge.events, &merge.keys);
-        merge.events.load(self.header.extremities.iter().map(|extremity| extremity.nid));
-        let after: HashMap<i64, i64> = self
-            .header
-            .extremities
-            .iter()
-            .filter_map(|extremity| {
-                Some((extremity.nid, graph.state_after(&merge.events.get(extremity.nid))?))
-            })
-            .collect();
-        let chosen = self.choose(&keys, &after);
-        let (mut roots, mut others) = (BTreeSet::new(), BTreeSet::new());
-        for (nid, root) in &after {
-            if chosen.contains(nid) { &mut roots } else { &mut others }.insert(*root);
-        }
-        let root = graph.resolved(&roots);
-        merge.others = others;
-        self.header.root = root;
-        self.merging = true;
-
-        merge.keys.load(keys.iter().cloned());
-        let places: HashMap<StateKey, Option<i32>> = keys
-            .into_iter()
-            .map(|key| {
-                let key_idx = merge.keys.get(&key.0, &key.1);
-                (key, key_idx)
-            })
-            .collect();
-        let wanted: Vec<i32> = places.values().flatten().copied().collect();
-        let nids: BTreeMap<i32, Option<i64>> =
-            wanted.iter().copied().zip(trie::get_many(self.db, root, &wanted)).collect();
-        merge.events.load(nids.values().flatten().copied());
-        self.pretend_state(places.into_iter().map(|(key, key_idx)| {
-            let nid = key_idx.and_then(|key_idx| nids[&key_idx]);
-            let current = nid.map(|nid| StateEvent { nid, event: Rc::clone(&merge.events.get(nid).event) });
-            (key, Slot { key_idx, current })
-        }));
-        merge
+        let of_chosen = chosen.iter().find(has).copied();
+        chosen.extend(of_chosen.or_else(|| newest_first.iter().find(has).copied()));
     }
-
-    /// Chooses the extremities to cite: those that bring the events that allow the sender to act, as the current state has
-    /// them at these keys, then the newest. They become the last ones, which are cited.
-    fn choose(&mut self, keys: &[StateKey], after: &HashMap<i64, i64>) -> BTreeSet<i64> {
-        let newest_first: Vec<i64> =
-            self.header.extremities.iter().rev().map(|extremity| extremity.nid).collect();
-        let mut chosen = BTreeSet::new();
-        for (event_type, state_key) in keys {
-            let Some(slot) = self.loaded(event_type, state_key) else { continue };
-            let (Some(key_idx), Some(current)) = (slot.key_idx, &slot.current) else { continue };
-            let has = |nid: &&i64| {
-                after.get(nid).and_then(|root| trie::get(self.db, *root, key_idx)) == Some(current.nid)
-            };
-            let of_chosen = chosen.iter().find(has).copied();
-            chosen.extend(of_chosen.or_else(|| newest_first.iter().find(has).copied()));
+    for nid in newest_first {
+        if chosen.len() < MAX_PREV_EVENTS {
+            chosen.insert(nid);
         }
-        for nid in newest_first {
-            if chosen.len() < MAX_PREV_EVENTS {
-                chosen.insert(nid);
-            }
-        }
-        self.header.extremities.sort_by_key(|extremity| (chosen.contains(&extremity.nid), extremity.nid));
-        chosen
     }
+    room.header.extremities.sort_by_key(|extremity| (chosen.contains(&extremity.nid), extremity.nid));
+    chosen
+}
 
-    /// Goes back to the current state: without the event, if it was refused, or as it is with it.
-    pub(super) fn end_merge(&mut self, merge: Merge<'_>, appended: Option<i64>) {
-        self.write_events();
-        self.forget_state();
-        self.merging = false;
-        let after = std::mem::replace(&mut self.header.root, merge.current);
-        let Some(event_nid) = appended else { return };
-        let events = GraphEvents::new(self.db);
-        let keys = StateKeys::new(self.db, self.nid);
-        let mut roots = merge.others;
-        roots.insert(after);
-        let root = RoomGraph::new(self, &events, &keys).resolved(&roots);
-        if root != after {
-            self.db.execute(SET_ROOM_ROOT, &[event_nid.into(), root.into()]);
-        }
-        self.header.root = root;
-        self.follow_state(merge.current);
+/// Goes back to the current state: without the event, if it was refused, or as it is with it.
+pub fn end<'a>(room: &mut Room<'a>, merge: Merge<'_>, appended: Option<i64>) {
+    room.write_events();
+    room.forget_state();
+    room.merging = false;
+    let after = std::mem::replace(&mut room.header.root, merge.current);
+    let Some(event_nid) = appended else { return };
+    let events = GraphEvents::new(room.db);
+    let keys = StateKeys::new(room.db, room.nid);
+    let mut roots = merge.others;
+    roots.insert(after);
+    let root = RoomGraph::new(room, &events, &keys).resolved(&roots);
+    if root != after {
+        room.db.execute(SET_ROOM_ROOT, &[event_nid.into(), root.into()]);
     }
+    room.header.root = root;
+    room.follow_state(merge.current);
 }

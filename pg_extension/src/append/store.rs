@@ -7,14 +7,15 @@ use serde_json::Value;
 
 use crate::{
     base::users::{self, User},
-    outbox::{ServerChanges, edus},
-    room::predecessor::carry_over,
+    outbox::edus,
     room::{
         self, Extremity, POS_STEP, Room, StateEvent,
         annotations::Annotations,
         event_rows::{self, EventRow},
         graph_events::Status,
+        predecessor::carry_over,
         reference,
+        servers::ServerChanges,
     },
 };
 
@@ -54,125 +55,123 @@ const SET_MEMBERSHIP: &str = "
         membership = excluded.membership, display_name = excluded.display_name, avatar_url = excluded.avatar_url,
         forgotten = memberships.forgotten and excluded.membership in ('leave', 'ban')";
 
-impl Room<'_> {
-    /// Stores the event and what follows from it; returns its nid. A message waits in memory for others to be written
-    /// with it, at the latest when the room is stored.
-    pub(super) fn store_event(&mut self, new: NewEvent<'_>) -> i64 {
-        let NewEvent { event, canonical_json, sender, auth_nids, annotations, transaction } = new;
-        let key = event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned()));
-        let key_idx = key.as_ref().map(|(event_type, state_key)| self.key_idx(event_type, state_key));
-        let prev_nids: Vec<i64> = self.header.cited().iter().map(|extremity| extremity.nid).collect();
+/// Stores the event and what follows from it; returns its nid. A message waits in memory for others to be written
+/// with it, at the latest when the room is stored.
+pub fn store_event(room: &mut Room<'_>, new: NewEvent<'_>) -> i64 {
+    let NewEvent { event, canonical_json, sender, auth_nids, annotations, transaction } = new;
+    let key = event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned()));
+    let key_idx = key.as_ref().map(|(event_type, state_key)| key_idx(room, event_type, state_key));
+    let prev_nids: Vec<i64> = room.header.cited().iter().map(|extremity| extremity.nid).collect();
 
-        let outsider = self.outside_server(event);
-        let outgoing = self.mark_outgoing() || outsider.is_some();
-        let header = &mut self.header;
-        header.changed = true;
-        header.depth = event.depth();
-        header.last_pos += POS_STEP;
-        // Threads are counted apart, by their root.
-        if annotations.notifies && annotations.thread_root_nid.is_none() {
-            header.notify_seq += 1;
-        }
-        let nid = event_rows::next_event_nid();
-        let (device_nid, txn_id) = transaction.unzip();
-        self.unwritten.push(EventRow {
-            event_nid: nid,
-            room_nid: self.nid,
-            pos: Some(header.last_pos),
-            depth: event.depth(),
-            origin_server_ts: event.origin_server_ts(),
-            sender_nid: sender.nid,
-            state_before: Some(header.root),
-            device_nid,
-            thread_root_nid: annotations.thread_root_nid,
-            notify_seq: header.notify_seq,
-            key_idx,
-            status: Status::Accepted,
-            status_reason: None,
-            notifies: annotations.notifies,
-            event_id: event.event_id().to_owned(),
-            event_type: event.event_type().to_owned(),
-            txn_id: txn_id.map(str::to_owned),
-            prev_nids,
-            auth_nids: auth_nids.clone(),
-            mentions: annotations.mentions,
-            outgoing,
-            json: canonical_json,
-        });
-        let newest = Extremity { nid, reference: reference(self.version, event) };
-        room::note_newest(self.nid, &newest);
-        header.advance(newest);
-
-        if let (Some(key), Some(key_idx)) = (key, key_idx) {
-            self.write_events();
-            let (event_type, state_key) = (key.0.as_str(), key.1.as_str());
-            self.db.execute(
-                if self.merging { ADD_KEY } else { SET_KEY },
-                &[
-                    self.nid.into(),
-                    key_idx.into(),
-                    event_type.into(),
-                    state_key.into(),
-                    nid.into(),
-                    auth_nids.into(),
-                ],
-            );
-            if event_type == "m.room.member" && !self.merging {
-                self.set_membership(event, state_key, sender, nid);
-            }
-            if let Some(server) = outsider {
-                self.send_outside(&server, nid);
-            }
-            self.set_state(key, key_idx, StateEvent { nid, event: Rc::clone(event) });
-        }
-        nid
+    let outsider = room.outside_server(event);
+    let outgoing = room.mark_outgoing() || outsider.is_some();
+    let header = &mut room.header;
+    header.changed = true;
+    header.depth = event.depth();
+    header.last_pos += POS_STEP;
+    // Threads are counted apart, by their root.
+    if annotations.notifies && annotations.thread_root_nid.is_none() {
+        header.notify_seq += 1;
     }
+    let nid = event_rows::next_event_nid();
+    let (device_nid, txn_id) = transaction.unzip();
+    room.unwritten.push(EventRow {
+        event_nid: nid,
+        room_nid: room.nid,
+        pos: Some(header.last_pos),
+        depth: event.depth(),
+        origin_server_ts: event.origin_server_ts(),
+        sender_nid: sender.nid,
+        state_before: Some(header.root),
+        device_nid,
+        thread_root_nid: annotations.thread_root_nid,
+        notify_seq: header.notify_seq,
+        key_idx,
+        status: Status::Accepted,
+        status_reason: None,
+        notifies: annotations.notifies,
+        event_id: event.event_id().to_owned(),
+        event_type: event.event_type().to_owned(),
+        txn_id: txn_id.map(str::to_owned),
+        prev_nids,
+        auth_nids: auth_nids.clone(),
+        mentions: annotations.mentions,
+        outgoing,
+        json: canonical_json,
+    });
+    let newest = Extremity { nid, reference: reference(room.version, event) };
+    room::note_newest(room.nid, &newest);
+    header.advance(newest);
 
-    /// The key's place in the trie: a new one if the room never had the key.
-    fn key_idx(&mut self, event_type: &str, state_key: &str) -> i32 {
-        if let Some(key_idx) = self.slot(event_type, state_key).key_idx {
-            return key_idx;
-        }
-        let key_idx = self.header.next_key_idx;
-        self.header.next_key_idx += 1;
-        key_idx
-    }
-
-    /// Keeps `memberships` and the room's counters in step. `event` is not yet in the loaded state.
-    fn set_membership(&mut self, event: &Event, user_id: &str, sender: &User, event_nid: i64) {
-        let user_nid =
-            if user_id == sender.id { sender.nid } else { users::intern(self.db, &[user_id])[user_id] };
-        let membership = event.content().get("membership").and_then(Value::as_str).unwrap_or_default();
-        let text =
-            |key: &str| event.content().get(key).and_then(Value::as_str).filter(|text| !text.contains('\0'));
-        self.db.execute(
-            SET_MEMBERSHIP,
+    if let (Some(key), Some(key_idx)) = (key, key_idx) {
+        room.write_events();
+        let (event_type, state_key) = (key.0.as_str(), key.1.as_str());
+        room.db.execute(
+            if room.merging { ADD_KEY } else { SET_KEY },
             &[
-                self.nid.into(),
-                user_nid.into(),
-                event_nid.into(),
-                sender.nid.into(),
-                membership.into(),
-                text("displayname").into(),
-                text("avatar_url").into(),
-                self.id.as_str().into(),
+                room.nid.into(),
+                key_idx.into(),
+                event_type.into(),
+                state_key.into(),
+                nid.into(),
+                auth_nids.into(),
             ],
         );
-        self.wake_users.push(user_nid);
-        let before = self.membership(user_id).map(|(membership, _)| membership);
-        let change = |kind: &str| i32::from(membership == kind) - i32::from(before.as_deref() == Some(kind));
-        let joined = change("join");
-        self.header.joined_change += joined;
-        self.header.invited_change += change("invite");
-        if joined != 0 && !self.signer.is_ours(user_id) {
-            let mut servers = ServerChanges::default();
-            servers.add(user_id, joined, event_nid);
-            self.count_servers(self.db, servers);
-        } else if joined > 0 {
-            if self.header.other_servers > 0 {
-                edus::introduce(self.db, self.nid, vec![user_nid]);
-            }
-            carry_over(self, &[user_nid]);
+        if event_type == "m.room.member" && !room.merging {
+            set_membership(room, event, state_key, sender, nid);
         }
+        if let Some(server) = outsider {
+            room.send_outside(&server, nid);
+        }
+        room.set_state(key, key_idx, StateEvent { nid, event: Rc::clone(event) });
+    }
+    nid
+}
+
+/// The key's place in the trie: a new one if the room never had the key.
+fn key_idx(room: &mut Room<'_>, event_type: &str, state_key: &str) -> i32 {
+    if let Some(key_idx) = room.slot(event_type, state_key).key_idx {
+        return key_idx;
+    }
+    let key_idx = room.header.next_key_idx;
+    room.header.next_key_idx += 1;
+    key_idx
+}
+
+/// Keeps `memberships` and the room's counters in step. `event` is not yet in the loaded state.
+fn set_membership(room: &mut Room<'_>, event: &Event, user_id: &str, sender: &User, event_nid: i64) {
+    let user_nid =
+        if user_id == sender.id { sender.nid } else { users::intern(room.db, &[user_id])[user_id] };
+    let membership = event.content().get("membership").and_then(Value::as_str).unwrap_or_default();
+    let text =
+        |key: &str| event.content().get(key).and_then(Value::as_str).filter(|text| !text.contains('\0'));
+    room.db.execute(
+        SET_MEMBERSHIP,
+        &[
+            room.nid.into(),
+            user_nid.into(),
+            event_nid.into(),
+            sender.nid.into(),
+            membership.into(),
+            text("displayname").into(),
+            text("avatar_url").into(),
+            room.id.as_str().into(),
+        ],
+    );
+    room.wake_users.push(user_nid);
+    let before = room.membership(user_id).map(|(membership, _)| membership);
+    let change = |kind: &str| i32::from(membership == kind) - i32::from(before.as_deref() == Some(kind));
+    let joined = change("join");
+    room.header.joined_change += joined;
+    room.header.invited_change += change("invite");
+    if joined != 0 && !room.signer.is_ours(user_id) {
+        let mut servers = ServerChanges::default();
+        servers.add(user_id, joined, event_nid);
+        room.count_servers(room.db, servers);
+    } else if joined > 0 {
+        if room.header.other_servers > 0 {
+            edus::introduce(room.db, room.nid, vec![user_nid]);
+        }
+        carry_over(room, &[user_nid]);
     }
 }

@@ -7,13 +7,10 @@
 
 use std::cell::RefCell;
 
-use pgrx::{pg_extern, pg_sys};
+use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
 
-use crate::base::{
-    spi::{Db, Mode, connect},
-    token::Xid,
-};
+use crate::base::spi::{Db, Xid};
 
 /// The cluster's system identifier and the timeline of the WAL that it writes (on a standby: replays), as
 /// `<system>:<timeline>`.
@@ -140,10 +137,4 @@ pub fn record(db: &Db<'_>) {
     } else {
         db.execute(RECORD, &[mark.as_str().into(), timeline().into()]);
     }
-}
-
-/// For writes that no other function of the extension makes, such as those of the API nodes' own statements.
-#[pg_extern(volatile)]
-fn record_generation() {
-    connect(Mode::Write, |_| ());
 }

@@ -4,7 +4,10 @@ use matriarch_rules::identifiers::is_server_name;
 use pgrx::{PgSqlErrorCode, ereport, pg_extern};
 use rand::{RngCore, rngs::OsRng};
 
-use crate::base::spi::{Db, Mode, connect};
+use crate::base::{
+    connection::connect,
+    spi::{Db, Mode},
+};
 
 const CLAIM: &str = "insert into server (server_name) values ($1) on conflict (singleton) do nothing";
 

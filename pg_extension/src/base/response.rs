@@ -4,7 +4,13 @@
 use pgrx::{PgLogLevel, PgSqlErrorCode, iter::TableIterator, pg_sys::panic::ErrorReport};
 use serde_json::{Map, Value, json};
 
-use crate::base::spi::{Db, Mode, connect};
+use crate::base::{
+    connection::connect,
+    spi::{Db, Mode},
+};
+
+/// 428 Precondition Required: the node is to have the event in the answer signed. Never seen outside.
+pub const NEEDS_SIGNATURE: i16 = 428;
 
 /// A Matrix error: `errcode` and `error` with their HTTP status (Client-Server API, "Standard error
 /// response").
@@ -31,6 +37,16 @@ impl MatrixError {
     /// The same, unless another server can do what is asked: status 421, for the API node to look for one.
     pub fn or_elsewhere(self) -> Self {
         Self { status: 421, ..self }
+    }
+
+    /// Says how the request is to be answered when the event that it makes was signed and appended, if not by `{}`.
+    pub fn or_answer(self, answer: Value) -> Self {
+        if self.needs_signature() { self.with("answer", answer) } else { self }
+    }
+
+    /// Whether a policy server is to sign an event first.
+    pub fn needs_signature(&self) -> bool {
+        self.status == NEEDS_SIGNATURE
     }
 
     /// 403 `M_FORBIDDEN`
@@ -89,8 +105,7 @@ pub struct Response {
     pub wake_rooms: Vec<i64>,
     /// Users whose waiting syncs have news once this transaction commits.
     pub wake_users: Vec<i64>,
-    /// Events that are appended once a policy server has signed them:
-    /// [`Room::append_once_signed`](crate::room::Room::append_once_signed).
+    /// Events that are appended once a policy server has signed them: `append::append_once_signed`.
     pub unsigned: Vec<Value>,
 }
 

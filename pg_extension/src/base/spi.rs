@@ -5,10 +5,9 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 use pgrx::{
     FromDatum, IntoDatum, PgOid,
     datum::DatumWithOid,
+    pg_sys,
     spi::{OwnedPreparedStatement, Spi, SpiClient, SpiHeapTupleData, SpiTupleTable},
 };
-
-use crate::base::generation;
 
 /// Which snapshot the statements of a call see.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,16 +34,9 @@ pub struct Db<'c> {
     mode: Mode,
 }
 
-/// Runs `work` with an SPI connection. Results do not borrow from it: SPI's memory is freed with the
-/// connection.
-pub fn connect<R>(mode: Mode, work: impl FnOnce(&Db<'_>) -> R) -> R {
-    Spi::connect(|client| {
-        let db = Db { client, mode };
-        if mode == Mode::Write {
-            generation::record(&db);
-        }
-        work(&db)
-    })
+/// Runs `work` with an SPI connection, for [`connect`](crate::base::connection::connect).
+pub(super) fn open<R>(mode: Mode, work: impl FnOnce(&Db<'_>) -> R) -> R {
+    Spi::connect(|client| work(&Db { client, mode }))
 }
 
 impl<'c> Db<'c> {
@@ -135,4 +127,24 @@ pub fn texts_literal(texts: &[String]) -> String {
     let quoted = |text: &String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let texts: Vec<String> = texts.iter().map(quoted).collect();
     format!("{{{}}}", texts.join(","))
+}
+
+/// A transaction id: the SQL type `xid8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Xid(pub u64);
+
+impl FromDatum for Xid {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
+        (!is_null).then(|| Self(datum.value() as u64))
+    }
+}
+
+impl IntoDatum for Xid {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self.0))
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::XID8OID
+    }
 }

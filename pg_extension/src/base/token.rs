@@ -5,36 +5,16 @@
 
 use std::ffi::CStr;
 
-use pgrx::{FromDatum, IntoDatum, direct_function_call, direct_function_call_as_datum, pg_sys};
+use pgrx::{direct_function_call, direct_function_call_as_datum, pg_sys};
 
 use crate::base::{
     generation::{self, End},
     response::{MatrixError, Result},
-    spi::{Db, Mode},
+    spi::{Db, Mode, Xid},
 };
 
 /// More transactions than any cluster has in progress. Bounds the memory that a forged token takes.
 const MAX_IN_PROGRESS: usize = 10_000;
-
-/// A transaction id: the SQL type `xid8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Xid(pub u64);
-
-impl FromDatum for Xid {
-    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
-        (!is_null).then(|| Self(datum.value() as u64))
-    }
-}
-
-impl IntoDatum for Xid {
-    fn into_datum(self) -> Option<pg_sys::Datum> {
-        Some(pg_sys::Datum::from(self.0))
-    }
-
-    fn type_oid() -> pg_sys::Oid {
-        pg_sys::XID8OID
-    }
-}
 
 /// A sync token. Its text is
 /// `s<generation>_<xmin>_<xmax - xmin>[_<offset from xmin of each transaction in progress>…][~<message_id>]`.

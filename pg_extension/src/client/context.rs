@@ -24,7 +24,6 @@ use crate::{
         stored_event::{Events, StoredEvent},
         timeline::Direction,
     },
-    room::state_at::StateAt,
 };
 
 /// `GET /rooms/{roomId}/context/{eventId}`
@@ -54,7 +53,7 @@ fn context(
 
         let shown: Vec<Rc<StoredEvent>> =
             before.events.iter().chain([&event]).chain(&after.events).map(Rc::clone).collect();
-        let at = StateAt::after(after.events.last().unwrap_or(&event));
+        let at = after.events.last().unwrap_or(&event).after();
         let mut state = match at {
             Some(at) if filter.lazy_load_members => {
                 let mut state = state_list::without_members(db, &events, room.room_nid, at);

@@ -15,7 +15,6 @@ use crate::{
         spi::{Db, Mode},
         token::{SyncToken, Token},
     },
-    federation::partial_joins::await_whole,
     read::{
         readable_room::ReadableRoom,
         render::{Renderer, Style},
@@ -23,7 +22,7 @@ use crate::{
         stored_event::Events,
         timeline::{self, Direction},
     },
-    room::state_at::StateAt,
+    room::{partial::await_whole, state_at::StateAt},
 };
 
 /// `GET /rooms/{roomId}/members`
@@ -70,8 +69,9 @@ fn state_at(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, token: &T
     let place = room.position_of(db, events, token);
     let newest = timeline::read(db, events, room.room_nid, Direction::Backward, (place, i64::MIN), 1).pop();
     match newest {
-        Some(event) => StateAt::after(&event)
-            .ok_or_else(|| MatrixError::not_found("The state is not known at that place.")),
+        Some(event) => {
+            event.after().ok_or_else(|| MatrixError::not_found("The state is not known at that place."))
+        }
         None => Ok(StateAt::EMPTY),
     }
 }

@@ -4,10 +4,11 @@ use pgrx::{iter::TableIterator, name, pg_extern};
 
 use crate::{
     base::{
+        connection::connect,
         json_text::object_text,
         response::{self, MatrixError, Response, Result},
         session::Session,
-        spi::{Db, Mode, connect},
+        spi::{Db, Mode},
         token::{SyncToken, Token, pagination_token},
     },
     read::{
@@ -19,7 +20,6 @@ use crate::{
         stored_event::Events,
         timeline::Direction,
     },
-    room::state_at::StateAt,
 };
 
 /// A row of `matriarch.response`, and the event before which events are missing that belong into the page.
@@ -108,7 +108,7 @@ impl Question<'_> {
         };
         let members = newest
             .filter(|_| filter.lazy_load_members)
-            .and_then(|event| StateAt::after(event))
+            .and_then(|event| event.after())
             .map(|at| state_list::members_who_sent(db, &events, room.room_nid, at, &page.events));
         let start = self.from.map_or_else(|| pagination_token(start), str::to_owned);
         let body = object_text(|body| {

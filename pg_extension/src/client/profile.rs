@@ -8,7 +8,7 @@ use pgrx::{PgSqlErrorCode, ereport, pg_extern};
 use serde_json::{Value, json};
 
 use crate::{
-    append::LocalEvent,
+    append::{self, LocalEvent},
     base::{
         request,
         response::{MatrixError, Response, ResponseRows, Result, respond},
@@ -163,7 +163,7 @@ fn show(room: &mut Room<'_>, user: &User, profile: &Map) -> Option<()> {
     let shown = profile.iter().filter(|(key, _)| is_shown_in_rooms(key));
     let mut content: Map = shown.map(|(key, value)| (key.clone(), value.clone())).collect();
     content.insert("membership".to_owned(), "join".into());
-    room.append_once_signed(LocalEvent::state(user, "m.room.member", &user.id, content)).ok()
+    append::append_once_signed(room, LocalEvent::state(user, "m.room.member", &user.id, content)).ok()
 }
 
 /// `PUT /profile/{userId}/{keyName}`; `body` is the request's JSON object.

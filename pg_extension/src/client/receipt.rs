@@ -6,14 +6,14 @@ use pgrx::pg_extern;
 use serde_json::{Value, json};
 
 use crate::{
-    append::now_ms,
     base::{
+        account_data,
+        ids::now_ms,
         lookup::joined_room,
         response::{MatrixError, Response, ResponseRows, Result, respond},
         session::Session,
         spi::{Db, Mode},
     },
-    client::account_data,
     outbox::{SENDERS, edus},
 };
 

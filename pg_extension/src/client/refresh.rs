@@ -3,8 +3,9 @@
 use pgrx::{iter::TableIterator, pg_extern};
 
 use crate::base::{
+    connection::connect,
     response::{MatrixError, ResponseRows},
-    spi::{Db, Mode, connect},
+    spi::{Db, Mode},
 };
 
 const LOCK_DEVICE: &str = "

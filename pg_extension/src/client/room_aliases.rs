@@ -5,7 +5,7 @@ use pgrx::pg_extern;
 use serde_json::{Value, json};
 
 use crate::{
-    append::LocalEvent,
+    append::{self, LocalEvent},
     base::{
         lookup,
         response::{MatrixError, Response, ResponseRows, Result, respond, single},
@@ -121,7 +121,7 @@ fn withdraw(room: &mut Room<'_>, session: &Session, alias: &str) {
         return;
     }
     // A refused event leaves the room as it was.
-    drop(room.append_once_signed(LocalEvent::state(&session.user(), CANONICAL_ALIAS, "", content)));
+    drop(append::append_once_signed(room, LocalEvent::state(&session.user(), CANONICAL_ALIAS, "", content)));
 }
 
 const OF_ROOM: &str = "select room_alias from room_aliases where room_nid = $1 order by room_alias";

@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 
 use self::request::{CreateRoom, Preset};
 use crate::{
-    append::{LocalEvent, make_create_event, now_ms, random_letters},
+    append::{self, LocalEvent, content, make_create_event},
     base::{
+        ids::{now_ms, random_letters},
         response::{MatrixError, Response, ResponseRows, Result, respond},
         session::Session,
         signing::Signer,
         spi::{Db, Mode},
         users::{self, User},
     },
+    client::room_membership::set_member,
     room::Room,
 };
 
@@ -95,7 +97,7 @@ impl NewRoom {
         loop {
             let (built, room_id) = self.create_event(signer, creator, origin_server_ts)?;
             let fill = |room: &mut Room<'_>| {
-                room.append_create(creator, built).map_err(invalid_state)?;
+                append::append_create(room, creator, built).map_err(invalid_state)?;
                 fill(room)
             };
             match Room::create(db, Rc::clone(signer), &room_id, self.version, self.published, fill) {
@@ -114,7 +116,7 @@ fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom, elsewhere: &[
     users::intern(room.db, &invited);
 
     let membership = |membership: &str| Map::from_iter([("membership".to_owned(), membership.into())]);
-    room.set_member(creator, &creator.id, membership("join")).map_err(invalid_state)?;
+    set_member(room, creator, &creator.id, membership("join")).map_err(invalid_state)?;
     let set = |room: &mut Room<'_>, event_type: &str, state_key: &str, content: Map| {
         set_state(room, creator, event_type, state_key, content).map_err(invalid_state)
     };
@@ -150,7 +152,7 @@ fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom, elsewhere: &[
         if request.is_direct {
             content.insert("is_direct".to_owned(), true.into());
         }
-        room.set_member(creator, user_id, content)?;
+        set_member(room, creator, user_id, content)?;
     }
     Ok(room.answer(json!({ "room_id": room.id })))
 }
@@ -163,10 +165,10 @@ pub fn set_state(
     content: Map,
 ) -> Result<()> {
     if event_type == "m.room.member" {
-        room.set_member(creator, state_key, content)?;
+        set_member(room, creator, state_key, content)?;
     } else {
-        room.check_content(event_type, &content)?;
-        room.append(LocalEvent::state(creator, event_type, state_key, content))?;
+        content::check(room, event_type, &content)?;
+        append::append(room, LocalEvent::state(creator, event_type, state_key, content))?;
     }
     Ok(())
 }

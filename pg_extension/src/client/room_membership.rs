@@ -2,9 +2,9 @@
 
 mod restricted;
 
-pub use self::restricted::{Unauthorised, allowed_rooms};
+pub use self::restricted::{Unauthorised, allowed_rooms, authoriser_for};
 use crate::{
-    append::{Appended, LocalEvent},
+    append::{self, Appended, LocalEvent},
     base::{
         request::Body,
         response::{MatrixError, Response, ResponseRows, Result, respond, single},
@@ -54,7 +54,7 @@ fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
                 return Err(elsewhere());
             }
             let answer = json!({ "room_id": room.id });
-            room.set_member(&user, &user.id, std::mem::take(&mut content))
+            set_member(room, &user, &user.id, std::mem::take(&mut content))
                 .map_err(|error| error.or_answer(answer.clone()))?;
             Ok(room.answer(answer))
         })
@@ -106,7 +106,7 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
                 _ => {}
             }
             let body = if action == "knock" { json!({ "room_id": room.id }) } else { json!({}) };
-            room.set_member(&user, target, content).map_err(|error| error.or_answer(body.clone()))?;
+            set_member(room, &user, target, content).map_err(|error| error.or_answer(body.clone()))?;
             Ok(room.answer(body))
         })
     })
@@ -177,72 +177,43 @@ fn in_room<'d>(
     Room::with(db, &room_id, work).unwrap_or_else(|| Err(elsewhere()))
 }
 
-/// One member, of this server if there is such.
-const MEMBER: &str = "
-    select exists (
-        select
-        from memberships m
-        cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
-        where m.room_nid = $1 and m.membership = 'join'
-    )
-    from memberships
-    where room_nid = $1 and membership = 'join'
-    limit 1";
-
-impl Room<'_> {
-    /// Whether only other servers know what the room is like now: theirs are all that are in it, as far as this one knows.
-    pub fn is_elsewhere(&self) -> bool {
-        let member = self.db.query_opt(MEMBER, &[self.nid.into()]);
-        // Members of a partial room may be unknown; those of this server are not.
-        self.header.root == 0 || member.map_or(self.header.partial, |row| !row.get::<bool>(1))
+/// Sets the membership in `content` for `target`, in the name of `sender`, whichever endpoint asks.
+///
+/// Fills in what our users' profiles say and `content` does not, and finds somebody to authorise a join to a
+/// restricted room. Anybody may be invited, also users of this server who do not exist yet: the answer must not tell
+/// who does.
+///
+/// # Errors
+///
+/// 400 `M_INVALID_PARAM` if `target` is not a user id, else as [`Room::append`].
+pub fn set_member(room: &mut Room<'_>, sender: &User, target: &str, mut content: Map) -> Result<Appended> {
+    if !is_user_id(target) {
+        return Err(MatrixError::invalid_param(format!("{target:?} is not a user id.")));
     }
-
-    /// Sets the membership in `content` for `target`, in the name of `sender`, whichever endpoint asks.
-    ///
-    /// Fills in what our users' profiles say and `content` does not, and finds somebody to authorise a join to a
-    /// restricted room. Anybody may be invited, also users of this server who do not exist yet: the answer must not tell
-    /// who does.
-    ///
-    /// # Errors
-    ///
-    /// 400 `M_INVALID_PARAM` if `target` is not a user id, else as [`Room::append`].
-    pub fn set_member(&mut self, sender: &User, target: &str, mut content: Map) -> Result<Appended> {
-        if !is_user_id(target) {
-            return Err(MatrixError::invalid_param(format!("{target:?} is not a user id.")));
-        }
-        self.load([
-            ("m.room.create", ""),
-            ("m.room.power_levels", ""),
-            ("m.room.join_rules", ""),
-            ("m.room.member", target),
-            ("m.room.member", &sender.id),
-        ]);
-        self.check_member_known(target)?;
-        let membership = content.get("membership").and_then(Value::as_str).unwrap_or_default();
-        let shows_profile = matches!(membership, "join" | "invite" | "knock");
-        let leaves = matches!(membership, "leave" | "ban");
-        if membership == "join" && sender.id == target {
-            self.authorise_join(sender, &mut content)?;
-            // A change of the profile that does not know of this join yet waits for it, and then shows here too.
-            self.db.execute(LOCK_PROFILE, &[sender.nid.into()]);
-        }
-        if shows_profile && self.signer.is_ours(target) {
-            add_profile(self.db, target, &mut content);
-        }
-        let appended = self.append(LocalEvent::state(sender, "m.room.member", target, content))?;
-        if leaves {
-            typing::stop_for(self.db, self.nid, target);
-        }
-        Ok(appended)
+    room.load([
+        ("m.room.create", ""),
+        ("m.room.power_levels", ""),
+        ("m.room.join_rules", ""),
+        ("m.room.member", target),
+        ("m.room.member", &sender.id),
+    ]);
+    room.check_member_known(target)?;
+    let membership = content.get("membership").and_then(Value::as_str).unwrap_or_default();
+    let shows_profile = matches!(membership, "join" | "invite" | "knock");
+    let leaves = matches!(membership, "leave" | "ban");
+    if membership == "join" && sender.id == target {
+        restricted::authorise_join(room, sender, &mut content)?;
+        // A change of the profile that does not know of this join yet waits for it, and then shows here too.
+        room.db.execute(LOCK_PROFILE, &[sender.nid.into()]);
     }
-
-    /// The answer to a request that changed the room.
-    pub fn answer(&mut self, body: Value) -> Response {
-        let mut response = Response::json(&body).wake_room(self.nid);
-        response.wake_users = std::mem::take(&mut self.wake_users);
-        response.unsigned = std::mem::take(&mut self.unsigned);
-        response
+    if shows_profile && room.signer.is_ours(target) {
+        add_profile(room.db, target, &mut content);
     }
+    let appended = append::append(room, LocalEvent::state(sender, "m.room.member", target, content))?;
+    if leaves {
+        typing::stop_for(room.db, room.nid, target);
+    }
+    Ok(appended)
 }
 
 /// Adds display name and avatar where the content has none.

@@ -7,8 +7,9 @@ use pgrx::pg_extern;
 use serde_json::{Value, json};
 
 use crate::{
-    append::{LocalEvent, now_ms},
+    append::{self, LocalEvent},
     base::{
+        ids::now_ms,
         request::Body,
         response::{MatrixError, Response, ResponseRows, Result, respond},
         session::Session,
@@ -21,7 +22,7 @@ use crate::{
         request::{additional_creators, set_additional_creators, supported},
         set_state,
     },
-    intake,
+    intake::{self, signed},
     room::{Room, parse_stored},
 };
 
@@ -206,17 +207,17 @@ fn bury(old: &mut Room<'_>, user: &User, replacement: &str, signed: Option<&Sign
         if !event.is(TOMBSTONE, "") || event.sender() != user.id || of_signed != replacement {
             return Err(MatrixError::invalid_param("This is another event than was to be signed."));
         }
-        old.append_signed(json, event)?;
+        signed::append_signed(old, json, event)?;
         return Ok(event.event_id().to_owned());
     }
     let content = object(json!({ "body": "This room has been replaced", "replacement_room": replacement }));
-    Ok(old.append(LocalEvent::state(user, TOMBSTONE, "", content))?.event_id)
+    Ok(append::append(old, LocalEvent::state(user, TOMBSTONE, "", content))?.event_id)
 }
 
 /// Tidies up the old room, as far as the user may.
 fn try_to_set(old: &mut Room<'_>, user: &User, event_type: &str, content: Map) {
     // A refused event leaves the room as it was.
-    drop(old.append_once_signed(LocalEvent::state(user, event_type, "", content)));
+    drop(append::append_once_signed(old, LocalEvent::state(user, event_type, "", content)));
 }
 
 /// The part of a canonical alias event that is true of the new room.

@@ -7,14 +7,16 @@ use pgrx::{Array, iter::TableIterator, pg_extern};
 use serde_json::{Value, json};
 
 use crate::{
-    append::LocalEvent,
+    append::{self, LocalEvent, content},
     base::{
+        connection::connect,
         request,
         response::{MatrixError, Response, ResponseRow, ResponseRows, Result, row},
         session::Session,
-        spi::{Db, Mode, connect},
+        spi::{Db, Mode},
         users::User,
     },
+    client::room_membership::set_member,
     room::Room,
 };
 
@@ -153,7 +155,7 @@ fn send_all(db: &Db<'_>, rooms: &mut [Room<'_>], mut drafts: ByRoom<'_>, answers
         rooms.iter().map(|room| drafts.remove(room.id.as_str()).unwrap_or_default()).collect();
     let mut sent = find_sent(db, rooms, &drafts);
     let keys = rooms.iter().zip(&drafts).map(|(room, drafts)| {
-        drafts.iter().flat_map(|(_, draft)| room.keys_of(&draft.event(Map::new()))).collect()
+        drafts.iter().flat_map(|(_, draft)| append::keys_of(room, &draft.event(Map::new()))).collect()
     });
     let keys = keys.collect();
     Room::load_all(rooms, keys);
@@ -243,13 +245,13 @@ impl Draft<'_> {
         let content = std::mem::take(&mut self.content);
         let appended = match self.request.state_key {
             Some(target) if self.request.event_type == "m.room.member" => {
-                room.set_member(&self.user, target, content)?
+                set_member(room, &self.user, target, content)?
             }
             Some(_) => {
-                room.check_content(self.request.event_type, &content)?;
-                room.append(self.event(content))?
+                content::check(room, self.request.event_type, &content)?;
+                append::append(room, self.event(content))?
             }
-            None => room.append(self.event(content))?,
+            None => append::append(room, self.event(content))?,
         };
         Ok(appended.event_id)
     }

@@ -12,10 +12,11 @@ use serde_json::value::RawValue;
 
 use crate::{
     base::{
+        connection::connect,
         json_text::object_text,
         response::{MatrixError, Response, ResponseRows, Result, respond},
         session::Session,
-        spi::{Db, Mode, connect},
+        spi::{Db, Mode},
         token::{SyncToken, sync_token},
     },
     outbox::edus::{self, MessagesByDevice},

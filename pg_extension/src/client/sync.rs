@@ -31,8 +31,9 @@ use pgrx::{Array, iter::TableIterator, name, pg_extern};
 pub use self::{asker::Asker, body::new_events, stripped::SHOWN_TO_OUTSIDERS};
 use crate::{
     base::{
+        connection::connect,
         response::Result,
-        spi::{Db, Mode, connect},
+        spi::{Db, Mode},
         token::SyncToken,
     },
     read::stored_event::Events,

@@ -3,14 +3,12 @@
 use pgrx::pg_extern;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    base::{
-        lookup::known_room,
-        response::{MatrixError, Response, ResponseRows, Result, respond, single},
-        session::Session,
-        spi::{Db, Mode},
-    },
-    client::account_data,
+use crate::base::{
+    account_data,
+    lookup::known_room,
+    response::{MatrixError, Response, ResponseRows, Result, respond, single},
+    session::Session,
+    spi::{Db, Mode},
 };
 
 const TYPE: &str = "m.tag";

@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::{
     base::{
+        connection::connect,
         response::{self, MatrixError, Response, Result},
         session::Session,
-        spi::{Db, Mode, connect},
+        spi::{Db, Mode},
     },
     read::{
         gaps::{Gap, Gaps},

@@ -6,10 +6,11 @@ use pgrx::{iter::SetOfIterator, pg_extern};
 
 use crate::{
     base::{
+        connection::connect,
         lookup::joined_room,
         response::{MatrixError, Response, ResponseRows, respond},
         session::Session,
-        spi::{Db, Mode, Row, connect},
+        spi::{Db, Mode, Row},
     },
     outbox::{self, edus::RoomEdu},
 };

@@ -16,11 +16,8 @@ use crate::{
         spi::{Db, Mode},
     },
     federation::{
-        api::transactions::{
-            edus::{is_sound, user_of},
-            joined_users,
-        },
         key_queries,
+        remote_users::{is_sound, joined_users, user_of},
     },
 };
 

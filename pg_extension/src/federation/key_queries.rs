@@ -7,8 +7,9 @@ use pgrx::pg_extern;
 use serde_json::Value;
 
 use crate::base::{
+    connection::connect,
     request,
-    spi::{Db, Mode, connect},
+    spi::{Db, Mode},
     users,
 };
 

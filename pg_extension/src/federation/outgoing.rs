@@ -6,14 +6,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use pgrx::{iter::TableIterator, pg_extern};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     base::{
+        connection::connect,
         json_text::object_text,
-        spi::{Db, Mode, connect, nids_literal},
+        spi::{Db, Mode, nids_literal},
     },
-    outbox::edus,
+    client::{end_to_end_encryption::keys, presence},
 };
 
 /// Limits of the specification.
@@ -396,11 +397,11 @@ fn write(db: &Db<'_>, parts: &BTreeMap<i64, Parts>) -> Vec<TransactionRow> {
         let (destination, edu_type, queued): (i64, String, String) = (row.get(1), row.get(2), row.get(3));
         if edu_type == "m.presence" {
             present.entry(destination).or_default().extend(queued.parse::<i64>());
-        } else if let Some(content) = edus::content(db, &edu_type, queued) {
+        } else if let Some(content) = content(db, &edu_type, queued) {
             add(destination, &edu_type, &content);
         }
     }
-    for (destination, content) in edus::presence_contents(db, present) {
+    for (destination, content) in presence_contents(db, present) {
         add(destination, "m.presence", &content);
     }
     db.query(HEADS, &[parts.keys().copied().collect::<Vec<i64>>().into()])
@@ -420,4 +421,46 @@ fn write(db: &Db<'_>, parts: &BTreeMap<i64, Parts>) -> Vec<TransactionRow> {
 
 fn rows(transactions: Vec<TransactionRow>) -> TransactionRows {
     TableIterator::new(transactions)
+}
+
+/// What is queued of presence, made one EDU for a server. The `user_nid`s of each destination.
+fn presence_contents(db: &Db<'_>, users: BTreeMap<i64, Vec<i64>>) -> Vec<(i64, String)> {
+    if users.is_empty() {
+        return Vec::new();
+    }
+    let pushed = presence::pushed(db, users.values().flatten().copied().collect());
+    users
+        .into_iter()
+        .filter_map(|(destination, users)| {
+            let push: Vec<&Value> = users.iter().filter_map(|user| pushed.get(user)).collect();
+            (!push.is_empty()).then(|| (destination, json!({ "push": push }).to_string()))
+        })
+        .collect()
+}
+
+/// An EDU's content as it is sent: what is said of keys and devices is read only now. `None` for what is not worth being
+/// sent any more.
+fn content(db: &Db<'_>, edu_type: &str, queued: String) -> Option<String> {
+    if !matches!(edu_type, "m.device_list_update" | "m.signing_key_update") {
+        return Some(queued);
+    }
+    let mut content: Value = serde_json::from_str(&queued).ok()?;
+    let user_id = content.get("user_id")?.as_str()?.to_owned();
+    if edu_type == "m.device_list_update" {
+        let device_id = content.get("device_id")?.as_str()?.to_owned();
+        match keys::of_device(db, &user_id, &device_id) {
+            Some((keys, name)) => {
+                content["keys"] = Value::Object(keys);
+                if let Some(name) = name {
+                    content["device_display_name"] = name.into();
+                }
+            }
+            None => content["deleted"] = true.into(),
+        }
+    } else {
+        for (name, key) in keys::cross_signing_of(db, &user_id) {
+            content[name] = key;
+        }
+    }
+    Some(content.to_string())
 }

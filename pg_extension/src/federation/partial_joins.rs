@@ -2,7 +2,7 @@
 //!
 //! The answer to the join had the state without its members. Those whom an event cites are taken from there, so that states
 //! grow as the room is used ([`Intake::with_cited_members`](crate::intake)); what needs to know all of them waits
-//! ([`Room::check_member_known`]). When the rest has come, the states of the events of that time are found out anew, and the
+//! ([`room::partial`](crate::room::partial)). When the rest has come, the states of the events of that time are found out anew, and the
 //! events are judged again ([`complete_partial_join`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,14 +12,12 @@ use pgrx::{Array, pg_extern};
 use serde_json::json;
 
 use crate::{
-    append::LocalEvent,
     base::{
         response::{MatrixError, Response, ResponseRows, Result, respond},
-        spi::{Db, Mode},
+        spi::Mode,
     },
     inspect::verify::Verifier,
     intake::{GivenState, States, parse_states, topological},
-    outbox::ServerChanges,
     room::{
         Room,
         graph_events::{GraphEvent, GraphEvents},
@@ -29,24 +27,8 @@ use crate::{
     trie,
 };
 
-/// The status of an answer that has to wait until the room is whole: the API node asks again.
-const PARTIAL: i16 = 423;
-
 /// How many events are judged again at a time.
 const BATCH: usize = 1_000;
-
-const IS_PARTIAL: &str = "select from rooms where room_nid = $1 and partial";
-
-const NOTE: &str = "
-    insert into partial_states (event_nid, room_nid, lost)
-    select event_nid, $1, event_nid = any($3) from unnest($2) as event_nid
-    on conflict (event_nid) do nothing";
-
-const BEGIN: &str = "
-    with begun as (
-        update rooms set partial = true where room_nid = $1
-    )
-    update partial_joins set room_nid = $1, join_nid = $3 where join_event_id = $2 returning servers";
 
 const FIND: &str = "select room_id from partial_joins where join_event_id = $1 and room_nid is not null";
 
@@ -87,72 +69,6 @@ const END: &str = "
         delete from partial_joins where room_nid = $1
     )
     update rooms set partial = false, whole_xid = pg_current_xact_id() where room_nid = $1";
-
-/// Notes that the states before these events lack members; `lost` are those of which events before them cannot be had.
-pub fn note(db: &Db<'_>, room_nid: i64, event_nids: Vec<i64>, lost: Vec<i64>) {
-    if !event_nids.is_empty() {
-        db.execute(NOTE, &[room_nid.into(), event_nids.into(), lost.into()]);
-    }
-}
-
-/// Has a request wait that needs to know all members, while the room is partial.
-pub fn await_whole(db: &Db<'_>, room_nid: i64) -> Result<()> {
-    match db.query_opt(IS_PARTIAL, &[room_nid.into()]) {
-        Some(_) => Err(wait_until_whole()),
-        None => Ok(()),
-    }
-}
-
-/// The error that has the API node ask again once the room is whole.
-pub fn wait_until_whole() -> MatrixError {
-    MatrixError::new(PARTIAL, "M_UNKNOWN", "The members of the room are still being loaded.")
-}
-
-impl Room<'_> {
-    /// 404 `M_UNABLE_DUE_TO_PARTIAL_STATE` for other servers that ask for what this one does not know yet.
-    pub fn check_whole(&self) -> Result<()> {
-        if !self.header.partial {
-            return Ok(());
-        }
-        let error = "This server is still loading the room's members.";
-        Err(MatrixError::new(404, "M_UNABLE_DUE_TO_PARTIAL_STATE", error))
-    }
-
-    /// Has a request wait that needs to know all members, while the room is partial.
-    pub fn await_whole(&self) -> Result<()> {
-        if self.header.partial { Err(wait_until_whole()) } else { Ok(()) }
-    }
-
-    /// Has the request wait, if it may be that a user is a member whom this server does not know yet.
-    pub fn check_member_known(&mut self, user_id: &str) -> Result<()> {
-        match self.header.partial && self.state("m.room.member", user_id).is_none() {
-            true => Err(wait_until_whole()),
-            false => Ok(()),
-        }
-    }
-
-    /// The same of whom an event of this server is about.
-    pub(crate) fn check_target_known(&mut self, event: &LocalEvent<'_>) -> Result<()> {
-        match event.state_key.filter(|_| event.event_type == "m.room.member") {
-            Some(user_id) => self.check_member_known(user_id),
-            None => Ok(()),
-        }
-    }
-
-    /// Makes the room partial, by a join that was just accepted; the servers in it that the answer named.
-    pub(crate) fn begin_partial(&mut self, join: &GraphEvent) -> Vec<String> {
-        self.header.partial = true;
-        let args = [self.nid.into(), join.event.event_id().into(), join.nid.into()];
-        self.db.query_opt(BEGIN, &args).map_or_else(Vec::new, |row| row.get(1))
-    }
-
-    /// Counts a member that nobody knows for each of these servers, or ceases to (`change` is 1 or -1).
-    pub(crate) fn count_presumed(&mut self, servers: &[String], change: i32, join_nid: i64) {
-        let mut changes = ServerChanges::default();
-        servers.iter().for_each(|server| changes.add_server(server, change, join_nid));
-        self.count_servers(self.db, changes);
-    }
-}
 
 /// Makes a partial room whole.
 ///

@@ -12,8 +12,9 @@ use pgrx::pg_extern;
 use serde_json::{Value, json};
 
 use crate::{
-    append::{LocalEvent, now_ms, random_event_id},
+    append::{self, LocalEvent},
     base::{
+        ids::{now_ms, random_event_id},
         request::{self, Body},
         response::{MatrixError, Response, ResponseRows, Result, respond},
         session::Session,
@@ -136,7 +137,7 @@ fn prepare_invite(token_hash: &[u8], room_id: &str, user_id: &str, content: &str
 
 /// An invite that is not appended yet, with what goes with it to the user's server.
 pub fn prepared(room: &mut Room<'_>, invite: LocalEvent<'_>) -> Result<Map> {
-    let built = room.prepare(invite)?;
+    let built = append::prepare(room, invite)?;
     room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
     let state: Vec<Value> = SHOWN_TO_OUTSIDERS
         .iter()

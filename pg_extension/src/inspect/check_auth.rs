@@ -6,7 +6,10 @@ use matriarch_rules::{Event, Rejection, check_state_independent, json::parse_obj
 use pgrx::{iter::TableIterator, name, pg_extern};
 
 use crate::{
-    base::spi::{Db, Mode, connect},
+    base::{
+        connection::connect,
+        spi::{Db, Mode},
+    },
     room::{
         Room, checks::auth_keys, graph_events::GraphEvents, resolve::RoomGraph, state_at::StateAt,
         state_keys::StateKeys,

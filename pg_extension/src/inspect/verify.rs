@@ -27,7 +27,7 @@ use self::{
     walk::Walk,
 };
 use crate::{
-    base::spi::{Mode, connect},
+    base::{connection::connect, spi::Mode},
     inspect::explain::refuse,
     room::{
         Room,

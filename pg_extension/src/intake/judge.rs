@@ -6,19 +6,18 @@ use std::rc::Rc;
 use matriarch_rules::{Event, Rejection};
 
 use crate::{
-    federation::policy_servers::PolicyServer,
     intake::{
-        Kind,
         given::{GivenState, States},
         partial::Partial,
         places::Places,
-        report::{Needs, Verdict},
+        report::{Kind, Needs, Verdict},
         verify::Pdu,
         writer::Writer,
     },
     room::{
         Room,
         graph_events::{GraphEvent, GraphEvents, Status},
+        policy::PolicyServer,
         resolve::RoomGraph,
         state_at::StateAt,
         state_keys::StateKeys,

@@ -1,14 +1,13 @@
-//! Taking events into a room of which members are missing; see [`partial_join`](crate::federation::partial_joins).
+//! Taking events into a room of which members are missing; see [`room::partial`](crate::room::partial).
 
 use std::collections::{BTreeMap, HashSet};
 
 use matriarch_rules::Event;
 
 use crate::{
-    federation::partial_joins,
     intake::{given::States, judge::Intake},
     room::{
-        Room,
+        Room, event_rows,
         graph_events::{GraphEvent, Status},
     },
     trie,
@@ -96,7 +95,7 @@ impl Intake<'_, '_> {
     /// Ends the batch, when the room's members are counted.
     pub(super) fn finish_partial(&mut self) {
         let Partial { noted, noted_lost, began, .. } = std::mem::take(&mut self.partial);
-        partial_joins::note(self.room.db, self.room.nid, noted, noted_lost);
+        event_rows::note_partial(self.room.db, self.room.nid, noted, noted_lost);
         if let Some((join_nid, servers)) = began {
             self.room.count_presumed(&servers, 1, join_nid);
         }

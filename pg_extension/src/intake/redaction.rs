@@ -5,11 +5,11 @@ use std::rc::Rc;
 use matriarch_rules::{Event, power_levels::PowerLevels, redaction::applies};
 
 use crate::{
-    append::redaction::Target,
-    intake::{Kind, judge::Intake},
+    intake::{judge::Intake, report::Kind},
     room::{
         annotations::{Annotations, may_mention_room, thread_root},
         graph_events::GraphEvent,
+        redaction::Target,
     },
     trie,
 };

@@ -1,6 +1,17 @@
-//! What [`receive_pdus`](super::receive_pdus) answers for each PDU.
+//! What `receive_pdus` is told of the PDUs of a batch, and what it answers for each.
 
 use serde_json::{Map, Value, json};
+
+/// What the events of a batch are to the room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// New ones, at the end of the timeline.
+    Live,
+    /// Old ones, each before those that cite it.
+    Backfilled,
+    /// Known for themselves only: auth events, and the events of a given state.
+    Outlier,
+}
 
 /// What the caller has to bring before an event can be judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

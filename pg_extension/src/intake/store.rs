@@ -3,12 +3,10 @@
 use std::{collections::BTreeSet, rc::Rc};
 
 use crate::{
-    federation::api::transactions::apply_held_receipts,
     intake::{
-        Kind,
         judge::Intake,
         places::{HOLE_STEP, Place},
-        report::Verdict,
+        report::{Kind, Verdict},
         verify::Pdu,
         writer::promote,
     },
@@ -17,7 +15,7 @@ use crate::{
         annotations::Annotations,
         event_rows::{EventRow, next_event_nid},
         graph_events::{GraphEvent, Status},
-        reference,
+        held_receipts, reference,
     },
 };
 
@@ -296,7 +294,7 @@ impl Intake<'_, '_> {
         }
         self.finish_partial();
         if self.writer.shown {
-            apply_held_receipts(self.room.db, self.room.nid);
+            held_receipts::apply(self.room.db, self.room.nid);
         }
         self.writer.shown
     }

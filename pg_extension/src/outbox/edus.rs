@@ -6,9 +6,7 @@ use matriarch_rules::identifiers::server_name;
 use serde_json::{Value, json};
 
 use crate::{
-    append::random_letters,
-    base::{json_text::object_text, spi::Db},
-    client::{end_to_end_encryption::keys, presence},
+    base::{ids::random_letters, json_text::object_text, spi::Db},
     outbox::SENDERS,
 };
 
@@ -251,46 +249,4 @@ const TOLD: &str = "update presence set told_at = now() where user_nid = any($1)
 pub fn presence(db: &Db<'_>, user_nids: Vec<i64>) {
     db.execute(PRESENCE, &[user_nids.clone().into()]);
     db.execute(TOLD, &[user_nids.into()]);
-}
-
-/// What is queued of presence, made one EDU for a server. The `user_nid`s of each destination.
-pub fn presence_contents(db: &Db<'_>, users: BTreeMap<i64, Vec<i64>>) -> Vec<(i64, String)> {
-    if users.is_empty() {
-        return Vec::new();
-    }
-    let pushed = presence::pushed(db, users.values().flatten().copied().collect());
-    users
-        .into_iter()
-        .filter_map(|(destination, users)| {
-            let push: Vec<&Value> = users.iter().filter_map(|user| pushed.get(user)).collect();
-            (!push.is_empty()).then(|| (destination, json!({ "push": push }).to_string()))
-        })
-        .collect()
-}
-
-/// An EDU's content as it is sent: what is said of keys and devices is read only now. `None` for what is not worth being
-/// sent any more.
-pub fn content(db: &Db<'_>, edu_type: &str, queued: String) -> Option<String> {
-    if !matches!(edu_type, "m.device_list_update" | "m.signing_key_update") {
-        return Some(queued);
-    }
-    let mut content: Value = serde_json::from_str(&queued).ok()?;
-    let user_id = content.get("user_id")?.as_str()?.to_owned();
-    if edu_type == "m.device_list_update" {
-        let device_id = content.get("device_id")?.as_str()?.to_owned();
-        match keys::of_device(db, &user_id, &device_id) {
-            Some((keys, name)) => {
-                content["keys"] = Value::Object(keys);
-                if let Some(name) = name {
-                    content["device_display_name"] = name.into();
-                }
-            }
-            None => content["deleted"] = true.into(),
-        }
-    } else {
-        for (name, key) in keys::cross_signing_of(db, &user_id) {
-            content[name] = key;
-        }
-    }
-    Some(content.to_string())
 }

@@ -9,13 +9,12 @@ use crate::{
         spi::Db,
         token::{SyncToken, Token},
     },
-    federation::partial_joins::wait_until_whole,
     read::{
         stored_event::{Events, StoredEvent},
         timeline,
         visibility::{Keys, Reader, Standing},
     },
-    room::state_at::StateAt,
+    room::{partial::wait_until_whole, state_at::StateAt},
     trie,
 };
 
@@ -126,9 +125,7 @@ impl ReadableRoom {
     /// The state to show: now, or for those who left, as it was then.
     pub fn state(&self) -> Result<StateAt> {
         match self.leave() {
-            Some(leave) => {
-                StateAt::after(leave).ok_or_else(|| MatrixError::not_found("The state is not known."))
-            }
+            Some(leave) => leave.after().ok_or_else(|| MatrixError::not_found("The state is not known.")),
             None => Ok(StateAt::root(self.current_root)),
         }
     }

@@ -5,9 +5,9 @@ use std::{borrow::Cow, cell::RefCell, collections::HashMap, ops::Range, rc::Rc};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::base::{
-    spi::{Db, Row},
-    token::Xid,
+use crate::{
+    base::spi::{Db, Row, Xid},
+    room::state_at::StateAt,
 };
 
 /// A row of `events`.
@@ -89,6 +89,24 @@ impl StoredEvent {
             content,
             json,
         }
+    }
+
+    /// The state before the event, if known.
+    pub fn before(&self) -> Option<StateAt> {
+        self.state_before.map(StateAt::root)
+    }
+
+    /// The room's state once the event, which is of the timeline, was in, if known: the state after it, or what that and
+    /// other branches resolved to.
+    pub fn after(&self) -> Option<StateAt> {
+        if let Some(root) = self.room_root {
+            return Some(StateAt::root(root));
+        }
+        let root = self.state_before?;
+        Some(match self.key_idx {
+            Some(key_idx) => StateAt::with(root, key_idx, self.event_nid),
+            None => StateAt::root(root),
+        })
     }
 
     /// The content as JSON text.

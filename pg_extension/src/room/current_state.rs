@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use crate::{
     base::{
-        spi::{Db, Mode, connect},
+        connection::connect,
+        spi::{Db, Mode},
         users,
     },
-    outbox::{ServerChanges, edus},
-    room::predecessor::carry_over,
-    room::{Room, graph_events::GraphEvents},
+    outbox::edus,
+    room::{Room, graph_events::GraphEvents, predecessor::carry_over, servers::ServerChanges},
     trie::{self, Change},
 };
 

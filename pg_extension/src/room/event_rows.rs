@@ -4,8 +4,7 @@ use pgrx::{IntoDatum, direct_function_call, pg_sys};
 
 use crate::{
     base::spi::{Db, nids_literal, texts_literal},
-    federation::partial_joins,
-    room::{Room, graph_events::Status},
+    room::graph_events::Status,
 };
 
 /// The columns of a new event.
@@ -101,19 +100,14 @@ pub fn next_event_nid() -> i64 {
     nid.expect("nextval gives a number")
 }
 
-impl Room<'_> {
-    /// Writes the events that wait for it, so that statements see them.
-    pub(crate) fn write_events(&mut self) {
-        insert(self.db, &self.unwritten);
-        self.note_partial();
-        self.unwritten.clear();
-    }
+const NOTE_PARTIAL: &str = "
+    insert into partial_states (event_nid, room_nid, lost)
+    select event_nid, $1, event_nid = any($3) from unnest($2) as event_nid
+    on conflict (event_nid) do nothing";
 
-    /// Notes that the states before events that were just written lack members, where the room is partial.
-    pub(crate) fn note_partial(&self) {
-        if self.header.partial {
-            let nids = self.unwritten.iter().map(|row| row.event_nid).collect();
-            partial_joins::note(self.db, self.nid, nids, Vec::new());
-        }
+/// Notes that the states before these events lack members; `lost` are those of which events before them cannot be had.
+pub fn note_partial(db: &Db<'_>, room_nid: i64, event_nids: Vec<i64>, lost: Vec<i64>) {
+    if !event_nids.is_empty() {
+        db.execute(NOTE_PARTIAL, &[room_nid.into(), event_nids.into(), lost.into()]);
     }
 }

@@ -61,6 +61,17 @@ impl Room<'_> {
         }
     }
 
+    /// Takes a key from memory; whether it was there.
+    fn recall(&mut self, key: &StateKey) -> bool {
+        let slot = self.is_as_found().then(|| remembered::recall(self.found, key)).flatten();
+        slot.map(|slot| self.slots.insert(key.clone(), slot)).is_some()
+    }
+
+    /// Whether `room_state_keys` still say the state that the room was found with.
+    fn is_as_found(&self) -> bool {
+        !self.header.changed && !self.merging && self.header.root == self.found.root
+    }
+
     fn load_keys(db: &Db<'_>, rooms: &mut [Self], missing: Vec<(i64, StateKey)>) {
         let nids: Vec<i64> = missing.iter().map(|(nid, _)| *nid).collect();
         let (types, state_keys): (Vec<&str>, Vec<&str>) = missing
@@ -76,7 +87,9 @@ impl Room<'_> {
             });
             let (room, key) = (room_of(rooms, row.get(1)), (row.get(2), row.get(3)));
             let slot = Slot { key_idx: row.opt(4), current };
-            room.remember(&key, &slot, bytes);
+            if slot.current.is_some() && room.is_as_found() {
+                remembered::remember(room.found, &key, &slot, bytes);
+            }
             room.slots.insert(key, slot);
         }
         for (nid, key) in missing {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    client::account_data::{self, GLOBAL},
+    base::account_data::{self, GLOBAL},
     room::Room,
 };
 

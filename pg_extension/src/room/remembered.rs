@@ -6,7 +6,7 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
-use crate::room::{Extremity, Room, Slot, StateKey};
+use crate::room::stored::{Extremity, Slot, StateKey};
 
 /// Guessed: events of this much JSON take some 10 MB when parsed.
 const CAPACITY_BYTES: usize = 1 << 20;
@@ -21,12 +21,12 @@ thread_local! {
 
 /// An event of a room, if it is the one that this backend appended last. Whether it was committed is for the room's row to say, which
 /// tells of it.
-pub(super) fn extremity(room_nid: i64, event_nid: i64) -> Option<Extremity> {
+pub fn extremity(room_nid: i64, event_nid: i64) -> Option<Extremity> {
     NEWEST.with_borrow(|newest| newest.get(&room_nid).filter(|newest| newest.nid == event_nid).cloned())
 }
 
 /// Remembers the newest event of a room.
-pub(crate) fn note_newest(room_nid: i64, event: &Extremity) {
+pub fn note_newest(room_nid: i64, event: &Extremity) {
     NEWEST.with_borrow_mut(|newest| {
         if newest.len() >= MAX_ROOMS {
             newest.clear();
@@ -37,7 +37,7 @@ pub(crate) fn note_newest(room_nid: i64, event: &Extremity) {
 
 /// A state, and how often events of its room were rewritten.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct StateVersion {
+pub struct StateVersion {
     pub root: i64,
     pub rewrites: i64,
 }
@@ -52,40 +52,27 @@ thread_local! {
     static REMEMBERED: RefCell<Remembered> = RefCell::default();
 }
 
-impl Room<'_> {
-    /// Takes a key from memory; whether it was there.
-    pub(super) fn recall(&mut self, key: &StateKey) -> bool {
-        if !self.is_as_found() {
-            return false;
-        }
-        let slot = REMEMBERED.with_borrow(|remembered| {
-            let (rewrites, slots) = remembered.states.get(&self.found.root)?;
-            slots.get(key).filter(|_| *rewrites == self.found.rewrites).cloned()
-        });
-        slot.map(|slot| self.slots.insert(key.clone(), slot)).is_some()
-    }
+/// Takes a key of a state from memory.
+pub fn recall(found: StateVersion, key: &StateKey) -> Option<Slot> {
+    REMEMBERED.with_borrow(|remembered| {
+        let (rewrites, slots) = remembered.states.get(&found.root)?;
+        slots.get(key).filter(|_| *rewrites == found.rewrites).cloned()
+    })
+}
 
-    /// Keeps what was read of a key. Full memory is emptied: what is in use comes back at once, and no list needs keeping.
-    pub(super) fn remember(&self, key: &StateKey, slot: &Slot, bytes: usize) {
-        if slot.current.is_none() || !self.is_as_found() {
-            return;
+/// Keeps what was read of a key, which the state has. Full memory is emptied: what is in use comes back at once, and no
+/// list needs keeping.
+pub fn remember(found: StateVersion, key: &StateKey, slot: &Slot, bytes: usize) {
+    REMEMBERED.with_borrow_mut(|remembered| {
+        if remembered.bytes + bytes > CAPACITY_BYTES {
+            *remembered = Remembered::default();
         }
-        REMEMBERED.with_borrow_mut(|remembered| {
-            if remembered.bytes + bytes > CAPACITY_BYTES {
-                *remembered = Remembered::default();
-            }
-            remembered.bytes += bytes;
-            let (rewrites, slots) = remembered.states.entry(self.found.root).or_default();
-            if *rewrites != self.found.rewrites {
-                *rewrites = self.found.rewrites;
-                slots.clear();
-            }
-            slots.insert(key.clone(), slot.clone());
-        });
-    }
-
-    /// Whether `room_state_keys` still say the state that the room was found with.
-    fn is_as_found(&self) -> bool {
-        !self.header.changed && !self.merging && self.header.root == self.found.root
-    }
+        remembered.bytes += bytes;
+        let (rewrites, slots) = remembered.states.entry(found.root).or_default();
+        if *rewrites != found.rewrites {
+            *rewrites = found.rewrites;
+            slots.clear();
+        }
+        slots.insert(key.clone(), slot.clone());
+    });
 }

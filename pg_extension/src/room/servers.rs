@@ -79,6 +79,33 @@ const SENDERS_OF: &str = "
 /// There may have been nobody to send them to before.
 const SET_OUTGOING: &str = "update events set outgoing = true where event_nid = any($1) and not outgoing";
 
+const HAS_JOINED_MEMBER: &str = "
+    select
+    from room_state_keys k
+    cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
+    cross join lateral (
+        select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
+    ) m
+    where k.room_nid = $1 and k.type = 'm.room.member'
+        and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership = 'join'
+    limit 1";
+
+/// While members are missing, the server that told of the room names those that are in it.
+const IS_PRESUMED: &str = "
+    select from partial_joins where room_nid = $1 and $2 = any(servers)";
+
+/// One member, of this server if there is such.
+const MEMBER: &str = "
+    select exists (
+        select
+        from memberships m
+        cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
+        where m.room_nid = $1 and m.membership = 'join'
+    )
+    from memberships
+    where room_nid = $1 and membership = 'join'
+    limit 1";
+
 /// How a room's members of other servers change.
 #[derive(Debug, Default)]
 pub struct ServerChanges {
@@ -103,6 +130,30 @@ impl ServerChanges {
 }
 
 impl Room<'_> {
+    /// Whether a user of the named server is in the room now.
+    pub fn has_joined_member_of(&self, server_name: &str) -> bool {
+        let is_found =
+            |sql: &'static str| self.db.query_opt(sql, &[self.nid.into(), server_name.into()]).is_some();
+        is_found(HAS_JOINED_MEMBER) || (self.header.partial && is_found(IS_PRESUMED))
+    }
+
+    /// Whether only other servers know what the room is like now: theirs are all that are in it, as far as this one knows.
+    pub fn is_elsewhere(&self) -> bool {
+        let member = self.db.query_opt(MEMBER, &[self.nid.into()]);
+        // Members of a partial room may be unknown; those of this server are not.
+        self.header.root == 0 || member.map_or(self.header.partial, |row| !row.get::<bool>(1))
+    }
+
+    /// Whether an event that is appended is to be sent to other servers. If it is, the room will be marked when it is stored.
+    pub(crate) fn mark_outgoing(&mut self) -> bool {
+        let outgoing = self.header.other_servers > 0;
+        if outgoing && !self.header.outgoing {
+            self.header.outgoing = true;
+            self.wake_users.push(SENDERS);
+        }
+        outgoing
+    }
+
     /// Keeps count of the servers in the room. The events are written, the room is locked.
     pub(crate) fn count_servers(&mut self, db: &Db<'_>, changes: ServerChanges) {
         let changes: Vec<_> = changes.by_server.into_iter().filter(|(_, (change, _))| *change != 0).collect();

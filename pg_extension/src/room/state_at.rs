@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::{
     base::spi::Db,
-    read::stored_event::StoredEvent,
     room::graph_events::{GraphEvent, Status},
     trie,
 };
@@ -24,19 +23,9 @@ impl StateAt {
         Self { root, with: None }
     }
 
-    /// The state before an event, if known.
-    pub fn before(event: &StoredEvent) -> Option<Self> {
-        event.state_before.map(Self::root)
-    }
-
-    /// The room's state once an event of its timeline was in, if known: the state after it, or what that and other
-    /// branches resolved to.
-    pub fn after(event: &StoredEvent) -> Option<Self> {
-        if let Some(root) = event.room_root {
-            return Some(Self::root(root));
-        }
-        let with = event.key_idx.map(|key_idx| (key_idx, event.event_nid));
-        event.state_before.map(|root| Self { root, with })
+    /// The state of a root, with the event of one key set anew.
+    pub fn with(root: i64, key_idx: i32, event_nid: i64) -> Self {
+        Self { root, with: Some((key_idx, event_nid)) }
     }
 
     /// The state after an event of the graph, by its own branch alone, if known.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pgrx::{iter::TableIterator, name, pg_extern};
 
-use crate::base::spi::{Mode, connect};
+use crate::base::{connection::connect, spi::Mode};
 
 type Entries = TableIterator<'static, (name!(key_idx, i32), name!(event_nid, i64))>;
 type Changes = TableIterator<

@@ -17,10 +17,11 @@ use super::{
     keys::{is_signatures, require_size},
 };
 use crate::base::{
+    connection::connect,
     request::Body,
     response::{MatrixError, Response, ResponseRows, Result, row},
     session::Session,
-    spi::{Db, Mode, connect},
+    spi::{Db, Mode},
 };
 
 /// What a cross-signing key is for, as `usage` says it.

@@ -5,10 +5,11 @@ use pgrx::{iter::TableIterator, pg_extern};
 
 use crate::{
     base::{
+        connection::connect,
         json_text::object_text,
         response::Result,
         session::Session,
-        spi::{Db, Mode, connect},
+        spi::{Db, Mode},
         token::{SyncToken, Token, pagination_token, sync_token},
     },
     client::sync::{self, Answer, Asker, SyncRows},

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     base::{
+        connection::connect,
         response::Response,
-        spi::{Db, Mode, connect},
+        spi::{Db, Mode},
     },
     outbox,
 };

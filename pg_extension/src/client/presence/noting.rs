@@ -6,8 +6,9 @@ use pgrx::{Array, iter::TableIterator, pg_extern};
 
 use super::{bump, lock, settle, tell};
 use crate::base::{
+    connection::connect,
     response::Response,
-    spi::{Db, Mode, connect},
+    spi::{Db, Mode},
 };
 
 /// Whom to wake.

@@ -55,80 +55,78 @@ pub enum Unauthorised {
     NobodyMayInvite,
 }
 
-impl Room<'_> {
-    /// Names somebody who authorises the join, if the room asks for that.
-    ///
-    /// # Errors
-    ///
-    /// 403 `M_FORBIDDEN` if the user meets none of the room's conditions, or no user of ours in the room may invite.
-    pub(super) fn authorise_join(&mut self, user: &User, content: &mut Map) -> Result<()> {
-        content.remove(AUTHORISER);
-        let authoriser = self.authoriser_for(user).map_err(|reason| match reason {
-            Unauthorised::NoneMet | Unauthorised::CannotTell => {
-                MatrixError::forbidden("You are in none of the rooms that this room asks for.")
-            }
-            Unauthorised::NobodyMayInvite => MatrixError::forbidden(
-                "Nobody of this server in the room may invite, and so authorise your join.",
-            )
-            .or_elsewhere(),
-        })?;
-        content.extend(authoriser.map(|authoriser| (AUTHORISER.to_owned(), authoriser.into())));
-        Ok(())
-    }
-
-    /// A user of ours who can authorise this user's join; `None` if it needs nobody.
-    pub fn authoriser_for(&mut self, user: &User) -> std::result::Result<Option<String>, Unauthorised> {
-        let allow = match self.state("m.room.join_rules", "") {
-            Some(rules) if self.restricts(rules.event.content()) => allowed_rooms(rules.event.content()),
-            _ => return Ok(None),
-        };
-        let membership = self.membership(&user.id).map(|(membership, _)| membership);
-        if matches!(membership.as_deref(), Some("join" | "invite" | "ban")) {
-            // Who is in or invited needs nobody, and nobody can help who is banned.
-            return Ok(None);
+/// Names somebody who authorises the join, if the room asks for that.
+///
+/// # Errors
+///
+/// 403 `M_FORBIDDEN` if the user meets none of the room's conditions, or no user of ours in the room may invite.
+pub fn authorise_join(room: &mut Room<'_>, user: &User, content: &mut Map) -> Result<()> {
+    content.remove(AUTHORISER);
+    let authoriser = authoriser_for(room, user).map_err(|reason| match reason {
+        Unauthorised::NoneMet | Unauthorised::CannotTell => {
+            MatrixError::forbidden("You are in none of the rooms that this room asks for.")
         }
-        if self.db.query_opt(IS_IN_ONE_OF, &[user.nid.into(), allow.clone().into()]).is_none() {
-            let wanted = allow.len() as i64;
-            let known: i64 = self.db.query_one(KNOWN, &[allow.into()]).get(1);
-            return Err(if known < wanted { Unauthorised::CannotTell } else { Unauthorised::NoneMet });
-        }
-        self.find_authoriser().map(Some).ok_or(Unauthorised::NobodyMayInvite)
-    }
+        Unauthorised::NobodyMayInvite => MatrixError::forbidden(
+            "Nobody of this server in the room may invite, and so authorise your join.",
+        )
+        .or_elsewhere(),
+    })?;
+    content.extend(authoriser.map(|authoriser| (AUTHORISER.to_owned(), authoriser.into())));
+    Ok(())
+}
 
-    fn restricts(&self, join_rules: &Map) -> bool {
-        match join_rules.get("join_rule").and_then(Value::as_str) {
-            Some("restricted") => self.version.restricted_joins,
-            Some("knock_restricted") => self.version.knock_restricted_joins,
+/// A user of ours who can authorise this user's join; `None` if it needs nobody.
+pub fn authoriser_for(room: &mut Room<'_>, user: &User) -> std::result::Result<Option<String>, Unauthorised> {
+    let allow = match room.state("m.room.join_rules", "") {
+        Some(rules) if restricts(room, rules.event.content()) => allowed_rooms(rules.event.content()),
+        _ => return Ok(None),
+    };
+    let membership = room.membership(&user.id).map(|(membership, _)| membership);
+    if matches!(membership.as_deref(), Some("join" | "invite" | "ban")) {
+        // Who is in or invited needs nobody, and nobody can help who is banned.
+        return Ok(None);
+    }
+    if room.db.query_opt(IS_IN_ONE_OF, &[user.nid.into(), allow.clone().into()]).is_none() {
+        let wanted = allow.len() as i64;
+        let known: i64 = room.db.query_one(KNOWN, &[allow.into()]).get(1);
+        return Err(if known < wanted { Unauthorised::CannotTell } else { Unauthorised::NoneMet });
+    }
+    find_authoriser(room).map(Some).ok_or(Unauthorised::NobodyMayInvite)
+}
+
+fn restricts(room: &Room<'_>, join_rules: &Map) -> bool {
+    match join_rules.get("join_rule").and_then(Value::as_str) {
+        Some("restricted") => room.version.restricted_joins,
+        Some("knock_restricted") => room.version.knock_restricted_joins,
+        _ => false,
+    }
+}
+
+/// A user of ours who is in the room and may invite.
+fn find_authoriser(room: &mut Room<'_>) -> Option<String> {
+    let create = room.state("m.room.create", "")?.event;
+    let levels_event = room.state("m.room.power_levels", "").map(|levels| levels.event);
+    let users = levels_event.as_ref().and_then(|levels| levels.content().get("users")?.as_object());
+    let named: Vec<String> = users
+        .into_iter()
+        .flat_map(Map::keys)
+        .map(String::as_str)
+        .chain(creator(room.version, &create))
+        .chain(additional_creators(room.version, &create))
+        .filter(|user_id| !user_id.contains('\0'))
+        .map(str::to_owned)
+        .collect();
+    let (named_may, named_may_not, others_may) = room.power_levels(|levels| {
+        let (may, may_not): (Vec<String>, Vec<String>) =
+            named.into_iter().partition(|user_id| levels.may(user_id, LevelName::Invite));
+        let others_may = match (levels.level(LevelName::UsersDefault), levels.level(LevelName::Invite)) {
+            (Ok(default), Ok(invite)) => default >= invite,
             _ => false,
-        }
-    }
-
-    /// A user of ours who is in the room and may invite.
-    fn find_authoriser(&mut self) -> Option<String> {
-        let create = self.state("m.room.create", "")?.event;
-        let levels_event = self.state("m.room.power_levels", "").map(|levels| levels.event);
-        let users = levels_event.as_ref().and_then(|levels| levels.content().get("users")?.as_object());
-        let named: Vec<String> = users
-            .into_iter()
-            .flat_map(Map::keys)
-            .map(String::as_str)
-            .chain(creator(self.version, &create))
-            .chain(additional_creators(self.version, &create))
-            .filter(|user_id| !user_id.contains('\0'))
-            .map(str::to_owned)
-            .collect();
-        let (named_may, named_may_not, others_may) = self.power_levels(|levels| {
-            let (may, may_not): (Vec<String>, Vec<String>) =
-                named.into_iter().partition(|user_id| levels.may(user_id, LevelName::Invite));
-            let others_may = match (levels.level(LevelName::UsersDefault), levels.level(LevelName::Invite)) {
-                (Ok(default), Ok(invite)) => default >= invite,
-                _ => false,
-            };
-            (may, may_not, others_may)
-        })?;
-        let args = [self.nid.into(), named_may.into(), others_may.into(), named_may_not.into()];
-        Some(self.db.query_opt(FIND_AUTHORISER, &args)?.get(1))
-    }
+        };
+        (may, may_not, others_may)
+    })?;
+    let args = [room.nid.into(), named_may.into(), others_may.into(), named_may_not.into()];
+    Some(room.db.query_opt(FIND_AUTHORISER, &args)?.get(1))
 }
 
 /// The rooms whose members may join, by the conditions of type `m.room_membership`; no other type is known.

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::{LocalRooms, Summary, elsewhere::Elsewhere};
 use crate::base::{
+    connection::connect,
     response::{self, MatrixError, Response, Result},
     session::Session,
-    spi::{Db, Mode, connect},
+    spi::{Db, Mode},
 };
 
 const DEFAULT_LIMIT: i64 = 50;

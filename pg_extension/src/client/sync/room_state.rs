@@ -83,9 +83,7 @@ pub fn state_of_all(
 /// end. Who left is not shown the state of later, though a ban may be in the timeline.
 fn start_of(section: &Section<'_>) -> Option<StateAt> {
     match section.cut.delivered.first() {
-        Some(first) if !section.asker.use_state_after && section.reader.was_there(first) => {
-            StateAt::before(first)
-        }
+        Some(first) if !section.asker.use_state_after && section.reader.was_there(first) => first.before(),
         _ => section.end(),
     }
 }
@@ -110,7 +108,7 @@ fn wanted_of_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &[Section<'_>])
             wanted.push(Wanted::Nothing);
             continue;
         }
-        let since = section.cut.known.as_ref().map(|known| StateAt::after(known));
+        let since = section.cut.known.as_ref().map(|known| known.after());
         if since.is_none()
             && let Some(token) = section.since
         {
@@ -122,7 +120,7 @@ fn wanted_of_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &[Section<'_>])
     let places: Vec<_> = gaps.iter().map(|(_, place)| *place).collect();
     for ((index, _), known) in gaps.iter().zip(timeline::newest_seen(db, events, &places)) {
         if let Wanted::Changes { since, .. } = &mut wanted[*index] {
-            *since = known.and_then(|known| StateAt::after(&known)).unwrap_or(StateAt::EMPTY);
+            *since = known.and_then(|known| known.after()).unwrap_or(StateAt::EMPTY);
         }
     }
     wanted
@@ -221,7 +219,7 @@ fn resolved(db: &Db<'_>, section: &Section<'_>, wanted: &Wanted) -> Vec<(i32, i6
         return Vec::new();
     }
     let start = match wanted {
-        Wanted::Nothing => section.cut.known.as_ref().and_then(|known| StateAt::after(known)),
+        Wanted::Nothing => section.cut.known.as_ref().and_then(|known| known.after()),
         _ => start_of(section),
     };
     let (Some(start), Some(end)) = (start, section.end()) else { return Vec::new() };

@@ -86,7 +86,7 @@ impl<'a> Section<'a> {
         match &self.reader.standing {
             _ if self.part.forgotten => None,
             Standing::Joined => Some(StateAt::root(self.part.room.current_root)),
-            Standing::Left(leave) => StateAt::after(leave),
+            Standing::Left(leave) => leave.after(),
             Standing::Outside => None,
         }
     }
@@ -109,7 +109,7 @@ impl<'a> Section<'a> {
         newest_known: Option<&Rc<StoredEvent>>,
     ) -> bool {
         newest_known
-            .and_then(|event| StateAt::after(event)?.get(db, self.member_key?))
+            .and_then(|event| event.after()?.get(db, self.member_key?))
             .is_some_and(|nid| &*events.membership(nid) == "join")
     }
 }

@@ -12,21 +12,6 @@ use crate::{
     room::Room,
 };
 
-const HAS_JOINED_MEMBER: &str = "
-    select
-    from room_state_keys k
-    cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
-    cross join lateral (
-        select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
-    ) m
-    where k.room_nid = $1 and k.type = 'm.room.member'
-        and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership = 'join'
-    limit 1";
-
-/// While members are missing, the server that told of the room names those that are in it.
-const IS_PRESUMED: &str = "
-    select from partial_joins where room_nid = $1 and $2 = any(servers)";
-
 const STATES_BEFORE: &str = "
     select distinct e.state_before
     from unnest($2) as wanted (event_id)
@@ -42,7 +27,7 @@ const STATES_BEFORE: &str = "
 /// 404 `M_NOT_FOUND` if the room is not known, 403 `M_FORBIDDEN` for a server that is kept out.
 pub fn open<'d>(db: &'d Db<'d>, origin: &str, room_id: &str) -> Result<Room<'d>> {
     let mut room = Room::read(db, room_id).ok_or_else(unknown)?;
-    room.admit(origin)?;
+    admit(&mut room, origin)?;
     Ok(room)
 }
 
@@ -73,7 +58,7 @@ pub fn open_to_witnesses<'d>(
     event_ids: &[&str],
 ) -> Result<Room<'d>> {
     let mut room = open(db, origin, room_id)?;
-    if room.has_joined_member_of(origin) || room.had_joined_member_of(origin, event_ids) {
+    if room.has_joined_member_of(origin) || had_joined_member_of(&mut room, origin, event_ids) {
         Ok(room)
     } else {
         Err(not_in_room())
@@ -87,8 +72,8 @@ pub fn open_to_witnesses<'d>(
 /// 404 `M_NOT_FOUND` also if no user of this server is in the room: what it was like then is of no use.
 pub fn open_inhabited<'d>(db: &'d Db<'d>, origin: &str, room_id: &str) -> Result<Room<'d>> {
     let mut room = Room::read(db, room_id).ok_or_else(unknown)?;
-    room.check_inhabited()?;
-    room.admit(origin)?;
+    check_inhabited(&room)?;
+    admit(&mut room, origin)?;
     Ok(room)
 }
 
@@ -97,36 +82,26 @@ pub fn unknown() -> MatrixError {
     MatrixError::not_found("The room is not known.")
 }
 
-impl Room<'_> {
-    /// 403 `M_FORBIDDEN` for a server that the room's access control list does not admit.
-    pub fn admit(&mut self, server_name: &str) -> Result<()> {
-        match self.state("m.room.server_acl", "") {
-            Some(acl) if !server_acl::admits(acl.event.content(), server_name) => {
-                Err(MatrixError::forbidden("The room's server access control list denies your server."))
-            }
-            _ => Ok(()),
+/// 403 `M_FORBIDDEN` for a server that the room's access control list does not admit.
+pub fn admit(room: &mut Room<'_>, server_name: &str) -> Result<()> {
+    match room.state("m.room.server_acl", "") {
+        Some(acl) if !server_acl::admits(acl.event.content(), server_name) => {
+            Err(MatrixError::forbidden("The room's server access control list denies your server."))
         }
+        _ => Ok(()),
     }
+}
 
-    /// 404 `M_NOT_FOUND` if no user of this server is in the room.
-    pub fn check_inhabited(&self) -> Result<()> {
-        if self.has_joined_member_of(&self.signer.server_name) { Ok(()) } else { Err(unknown()) }
-    }
+/// 404 `M_NOT_FOUND` if no user of this server is in the room.
+pub fn check_inhabited(room: &Room<'_>) -> Result<()> {
+    if room.has_joined_member_of(&room.signer.server_name) { Ok(()) } else { Err(unknown()) }
+}
 
-    /// Whether a user of the named server is in the room now.
-    pub fn has_joined_member_of(&self, server_name: &str) -> bool {
-        let is_found =
-            |sql: &'static str| self.db.query_opt(sql, &[self.nid.into(), server_name.into()]).is_some();
-        is_found(HAS_JOINED_MEMBER) || (self.header.partial && is_found(IS_PRESUMED))
-    }
-
-    /// Whether a user of the named server was in the room before these events, of which at least one is known.
-    fn had_joined_member_of(&mut self, server_name: &str, event_ids: &[&str]) -> bool {
-        let args = [self.nid.into(), event_ids.to_vec().into()];
-        let roots: Vec<Option<i64>> = self.db.query(STATES_BEFORE, &args).map(|row| row.opt(1)).collect();
-        let events = Events::new(self.db);
-        let reader = ServerReader::new(self, server_name);
-        !roots.is_empty()
-            && roots.iter().all(|root| root.is_some_and(|root| reader.was_joined(&events, root)))
-    }
+/// Whether a user of the named server was in the room before these events, of which at least one is known.
+fn had_joined_member_of(room: &mut Room<'_>, server_name: &str, event_ids: &[&str]) -> bool {
+    let args = [room.nid.into(), event_ids.to_vec().into()];
+    let roots: Vec<Option<i64>> = room.db.query(STATES_BEFORE, &args).map(|row| row.opt(1)).collect();
+    let events = Events::new(room.db);
+    let reader = ServerReader::new(room, server_name);
+    !roots.is_empty() && roots.iter().all(|root| root.is_some_and(|root| reader.was_joined(&events, root)))
 }

@@ -9,6 +9,7 @@ use matriarch_rules::{
 use pgrx::pg_extern;
 use serde_json::Value;
 
+use super::asked_room;
 use crate::{
     base::{
         request::Body,
@@ -59,7 +60,7 @@ fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str)
         check(&event, &signer, origin, event_id)?;
         let mut room = Room::read(db, room_id);
         if let Some(room) = &mut room {
-            room.admit(origin)?;
+            asked_room::admit(room, origin)?;
             if room.version != version {
                 return Err(malformed("the room has another version"));
             }
@@ -67,7 +68,7 @@ fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str)
         let state = invite_room_state(db, version, room_id, &request)?;
         let event = verified(db, version, event)?;
 
-        let is_inhabited = room.is_some_and(|room| room.check_inhabited().is_ok());
+        let is_inhabited = room.is_some_and(|room| asked_room::check_inhabited(&room).is_ok());
         let target = event.state_key().unwrap_or_default();
         let account: Option<i64> = db.query_opt(ACCOUNT, &[target.into()]).map(|row| row.get(1));
         let mut answer = Map::new();

@@ -10,13 +10,13 @@ use serde_json::json;
 
 use super::asked_room;
 use crate::{
-    append::LocalEvent,
+    append::{self, LocalEvent},
     base::{
         response::{MatrixError, Response, ResponseRows, Result, respond},
         spi::{Db, Mode},
         users::User,
     },
-    client::room_membership::Unauthorised,
+    client::room_membership::{Unauthorised, authoriser_for},
     room::Room,
 };
 
@@ -58,13 +58,13 @@ fn federation_make_membership(
         let mut content = Map::new();
         content.insert("membership".to_owned(), membership.into());
         if membership == "join" {
-            let authoriser = room.authoriser_of_join(&user)?;
+            let authoriser = authoriser_of_join(&mut room, &user)?;
             content.extend(
                 authoriser.map(|user_id| ("join_authorised_via_users_server".to_owned(), user_id.into())),
             );
         }
         let event = LocalEvent::state(&user, "m.room.member", user_id, content);
-        let mut template = room.prepare(event)?.event.into_json();
+        let mut template = append::prepare(&mut room, event)?.event.into_json();
         template.retain(|key, _| !ADDED_LATER.contains(&key.as_str()));
         Ok(Response::json(&json!({ "room_version": version, "event": template })))
     })
@@ -76,27 +76,25 @@ pub fn known_user(db: &Db<'_>, user_id: &str) -> User {
     User { nid, id: user_id.to_owned() }
 }
 
-impl Room<'_> {
-    /// Who of our users authorises this user's join; `None` if it needs nobody.
-    ///
-    /// # Errors
-    ///
-    /// As "Restricted rooms" of the Server-Server API has them.
-    pub fn authoriser_of_join(&mut self, user: &User) -> Result<Option<String>> {
-        self.authoriser_for(user).map_err(|reason| match reason {
-            Unauthorised::NoneMet => {
-                MatrixError::forbidden("The user is in none of the rooms that this room asks for.")
-            }
-            Unauthorised::CannotTell => MatrixError::new(
-                400,
-                "M_UNABLE_TO_AUTHORISE_JOIN",
-                "This server cannot tell whether the user is in one of the rooms that this room asks for.",
-            ),
-            Unauthorised::NobodyMayInvite => MatrixError::new(
-                400,
-                "M_UNABLE_TO_GRANT_JOIN",
-                "Nobody of this server in the room may invite, and so authorise the join.",
-            ),
-        })
-    }
+/// Who of our users authorises this user's join; `None` if it needs nobody.
+///
+/// # Errors
+///
+/// As "Restricted rooms" of the Server-Server API has them.
+pub fn authoriser_of_join(room: &mut Room<'_>, user: &User) -> Result<Option<String>> {
+    authoriser_for(room, user).map_err(|reason| match reason {
+        Unauthorised::NoneMet => {
+            MatrixError::forbidden("The user is in none of the rooms that this room asks for.")
+        }
+        Unauthorised::CannotTell => MatrixError::new(
+            400,
+            "M_UNABLE_TO_AUTHORISE_JOIN",
+            "This server cannot tell whether the user is in one of the rooms that this room asks for.",
+        ),
+        Unauthorised::NobodyMayInvite => MatrixError::new(
+            400,
+            "M_UNABLE_TO_GRANT_JOIN",
+            "Nobody of this server in the room may invite, and so authorise the join.",
+        ),
+    })
 }

@@ -11,8 +11,9 @@ use matriarch_rules::{RoomVersion, canonical_json::object_to_canonical_lenient, 
 use super::server_reader::{self, ServerReader};
 use crate::{
     base::{
+        connection::connect,
         json_text::{Object, object_text},
-        spi::{Db, connect},
+        spi::Db,
     },
     read::stored_event::{Events, StoredEvent},
     room::{Room, parse_stored},

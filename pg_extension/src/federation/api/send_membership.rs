@@ -10,7 +10,12 @@ use matriarch_rules::{
 use pgrx::pg_extern;
 use serde_json::Value;
 
-use super::{asked_room, auth_chain, make_membership::known_user, partial_state::Partial, pdus};
+use super::{
+    asked_room, auth_chain,
+    make_membership::{authoriser_of_join, known_user},
+    partial_state::Partial,
+    pdus,
+};
 use crate::{
     base::{
         json_text::{Object, object_text},
@@ -51,11 +56,11 @@ fn federation_send_membership(
         let mut event = intake::parse(version, room_id, request).map_err(malformed)?;
         check(&event, origin, event_id, membership)?;
         let take = |room: &mut Room<'_>| {
-            room.check_inhabited()?;
+            asked_room::check_inhabited(room)?;
             room.check_whole()?;
-            room.admit(origin)?;
+            asked_room::admit(room, origin)?;
             if membership == "join" {
-                event = room.authorise(event)?;
+                event = authorise(room, event)?;
             }
             let pdu = object_to_canonical_lenient(event.json());
             let (verdict, wake_room) = intake::take_one(room, &pdu);
@@ -111,20 +116,18 @@ fn check(event: &Event, origin: &str, event_id: &str, membership: &str) -> Resul
     }
 }
 
-impl Room<'_> {
-    /// Signs a join that a user of ours authorises, if the user who joins meets the room's conditions.
-    fn authorise(&mut self, event: Event) -> Result<Event> {
-        let named = event.content().get("join_authorised_via_users_server").and_then(Value::as_str);
-        if !named.is_some_and(|user_id| self.signer.is_ours(user_id)) {
-            return Ok(event);
-        }
-        let user = known_user(self.db, event.sender());
-        self.authoriser_of_join(&user)?;
-        let event_id = event.event_id().to_owned();
-        let mut json = event.into_json();
-        sign_event(self.version, &mut json, &self.signer.server_name, &self.signer.key);
-        Ok(Event::new(event_id, json))
+/// Signs a join that a user of ours authorises, if the user who joins meets the room's conditions.
+fn authorise(room: &mut Room<'_>, event: Event) -> Result<Event> {
+    let named = event.content().get("join_authorised_via_users_server").and_then(Value::as_str);
+    if !named.is_some_and(|user_id| room.signer.is_ours(user_id)) {
+        return Ok(event);
     }
+    let user = known_user(room.db, event.sender());
+    authoriser_of_join(room, &user)?;
+    let event_id = event.event_id().to_owned();
+    let mut json = event.into_json();
+    sign_event(room.version, &mut json, &room.signer.server_name, &room.signer.key);
+    Ok(Event::new(event_id, json))
 }
 
 /// The answer to a join: the state before it, and all that authorizes that and the join.

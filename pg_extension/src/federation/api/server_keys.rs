@@ -9,9 +9,10 @@ use pgrx::{PgSqlErrorCode, ereport, pg_extern};
 use serde_json::{Value, json};
 
 use crate::base::{
+    connection::connect,
     initialize,
     signing::Signer,
-    spi::{Db, Mode, connect},
+    spi::{Db, Mode},
 };
 
 /// How long others may go on with what they know, in milliseconds: a day.

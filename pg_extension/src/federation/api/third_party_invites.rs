@@ -4,8 +4,9 @@ use matriarch_rules::{Map, auth::signing_keys, identifiers::server_name};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
+use super::asked_room;
 use crate::{
-    append::LocalEvent,
+    append::{self, LocalEvent},
     base::{
         request::Body,
         response::{MatrixError, Response, ResponseRows, Result, respond},
@@ -13,6 +14,7 @@ use crate::{
         spi::{Db, Mode},
         users::{self, User},
     },
+    client::room_membership::set_member,
     federation::remote_membership::prepared,
     room::Room,
 };
@@ -42,7 +44,7 @@ fn begin_third_party_invite(token_hash: &[u8], room_id: &str) -> ResponseRows {
         Room::with(db, room_id, |room| {
             let probe = json!({ "display_name": "", "key_validity_url": "", "public_key": "" });
             let probe = probe.as_object().cloned().unwrap_or_default();
-            room.prepare(LocalEvent::state(&user, "m.room.third_party_invite", "", probe))?;
+            append::prepare(room, LocalEvent::state(&user, "m.room.third_party_invite", "", probe))?;
             let mut told = Map::new();
             let mut tell = |name: &str, value: Option<&Value>| {
                 if let Some(value @ Value::String(_)) = value {
@@ -100,7 +102,7 @@ fn third_party_invite(origin: Option<&str>, room_id: &str, invite: &str, append:
                 return Err(elsewhere());
             }
             if let Some(origin) = origin {
-                room.admit(origin)?;
+                asked_room::admit(room, origin)?;
             }
             if !room.signer.is_ours(sender) {
                 return Err(elsewhere());
@@ -146,7 +148,7 @@ fn member(db: &Db<'_>, room: &mut Room<'_>, parts: Parts<'_>) -> Result<Response
     let content = content.as_object().cloned().unwrap_or_default();
     let user = User { nid: users::intern(db, &[sender])[sender], id: sender.to_owned() };
     if append {
-        room.set_member(&user, target, content)?;
+        set_member(room, &user, target, content)?;
         return Ok(room.answer(json!({})));
     }
     let mut answer = prepared(room, LocalEvent::state(&user, "m.room.member", target, content))?;

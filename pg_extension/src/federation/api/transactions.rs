@@ -3,7 +3,7 @@
 //! A transaction is acknowledged once its events are staged (`inbound_pdus`) and its EDUs have had their effect, in one
 //! database transaction. API nodes then take the events into their rooms, by `receive_pdus`.
 
-pub mod edus;
+mod edus;
 mod presence;
 mod receipts;
 mod rescinded;
@@ -11,13 +11,12 @@ mod rooms;
 mod to_device;
 mod typing;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use matriarch_rules::{Event, Map, RoomVersion, hash, json::parse_object, room_version};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
-pub use self::receipts::apply_held as apply_held_receipts;
 use self::{edus::Edus, rescinded::Rescinded, rooms::InboundRooms};
 use crate::base::{
     response::{MatrixError, Response, ResponseRows, respond},
@@ -201,15 +200,4 @@ fn stage(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdus: &[Pdu]) {
     if !columns.0.is_empty() {
         db.execute(STAGE, &[origin.into(), columns.0.into(), columns.1.into(), columns.2.into()]);
     }
-}
-
-/// Users of a server, by their ids: those who are in rooms that this server knows.
-pub fn joined_users(db: &Db<'_>, user_ids: &BTreeSet<&str>) -> BTreeMap<String, i64> {
-    const JOINED: &str = "
-        select u.user_id, u.user_nid
-        from unnest($1::text[]) as wanted (user_id)
-        cross join lateral (select user_id, user_nid from users where user_id = wanted.user_id offset 0) u
-        where exists (select from memberships m where m.user_nid = u.user_nid and m.membership = 'join')";
-    let user_ids: Vec<&str> = user_ids.iter().copied().collect();
-    db.query(JOINED, &[user_ids.into()]).map(|row| (row.get(1), row.get(2))).collect()
 }

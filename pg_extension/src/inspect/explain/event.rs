@@ -5,7 +5,7 @@ use pgrx::{iter::TableIterator, name, pg_extern};
 
 use super::{in_room_of, refuse, rule_and_reason};
 use crate::{
-    base::spi::{Mode, connect},
+    base::{connection::connect, spi::Mode},
     intake::Keys,
     room::{
         Room,

@@ -6,7 +6,10 @@ use pgrx::{Array, iter::TableIterator, name, pg_extern};
 
 use super::{in_room_of, refuse, rule_and_reason};
 use crate::{
-    base::spi::{Db, Mode, connect},
+    base::{
+        connection::connect,
+        spi::{Db, Mode},
+    },
     room::{
         graph_events::GraphEvent,
         resolve::{RoomGraph, StateSetsOfRoom},

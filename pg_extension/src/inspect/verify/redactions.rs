@@ -7,12 +7,10 @@ use matriarch_rules::{
 };
 
 use super::{Verifier, View, report::Finding};
-use crate::{
-    append::redaction::REDACT,
-    room::{
-        graph_events::{GraphEvent, Status},
-        state_at::StateAt,
-    },
+use crate::room::{
+    graph_events::{GraphEvent, Status},
+    redaction::REDACT,
+    state_at::StateAt,
 };
 
 const IS_REDACTED: &str = "select redacted_by is not null from events where event_nid = $1";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Verifier, View, members::Counts, report::Finding};
-use crate::outbox;
+use crate::room::servers::set_members;
 
 const SERVERS: &str = "
     select d.server_name, r.joined_members
@@ -51,7 +51,7 @@ impl Verifier {
             recount |= self.report.add(finding.action("set"));
         }
         if recount {
-            outbox::set_members(db, room_nid, wrong);
+            set_members(db, room_nid, wrong);
         }
     }
 }

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use matriarch_rules::{Map, identifiers::server_name, json::parse_object};
-use serde_json::Value;
+use matriarch_rules::{Map, json::parse_object};
 
 use super::{
     presence::Presence, receipts::Receipts, rooms::InboundRooms, to_device::Messages, typing::Typing,
@@ -22,17 +21,6 @@ pub struct Edus {
     to_device: Messages,
     device_lists: Updates,
     presence: Presence,
-}
-
-/// A user of the server that sends, whose id SQL can be asked for.
-pub fn user_of(origin: &str, value: Option<&Value>) -> Option<String> {
-    let user_id = value?.as_str()?;
-    (server_name(user_id) == Some(origin) && is_sound(user_id)).then(|| user_id.to_owned())
-}
-
-/// Whether this can be an identifier.
-pub fn is_sound(id: &str) -> bool {
-    id.len() <= 255 && !id.contains('\0')
 }
 
 impl Edus {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use matriarch_rules::Map;
 use serde_json::Value;
 
-use super::{edus::user_of, joined_users};
 use crate::{
     base::spi::Db,
     client::presence::{MAX_STATUS_CHARS, RemotePresence, note_remote},
+    federation::remote_users::{joined_users, user_of},
 };
 
 /// Users of a transaction. More than anybody's server has to tell of at a time.

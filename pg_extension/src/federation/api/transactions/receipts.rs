@@ -1,13 +1,13 @@
-//! `m.receipt`. Server-Server API, "Receipts". A receipt for an event that is not in the room yet waits for it ([`apply_held`]).
+//! `m.receipt`. Server-Server API, "Receipts". A receipt for an event that is not in the room yet waits for it ([`held_receipts`](crate::room::held_receipts)).
 
 use matriarch_rules::Map;
 use serde_json::Value;
 
-use super::{
-    edus::{is_sound, user_of},
-    rooms::InboundRooms,
+use super::rooms::InboundRooms;
+use crate::{
+    base::spi::Db,
+    federation::remote_users::{is_sound, user_of},
 };
-use crate::base::spi::Db;
 
 /// Receipts of a transaction. More than anybody's server has to send at a time.
 const MAX_RECEIPTS: usize = 10_000;
@@ -69,26 +69,6 @@ const HOLD: &str = "
     order by a.room_nid, u.user_nid, a.thread_id, a.number desc
     on conflict (room_nid, user_nid, thread_id) do update
     set event_id = excluded.event_id, ts = excluded.ts, received_at = excluded.received_at";
-
-const APPLY_HELD: &str = "
-    with found as (
-        delete from held_receipts h
-        using events e
-        where h.room_nid = $1 and e.event_id = h.event_id and e.room_nid = h.room_nid and e.pos is not null
-        returning h.room_nid, h.user_nid, h.thread_id, e.event_nid, e.pos, h.ts
-    )
-    insert into receipts (room_nid, user_nid, receipt_type, thread_id, event_nid, pos, ts)
-    select room_nid, user_nid, 'm.read', thread_id, event_nid, pos, ts
-    from found
-    order by room_nid, user_nid, thread_id
-    on conflict (room_nid, user_nid, receipt_type, thread_id) do update
-    set event_nid = excluded.event_nid, pos = excluded.pos, ts = excluded.ts, xid = excluded.xid
-    where receipts.pos < excluded.pos";
-
-/// Has receipts that came before their events take effect, now that events have come into the room. It is woken for these.
-pub fn apply_held(db: &Db<'_>, room_nid: i64) {
-    db.execute(APPLY_HELD, &[room_nid.into()]);
-}
 
 impl Receipts {
     /// Reads an EDU's content; `None` for what has no effect.

@@ -8,13 +8,13 @@
 use matriarch_rules::{Event, Map, RoomVersion, identifiers::server_name, room_version};
 use serde_json::Value;
 
-use super::edus::is_sound;
 use crate::{
     base::{
         request,
         spi::{Db, Row},
         users,
     },
+    federation::remote_users::is_sound,
     intake,
     room::out_of_band_memberships::client_event,
 };

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use matriarch_rules::Map;
 use serde_json::Value;
 
-use super::edus::{is_sound, user_of};
-use crate::{base::spi::Db, client::send_to_device};
+use crate::{
+    base::spi::Db,
+    client::send_to_device,
+    federation::remote_users::{is_sound, user_of},
+};
 
 /// Messages to users of this server, by `message_id`: the same is taken once.
 #[derive(Debug, Default)]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use matriarch_rules::Map;
 use serde_json::Value;
 
-use super::{
-    edus::{is_sound, user_of},
-    rooms::InboundRooms,
+use super::rooms::InboundRooms;
+use crate::{
+    base::spi::Db,
+    federation::remote_users::{is_sound, user_of},
 };
-use crate::base::spi::Db;
 
 /// Servers repeat the EDU while a user types; one that falls silent does not leave them typing for ever. Twice what is common.
 const TIMEOUT_MS: i64 = 60_000;

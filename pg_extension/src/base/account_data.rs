@@ -1,0 +1,22 @@
+//! Account data as it is stored.
+
+use crate::base::spi::Db;
+
+/// `account_data.room_nid` of what belongs to no room.
+pub const GLOBAL: i64 = 0;
+
+const READ: &str = "select content from account_data where user_nid = $1 and room_nid = $2 and type = $3";
+
+/// The content of one type of a user's account data, as JSON text.
+pub fn read(db: &Db<'_>, user_nid: i64, room_nid: i64, data_type: &str) -> Option<String> {
+    db.query_opt(READ, &[user_nid.into(), room_nid.into(), data_type.into()]).map(|row| row.get(1))
+}
+
+const WRITE: &str = "
+    insert into account_data (user_nid, room_nid, type, content) values ($1, $2, $3, $4)
+    on conflict (user_nid, room_nid, type) do update set content = excluded.content, xid = excluded.xid";
+
+/// Sets the content of one type of a user's account data. The caller wakes the user.
+pub fn write(db: &Db<'_>, user_nid: i64, room_nid: i64, data_type: &str, content: &str) {
+    db.execute(WRITE, &[user_nid.into(), room_nid.into(), data_type.into(), content.into()]);
+}

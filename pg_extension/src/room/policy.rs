@@ -1,0 +1,67 @@
+//! The policy server that a room uses, if it uses one. Server-Server API, "Policy Servers".
+
+use matriarch_rules::{
+    Event, RoomVersion,
+    identifiers::is_server_name,
+    signature::{PublicKey, event_is_signed_with},
+};
+use serde_json::json;
+
+use crate::{
+    base::response::{MatrixError, NEEDS_SIGNATURE, Result},
+    room::Room,
+};
+
+/// Policy servers sign by this key id whatever the key.
+const KEY_ID: &str = "ed25519:policy_server";
+
+/// The policy server that a room uses.
+#[derive(Debug, Clone)]
+pub struct PolicyServer {
+    /// Its server name.
+    pub via: String,
+    key: PublicKey,
+}
+
+impl PolicyServer {
+    /// Whether an event needs no signature, or has it.
+    pub fn recommends(&self, version: &RoomVersion, event: &Event) -> bool {
+        event.is("m.room.policy", "")
+            || event_is_signed_with(version, event.json(), &self.via, KEY_ID, &self.key)
+    }
+}
+
+impl Room<'_> {
+    /// The policy server that the room uses: one that is named with its key, and has a user in the room. This server is none, so
+    /// that a room which names it uses none.
+    pub fn policy_server(&mut self) -> Option<PolicyServer> {
+        if self.header.other_servers == 0 {
+            return None;
+        }
+        let policy = self.state("m.room.policy", "")?.event;
+        let via = policy.content().get("via")?.as_str()?;
+        let key = policy.content().get("public_keys")?.get("ed25519")?.as_str()?;
+        let key = PublicKey::from_base64(key).ok()?;
+        let is_other = is_server_name(via) && via != self.signer.server_name;
+        (is_other && self.has_joined_member_of(via)).then(|| PolicyServer { via: via.to_owned(), key })
+    }
+
+    /// Status 428 with the event, if the policy server is to sign it before it is appended.
+    pub(crate) fn check_policy(&mut self, event: &Event, transaction: Option<(i64, &str)>) -> Result<()> {
+        match self.policy_server() {
+            Some(policy) if !policy.recommends(self.version, event) => {
+                let reason = "The room's policy server must sign the event.";
+                let (device_nid, txn_id) = transaction.unzip();
+                Err(MatrixError::new(NEEDS_SIGNATURE, "M_FORBIDDEN", reason)
+                    .with("policy_server", policy.via)
+                    .with("room_id", self.id.as_str())
+                    .with("event_id", event.event_id())
+                    .with("event", event.json().clone())
+                    .with("device_nid", device_nid)
+                    .with("txn_id", txn_id)
+                    .with("answer", json!({})))
+            }
+            _ => Ok(()),
+        }
+    }
+}

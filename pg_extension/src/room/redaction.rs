@@ -1,0 +1,65 @@
+//! What becomes of an event that is redacted.
+
+use matriarch_rules::{Event, canonical_json::object_to_canonical_lenient, redaction::redact};
+
+use crate::room::{Room, parse_stored};
+
+/// An event that may be redacted.
+pub struct Target {
+    nid: i64,
+    event: Event,
+    redacted: bool,
+}
+
+impl Target {
+    /// An event of the room, or `None` if it is not here.
+    pub fn find(room: &Room<'_>, event_id: &str) -> Option<Self> {
+        let row = room.db.query_opt(TARGET, &[event_id.into(), room.nid.into()])?;
+        let event = Event::new(row.get::<String>(2), parse_stored(&row.get::<String>(3)));
+        Some(Self { nid: row.get(1), event, redacted: row.get(4) })
+    }
+
+    pub fn nid(&self) -> i64 {
+        self.nid
+    }
+
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+}
+
+const TARGET: &str = "
+    select event_nid, event_id, json, redacted_by is not null from events where event_id = $1 and room_nid = $2";
+
+/// What clients derive of the content goes with it. `xid` stays: the event is not new in the timeline.
+pub const REDACT: &str = "
+    update events
+    set json = $2, redacted_by = $3, notifies = false, mentions = null, thread_root_nid = null
+    where event_nid = $1";
+
+const REDACT_MEMBERSHIP: &str = "
+    update memberships set display_name = null, avatar_url = null
+    where room_nid = $1 and user_nid = (select user_nid from users where user_id = $2) and event_nid = $3";
+
+impl Room<'_> {
+    /// What a stored redaction redacts.
+    pub fn redaction_of(&self, json: &str) -> Option<String> {
+        Event::new(String::new(), parse_stored(json)).redacts(self.version).map(str::to_owned)
+    }
+
+    /// Strips the target, once.
+    pub fn redact(&mut self, target: &Target, redaction_nid: i64) {
+        if target.redacted {
+            return;
+        }
+        let event = &target.event;
+        let json = object_to_canonical_lenient(&redact(self.version, event.json().clone()));
+        self.db.execute(REDACT, &[target.nid.into(), json.into(), redaction_nid.into()]);
+        if let ("m.room.member", Some(user_id)) = (event.event_type(), event.state_key()) {
+            self.db.execute(REDACT_MEMBERSHIP, &[self.nid.into(), user_id.into(), target.nid.into()]);
+        }
+        if event.is_state() {
+            self.rewritten(target.nid);
+        }
+    }
+}
