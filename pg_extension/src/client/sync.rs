@@ -3,18 +3,20 @@
 //! Many requests are answered by one call, and each step is one query for all of them, whatever the number of rooms:
 //!
 //! 1. who asks, and for what ([`asker`]);
-//! 2. which of their rooms have news, and what kind of ([`parts`], [`probe`], [`ephemeral`], [`account_data`]);
-//! 3. the new stretches of those rooms' timelines, as far as the asker sees them ([`cut`]);
-//! 4. the state that goes with them ([`room_state`]), summaries ([`summary`]) and unread counts ([`unread`]);
-//! 5. messages to their devices ([`to_device`]), and who is there ([`presence`]);
-//! 6. the answers ([`body`]).
+//! 2. which of their rooms have news, and of what kind ([`news`]: [`probe`], [`parts`], [`ephemeral`], [`account_data`]);
+//! 3. the sections of these rooms ([`fill`]): the new stretch of the timeline, as far as the asker sees it ([`cut`]), the
+//!    state that goes with it ([`room_state`]), summary ([`summary`]) and unread counts ([`unread`]);
+//! 4. messages to their devices ([`to_device`]), and presence ([`presence`]);
+//! 5. the answers ([`body`]).
 
 pub mod account_data;
 mod asker;
 mod body;
 mod cut;
 mod ephemeral;
-mod gather;
+mod event_stream;
+mod fill;
+mod news;
 pub mod outside;
 mod parts;
 pub mod presence;
@@ -28,7 +30,13 @@ mod unread;
 
 use pgrx::{Array, iter::TableIterator, name, pg_extern};
 
-pub use self::{asker::Asker, body::new_events, stripped::SHOWN_TO_OUTSIDERS};
+pub use self::{asker::Asker, body::Answer, event_stream::new_events, stripped::SHOWN_TO_OUTSIDERS};
+use self::{
+    body::{Keys, Writer},
+    parts::Columns,
+    probe::Found,
+    stripped::Stripped,
+};
 use crate::{
     base::{
         connection::connect,
@@ -36,7 +44,8 @@ use crate::{
         spi::{Db, Mode},
         token::SyncToken,
     },
-    read::stored_event::Events,
+    client::end_to_end_encryption::keys::{self, Counts},
+    read::{render::Renderer, stored_event::Events},
 };
 
 /// Each answer: HTTP status, body, whether there is news, what to wait for if not, and the device that acknowledged
@@ -52,18 +61,6 @@ pub type SyncRow = (
 
 /// Of `sync` and `events`.
 pub type SyncRows = TableIterator<'static, SyncRow>;
-
-/// What a sync found.
-pub struct Answer {
-    pub body: String,
-    /// Whether there is anything but the token.
-    pub changed: bool,
-    pub user_nid: i64,
-    /// The rooms the user is in, where `changed` is false: what to wait for.
-    pub room_nids: Vec<i64>,
-    /// The device whose token acknowledged messages that are still stored.
-    pub acknowledged_by: Option<i64>,
-}
 
 /// `GET /sync`, for several requests at once.
 #[pg_extern(stable)]
@@ -89,9 +86,74 @@ fn answer_all(db: &Db<'_>, token_hashes: &[&[u8]], requests: &[String]) -> Vec<R
     let askers = asker::read_all(db, token_hashes, requests, &now);
     let events = Events::new(db);
     let good: Vec<&Asker> = askers.iter().flatten().collect();
-    let mut answers = body::answer(db, &events, &good, &now).into_iter();
+    let mut answers = answer(db, &events, &good, &now).into_iter();
     let mut next = || answers.next().unwrap_or_else(|| unreachable!("an answer for each asker"));
     askers.iter().map(|asker| asker.as_ref().map(|_| next()).map_err(Clone::clone)).collect()
+}
+
+/// Answers each asker, in their order.
+fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &SyncToken) -> Vec<Answer> {
+    if askers.is_empty() {
+        return Vec::new();
+    }
+    let columns = Columns::of(askers);
+    let news = news::find(db, askers, &columns, now);
+    let keys = Keys {
+        counts: of_those(
+            &news.found,
+            |found| found.one_time_keys,
+            Counts::none(),
+            |those| Counts::of_all(db, columns.devices_of(those)),
+        ),
+        unused_fallback_types: of_those(
+            &news.found,
+            |found| found.fallback_keys,
+            Vec::new(),
+            |those| keys::unused_fallback_types(db, columns.devices_of(those)),
+        ),
+    };
+    let sections = fill::sections(db, events, askers, &news);
+    let to_device = to_device::queued(db, &columns, &news.found);
+    let presence = presence::news(db, askers, &columns, &news);
+    let stripped = Stripped::read(db, events, &news.parts);
+    let renderer = Renderer::new(db, events, None);
+    let jobs: Vec<_> =
+        sections.iter().map(|section| (&section.reader, section.cut.delivered.as_slice())).collect();
+    renderer.prepare(&jobs);
+
+    let writer = Writer {
+        events,
+        news: &news,
+        sections: &sections,
+        to_device: &to_device,
+        presence: &presence,
+        stripped: &stripped,
+        renderer: &renderer,
+        keys: &keys,
+    };
+    let mut answers: Vec<Answer> =
+        askers.iter().enumerate().map(|(index, asker)| writer.answer(index, asker, now)).collect();
+    for (answer, found) in answers.iter_mut().zip(&news.found).filter(|(answer, _)| !answer.changed) {
+        answer.room_nids.clone_from(&found.joined);
+    }
+    answers
+}
+
+/// Reads something for those who have any of it: an item for each asker, by their indexes, and `none` for the others.
+fn of_those<T: Clone>(
+    found: &[Found],
+    has_any: impl Fn(&Found) -> bool,
+    none: T,
+    read: impl FnOnce(&[usize]) -> Vec<T>,
+) -> Vec<T> {
+    let mut items = vec![none; found.len()];
+    let those: Vec<usize> = (0..found.len()).filter(|&index| has_any(&found[index])).collect();
+    if !those.is_empty() {
+        for (&index, item) in those.iter().zip(read(&those)) {
+            items[index] = item;
+        }
+    }
+    items
 }
 
 /// The rooms that a user is in.

@@ -3,28 +3,22 @@
 use serde_json::json;
 
 use super::{
-    Answer, Asker,
+    Asker,
     account_data::{self, Datum},
     ephemeral,
-    gather::{self, Filled, News},
-    outside::Outside,
-    parts::{Columns, Part},
-    presence,
-    probe::Found,
+    news::News,
+    parts::Part,
+    section::Section,
     stripped::Stripped,
     summary,
-    to_device::{self, Batch},
+    to_device::Batch,
 };
 use crate::{
     base::{
         json_text::{Object, object_text},
-        spi::Db,
         token::{SyncToken, pagination_token},
     },
-    client::{
-        end_to_end_encryption::keys::{self, Counts},
-        push_rules,
-    },
+    client::{end_to_end_encryption::keys::Counts, push_rules},
     read::{
         filter::EventFilter,
         render::{Renderer, Style},
@@ -32,124 +26,40 @@ use crate::{
     },
 };
 
-/// Answers each asker, in their order.
-pub fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &SyncToken) -> Vec<Answer> {
-    if askers.is_empty() {
-        return Vec::new();
-    }
-    let columns = Columns::of(askers);
-    let news = gather::news(db, askers, &columns, now);
-    let keys = Keys {
-        counts: of_those(
-            &news.found,
-            |found| found.one_time_keys,
-            Counts::none(),
-            |those| Counts::of_all(db, columns.devices_of(those)),
-        ),
-        unused_fallback_types: of_those(
-            &news.found,
-            |found| found.fallback_keys,
-            Vec::new(),
-            |those| keys::unused_fallback_types(db, columns.devices_of(those)),
-        ),
-    };
-    let filled = gather::sections(db, events, askers, &news);
-    let to_device = to_device::queued(db, &columns, &news.found);
-    let presence = presence::news(db, askers, &columns, &news);
-    let stripped = Stripped::read(db, events, &news.parts);
-    let renderer = Renderer::new(db, events, None);
-    let jobs: Vec<_> = filled
-        .iter()
-        .map(|filled| (&filled.section.reader, filled.section.cut.delivered.as_slice()))
-        .collect();
-    renderer.prepare(&jobs);
-
-    let writer = Writer {
-        events,
-        news: &news,
-        filled: &filled,
-        to_device: &to_device,
-        presence: &presence,
-        stripped: &stripped,
-        renderer: &renderer,
-        keys: &keys,
-    };
-    let mut answers: Vec<Answer> =
-        askers.iter().enumerate().map(|(index, asker)| writer.answer(index, asker, now)).collect();
-    for (answer, found) in answers.iter_mut().zip(&news.found).filter(|(answer, _)| !answer.changed) {
-        answer.room_nids.clone_from(&found.joined);
-    }
-    answers
+/// What a sync found.
+pub struct Answer {
+    pub body: String,
+    /// Whether there is anything but the token.
+    pub changed: bool,
+    pub user_nid: i64,
+    /// The rooms the user is in, where `changed` is false: what to wait for.
+    pub room_nids: Vec<i64>,
+    /// The device whose token acknowledged messages that are still stored.
+    pub acknowledged_by: Option<i64>,
 }
 
-/// Reads something for those who have any of it: an item for each asker, by their indexes, and `none` for the others.
-fn of_those<T: Clone>(
-    found: &[Found],
-    has_any: impl Fn(&Found) -> bool,
-    none: T,
-    read: impl FnOnce(&[usize]) -> Vec<T>,
-) -> Vec<T> {
-    let mut items = vec![none; found.len()];
-    let those: Vec<usize> = (0..found.len()).filter(|&index| has_any(&found[index])).collect();
-    if !those.is_empty() {
-        for (&index, item) in those.iter().zip(read(&those)) {
-            items[index] = item;
-        }
-    }
-    items
-}
-
-/// The events that are new to an asker, those of rooms with their room ids, as the deprecated event stream has them.
-pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker, now: &SyncToken) -> Vec<String> {
-    let askers = [asker];
-    let columns = Columns::of(&askers);
-    let news = gather::news(db, &askers, &columns, now);
-    let style = Style { device_nid: asker.session.device_nid, filter: None };
-    let mut texts = Vec::new();
-    for filled in gather::sections(db, events, &askers, &news) {
-        let (room_id, reader) = (&filled.section.part.room.room_id, &filled.section.reader);
-        let delivered = &filled.section.cut.delivered;
-        let renderer = Renderer::new(db, events, Some(room_id));
-        renderer.prepare(&[(reader, delivered)]);
-        texts.extend(delivered.iter().map(|event| renderer.event(event, reader, style)));
-        for mut event in ephemeral_events(&filled, asker) {
-            // Goes on behind the last key.
-            event.pop();
-            let mut object = Object::reopen(&mut event);
-            object.value("room_id", room_id);
-            object.close();
-            texts.push(event);
-        }
-    }
-    for part in news.parts.values().filter(|part| part.membership == "invite") {
-        let renderer = Renderer::new(db, events, Some(&part.room.room_id));
-        texts.push(renderer.state_event(&events.get(part.member_event_nid), style));
-    }
-    texts.extend(news.outside(0).iter().filter(|room| room.membership != "knock").filter_map(Outside::event));
-    texts.extend(presence::news(db, &askers, &columns, &news).concat());
-    texts
-}
-
-struct Writer<'w, 'a, 'd, 'c> {
-    events: &'w Events<'d, 'c>,
-    news: &'w News,
-    filled: &'w [Filled<'a>],
-    to_device: &'w [Batch],
+/// What goes into the answers.
+pub struct Writer<'w, 'a, 'd, 'c> {
+    pub events: &'w Events<'d, 'c>,
+    pub news: &'w News,
+    pub sections: &'w [Section<'a>],
+    pub to_device: &'w [Batch],
     /// `m.presence`, by asker.
-    presence: &'w [Vec<String>],
-    stripped: &'w Stripped,
-    renderer: &'w Renderer<'w, 'd, 'c>,
-    keys: &'w Keys,
+    pub presence: &'w [Vec<String>],
+    pub stripped: &'w Stripped,
+    pub renderer: &'w Renderer<'w, 'd, 'c>,
+    pub keys: &'w Keys,
 }
 
 /// What devices have published, in the order of the askers.
-struct Keys {
-    counts: Vec<Counts>,
-    unused_fallback_types: Vec<Vec<String>>,
+pub struct Keys {
+    pub counts: Vec<Counts>,
+    pub unused_fallback_types: Vec<Vec<String>>,
 }
 
 impl Writer<'_, '_, '_, '_> {
-    fn answer(&self, index: usize, asker: &Asker, now: &SyncToken) -> Answer {
+    /// The answer to one asker.
+    pub fn answer(&self, index: usize, asker: &Asker, now: &SyncToken) -> Answer {
         let batch = &self.to_device[index];
         // Whoever has no token, or asks for full state, is answered at once.
         let mut changed = asker.since.is_none() || asker.full_state || !batch.messages.is_empty();
@@ -182,12 +92,12 @@ impl Writer<'_, '_, '_, '_> {
     /// Writes the sections of rooms; tells whether there are any.
     fn rooms(&self, rooms: &mut Object<'_>, index: usize, asker: &Asker) -> bool {
         // Askers' rooms stand together, in the order of the askers.
-        let start = self.filled.partition_point(|filled| filled.asker < index);
-        let end = self.filled.partition_point(|filled| filled.asker <= index);
-        let (left, joined): (Vec<_>, Vec<_>) = self.filled[start..end]
+        let start = self.sections.partition_point(|section| section.index < index);
+        let end = self.sections.partition_point(|section| section.index <= index);
+        let (left, joined): (Vec<_>, Vec<_>) = self.sections[start..end]
             .iter()
-            .filter(|filled| has_news(filled, asker))
-            .partition(|filled| filled.section.part.is_left());
+            .filter(|section| has_news(section, asker))
+            .partition(|section| section.part.is_left());
         let parts = || self.news.parts.range((index, i64::MIN)..=(index, i64::MAX)).map(|(_, part)| part);
         let outside = |membership: &'static str| -> Vec<&Part> {
             parts().filter(|part| part.membership == membership).collect()
@@ -197,108 +107,106 @@ impl Writer<'_, '_, '_, '_> {
         let beyond =
             |membership: &'static str| elsewhere.iter().filter(move |room| room.membership == membership);
 
-        rooms.object("join", |sections| {
-            for filled in &joined {
-                sections
-                    .object(&filled.section.part.room.room_id, |section| self.joined(section, filled, asker));
+        rooms.object("join", |by_room| {
+            for section in &joined {
+                by_room.object(&section.part.room.room_id, |object| self.joined(object, section, asker));
             }
         });
         for (name, state, parts) in
             [("invite", "invite_state", &invited), ("knock", "knock_state", &knocking)]
         {
-            rooms.object(name, |sections| {
+            rooms.object(name, |by_room| {
                 for part in parts {
-                    sections.object(&part.room.room_id, |section| {
-                        section.events(state, self.stripped.state(self.events, part));
+                    by_room.object(&part.room.room_id, |object| {
+                        object.events(state, self.stripped.state(self.events, part));
                     });
                 }
                 for room in beyond(name) {
-                    sections.object(&room.room_id, |section| room.write_state(section, state));
+                    by_room.object(&room.room_id, |object| room.write_state(object, state));
                 }
             });
         }
-        rooms.object("leave", |sections| {
-            for filled in &left {
-                sections.object(&filled.section.part.room.room_id, |section| {
-                    self.timeline_and_state(section, filled, asker);
-                    self.room_data(section, filled, asker);
+        rooms.object("leave", |by_room| {
+            for section in &left {
+                by_room.object(&section.part.room.room_id, |object| {
+                    self.timeline_and_state(object, section, asker);
+                    self.room_data(object, section, asker);
                 });
             }
             for room in beyond("leave") {
-                sections.object(&room.room_id, |section| room.write_leave(section, asker));
+                by_room.object(&room.room_id, |object| room.write_leave(object, asker));
             }
         });
         let here = !(joined.is_empty() && left.is_empty() && invited.is_empty() && knocking.is_empty());
         here || !elsewhere.is_empty()
     }
 
-    fn joined(&self, section: &mut Object<'_>, filled: &Filled<'_>, asker: &Asker) {
-        section.object("summary", |summary| summary::write(summary, &filled.section, &filled.heroes));
-        self.timeline_and_state(section, filled, asker);
-        section.events("ephemeral", ephemeral_events(filled, asker));
-        self.room_data(section, filled, asker);
+    fn joined(&self, object: &mut Object<'_>, section: &Section<'_>, asker: &Asker) {
+        object.object("summary", |summary| summary::write(summary, section));
+        self.timeline_and_state(object, section, asker);
+        object.events("ephemeral", ephemeral_events(section, asker));
+        self.room_data(object, section, asker);
         let threads_key = asker.filter.room.timeline.thread_counts_key();
-        section.value("unread_notifications", filled.unread.counts(threads_key.is_some()));
+        object.value("unread_notifications", section.unread.counts(threads_key.is_some()));
         if let Some(key) = threads_key
-            && !filled.unread.threads.is_empty()
+            && !section.unread.threads.is_empty()
         {
-            section.value(key, &filled.unread.threads);
+            object.value(key, &section.unread.threads);
         }
     }
 
-    fn timeline_and_state(&self, section: &mut Object<'_>, filled: &Filled<'_>, asker: &Asker) {
+    fn timeline_and_state(&self, object: &mut Object<'_>, section: &Section<'_>, asker: &Asker) {
         let style = Style { device_nid: asker.session.device_nid, filter: Some(&asker.filter) };
-        section.events(
+        object.events(
             asker.state_key,
-            filled.state.iter().map(|event| self.renderer.state_event(event, style)),
+            section.state.iter().map(|event| self.renderer.state_event(event, style)),
         );
-        let cut = &filled.section.cut;
-        section.object("timeline", |timeline| {
-            let reader = &filled.section.reader;
+        let cut = &section.cut;
+        object.object("timeline", |timeline| {
+            let reader = &section.reader;
             timeline
                 .array("events", cut.delivered.iter().map(|event| self.renderer.event(event, reader, style)));
             timeline.value("limited", cut.limited).value("prev_batch", pagination_token(cut.before));
         });
     }
 
-    fn room_data(&self, section: &mut Object<'_>, filled: &Filled<'_>, asker: &Asker) {
-        section.events("account_data", room_data(filled, asker));
+    fn room_data(&self, object: &mut Object<'_>, section: &Section<'_>, asker: &Asker) {
+        object.events("account_data", room_data(section, asker));
     }
 }
 
-/// Whether there is anything in a section that the asker wants to know.
-fn has_news(filled: &Filled<'_>, asker: &Asker) -> bool {
-    let section = &filled.section;
+/// Whether there is anything in a object that the asker wants to know.
+fn has_news(section: &Section<'_>, asker: &Asker) -> bool {
     section.is_full()
         || section.part.is_left()
         || section.cut.limited
         || !section.cut.delivered.is_empty()
-        || !filled.state.is_empty()
+        || !section.state.is_empty()
         // The user's own receipt changes the unread counts.
-        || filled.receipts.iter().any(|receipt| receipt.user_nid == section.reader.user_nid)
-        || !ephemeral_events(filled, asker).is_empty()
-        || !room_data(filled, asker).is_empty()
+        || section.receipts.iter().any(|receipt| receipt.user_nid == section.reader.user_nid)
+        || !ephemeral_events(section, asker).is_empty()
+        || !room_data(section, asker).is_empty()
 }
 
-fn ephemeral_events(filled: &Filled<'_>, asker: &Asker) -> Vec<String> {
+pub fn ephemeral_events(section: &Section<'_>, asker: &Asker) -> Vec<String> {
     let filter = &asker.filter.room.ephemeral;
-    if !filter.admits_room(&filled.section.part.room.room_id) {
+    if !filter.admits_room(&section.part.room.room_id) {
         return Vec::new();
     }
     let mut events = Vec::new();
-    if let Some(typing) = filled.typing.as_ref().filter(|_| filter.admits_type("m.typing")) {
+    if let Some(typing) = section.typing.as_ref().filter(|_| filter.admits_type("m.typing")) {
         events.push(ephemeral::typing_event(typing));
     }
     if filter.admits_type("m.receipt") {
-        events.extend(ephemeral::receipt_events(&filled.receipts, filled.section.reader.user_nid));
+        events.extend(ephemeral::receipt_events(&section.receipts, section.reader.user_nid));
     }
     events
 }
 
-fn room_data(filled: &Filled<'_>, asker: &Asker) -> Vec<String> {
+fn room_data(section: &Section<'_>, asker: &Asker) -> Vec<String> {
     let filter = &asker.filter.room.account_data;
-    match filter.admits_room(&filled.section.part.room.room_id) {
-        true => wanted_data(&filled.account_data, filter),
+    match filter.admits_room(&section.part.room.room_id) {
+        true => wanted_data(&section.account_data, filter),
         false => Vec::new(),
     }
 }

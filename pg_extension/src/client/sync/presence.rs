@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Asker, account_data, gather::News, parts::Columns};
+use super::{Asker, account_data, news::News, parts::Columns};
 use crate::{
     base::spi::Db,
     client::presence::{self, Subject, Wanted},

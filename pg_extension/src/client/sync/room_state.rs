@@ -41,16 +41,11 @@ const OTHERS: &str = "
 const MEMBERS: &str = "
     select room_nid, key_idx, current_event_nid from room_state_keys where room_nid = any($1) and type = 'm.room.member'";
 
-/// The state of each section, in their order. `heroes` are the members that each section's summary names.
-pub fn state_of_all(
-    db: &Db<'_>,
-    events: &Events<'_, '_>,
-    sections: &[Section<'_>],
-    heroes: &[Vec<String>],
-) -> Vec<Vec<Rc<StoredEvent>>> {
+/// Finds the state of each section.
+pub fn find_state(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>]) {
     let wanted = wanted_of_all(db, events, sections);
     let current = read_current(db, sections, &wanted);
-    let member_keys = member_keys(db, sections, &wanted, heroes);
+    let member_keys = member_keys(db, sections, &wanted);
 
     let mut found: Vec<BTreeMap<i32, i64>> = Vec::new();
     for ((section, wanted), member_keys) in sections.iter().zip(&wanted).zip(&member_keys) {
@@ -76,7 +71,9 @@ pub fn state_of_all(
         found.push(state);
     }
     events.load(found.iter().flat_map(|state| state.values().copied()));
-    sections.iter().zip(found).map(|(section, state)| admitted(events, section, state)).collect()
+    for (section, state) in sections.iter_mut().zip(found) {
+        section.state = admitted(events, section, state);
+    }
 }
 
 /// The state that the events listed are judged against: at the start of the timeline, or with `use_state_after` at its
@@ -171,12 +168,7 @@ fn all(db: &Db<'_>, section: &Section<'_>, at: StateAt, current: &Current) -> BT
 }
 
 /// The keys of the members that lazy loading does not leave out: senders in the timeline, heroes, and the user.
-fn member_keys(
-    db: &Db<'_>,
-    sections: &[Section<'_>],
-    wanted: &[Wanted],
-    heroes: &[Vec<String>],
-) -> Vec<Vec<i32>> {
+fn member_keys(db: &Db<'_>, sections: &[Section<'_>], wanted: &[Wanted]) -> Vec<Vec<i32>> {
     let mut keys = vec![Vec::new(); sections.len()];
     let (mut owners, mut rooms, mut users) = (Vec::new(), Vec::new(), Vec::new());
     for (index, section) in sections.iter().enumerate() {
@@ -185,7 +177,7 @@ fn member_keys(
         }
         let mut members: HashSet<&str> =
             section.cut.delivered.iter().map(|event| event.sender.as_str()).collect();
-        members.extend(heroes[index].iter().map(String::as_str));
+        members.extend(section.heroes.iter().map(String::as_str));
         if matches!(wanted[index], Wanted::All(_)) {
             members.insert(&section.reader.user_id);
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Asker, cut::Cut, parts::Part};
+use super::{Asker, account_data::Datum, cut::Cut, ephemeral::Receipt, parts::Part, unread::Unread};
 use crate::{
     base::{spi::Db, token::SyncToken},
     read::{
@@ -15,6 +15,8 @@ use crate::{
 
 /// A room in the section `join` or `leave` of an answer.
 pub struct Section<'a> {
+    /// Which of the askers it is for.
+    pub index: usize,
     pub asker: &'a Asker,
     pub part: &'a Part,
     pub reader: Reader,
@@ -22,6 +24,15 @@ pub struct Section<'a> {
     /// What the client knows of the room; `None` sends all of it, as on an initial sync and after joining.
     pub since: Option<&'a SyncToken>,
     pub cut: Cut,
+    /// The members that the summary names.
+    pub heroes: Vec<String>,
+    /// The state that goes with the timeline.
+    pub state: Vec<Rc<StoredEvent>>,
+    pub unread: Unread,
+    pub receipts: Vec<Receipt>,
+    /// Who types, where that is to be told.
+    pub typing: Option<Vec<String>>,
+    pub account_data: Vec<Datum>,
 }
 
 const KEYS: &str = "
@@ -40,32 +51,40 @@ const KEYS: &str = "
 
 impl<'a> Section<'a> {
     /// Makes sections of parts that are joined or left.
-    pub fn open_all(db: &Db<'_>, events: &Events<'_, '_>, parts: &[(&'a Asker, &'a Part)]) -> Vec<Self> {
-        events.load(parts.iter().filter(|(_, part)| part.is_left()).map(|(_, part)| part.member_event_nid));
-        let rooms: Vec<i64> = parts.iter().map(|(_, part)| part.room.room_nid).collect();
-        let users: Vec<String> = parts.iter().map(|(asker, _)| asker.session.user_id.clone()).collect();
+    pub fn open_all(
+        db: &Db<'_>,
+        events: &Events<'_, '_>,
+        parts: &[(usize, &'a Asker, &'a Part)],
+    ) -> Vec<Self> {
+        events.load(parts.iter().filter(|(.., part)| part.is_left()).map(|(.., part)| part.member_event_nid));
+        let rooms: Vec<i64> = parts.iter().map(|(.., part)| part.room.room_nid).collect();
+        let users: Vec<String> = parts.iter().map(|(_, asker, _)| asker.session.user_id.clone()).collect();
         let mut keys = vec![Keys::default(); parts.len()];
         for row in db.query(KEYS, &[rooms.into(), users.into()]) {
             keys[row.get::<i64>(1) as usize - 1] = Keys { member: row.opt(2), visibility: row.opt(3) };
         }
-        let mut sections: Vec<Self> = parts
-            .iter()
-            .zip(keys)
-            .map(|(&(asker, part), keys)| Self::open(db, events, asker, part, keys))
-            .collect();
+        let mut sections: Vec<Self> =
+            parts.iter().zip(keys).map(|(&part, keys)| Self::open(db, events, part, keys)).collect();
         forget_unjoined(db, events, &mut sections);
         sections
     }
 
-    fn open(db: &Db<'_>, events: &Events<'_, '_>, asker: &'a Asker, part: &'a Part, keys: Keys) -> Self {
+    fn open(
+        db: &Db<'_>,
+        events: &Events<'_, '_>,
+        (index, asker, part): (usize, &'a Asker, &'a Part),
+        keys: Keys,
+    ) -> Self {
         events.note_membership(part.member_event_nid, &part.membership);
         // As long as members are missing, the client is not told of the room.
         let is_untold = part.was_partial && part.is_joined() && !asker.loads_members_lazily();
-        let standing = match part.is_joined() {
-            true => Standing::Joined,
-            false => Standing::find(events, db, keys.member, Some(part.member_event_nid)),
+        let standing = if part.is_joined() {
+            Standing::Joined
+        } else {
+            Standing::find(events, db, keys.member, Some(part.member_event_nid))
         };
         Self {
+            index,
             asker,
             part,
             reader: Reader::new(
@@ -77,6 +96,12 @@ impl<'a> Section<'a> {
             member_key: keys.member,
             since: asker.since.as_ref().filter(|_| !is_untold),
             cut: Cut::default(),
+            heroes: Vec::new(),
+            state: Vec::new(),
+            unread: Unread::default(),
+            receipts: Vec::new(),
+            typing: None,
+            account_data: Vec::new(),
         }
     }
 

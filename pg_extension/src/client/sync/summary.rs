@@ -64,7 +64,7 @@ const GONE: &str = "
 
 /// Whether a section has a summary: members may have come, gone, or changed, or the room may have lost the name that
 /// stood for its heroes.
-pub fn is_due(section: &Section<'_>) -> bool {
+fn is_due(section: &Section<'_>) -> bool {
     let is_told =
         |event_type: &str| matches!(event_type, "m.room.member" | "m.room.name" | "m.room.canonical_alias");
     section.part.is_joined()
@@ -73,14 +73,14 @@ pub fn is_due(section: &Section<'_>) -> bool {
             || section.cut.window().any(|event| is_told(&event.event_type)))
 }
 
-/// The heroes of each section, in their order; none where no summary is due or the room has a name.
-pub fn heroes_of_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &[Section<'_>]) -> Vec<Vec<String>> {
+/// Finds the heroes of each section; none where no summary is due or the room has a name.
+pub fn find_heroes(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>]) {
     let mut rooms: Vec<i64> =
         sections.iter().filter(|section| is_due(section)).map(|section| section.part.room.room_nid).collect();
     rooms.sort_unstable();
     rooms.dedup();
     if rooms.is_empty() {
-        return vec![Vec::new(); sections.len()];
+        return;
     }
     let names: Vec<(i64, i64)> =
         db.query(NAMES, &[rooms.clone().into()]).map(|row| (row.get(1), row.get(2))).collect();
@@ -99,25 +99,23 @@ pub fn heroes_of_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &[Section<'
         let others = members.get(&section.part.room.room_nid).into_iter().flatten();
         others.filter(|user| **user != *section.reader.user_id).take(HEROES).cloned().collect()
     };
-    let mut heroes: Vec<Vec<String>> = sections
-        .iter()
-        .map(|section| if is_due(section) { of_section(&present, section) } else { Vec::new() })
-        .collect();
+    for section in sections.iter_mut().filter(|section| is_due(section)) {
+        section.heroes = of_section(&present, section);
+    }
 
     // Where nobody else is left, those who were there.
-    let alone: Vec<usize> = (0..sections.len())
-        .filter(|&index| {
-            let section = &sections[index];
-            heroes[index].is_empty() && is_due(section) && rooms.contains(&section.part.room.room_nid)
-        })
+    let is_alone = |section: &Section<'_>| {
+        section.heroes.is_empty() && is_due(section) && rooms.contains(&section.part.room.room_nid)
+    };
+    let alone: Vec<i64> = sections
+        .iter()
+        .filter(|section| is_alone(section))
+        .map(|section| section.part.room.room_nid)
         .collect();
-    if !alone.is_empty() {
-        let gone = members(db, GONE, alone.iter().map(|&index| sections[index].part.room.room_nid).collect());
-        for index in alone {
-            heroes[index] = of_section(&gone, &sections[index]);
-        }
+    let gone = members(db, GONE, alone);
+    for section in sections.iter_mut().filter(|section| is_alone(section)) {
+        section.heroes = of_section(&gone, section);
     }
-    heroes
 }
 
 fn members(db: &Db<'_>, sql: &'static str, rooms: Vec<i64>) -> HashMap<i64, Vec<String>> {
@@ -131,12 +129,12 @@ fn members(db: &Db<'_>, sql: &'static str, rooms: Vec<i64>) -> HashMap<i64, Vec<
 }
 
 /// Writes the summary of a section.
-pub fn write(summary: &mut Object<'_>, section: &Section<'_>, heroes: &[String]) {
+pub fn write(summary: &mut Object<'_>, section: &Section<'_>) {
     if !is_due(section) {
         return;
     }
-    if !heroes.is_empty() {
-        summary.value("m.heroes", heroes);
+    if !section.heroes.is_empty() {
+        summary.value("m.heroes", &section.heroes);
     }
     summary.value("m.joined_member_count", section.part.room.joined_members);
     summary.value("m.invited_member_count", section.part.room.invited_members);

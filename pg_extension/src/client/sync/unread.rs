@@ -111,11 +111,10 @@ const THREADS: &str = "
         )
     group by w.number, t.event_id";
 
-/// The counts of each section, in their order.
-pub fn count_all(db: &Db<'_>, sections: &[Section<'_>]) -> Vec<Unread> {
-    let mut unread = vec![Unread::default(); sections.len()];
+/// Counts what is unread in each section.
+pub fn count(db: &Db<'_>, sections: &mut [Section<'_>]) {
     if sections.is_empty() {
-        return unread;
+        return;
     }
     let rooms: Vec<i64> = sections.iter().map(|section| section.part.room.room_nid).collect();
     let users: Vec<i64> = sections.iter().map(|section| section.reader.user_nid).collect();
@@ -127,11 +126,10 @@ pub fn count_all(db: &Db<'_>, sections: &[Section<'_>]) -> Vec<Unread> {
         let mentions: Vec<i64> = row.get(3);
         let [highlight_count, otherwise_silent] = mentions[..] else { unreachable!("two counts") };
         let notification_count = sections[index].part.room.notify_seq - read + otherwise_silent;
-        unread[index].main = Counts { highlight_count, notification_count };
+        sections[index].unread.main = Counts { highlight_count, notification_count };
     }
     for row in db.query(THREADS, &[rooms.into(), users.into(), user_ids.into(), members.into()]) {
         let counts = Counts { notification_count: row.get(3), highlight_count: row.get(4) };
-        unread[row.get::<i64>(1) as usize - 1].threads.insert(row.get(2), counts);
+        sections[row.get::<i64>(1) as usize - 1].unread.threads.insert(row.get(2), counts);
     }
-    unread
 }

@@ -1,0 +1,117 @@
+//! What there is to tell each asker: which rooms have news, and of which kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Asker,
+    account_data::{self, Datum, GLOBAL},
+    cut::Ignored,
+    ephemeral::{self, Ephemeral},
+    outside::{self, Outside},
+    parts::{self, Columns, Part, Parts},
+    probe::{self, Found},
+};
+use crate::{
+    base::{spi::Db, token::SyncToken},
+    client::end_to_end_encryption::device_lists::{self, DeviceLists, Interval},
+};
+
+/// What there is to tell, before the sections are made of it.
+pub struct News {
+    /// By asker.
+    pub found: Vec<Found>,
+    pub parts: Parts,
+    /// By asker.
+    outside: BTreeMap<usize, Vec<Outside>>,
+    pub ephemeral: Ephemeral,
+    /// By asker and room.
+    pub data: BTreeMap<(usize, i64), Vec<Datum>>,
+    pub ignored: Ignored,
+    /// By asker; empty for those who ask for everything.
+    pub device_lists: Vec<DeviceLists>,
+}
+
+/// Finds out which rooms have news for whom.
+pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) -> News {
+    let found = probe::find(db, askers, columns);
+    let mut parts = parts::changed(db, columns, &found);
+    let device_lists = device_lists(db, askers, &found, &parts, now);
+    let ephemeral = ephemeral::changed(db, columns, &found);
+    let data = if found.iter().any(|found| found.account_data) {
+        account_data::changed(db, columns)
+    } else {
+        BTreeMap::new()
+    };
+    let places = ephemeral.receipts.keys().chain(&ephemeral.typing).chain(data.keys());
+    parts::add(db, columns, &mut parts, places.copied().filter(|(_, room_nid)| *room_nid != GLOBAL));
+    let mut outside =
+        if found.iter().any(|found| found.outside) { outside::changed(db, columns) } else { BTreeMap::new() };
+    let ignored = if parts.is_empty() && outside.is_empty() {
+        Ignored::new()
+    } else {
+        account_data::ignored(db, columns.users.clone())
+    };
+    let is_wanted = |asker: usize, room_id: &str, membership: &str, sender: &String| {
+        let asker = askers[asker];
+        let ignored = ignored.get(&asker.session.user_nid);
+        let by_ignored = membership == "invite" && ignored.is_some_and(|users| users.contains(sender));
+        asker.filter.room.admits_room(room_id) && !by_ignored
+    };
+    parts.retain(|(asker, _), part| {
+        // Who asks for all members waits for them.
+        let is_whole = !part.room.partial || !part.is_joined() || askers[*asker].loads_members_lazily();
+        is_whole && is_wanted(*asker, &part.room.room_id, &part.membership, &part.member_sender)
+    });
+    for (asker, rooms) in &mut outside {
+        rooms.retain(|room| is_wanted(*asker, &room.room_id, &room.membership, &room.sender));
+    }
+    News { found, parts, outside, ephemeral, data, ignored, device_lists }
+}
+
+fn device_lists(
+    db: &Db<'_>,
+    askers: &[&Asker],
+    found: &[Found],
+    parts: &Parts,
+    now: &SyncToken,
+) -> Vec<DeviceLists> {
+    let mut lists = vec![DeviceLists::default(); askers.len()];
+    let (owners, intervals): (Vec<usize>, Vec<Interval<'_>>) = askers
+        .iter()
+        .enumerate()
+        .filter_map(|(index, asker)| {
+            let from = asker.since.as_ref()?;
+            let Found { key_changes, own_changes, .. } = found[index];
+            let user_nid = asker.session.user_nid;
+            Some((index, Interval { user_nid, from, to: now, key_changes, own_changes }))
+        })
+        .unzip();
+    let with_news = parts.iter().filter(|(_, part)| part.room_new && part.is_joined());
+    let news: BTreeSet<(usize, i64)> = with_news
+        .filter_map(|((asker, room_nid), _)| Some((owners.binary_search(asker).ok()?, *room_nid)))
+        .collect();
+    for (owner, found) in owners.iter().zip(device_lists::between(db, &intervals, &news)) {
+        lists[*owner] = found;
+    }
+    lists
+}
+
+impl News {
+    /// New account data that belongs to no room.
+    pub fn global_data(&self, asker: usize) -> &[Datum] {
+        self.data.get(&(asker, GLOBAL)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Rooms that no user of this server is in.
+    pub fn outside(&self, asker: usize) -> &[Outside] {
+        self.outside.get(&asker).map_or(&[], Vec::as_slice)
+    }
+
+    /// The parts that have a timeline, with their askers.
+    pub fn with_timeline(&self) -> impl Iterator<Item = (usize, &Part)> {
+        self.parts
+            .iter()
+            .filter(|(_, part)| part.is_joined() || part.is_left())
+            .map(|((asker, _), part)| (*asker, part))
+    }
+}
