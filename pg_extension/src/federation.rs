@@ -6,5 +6,6 @@ pub mod key_queries;
 pub mod outgoing;
 pub mod partial_joins;
 pub mod policy_servers;
+pub mod remote_invites;
 pub mod remote_membership;
 pub mod remote_users;

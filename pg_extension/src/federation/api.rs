@@ -3,6 +3,7 @@
 mod asked_room;
 mod auth_chain;
 mod backfilling;
+mod end_to_end_keys;
 mod hierarchy;
 mod inviting;
 mod make_membership;

@@ -12,7 +12,6 @@ use pgrx::pg_extern;
 use serde_json::{Value, json};
 
 use crate::{
-    append::{self, LocalEvent},
     base::{
         ids::{now_ms, random_event_id},
         request::{self, Body},
@@ -21,11 +20,8 @@ use crate::{
         signing::Signer,
         spi::{Db, Mode},
     },
-    client::{
-        room_membership::{add_profile, content_of},
-        sync::SHOWN_TO_OUTSIDERS,
-    },
-    room::Room,
+    client::room_membership::{add_profile, content_of},
+    room::out_of_band_memberships::{self, Elsewhere, MAX_STATE, client_event, stripped},
 };
 
 const AUTHORISER: &str = "join_authorised_via_users_server";
@@ -111,50 +107,6 @@ fn complete(
     Ok(event)
 }
 
-/// Makes and signs the event that invites a user of another server, without appending it: that server signs it first.
-/// `content` is that of the event, in which the membership may be left out.
-///
-/// The answer is `{"event_id", "event", "room_version", "invite_room_state"}`. Errors as those of an invite.
-#[pg_extern(volatile)]
-fn prepare_invite(token_hash: &[u8], room_id: &str, user_id: &str, content: &str) -> ResponseRows {
-    respond(Mode::Write, |db| {
-        let user = Session::authenticate(db, token_hash)?.user();
-        if !is_user_id(user_id) {
-            return Err(MatrixError::invalid_param(format!("{user_id:?} is not a user id.")));
-        }
-        let mut content = request::object(content)?;
-        content.insert("membership".to_owned(), "invite".into());
-        if content.get("reason").is_some_and(|reason| !reason.is_string()) {
-            return Err(MatrixError::bad_json("`reason` must be a string."));
-        }
-        Room::with(db, room_id, |room| {
-            let prepared = prepared(room, LocalEvent::state(&user, "m.room.member", user_id, content))?;
-            Ok(Response::json(&prepared.into()))
-        })
-        .unwrap_or_else(|| Err(MatrixError::not_found("This server is not in the room.")))
-    })
-}
-
-/// An invite that is not appended yet, with what goes with it to the user's server.
-pub fn prepared(room: &mut Room<'_>, invite: LocalEvent<'_>) -> Result<Map> {
-    let built = append::prepare(room, invite)?;
-    room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
-    let state: Vec<Value> = SHOWN_TO_OUTSIDERS
-        .iter()
-        .filter_map(|event_type| room.state(event_type, ""))
-        .map(|state| Value::Object(state.event.json().clone()))
-        .collect();
-    let policy_server = room.policy_server().map(|policy| policy.via);
-    let fields: [(&str, Value); 5] = [
-        ("policy_server", policy_server.into()),
-        ("event_id", built.event.event_id().into()),
-        ("event", built.event.json().clone().into()),
-        ("room_version", room.version.id.into()),
-        ("invite_room_state", state.into()),
-    ];
-    Ok(fields.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
-}
-
 const INVITER: &str = "
     select u.user_id
     from memberships m
@@ -184,5 +136,58 @@ fn users_in_room(token_hash: &[u8], room_id: &str) -> ResponseRows {
         let mut users: Vec<String> = inviter.map(|row| row.get(1)).collect();
         users.extend(db.query(MEMBERS, &[room_id.into()]).map(|row| row.get::<String>(1)));
         Ok(Response::json(&users.into()))
+    })
+}
+
+/// The user leaves a room that no user of this server is in: refuses an invite, or takes back a knock. `event` is what another
+/// server took in; NULL if there was none that did.
+///
+/// 404 `M_NOT_FOUND` if the user is nothing to the room.
+#[pg_extern]
+fn leave_out_of_band(
+    token_hash: &[u8],
+    room_id: &str,
+    event_id: Option<&str>,
+    event: Option<&str>,
+) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let event = match (event_id, event) {
+            (Some(event_id), Some(event)) => Some(client_event(event_id, &request::object(event)?)),
+            _ => None,
+        };
+        if !out_of_band_memberships::leave(db, session.user_nid, room_id, event) {
+            return Err(MatrixError::not_found("You are neither invited to this room nor knocking."));
+        }
+        Ok(Response::empty().wake_user(session.user_nid))
+    })
+}
+
+/// The user knocks at a room that no user of this server is in: `event` is what another server took in, `state` what it told of
+/// the room.
+#[pg_extern]
+fn knock_out_of_band(
+    token_hash: &[u8],
+    room_id: &str,
+    room_version: &str,
+    event: &str,
+    state: Vec<String>,
+) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let session = Session::authenticate(db, token_hash)?;
+        let event = request::object(event)?;
+        let state = state
+            .iter()
+            .filter_map(|event| stripped(&request::object(event).ok()?))
+            .take(MAX_STATE)
+            .collect();
+        out_of_band_memberships::record(
+            db,
+            Elsewhere { room_id, room_version, state },
+            session.user_nid,
+            &session.user(),
+            &event,
+        );
+        Ok(Response::empty().wake_user(session.user_nid))
     })
 }

@@ -1,16 +1,9 @@
 //! What users of this server are to rooms that only other servers are in: invited, knocking, or no longer either.
 
 use matriarch_rules::Map;
-use pgrx::pg_extern;
 use serde_json::{Value, json};
 
-use crate::base::{
-    request,
-    response::{MatrixError, Response, ResponseRows, respond},
-    session::Session,
-    spi::{Db, Mode},
-    users::User,
-};
+use crate::base::{spi::Db, users::User};
 
 /// The most state events that other servers may tell of a room.
 pub const MAX_STATE: usize = 100;
@@ -63,53 +56,14 @@ pub fn stripped(event: &Map) -> Option<String> {
     Some(event.to_string())
 }
 
-/// The user leaves a room that no user of this server is in: refuses an invite, or takes back a knock. `event` is what another
-/// server took in; NULL if there was none that did.
-///
-/// 404 `M_NOT_FOUND` if the user is nothing to the room.
-#[pg_extern]
-fn leave_out_of_band(
-    token_hash: &[u8],
-    room_id: &str,
-    event_id: Option<&str>,
-    event: Option<&str>,
-) -> ResponseRows {
-    respond(Mode::Write, |db| {
-        let session = Session::authenticate(db, token_hash)?;
-        let event = match (event_id, event) {
-            (Some(event_id), Some(event)) => Some(client_event(event_id, &request::object(event)?)),
-            _ => None,
-        };
-        let user = [session.user_nid.into(), room_id.into()];
-        if db.query_opt(IS_KNOWN, &user).is_none() {
-            return Err(MatrixError::not_found("You are neither invited to this room nor knocking."));
-        }
-        db.execute(LEAVE, &[session.user_nid.into(), room_id.into(), event.into()]);
-        Ok(Response::empty().wake_user(session.user_nid))
-    })
-}
-
-/// The user knocks at a room that no user of this server is in: `event` is what another server took in, `state` what it told of
-/// the room.
-#[pg_extern]
-fn knock_out_of_band(
-    token_hash: &[u8],
-    room_id: &str,
-    room_version: &str,
-    event: &str,
-    state: Vec<String>,
-) -> ResponseRows {
-    respond(Mode::Write, |db| {
-        let session = Session::authenticate(db, token_hash)?;
-        let event = request::object(event)?;
-        let state = state
-            .iter()
-            .filter_map(|event| stripped(&request::object(event).ok()?))
-            .take(MAX_STATE)
-            .collect();
-        record(db, Elsewhere { room_id, room_version, state }, session.user_nid, &session.user(), &event);
-        Ok(Response::empty().wake_user(session.user_nid))
-    })
+/// Notes that a user leaves a room by `event`, as a sync shows it; without one if no server took one in. Whether the user
+/// was invited, knocked or had left.
+pub fn leave(db: &Db<'_>, user_nid: i64, room_id: &str, event: Option<String>) -> bool {
+    if db.query_opt(IS_KNOWN, &[user_nid.into(), room_id.into()]).is_none() {
+        return false;
+    }
+    db.execute(LEAVE, &[user_nid.into(), room_id.into(), event.into()]);
+    true
 }
 
 /// An event as a sync shows it.

@@ -1,8 +1,8 @@
 //! Keys that devices publish. Client-Server API, "Uploading keys".
 
-mod claim;
+pub mod claim;
 mod one_time;
-mod query;
+pub mod query;
 mod upload;
 
 use std::collections::BTreeSet;

@@ -15,7 +15,7 @@ use crate::{
         users::{self, User},
     },
     client::room_membership::set_member,
-    federation::remote_membership::prepared,
+    federation::remote_invites::prepared,
     room::Room,
 };
 

@@ -13,7 +13,6 @@ use crate::base::{
     request::Body,
     response::{MatrixError, Response, ResponseRows, Result, respond},
     session::Session,
-    signing::Signer,
     spi::{Db, Mode},
 };
 
@@ -144,7 +143,7 @@ fn read(keys: &Map) -> Result<impl Iterator<Item = (&str, &str, &str)>> {
 }
 
 /// Claims keys for whoever asks. Users of other servers than `ours` are `failures`, where the answer has them.
-fn claim(db: &Db<'_>, body: &str, ours: &str, with_failures: bool) -> Result<Response> {
+pub fn claim(db: &Db<'_>, body: &str, ours: &str, with_failures: bool) -> Result<Response> {
     let body = Body::parse(body)?;
     // How long other servers may take; the API node asks them.
     body.unsigned("timeout")?;
@@ -187,12 +186,4 @@ fn claim_keys(token_hash: &[u8], body: &str) -> ResponseRows {
         let session = Session::authenticate(db, token_hash)?;
         claim(db, body, server_name(&session.user_id).unwrap_or_default(), true)
     })
-}
-
-/// `POST /_matrix/federation/v1/user/keys/claim`
-///
-/// Answers for users of this server only.
-#[pg_extern(volatile)]
-fn federation_claim_keys(body: &str) -> ResponseRows {
-    respond(Mode::Write, |db| claim(db, body, &Signer::current(db).server_name, false))
 }

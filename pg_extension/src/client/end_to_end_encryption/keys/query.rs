@@ -98,8 +98,9 @@ fn read(keys: &Map) -> Result<Vec<(&str, Devices<'_>)>> {
 
 /// The answer's parts, by user.
 #[derive(Default)]
-struct Found {
-    device_keys: BTreeMap<String, Map>,
+pub struct Found {
+    /// By user, by device.
+    pub device_keys: BTreeMap<String, Map>,
     cross_signing: BTreeMap<&'static str, Map>,
 }
 
@@ -166,6 +167,14 @@ impl Found {
         }
         answer
     }
+
+    /// Takes a user's cross-signing keys out, as `master_key` and `self_signing_key`.
+    pub fn cross_signing_of(&mut self, user_id: &str) -> Vec<(&'static str, Value)> {
+        [("master_keys", "master_key"), ("self_signing_keys", "self_signing_key")]
+            .into_iter()
+            .filter_map(|(section, name)| Some((name, self.cross_signing.get_mut(section)?.remove(user_id)?)))
+            .collect()
+    }
 }
 
 /// Reads who is wanted in a request's body. Whose server `is_known` admits is looked for; the others come second.
@@ -197,17 +206,20 @@ fn query_keys(token_hash: &[u8], body: &str, answered: Vec<String>) -> ResponseR
     })
 }
 
-/// `POST /_matrix/federation/v1/user/keys/query`
+/// What other servers are told of users of this one. `body` is that of a query.
 ///
-/// Answers for users of this server only.
-#[pg_extern(stable)]
-fn federation_query_keys(body: &str) -> ResponseRows {
-    respond(Mode::Read, |db| {
-        let body = Body::parse(body)?;
-        let ours = Signer::current(db).server_name.clone();
-        let (wanted, _) = sort(&body, |server| server == ours)?;
-        Ok(Response::json(&wanted.find(db, NOBODY).answer()))
-    })
+/// # Errors
+///
+/// 400 `M_BAD_JSON` for a malformed body.
+pub fn for_servers(db: &Db<'_>, body: &Body) -> Result<Value> {
+    let ours = Signer::current(db).server_name.clone();
+    let (wanted, _) = sort(body, |server| server == ours)?;
+    Ok(wanted.find(db, NOBODY).answer())
+}
+
+/// What other servers are told of all devices of a user, and of the user's cross-signing keys.
+pub fn all_of_user(db: &Db<'_>, user_id: &str) -> Found {
+    Wanted { user_ids: vec![user_id], devices: vec![None] }.find(db, NOBODY)
 }
 
 /// What other servers are told of a device: its keys and its name. `None` if it has none, or is gone.
@@ -222,55 +234,5 @@ pub fn of_device(db: &Db<'_>, user_id: &str, device_id: &str) -> Option<(Map, Op
 
 /// What other servers are told of a user's cross-signing keys, as `master_key` and `self_signing_key`.
 pub fn cross_signing_of(db: &Db<'_>, user_id: &str) -> Vec<(&'static str, Value)> {
-    let mut found = Wanted { user_ids: vec![user_id], devices: vec![None] }.find(db, NOBODY).cross_signing;
-    [("master_keys", "master_key"), ("self_signing_keys", "self_signing_key")]
-        .into_iter()
-        .filter_map(|(section, name)| Some((name, found.get_mut(section)?.remove(user_id)?)))
-        .collect()
-}
-
-/// `stream_id` is that of the newest `m.device_list_update` of the user, which the next one follows.
-const USER: &str = "
-    select u.user_nid, coalesce((
-            select max(stream_id)
-            from device_list_changes
-            where user_nid = u.user_nid and device_id is not null and audience is null
-        ), 0)
-    from users u
-    join accounts a using (user_nid)
-    where u.user_id = $1 and a.deactivated_at is null";
-
-/// `GET /_matrix/federation/v1/user/devices/{userId}`
-///
-/// 404 `M_NOT_FOUND` for users that are not of this server.
-#[pg_extern(stable)]
-fn federation_user_devices(user_id: &str) -> ResponseRows {
-    respond(Mode::Read, |db| {
-        let row = db
-            .query_opt(USER, &[user_id.into()])
-            .ok_or_else(|| MatrixError::not_found("There is no such user."))?;
-        let stream_id: i64 = row.get(2);
-        let mut found = Wanted { user_ids: vec![user_id], devices: vec![None] }.find(db, NOBODY);
-        let devices: Vec<Value> = found
-            .device_keys
-            .remove(user_id)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(device_id, mut keys)| {
-                let name = keys.as_object_mut().and_then(|keys| keys.remove("unsigned"));
-                let mut device = json!({ "device_id": device_id, "keys": keys });
-                if let Some(name) = name.as_ref().and_then(|unsigned| unsigned.get("device_display_name")) {
-                    device["device_display_name"] = name.clone();
-                }
-                device
-            })
-            .collect();
-        let mut answer = json!({ "user_id": user_id, "stream_id": stream_id, "devices": devices });
-        for (section, name) in [("master_keys", "master_key"), ("self_signing_keys", "self_signing_key")] {
-            if let Some(key) = found.cross_signing.get_mut(section).and_then(|keys| keys.remove(user_id)) {
-                answer[name] = key;
-            }
-        }
-        Ok(Response::json(&answer))
-    })
+    all_of_user(db, user_id).cross_signing_of(user_id)
 }

@@ -1,0 +1,63 @@
+//! Users of other servers whom users of this one invite. Server-Server API, "Inviting to a room".
+//!
+//! The invited user's server signs the invite before it is appended.
+
+use matriarch_rules::{Map, identifiers::is_user_id};
+use pgrx::pg_extern;
+use serde_json::Value;
+
+use crate::{
+    append::{self, LocalEvent},
+    base::{
+        request,
+        response::{MatrixError, Response, ResponseRows, Result, respond},
+        session::Session,
+        spi::Mode,
+    },
+    client::sync::SHOWN_TO_OUTSIDERS,
+    room::Room,
+};
+
+/// Makes and signs the event that invites a user of another server, without appending it: that server signs it first.
+/// `content` is that of the event, in which the membership may be left out.
+///
+/// The answer is `{"event_id", "event", "room_version", "invite_room_state"}`. Errors as those of an invite.
+#[pg_extern(volatile)]
+fn prepare_invite(token_hash: &[u8], room_id: &str, user_id: &str, content: &str) -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let user = Session::authenticate(db, token_hash)?.user();
+        if !is_user_id(user_id) {
+            return Err(MatrixError::invalid_param(format!("{user_id:?} is not a user id.")));
+        }
+        let mut content = request::object(content)?;
+        content.insert("membership".to_owned(), "invite".into());
+        if content.get("reason").is_some_and(|reason| !reason.is_string()) {
+            return Err(MatrixError::bad_json("`reason` must be a string."));
+        }
+        Room::with(db, room_id, |room| {
+            let prepared = prepared(room, LocalEvent::state(&user, "m.room.member", user_id, content))?;
+            Ok(Response::json(&prepared.into()))
+        })
+        .unwrap_or_else(|| Err(MatrixError::not_found("This server is not in the room.")))
+    })
+}
+
+/// An invite that is not appended yet, with what goes with it to the user's server.
+pub fn prepared(room: &mut Room<'_>, invite: LocalEvent<'_>) -> Result<Map> {
+    let built = append::prepare(room, invite)?;
+    room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
+    let state: Vec<Value> = SHOWN_TO_OUTSIDERS
+        .iter()
+        .filter_map(|event_type| room.state(event_type, ""))
+        .map(|state| Value::Object(state.event.json().clone()))
+        .collect();
+    let policy_server = room.policy_server().map(|policy| policy.via);
+    let fields: [(&str, Value); 5] = [
+        ("policy_server", policy_server.into()),
+        ("event_id", built.event.event_id().into()),
+        ("event", built.event.json().clone().into()),
+        ("room_version", room.version.id.into()),
+        ("invite_room_state", state.into()),
+    ];
+    Ok(fields.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
+}
