@@ -1,5 +1,7 @@
--- The extension `matriarch`. Run by a superuser, once: `create extension matriarch`. It holds functions and types
--- only; tables come from `matriarch migrate`, so that pg_dump sees their rows.
+-- The extension `matriarch`. A superuser runs it: `create extension matriarch`. It holds functions and types
+-- only; tables come from `matriarch migrate`, so that pg_dump sees their rows. `matriarch migrate` replaces
+-- the extension when its script has changed. So nothing outside of it may depend on it in a way that
+-- PostgreSQL tracks: no table, no trigger, no view.
 --
 -- Roles belong to the cluster and stay when the extension goes.
 do $$
@@ -22,7 +24,8 @@ exception
 end
 $$;
 
-comment on role matriarch_owner is 'Owns Matriarch''s tables and functions; functions that serve requests run as it.';
+comment on role matriarch_owner is
+    'Owns Matriarch''s tables and functions; functions that serve requests run as it.';
 comment on role matriarch_api is 'What API nodes log in as.';
 comment on role matriarch_readonly is 'Analysts: may read the schema matrix, and no secret.';
 comment on role matriarch_admin is 'Operators: what analysts may, and functions that repair and administer.';
@@ -35,12 +38,5 @@ begin
     execute format('grant create on database %I to matriarch_owner', current_database());
 end
 $$;
-grant usage on schema matriarch to matriarch_api;
-
-create type response as (
-    status      smallint,
-    body        text,
-    wake_rooms  bigint[],
-    wake_users  bigint[]
-);
-comment on type response is 'The answer to a request: HTTP status, JSON body, and the rooms and users whose waiting syncs have news after commit.';
+-- Operators call a few functions of it.
+grant usage on schema matriarch to matriarch_api, matriarch_admin;

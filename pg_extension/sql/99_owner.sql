@@ -1,19 +1,42 @@
--- Functions run with the owner's rights, which are far less than those of the superuser who installs; only API
--- nodes may call them, unless an area's file granted more.
+-- What all functions have in common is said here once, so that no declaration can forget it: whose they are,
+-- who may call them, and by what settings they run. tests/test_schema.py checks the result.
 do $$
 declare
-    routine regprocedure;
+    routine record;
+    -- Housekeeping and repair go through whole tables: the planner decides.
+    through_tables constant text[] := array[
+        'prune_keys', 'prune_outgoing', 'prune_state_downloads', 'reset_sync_xids'
+    ];
+    -- Requests run the same few statements all the time, and each finds its rows by an index, whatever the
+    -- size of the tables and the age of the statistics. So a plan is made once, and as for big tables. The
+    -- plan cache would make plans again for each call, since it takes arrays for longer than they are; plans
+    -- that were made while a database is new and empty would read whole tables until the next `analyze`. A
+    -- plan that is turned off is dear, and what is dear would be compiled, in 30 to 300 ms for each call: so
+    -- jit is off. Functions that read pages in the order of an index also say `enable_bitmapscan = off` in
+    -- their declaration.
+    by_index constant text :=
+        'set plan_cache_mode = force_generic_plan set jit = off '
+        'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off';
 begin
     for routine in
-        select p.oid::regprocedure
+        select p.oid::regprocedure as name, p.proname, p.prosecdef
         from pg_proc p
         join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
         join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid
         where e.extname = 'matriarch'
     loop
-        execute format('alter function %s owner to matriarch_owner', routine);
-        execute format('revoke all on function %s from public', routine);
-        execute format('grant execute on function %s to matriarch_api', routine);
+        -- They run with the owner's rights, which are far less than those of the superuser who installs them.
+        execute format('alter routine %s owner to matriarch_owner', routine.name);
+        execute format('revoke all on routine %s from public', routine.name);
+        execute format('grant execute on routine %s to matriarch_api', routine.name);
+        -- The others are expressions, which the planner puts in the place of their calls; settings would keep
+        -- it from that.
+        if routine.prosecdef then
+            execute format('alter routine %s set search_path = matriarch, pg_temp', routine.name);
+            if routine.proname <> all (through_tables) then
+                execute format('alter routine %s %s', routine.name, by_index);
+            end if;
+        end if;
     end loop;
 end
 $$;
@@ -21,4 +44,11 @@ alter type response owner to matriarch_owner;
 alter type disagreement owner to matriarch_owner;
 
 -- For the owner only.
-revoke execute on function state_set_many, verify_room, repair_room, rotate_signing_key from matriarch_api;
+revoke execute on routine
+    state_set_many, verify_room, repair_room, rotate_signing_key, is_live,
+    accepted, soft_failed, rejected, outlier
+from matriarch_api;
+
+-- For operators only.
+revoke execute on routine retry_now, purge_queue, reset_sync_xids from matriarch_api;
+grant execute on routine retry_now, purge_queue, reset_sync_xids to matriarch_admin;

@@ -95,7 +95,7 @@ const EXPIRED: &str = "
     from unnest($1::bigint[], $2::bigint[]) as t (room_nid, user_nid)
     join rooms r on r.room_nid = t.room_nid
     join users u on u.user_nid = t.user_nid
-    join server s on s.server_name = substr(u.user_id, strpos(u.user_id, ':') + 1)
+    join server s on s.server_name = u.server_name
     where r.other_servers > 0";
 
 const PRUNE: &str = "

@@ -71,7 +71,7 @@ const SENDERS_OF: &str = "
     cross join lateral (
         select event_nid, sender_nid
         from events
-        where event_nid = head.event_nid and status = 0 and (outgoing or xid <> pg_current_xact_id())
+        where event_nid = head.event_nid and status = accepted() and (outgoing or xid <> pg_current_xact_id())
         offset 0
     ) e
     join users u on u.user_nid = e.sender_nid";

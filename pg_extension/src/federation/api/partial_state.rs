@@ -23,7 +23,7 @@ const PRESENT: &str = "
     limit $3";
 
 const SERVERS: &str = "
-    select distinct substr(u.user_id, strpos(u.user_id, ':') + 1)
+    select distinct u.server_name
     from memberships m
     join users u using (user_nid)
     where m.room_nid = $1 and m.membership = 'join' and u.user_id <> $2";

@@ -162,7 +162,7 @@ const KNOWN: &str = "
     select e.event_id
     from unnest($1::text[]) as wanted (event_id)
     cross join lateral (
-        select event_id from events where event_id = wanted.event_id and status <> 3 offset 0
+        select event_id from events where event_id = wanted.event_id and status <> outlier() offset 0
     ) e
     where not exists (select from events_without_successor l where l.event_id = e.event_id)";
 

@@ -15,7 +15,7 @@ const SUPERSEDED: &str = "
         from events e
         cross join lateral unnest(e.prev_nids) as cited (event_nid)
         cross join lateral (
-            select event_nid from events where event_nid = cited.event_nid and status <> 0 offset 0
+            select event_nid from events where event_nid = cited.event_nid and status <> accepted() offset 0
         ) p
         where e.room_nid = $1 and e.pos is not null
         union
@@ -24,15 +24,16 @@ const SUPERSEDED: &str = "
         cross join lateral (select prev_nids from events where event_nid = s.event_nid offset 0) e
         cross join lateral unnest(e.prev_nids) as cited (event_nid)
         cross join lateral (
-            select event_nid from events where event_nid = cited.event_nid and status <> 0 offset 0
+            select event_nid from events where event_nid = cited.event_nid and status <> accepted() offset 0
         ) p
     )
     select event_nid, bool_or(live) from superseded group by event_nid";
 
 const FLAGGED: &str = "
-    select event_nid from events where room_nid = $1 and status in (1, 2) and superseded
+    select event_nid from events where room_nid = $1 and status in (soft_failed(), rejected()) and superseded
     union all
-    select event_nid from events where room_nid = $1 and pos is null and status in (0, 3) and superseded
+    select event_nid from events
+    where room_nid = $1 and pos is null and status in (accepted(), outlier()) and superseded
     union all
     select event_nid from events where room_nid = $1 and pos is not null and superseded";
 

@@ -27,7 +27,7 @@ const LACKING_EDGES: &str = "
     cross join lateral (select * from events where event_nid = wanted.event_nid offset 0) e
     cross join lateral unnest(e.auth_nids) as cited (auth_nid)
     join events a on a.event_nid = cited.auth_nid
-    where e.key_idx is not null and e.status <> 2 and cited.auth_nid < e.event_nid and not exists (
+    where e.key_idx is not null and e.status <> rejected() and cited.auth_nid < e.event_nid and not exists (
         select from event_auth_edges edge where edge.auth_nid = cited.auth_nid and edge.event_nid = e.event_nid
     )";
 

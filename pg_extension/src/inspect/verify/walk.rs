@@ -15,13 +15,13 @@ const PARTS: [&str; 3] = [
     "
     select event_nid, event_nid
     from events
-    where room_nid = $1 and status in (1, 2) and event_nid > $2
+    where room_nid = $1 and status in (soft_failed(), rejected()) and event_nid > $2
     order by event_nid
     limit $3",
     "
     select event_nid, event_nid
     from events
-    where room_nid = $1 and pos is null and status in (0, 3) and event_nid > $2
+    where room_nid = $1 and pos is null and status in (accepted(), outlier()) and event_nid > $2
     order by event_nid
     limit $3",
     "

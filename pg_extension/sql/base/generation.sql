@@ -1,0 +1,24 @@
+create function record_generation() returns void
+language c volatile parallel unsafe security definer
+as 'MODULE_PATHNAME', 'record_generation_wrapper';
+comment on function record_generation is
+    'Notes which start of the server this is, before a row is written that sync tokens tell of. The '
+    'functions here do it by themselves.';
+
+create procedure reset_sync_xids()
+language sql security definer
+as $$
+    update rooms set xid = '0', whole_xid = null;
+    update events set xid = '0';
+    update memberships set xid = '0';
+    update out_of_band_memberships set xid = '0';
+    update account_data set xid = '0';
+    update receipts set xid = '0';
+    update device_list_changes set xid = '0';
+    update membership_changes set xid = '0';
+    update to_device_messages set xid = '0';
+    delete from generations;
+$$;
+comment on procedure reset_sync_xids is
+    'After a dump was restored into another cluster, whose transaction ids began anew: makes every row old, '
+    'so that syncs do not take it for news. Run it once, before nodes start.';

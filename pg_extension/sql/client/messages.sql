@@ -1,0 +1,11 @@
+create function messages(
+    token_hash bytea, room_id text, "from" text, "to" text, dir text, "limit" bigint, filter text,
+    stops_at_gaps boolean
+)
+returns table (status smallint, body text, wake_rooms bigint[], wake_users bigint[], gap text)
+language c stable parallel restricted security definer set enable_bitmapscan = off
+as 'MODULE_PATHNAME', 'messages_wrapper';
+comment on function messages is
+    'GET /rooms/{roomId}/messages. from, to, limit and filter may be NULL. With stops_at_gaps the page ends '
+    'where events are missing that other servers may be asked for: gap is the event before which they '
+    'belong, if the page has room for more.';

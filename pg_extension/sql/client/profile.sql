@@ -1,0 +1,14 @@
+create function set_profile_field(token_hash bytea, user_id text, key text, body text) returns setof response
+language c volatile strict parallel unsafe security definer
+as 'MODULE_PATHNAME', 'set_profile_field_wrapper';
+comment on function set_profile_field is 'PUT /profile/{userId}/{keyName}; body is the request''s';
+
+create function delete_profile_field(token_hash bytea, user_id text, key text) returns setof response
+language c volatile strict parallel unsafe security definer
+as 'MODULE_PATHNAME', 'delete_profile_field_wrapper';
+comment on function delete_profile_field is 'DELETE /profile/{userId}/{keyName}';
+
+create function profile(user_id text, key text) returns setof response
+language c stable parallel restricted security definer
+as 'MODULE_PATHNAME', 'profile_wrapper';
+comment on function profile is 'GET /profile/{userId} and, with a key, GET /profile/{userId}/{keyName}';

@@ -1,0 +1,11 @@
+-- Receipts and read markers.
+
+create function set_receipts(
+    token_hash bytea, room_id text, receipt_types text[], event_ids text[], thread_id text
+) returns setof response
+language c volatile parallel unsafe security definer
+as 'MODULE_PATHNAME', 'set_receipts_wrapper';
+comment on function set_receipts is
+    'POST /rooms/{roomId}/receipt/{receiptType}/{eventId} and POST /rooms/{roomId}/read_markers: '
+    'receipt_types[n], m.fully_read among them, moves to event_ids[n]; thread_id is NULL for unthreaded '
+    'receipts';

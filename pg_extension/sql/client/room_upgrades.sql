@@ -1,0 +1,7 @@
+create function upgrade_room(token_hash bytea, room_id text, request text, tombstone text, created_at bigint)
+returns setof response
+language c volatile parallel unsafe security definer
+as 'MODULE_PATHNAME', 'upgrade_room_wrapper';
+comment on function upgrade_room is
+    'POST /rooms/{roomId}/upgrade. tombstone and created_at are NULL, but for the second attempt where the '
+    'room''s policy server has signed the tombstone: status 428 gave them.';

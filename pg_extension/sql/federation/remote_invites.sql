@@ -1,0 +1,7 @@
+create function prepare_invite(token_hash bytea, room_id text, user_id text, content text)
+returns setof response
+language c volatile strict parallel unsafe security definer
+as 'MODULE_PATHNAME', 'prepare_invite_wrapper';
+comment on function prepare_invite is
+    'Makes and signs the event that invites a user of another server, without appending it. The answer is '
+    '{"event_id", "event", "room_version", "invite_room_state"}.';

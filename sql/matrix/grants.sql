@@ -1,0 +1,40 @@
+-- What all views and functions of the schema have in common, said once, so that no declaration can forget it.
+-- tests/test_schema.py checks the result.
+do $$
+declare
+    routine record;
+begin
+    for routine in
+        select p.oid::regprocedure as name, p.prosecdef
+        from pg_proc p
+        where p.pronamespace = 'matrix'::regnamespace and p.proowner = 'matriarch_owner'::regrole
+    loop
+        execute format('revoke all on routine %s from public', routine.name);
+        -- They find few rows in big tables by their keys, whatever the planner guesses of the number of rows.
+        -- What is turned off is dear, and what is dear would be compiled: so jit is off. The others are
+        -- expressions, which the planner puts in the place of their calls.
+        if routine.prosecdef then
+            execute format(
+                'alter routine %s set search_path = pg_catalog, pg_temp set jit = off '
+                'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off',
+                routine.name
+            );
+        end if;
+    end loop;
+end
+$$;
+
+grant select on
+    matrix.rooms, matrix.events, matrix.members, matrix.out_of_band_members, matrix.presence,
+    matrix.destinations, matrix.inbound, matrix.state_downloads, matrix.partial_joins, matrix.history_gaps
+to matriarch_readonly;
+grant execute on function
+    matrix.json_or_null, matrix.timestamp_or_null, matrix.status_name,
+    matrix.current_state, matrix.state_at,
+    matrix.room_graph, matrix.state_diff, matrix.auth_chain, matrix.auth_difference, matrix.resolve_state,
+    matrix.check_auth(json), matrix.check_auth(json, text), matrix.explain_event, matrix.explain_resolution,
+    matrix.verify_room
+to matriarch_readonly;
+grant execute on function matrix.repair_room to matriarch_admin;
+-- `matriarch graph` shows a room.
+grant execute on function matrix.timestamp_or_null, matrix.room_graph to matriarch_api;
