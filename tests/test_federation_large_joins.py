@@ -36,7 +36,9 @@ def joined(server: Server, room_id: str) -> int | None:
 
 
 def nothing_is_staged(server: Server):
-    staged = "select (select count(*) from matrix.state_downloads), (select count(*) from matriarch.state_download_events)"
+    staged = """
+        select (select count(*) from matrix.state_downloads),
+            (select count(*) from matriarch.state_download_events)"""
     assert server.database.query(staged) == [(0, 0)]
 
 
@@ -200,7 +202,9 @@ def test_a_node_dies_while_the_state_comes(start_servers, remote):
         lambda: server.database.query("select count(*) from matriarch.state_download_events") == [(1000,)],
         seconds=60,
     )
-    assert server.database.query("select room_id, events from matrix.state_downloads") == [(room.room_id, 1000)]
+    assert server.database.query("select room_id, events from matrix.state_downloads") == [
+        (room.room_id, 1000)
+    ]
     server.node.kill()
     thread.join()
     hang.set()
@@ -455,9 +459,13 @@ def test_events_wait_for_a_join_under_way(server, remote):
     remote.hooks["send_join"] = lambda *_: comes.wait(60) and None
     _user, thread = begin_join(server, room, remote)
     eventually(lambda: remote.asked_for("send_join"), seconds=60)
-    statement = "update matriarch.joins_in_progress set until = now() - interval '1 second' where room_id = %s"
+    statement = (
+        "update matriarch.joins_in_progress set until = now() - interval '1 second' where room_id = %s"
+    )
     server.database.query(statement, [room.room_id])
-    renewed = "select until > now() + interval '30 seconds' from matriarch.joins_in_progress where room_id = %s"
+    renewed = (
+        "select until > now() + interval '30 seconds' from matriarch.joins_in_progress where room_id = %s"
+    )
     eventually(lambda: server.database.query(renewed, [room.room_id]) == [(True,)], seconds=60)
 
     def send(pdu):
