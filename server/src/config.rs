@@ -123,6 +123,8 @@ pub struct Limits {
     pub max_sync_timeout: u64,
     /// How long requests may go on after SIGTERM. Default: 30 s.
     pub shutdown_grace: u64,
+    /// How long a client may take to send the head of a request, or for a TLS handshake. Default: 30 s.
+    pub head_timeout: u64,
 }
 
 /// What is logged.
@@ -196,7 +198,7 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_body_size: 1024 * 1024, max_sync_timeout: 300, shutdown_grace: 30 }
+        Self { max_body_size: 1024 * 1024, max_sync_timeout: 300, shutdown_grace: 30, head_timeout: 30 }
     }
 }
 
@@ -289,8 +291,13 @@ impl Config {
                 "must be at least 65536, the size of an event",
             ));
         }
-        if self.limits.max_sync_timeout == 0 {
-            return Err(ConfigError::value("limits.max_sync_timeout", "must be at least 1 second"));
+        for (key, seconds) in [
+            ("limits.max_sync_timeout", self.limits.max_sync_timeout),
+            ("limits.head_timeout", self.limits.head_timeout),
+        ] {
+            if seconds == 0 {
+                return Err(ConfigError::value(key, "must be at least 1 second"));
+            }
         }
         tracing_subscriber::EnvFilter::try_new(&self.log.level)
             .map_err(|error| ConfigError::value("log.level", error.to_string()))?;

@@ -24,26 +24,25 @@ use crate::config::{Listener, Tls};
 use crate::failure::Failure;
 use crate::http::Peer;
 
-/// How long a client may take to send the head of a request, or to shake hands.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// A listener that is bound, and not yet accepting.
 pub struct Bound {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     behind_proxy: bool,
+    head_timeout: Duration,
     router: Router,
 }
 
 impl Bound {
-    /// Binds the address and reads the certificate. `router` is what the listener serves.
-    pub async fn new(config: &Listener, router: Router) -> Result<Self, Failure> {
+    /// Binds the address and reads the certificate. `head_timeout` is how long a client may take to send the head of
+    /// a request, and to shake hands; `router` is what the listener serves.
+    pub async fn new(config: &Listener, head_timeout: Duration, router: Router) -> Result<Self, Failure> {
         let address = config.socket_address();
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| Failure::new(format!("cannot listen on {address}"), error))?;
         let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
-        Ok(Self { listener, tls, behind_proxy: config.trust_forwarded_for, router })
+        Ok(Self { listener, tls, behind_proxy: config.trust_forwarded_for, head_timeout, router })
     }
 
     /// The URL of this listener, with the port that was taken.
@@ -66,7 +65,7 @@ impl Bound {
                 Ok((stream, address)) => {
                     let peer = Peer { address: address.ip(), is_proxy: self.behind_proxy };
                     let (tls, router) = (self.tls.clone(), self.router.clone());
-                    let serve = serve(stream, peer, tls, router, graceful.watcher());
+                    let serve = serve(stream, peer, tls, self.head_timeout, router, graceful.watcher());
                     tokio::spawn(serve);
                 }
                 Err(error) => {
@@ -79,26 +78,33 @@ impl Bound {
     }
 }
 
-async fn serve(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: Router, watcher: Watcher) {
+async fn serve(
+    stream: TcpStream,
+    peer: Peer,
+    tls: Option<TlsAcceptor>,
+    head_timeout: Duration,
+    router: Router,
+    watcher: Watcher,
+) {
     // Answers are small and written whole.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => serve_stream(stream, peer, router, watcher).await,
-        Some(tls) => match timeout(PATIENCE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serve_stream(stream, peer, router, watcher).await,
+        None => serve_stream(stream, peer, head_timeout, router, watcher).await,
+        Some(tls) => match timeout(head_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => serve_stream(stream, peer, head_timeout, router, watcher).await,
             Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
             Err(_) => debug!("a TLS handshake took too long"),
         },
     }
 }
 
-async fn serve_stream<S>(stream: S, peer: Peer, router: Router, watcher: Watcher)
+async fn serve_stream<S>(stream: S, peer: Peer, head_timeout: Duration, router: Router, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PATIENCE);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(head_timeout);
     let service = router.map_request(move |mut request: Request<_>| {
         request.extensions_mut().insert(peer);
         request

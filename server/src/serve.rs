@@ -54,9 +54,10 @@ async fn run_on(
     let db = Db::new(api.clone(), &config.database).map_err(Failure::plain)?;
     let app = AppState::new(config, db.clone(), Hub::new())?;
 
+    let head_timeout = Duration::from_secs(app.config.limits.head_timeout);
     let mut listeners = Vec::new();
     for listener in &app.config.listeners {
-        listeners.push(Bound::new(listener, router(listener, &app, &metrics)).await?);
+        listeners.push(Bound::new(listener, head_timeout, router(listener, &app, &metrics)).await?);
     }
     // They end with the set, before the database does.
     let mut background = JoinSet::new();
