@@ -8,8 +8,8 @@ use crate::{
     load::{CALLERS, Load, measure},
 };
 
-/// Runs a statement by all callers at once, until it gives no row or the time is up. Its parameters are the number of the
-/// call, and `values`; the CPU time is that of the connections' backends.
+/// Runs a statement by all callers at once, until it gives no row or the time is up. Its parameters are the
+/// number of the call, and `values`; the CPU time is that of the connections' backends.
 pub async fn statements(bench: &Bench, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Load> {
     let connections = try_join_all((0..CALLERS).map(|_| prepared(bench, sql))).await?;
     let processes: Vec<u32> = connections.iter().map(|(_, _, process)| *process).collect();

@@ -76,7 +76,8 @@ impl Client {
     /// Sends a text of the size that a chat message has.
     pub async fn send(&self, room_id: &str) -> Result<()> {
         let txn = TXN.fetch_add(1, Ordering::Relaxed);
-        let body = json!({ "msgtype": "m.text", "body": "The quick brown fox jumps over the lazy dog, twice. ".repeat(3) });
+        let text = "The quick brown fox jumps over the lazy dog, twice. ".repeat(3);
+        let body = json!({ "msgtype": "m.text", "body": text });
         self.put(&format!("rooms/{room_id}/send/m.room.message/{txn}"), &body).await.map(drop)
     }
 

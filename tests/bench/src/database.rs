@@ -33,9 +33,13 @@ const ADD_USERS: &str = "
 /// More devices of users that [`ADD_USERS`] made, whose tokens go on from the first one's.
 const ADD_DEVICES: &str = "
     with first as (
-        select * from unnest($1::bytea[], $2::bytea[]) as t (token_hash, new_hash) join matriarch.access_tokens using (token_hash)
+        select *
+        from unnest($1::bytea[], $2::bytea[]) as t (token_hash, new_hash)
+        join matriarch.access_tokens using (token_hash)
     ), device as (
-        insert into matriarch.devices (user_nid, device_id) select user_nid, $3 from first returning device_nid, user_nid
+        insert into matriarch.devices (user_nid, device_id)
+        select user_nid, $3 from first
+        returning device_nid, user_nid
     )
     insert into matriarch.access_tokens (token_hash, user_nid, device_nid)
     select new_hash, user_nid, device.device_nid from first join device using (user_nid)";
@@ -76,7 +80,8 @@ impl Database {
         Ok(clients)
     }
 
-    /// Makes users as [`Database::users`] does, with some devices each. The devices of a user are not side by side.
+    /// Makes users as [`Database::users`] does, with some devices each. The devices of a user are not side by
+    /// side.
     pub async fn devices(
         &self,
         client: &Client,

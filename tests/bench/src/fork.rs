@@ -63,7 +63,8 @@ async fn load(room: &RemoteRoom, connection: &Connection, size: usize) -> Result
     Ok(())
 }
 
-/// Two heads, three state events apart: how long it takes to receive the event that forks the room, with all that follows.
+/// Two heads, three state events apart: how long it takes to receive the event that forks the room, with all
+/// that follows.
 async fn fork(bench: &Bench, room: &mut RemoteRoom, connection: &Connection, size: usize) -> Result<()> {
     let sender = bench.database.users(&bench.client, &format!("fork{size}"), 1).await?.remove(0);
     let elsewhere = sender.create_room(&json!({})).await?;
@@ -174,7 +175,9 @@ fn resolve_by_ruma(room: &RemoteRoom) -> Result<Duration> {
 
 const DIFF: &str = "select count(*) from matrix.state_diff($1, $2)";
 const ALL: &str = "
-    select count(*) from matriarch.rooms r cross join lateral matriarch.state_entries(r.current_root) where r.room_id = $1";
+    select count(*)
+    from matriarch.rooms r cross join lateral matriarch.state_entries(r.current_root)
+    where r.room_id = $1";
 const ONE: &str = "
     select matriarch.state_get(r.current_root, k.key_idx)
     from matriarch.rooms r join matriarch.room_state_keys k using (room_nid)

@@ -1,5 +1,5 @@
-//! Keys of end-to-end encryption, and messages to devices: calls a second and the server's CPU time for each call, beside
-//! bare statements that read or write as much.
+//! Keys of end-to-end encryption, and messages to devices: calls a second and the server's CPU time for each
+//! call, beside bare statements that read or write as much.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -45,7 +45,8 @@ const UPLOAD: &str = "
     returning device";
 /// What all these devices have uploaded.
 const QUERY: &str = "
-    select key from public.bench_keys where $1::bigint >= 0 and device = any($2::bigint[]) and name = $3::text";
+    select key from public.bench_keys
+    where $1::bigint >= 0 and device = any($2::bigint[]) and name = $3::text";
 /// One key of a device.
 const CLAIM: &str = "
     delete from public.bench_keys
@@ -58,7 +59,9 @@ const CLAIM: &str = "
         for update skip locked
     )
     returning key";
-const SEND: &str = "insert into public.bench_messages (device, message) values ($1::bigint % $2::bigint, $3) returning device";
+const SEND: &str = "
+    insert into public.bench_messages (device, message) values ($1::bigint % $2::bigint, $3)
+    returning device";
 /// The oldest messages of a device, which are gone then.
 const RECEIVE: &str = "
     delete from public.bench_messages
@@ -179,7 +182,8 @@ async fn claim(bench: &Bench, server: &[u32], devices: &[Device]) -> Result<()> 
     let count = devices.len() as i64;
     let fill = "
         insert into public.bench_keys (device, name, key)
-        select device, number::text, $3 from generate_series(0, $1::bigint - 1) as device, generate_series(1, $2::bigint) as number";
+        select device, number::text, $3
+        from generate_series(0, $1::bigint - 1) as device, generate_series(1, $2::bigint) as number";
     let each = (bench.duration.as_secs() * 200).cast_signed();
     bench.database.connection.execute(fill, &[&count, &each, &key(&devices[0]).to_string()]).await?;
     let bare = bare::statements(bench, CLAIM, &[&count]).await?;

@@ -20,7 +20,8 @@ const CREATE: &str = "
     create index on public.bench_limit (room, pos);
     create index on public.bench_limit (device, txn_id);";
 const INSERT: &str = "
-    insert into public.bench_limit (room, pos, event_id, device, txn_id, json) values ($1, $2, $3, $1, $4, $5)";
+    insert into public.bench_limit (room, pos, event_id, device, txn_id, json)
+    values ($1, $2, $3, $1, $4, $5)";
 
 /// Inserts per second, one row a transaction, on so many connections.
 pub async fn inserts(database: &Database, connections: usize, duration: Duration) -> Result<f64> {

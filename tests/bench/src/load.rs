@@ -1,4 +1,5 @@
-//! Several callers that call one after the other: how many calls a second, and what CPU time they cost the server.
+//! Several callers that call one after the other: how many calls a second, and what CPU time they cost the
+//! server.
 
 use std::{fs, time::Instant};
 
@@ -20,8 +21,8 @@ pub struct Load {
     pub cpu: f64,
 }
 
-/// Calls until the time is up, or until `call` says that there is nothing left. It gets the number of the caller, and of
-/// the call among all calls; `processes` are those whose CPU time counts.
+/// Calls until the time is up, or until `call` says that there is nothing left. It gets the number of the
+/// caller, and of the call among all calls; `processes` are those whose CPU time counts.
 pub async fn measure(
     bench: &Bench,
     processes: &[u32],

@@ -1,4 +1,5 @@
-//! Puts load on running nodes and prints rates, latencies and sizes, each beside a limit measured in the same run.
+//! Puts load on running nodes and prints rates, latencies and sizes, each beside a limit measured in the same
+//! run.
 //!
 //! `make bench` starts a cluster with full durability and a node, both built for release, and calls this.
 

@@ -111,14 +111,17 @@ impl RemoteRoom {
 
     /// Makes the database know the other server's key.
     pub async fn publish_key(&self, connection: &Connection) -> Result<()> {
-        let statement = "select matriarch.store_server_keys($1, array[$2], array[$3], array[9007199254740991], array[false])";
+        let statement = "
+            select matriarch.store_server_keys(
+                $1, array[$2], array[$3], array[9007199254740991], array[false])";
         let args: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
             [&SERVER, &KEY_ID, &self.key.public_key_base64()];
         connection.execute(statement, &args).await?;
         Ok(())
     }
 
-    /// Loads the room as `send_join` hands it over: its state and auth chain, then the newest event with that state.
+    /// Loads the room as `send_join` hands it over: its state and auth chain, then the newest event with that
+    /// state.
     pub async fn load(&self, connection: &Connection) -> Result<()> {
         let all: Vec<usize> = (0..self.events.len()).collect();
         for chunk in all.chunks(CHUNK) {

@@ -36,9 +36,12 @@ const EVENT_BYTES: &str = "
     from unnest(array['matriarch.events', 'matriarch.event_auth_edges']::regclass[]) name";
 const STATE_BYTES: &str = "
     select sum(pg_total_relation_size(name))::bigint
-    from unnest(array['matriarch.state_nodes', 'matriarch.room_state_keys', 'matriarch.memberships']::regclass[]) name";
+    from unnest(array[
+        'matriarch.state_nodes', 'matriarch.room_state_keys', 'matriarch.memberships'
+    ]::regclass[]) name";
 const JSON_BYTES: &str = "
-    select avg(octet_length(json))::bigint from (select json from matriarch.events order by event_nid desc limit 1000) e";
+    select avg(octet_length(json))::bigint
+    from (select json from matriarch.events order by event_nid desc limit 1000) e";
 
 /// Bytes stored for each message and each state change in a room of 10,000 members.
 pub async fn storage(bench: &Bench) -> Result<()> {

@@ -17,7 +17,8 @@ use crate::{
 
 const CONSIDERING: Duration = Duration::from_millis(300);
 
-/// Has one device request to verify the user of another: the user's devices or, for the own user, the other devices.
+/// Has one device request to verify the user of another: the user's devices or, for the own user, the other
+/// devices.
 pub async fn request(asking: &Device, of: &Device) -> Result<VerificationRequest> {
     let identity = asking.client.encryption().request_user_identity(&of.user).await?;
     let identity = identity.ok_or_else(|| format!("{} has no identity", of.user))?;
@@ -39,7 +40,8 @@ pub async fn compare(asked: &Device, by: &UserId, request: VerificationRequest) 
     let (here, there) = (emoji(&ours).await?, emoji(&theirs).await?);
     assert_eq!(here, there);
     ours.confirm().await?;
-    // Who confirms just when the other's `mac` arrives sends `mac` and `done` at once, and they may change places.
+    // Who confirms just when the other's `mac` arrives sends `mac` and `done` at once, and they may change
+    // places.
     sleep(CONSIDERING).await;
     theirs.confirm().await?;
     until("the verification is done", async || {

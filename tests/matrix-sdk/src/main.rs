@@ -1,5 +1,5 @@
-//! End-to-end encryption as matrix-sdk plays it: `matriarch-sdk-tests SCENARIO`, with the base URLs of two nodes in
-//! NODE_URLS, separated by a comma. Prints a line for each thing that was shown to work.
+//! End-to-end encryption as matrix-sdk plays it: `matriarch-sdk-tests SCENARIO`, with the base URLs of two
+//! nodes in NODE_URLS, separated by a comma. Prints a line for each thing that was shown to work.
 
 #![recursion_limit = "256"]
 
