@@ -4,12 +4,12 @@ who shared none at the start; and users who shared one at the start and none at 
 
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness.client import Client, path
 from harness.crypto import CrossSigning, Device
+from harness.waiting import long_poll
 
 SIGN = "/keys/signatures/upload"
 UPLOAD = "/keys/device_signing/upload"
@@ -133,9 +133,7 @@ def test_who_was_away_when_keys_changed_learns_it_on_coming_back(alice, bob, roo
 def test_a_waiting_sync_is_woken_at_the_other_node(nodes, alice, bob, room):
     there = alice.at(nodes[1])
     there.next()
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(there.next, timeout=20_000)
-        time.sleep(0.3)
+    with long_poll(there, there.next, timeout=20_000) as waiting:
         begin = time.monotonic()
         Device(bob).publish()
         assert lists(waiting.result()) == ({bob.user_id}, set())

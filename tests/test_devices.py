@@ -10,6 +10,7 @@ import pytest
 
 from harness import process
 from harness.client import Client, expect, new_txn_id, path
+from harness.waiting import long_poll
 
 PASSWORD_STAGE = "m.login.password"
 
@@ -273,13 +274,8 @@ def test_whoever_shares_a_room_is_woken(nodes, shared_database, way):
     bob.join(room)
     since = bob.sync()["next_batch"]
     since = bob.sync(since, timeout=500)["next_batch"]
-    with ThreadPoolExecutor() as pool:
-        poll = pool.submit(
-            lambda: bob.request(
-                "GET", "/sync", params={"set_presence": "offline", "since": since, "timeout": 2000}
-            )
-        )
-        time.sleep(0.3)
+    params = {"set_presence": "offline", "since": since, "timeout": 2000}
+    with long_poll(bob, bob.request, "GET", "/sync", params=params) as poll:
         ways_to_delete()[way](alice, other, shared_database)
         # The sync asked again, whatever the answer has to say of it.
         assert int(poll.result(timeout=20).headers["x-matriarch-db-statements"]) > 1

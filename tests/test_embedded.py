@@ -13,6 +13,7 @@ import pytest
 
 from harness import process
 from harness.client import Client, bodies
+from harness.waiting import eventually
 
 
 class Embedded:
@@ -104,10 +105,7 @@ def test_a_killed_node_takes_its_postgres_along_and_recovers(embedded):
     room = alice.create_room()
     alice.send(room, "safe")
     embedded.end(signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while embedded.postmaster() is not None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert embedded.postmaster() is None
+    eventually(embedded.postmaster, None)
     embedded.start()
     assert bodies(alice.history(room)) == ["safe"]
 

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import itertools
 import json
-import threading
 import time
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from harness.client import bodies, path, timeline
 from harness.cluster import SERVER_NAME
 from harness.peer import Peer, event_id_of, redact
 from harness.verify import verify
+from harness.waiting import long_poll
 
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 VERSIONS = ["11", "12"]
@@ -112,15 +112,11 @@ def test_a_join(federated, one, version):
     assert template["sender"] == template["state_key"] == bob and template["room_id"] == room
     assert not {"hashes", "signatures", "event_id", "unsigned"} & template.keys()
     event = signed(one, template)
-    waiting = []
-    thread = threading.Thread(target=lambda: waiting.append(alice.next(timeout=20000)))
-    thread.start()
-    time.sleep(0.3)
-    begun = time.monotonic()
-    answer = send(federated, one, "join", room, event)
-    thread.join()
-    assert time.monotonic() - begun < 10
-    assert [event["state_key"] for event in timeline(waiting[0], room)] == [bob]
+    with long_poll(alice, alice.next, timeout=20000) as waiting:
+        begun = time.monotonic()
+        answer = send(federated, one, "join", room, event)
+        assert [event["state_key"] for event in timeline(waiting.result(), room)] == [bob]
+        assert time.monotonic() - begun < 10
     assert answer["origin"] == SERVER_NAME and answer["event"] == event and answer["members_omitted"] is False
     assert ids(answer["state"]) == before
     events = stored(federated.database, room)

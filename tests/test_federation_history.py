@@ -241,10 +241,7 @@ def miss(late, count=30) -> list[str]:
     late.server.hooks["event"] = lambda handler, parts, query, body: (404, {}) if parts[0] in missed else None
     late.server.transaction(late.node, [after])
     statement = "select count(*) from matrix.events where event_id = %s and status = 'accepted'"
-    deadline = time.monotonic() + 20
-    while late.database.query(statement, [after.event_id]) != [(1,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: late.database.query(statement, [after.event_id]), [(1,)])
     late.server.hooks.clear()
     assert before
     return missed

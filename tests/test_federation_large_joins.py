@@ -230,11 +230,11 @@ def test_a_node_dies_while_the_state_is_taken_in(start_servers, remote):
         # The first part is taken in, and then no further.
         connection.execute("lock table matriarch.event_auth_edges in share mode")
         user, thread = begin_join(server, room, remote)
-        eventually(lambda: waiting(server), seconds=60)
+        eventually(server.database.has_lock_waiter, seconds=60)
         server.node.kill()
         thread.join()
         connection.rollback()
-    eventually(lambda: not waiting(server), seconds=60)
+    eventually(lambda: not server.database.has_lock_waiter(), seconds=60)
     # Events without a state, in a room that nobody sees.
     assert joined(server, room.room_id) in (None, 0)
     server.node.start()
@@ -243,14 +243,6 @@ def test_a_node_dies_while_the_state_is_taken_in(start_servers, remote):
     user.join(room.room_id, params={"via": remote.name})
     assert joined(server, room.room_id) == MEMBERS + 1
     assert verify(server.database, room.room_id) == []
-
-
-def waiting(server: Server) -> bool:
-    statement = (
-        "select exists (select from pg_stat_activity where datname = current_database() "
-        "and wait_event_type = 'Lock')"
-    )
-    return server.database.query(statement) == [(True,)]
 
 
 def test_what_is_left_of_an_unfinished_join_is_deleted(start_servers, remote):

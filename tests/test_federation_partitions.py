@@ -264,10 +264,10 @@ def test_nodes_that_die_while_they_send_and_receive(linked):
     [writer.start() for writer in writers]
     for number, server in enumerate(servers):
         victim = server.nodes[number % 2]
-        time.sleep(0.3)
-        victim.kill()
-        time.sleep(0.5)
-        victim.start()
+        for act in (victim.kill, victim.start):
+            goal = len(sent) + 20
+            eventually(lambda goal=goal: len(sent) >= goal, seconds=60)
+            act()
     [writer.join() for writer in writers]
     story.end()
     for server in servers:

@@ -102,13 +102,15 @@ def test_a_server_hears_how_it_was_thrown_out_and_nothing_after(server, remote, 
 
 def test_a_server_that_leaves_by_itself(server, remote, remotes):
     alice = server.register("alice")
-    room = shared_room(server, remote, alice)
+    room, other_room = shared_room(server, remote, alice), shared_room(server, remote, alice)
     witness = remotes(server.database)
     witness.set_membership(server.database, room, witness.user("eve"))
     left = remote.set_membership(server.database, room, remote.user("bob"), "leave")
     last = alice.send(room, "he left")
     eventually(lambda: ids(witness) == [left, last])
-    time.sleep(0.2)
+    # What comes later of a room that he is in still, he is sent.
+    later = alice.send(other_room, "he is here")
+    eventually(lambda: later in ids(remote))
     assert last not in ids(remote)
     assert server.database.query("select other_servers from matriarch.rooms where room_id = %s", [room]) == [
         (1,)
@@ -121,10 +123,11 @@ def test_a_transaction_is_repeated_as_it_was(server, remote):
     seen = []
     remote.on_send = lambda txn_id, body: (seen.append((txn_id, body)), (502, {}))[1]
     first = alice.send(room, "first")
-    eventually(lambda: len(seen) == 1)
+    eventually(lambda: destination(server, remote, "retry_at > now()") == [(True,)])
     second = alice.send(room, "second")
     due(server)
     eventually(lambda: len(seen) == 2)
+    eventually(lambda: destination(server, remote, "retry_at > now()") == [(True,)])
     assert seen[0] == seen[1]
     ((error, failing, interval),) = destination(
         server, remote, "last_error, failing_since is not null, extract(epoch from retry_interval)::int"
@@ -139,21 +142,27 @@ def test_a_transaction_is_repeated_as_it_was(server, remote):
     )
 
 
-def test_a_pause_ends_when_the_server_is_heard_of(server, remote):
+def test_a_pause_ends_when_the_server_is_heard_of(server, remote, remotes):
     alice = server.register("alice")
     room = shared_room(server, remote, alice)
+    witness = remotes(server.database)
+    joined = witness.set_membership(server.database, room, witness.user("eve"))
+    eventually(lambda: ids(remote) == [joined])
     remote.on_send = lambda txn_id, body: (503, {})
     message = alice.send(room, "hello")
     eventually(lambda: destination(server, remote, "failing_since is not null") == [(True,)])
     server.database.query(
-        "update matriarch.destinations set retry_at = now() + interval '1 day', retry_interval = '1 day'"
+        "update matriarch.destinations set retry_at = now() + interval '1 day', retry_interval = '1 day' "
+        "where server_name = %s",
+        [remote.name],
     )
     remote.on_send = remote.take
-    time.sleep(0.2)
-    assert remote.pdus == []
+    second = alice.send(room, "is he there?")
+    eventually(lambda: second in ids(witness))
+    assert ids(remote) == [joined]
     uri = f"/_matrix/federation/v1/query/profile?user_id={alice.user_id}"
     assert remote.request(server.node, "GET", uri, destination=server.name).status_code == 200
-    eventually(lambda: ids(remote) == [message])
+    eventually(lambda: ids(remote) == [joined, message, second])
 
 
 def test_a_refused_transaction_does_not_block_the_queue(server, remote):
@@ -171,6 +180,7 @@ def test_a_refused_transaction_does_not_block_the_queue(server, remote):
     alice.send(room, "poison")
     for count in range(1, 6):
         eventually(lambda count=count: len(tries) >= count)
+        eventually(lambda: count == 5 or destination(server, remote, "retry_at > now()") == [(True,)])
         due(server)
     good = alice.send(room, "good")
     eventually(lambda: ids(remote) == [good])
@@ -239,9 +249,11 @@ def test_nothing_is_lost_when_a_node_is_killed(start_servers, remotes):
     room = shared_room(server, remote, alice)
     slow = []
 
+    over = threading.Event()
+
     def hang(txn_id, body):
         slow.append(txn_id)
-        time.sleep(3)
+        over.wait(60)
         return 503, {}
 
     remote.on_send = hang
@@ -250,8 +262,13 @@ def test_nothing_is_lost_when_a_node_is_killed(start_servers, remotes):
     sent += [alice.send(room, f"message {n}") for n in range(5)]
     # The node that wrote was told first, and so has the lease.
     server.nodes[1].kill()
+    over.set()
     remote.on_send = remote.take
-    eventually(lambda: ids(remote) == sent, seconds=40)
+    # Its lease ends soon; as if that were now.
+    lease = "select leased_until between now() and now() + interval '15 seconds' from matriarch.destinations"
+    assert server.database.query(lease) == [(True,)]
+    server.database.query("update matriarch.destinations set leased_until = now()")
+    eventually(lambda: ids(remote) == sent)
     assert remote.transactions[0][0] == slow[0]
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from harness.client import bodies, expect, new_txn_id, path, timeline
-from harness.waiting import eventually_passes
+from harness.waiting import eventually, eventually_passes, long_poll
 
 SENDERS = 6
 
@@ -33,17 +33,14 @@ def test_a_message_to_one_node_wakes_a_long_poll_at_the_other(nodes):
     bob.join(room)
     since = bob.sync()["next_batch"]
     delays = []
-    with ThreadPoolExecutor() as pool:
-        for number in range(9):
-            waiting = pool.submit(lambda: (bob.sync(since, timeout=20_000), time.monotonic()))
-            time.sleep(0.2)
-            assert not waiting.done(), waiting.result()
+    for number in range(9):
+        with long_poll(bob, lambda: (bob.sync(since, timeout=20_000), time.monotonic())) as waiting:
             alice.send(room, f"wake up {number}")
             acknowledged = time.monotonic()
             answer, woken = waiting.result(timeout=20)
-            assert bodies(timeline(answer, room)) == [f"wake up {number}"]
-            delays.append(woken - acknowledged)
-            since = answer["next_batch"]
+        assert bodies(timeline(answer, room)) == [f"wake up {number}"]
+        delays.append(woken - acknowledged)
+        since = answer["next_batch"]
     # Nodes that were not told poll once a second; the median says that they are told.
     assert statistics.median(delays) < 0.5, delays
 
@@ -99,15 +96,20 @@ def senders(nodes, room) -> list[Sender]:
     return made
 
 
-def under_load(runners, action, before: float = 1.0, after: float = 1.5):
-    """Lets the senders run, does `action` in their midst, and stops them a while later."""
+def under_load(runners, action, messages: int = 20):
+    """Does `action` once every sender has sent so many messages, and stops them after as many more."""
     stop = threading.Event()
+
+    def go_on():
+        goals = [(runner, len(runner.acknowledged) + messages) for runner in runners]
+        eventually(lambda: all(len(runner.acknowledged) >= goal for runner, goal in goals), seconds=60)
+
     with ThreadPoolExecutor(len(runners)) as pool:
         running = [pool.submit(runner.run, stop) for runner in runners]
-        time.sleep(before)
         try:
+            go_on()
             action()
-            time.sleep(after)
+            go_on()
         finally:
             stop.set()
         for future in running:
@@ -150,12 +152,8 @@ def test_sigterm_drains(database, start_nodes):
     waiting = nodes[0].register("waiting")
     since = waiting.sync()["next_batch"]
     since = waiting.sync(since)["next_batch"]
-    with ThreadPoolExecutor() as pool:
-        poll = pool.submit(
-            lambda: waiting.request(
-                "GET", "/sync", params={"set_presence": "offline", "since": since, "timeout": 60_000}
-            )
-        )
+    params = {"set_presence": "offline", "since": since, "timeout": 60_000}
+    with long_poll(waiting, waiting.request, "GET", "/sync", params=params) as poll:
         started = time.monotonic()
         under_load(runners, lambda: None if nodes[0].stop() == 0 else pytest.fail("the exit status is not 0"))
         # The long poll was answered, not cut off, and did not hold up the end.
@@ -175,13 +173,8 @@ def test_postgres_restarts_under_the_nodes(own_cluster, start_nodes, how):
     before = alice.send(room, "before")
     since = bob.sync()["next_batch"]
 
-    with ThreadPoolExecutor() as pool:
-        poll = pool.submit(
-            lambda: bob.request(
-                "GET", "/sync", params={"since": since, "timeout": 20_000, "set_presence": "offline"}
-            )
-        )
-        time.sleep(0.3)
+    params = {"since": since, "timeout": 5000, "set_presence": "offline"}
+    with long_poll(bob, bob.request, "GET", "/sync", params=params) as poll:
         own_cluster.stop(how)
         for client in (alice, bob, nodes[0].client()):
             for _ in range(3):
@@ -221,9 +214,7 @@ def test_postgres_restarts_under_the_nodes(own_cluster, start_nodes, how):
     assert [event["event_id"] for event in history] == [before, after]
     # Wake-ups work again as well.
     since = bob.sync()["next_batch"]
-    with ThreadPoolExecutor() as pool:
-        poll = pool.submit(lambda: bob.sync(since, timeout=20_000))
-        time.sleep(0.3)
+    with long_poll(bob, bob.sync, since, timeout=20_000) as poll:
         alice.send(room, "awake")
         assert bodies(timeline(poll.result(timeout=20), room)) == ["awake"]
 

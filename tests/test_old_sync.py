@@ -1,11 +1,9 @@
 """The deprecated endpoints that the specification still has, and previews of rooms by them."""
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from harness.client import bodies, path
+from harness.waiting import long_poll
 
 
 @pytest.fixture
@@ -69,9 +67,8 @@ def test_who_is_there(alice, bob):
         "displayname": "Bob",
         "last_active_ago": event["content"]["last_active_ago"],
     }
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(alice.get, "/events", params={"from": answer["end"], "timeout": 20000})
-        time.sleep(0.3)
+    params = {"from": answer["end"], "timeout": 20000}
+    with long_poll(alice, alice.get, "/events", params=params) as waiting:
         set_presence("online")
         (event,) = waiting.result()["chunk"]
     assert (event["type"], event["sender"], event["content"]["presence"]) == (
@@ -91,10 +88,7 @@ def test_who_is_there(alice, bob):
 def test_event_stream_waits(alice, bob):
     room = alice.create_room(preset="public_chat")
     bob.join(room)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(alice.get, "/events", params={"timeout": 20000})
-        time.sleep(0.3)
-        assert not waiting.done()
+    with long_poll(alice, alice.get, "/events", params={"timeout": 20000}) as waiting:
         event_id = bob.send(room, "wake up")
         assert [event["event_id"] for event in waiting.result()["chunk"]] == [event_id]
 
@@ -107,11 +101,8 @@ def test_preview_of_a_world_readable_room(alice, bob):
     assert "membership" not in info
     assert info["visibility"] == "public"
     assert bodies(info["messages"]["chunk"]) == ["before"]
-    with ThreadPoolExecutor(1) as pool:
-        params = {"room_id": room, "from": info["messages"]["end"], "timeout": 20000}
-        waiting = pool.submit(bob.get, "/events", params=params)
-        time.sleep(0.3)
-        assert not waiting.done()
+    params = {"room_id": room, "from": info["messages"]["end"], "timeout": 20000}
+    with long_poll(bob, bob.get, "/events", params=params) as waiting:
         alice.send(room, "while bob looks on")
         answer = waiting.result()
     assert bodies(answer["chunk"]) == ["while bob looks on"]

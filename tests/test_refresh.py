@@ -9,6 +9,7 @@ import pytest
 from harness.client import Client, expect, path
 from harness.crypto import Device, query
 from harness.process import ROOT
+from harness.waiting import eventually, long_poll
 
 REFUSED = {"status": 401, "errcode": "M_UNKNOWN_TOKEN"}
 
@@ -216,14 +217,8 @@ class TestReplay:
         pairs = self.chain(nodes, user)
         waiting = Client(nodes[1].url, pairs[-1]["access_token"])
         since = waiting.sync()["next_batch"]
-        with ThreadPoolExecutor(1) as pool:
-            sync = pool.submit(
-                waiting.request,
-                "GET",
-                "/sync",
-                params={"set_presence": "offline", "since": since, "timeout": 30_000},
-            )
-            time.sleep(0.5)
+        params = {"set_presence": "offline", "since": since, "timeout": 30_000}
+        with long_poll(waiting, waiting.request, "GET", "/sync", params=params) as sync:
             begun = time.monotonic()
             refresh(nodes[0], pairs[0]["refresh_token"], **REFUSED)
             answer = expect(sync.result(), 401, "M_UNKNOWN_TOKEN")
@@ -340,7 +335,7 @@ def test_an_expired_access_token_is_a_soft_logout(database, start_nodes):
     answer = log_in(user)
     assert answer["expires_in_ms"] == 1000
     assert works(node, answer)
-    time.sleep(1.1)
+    eventually(lambda: not works(node, answer))
     expired = Client(node.url, answer["access_token"])
     for method, where in (("GET", "/account/whoami"), ("POST", "/logout"), ("POST", "/account/password")):
         assert expired.call(method, where, {}, **REFUSED)["soft_logout"] is True, where

@@ -1,11 +1,11 @@
 """GET /sync: sections, timelines, state, and what wakes a long poll."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness.client import bodies, path, timeline
+from harness.waiting import long_poll
 
 
 @pytest.fixture
@@ -519,31 +519,28 @@ def test_long_poll_wakes_at_the_other_node(nodes):
     room = alice.create_room(preset="public_chat")
     bob.join(room)
     since = bob.sync()["next_batch"]
-    with ThreadPoolExecutor(1) as pool:
-        for wake, seen in [
-            (
-                lambda: alice.send(room, "wake up"),
-                lambda answer: bodies(timeline(answer, room)) == ["wake up"],
-            ),
-            (
-                lambda: alice.put(path("rooms", room, "typing", alice.user_id), {"typing": True}),
-                lambda answer: joined(answer, room)["ephemeral"]["events"],
-            ),
-            (lambda: alice.create_room(invite=[bob.user_id]), lambda answer: answer["rooms"]["invite"]),
-            (
-                lambda: bob.at(nodes[0]).put(path("user", bob.user_id, "account_data", "a"), {"b": 1}),
-                lambda answer: answer["account_data"]["events"],
-            ),
-        ]:
-            waiting = pool.submit(bob.sync, since, 20000)
-            time.sleep(0.3)
-            assert not waiting.done()
+    for wake, seen in [
+        (
+            lambda: alice.send(room, "wake up"),
+            lambda answer: bodies(timeline(answer, room)) == ["wake up"],
+        ),
+        (
+            lambda: alice.put(path("rooms", room, "typing", alice.user_id), {"typing": True}),
+            lambda answer: joined(answer, room)["ephemeral"]["events"],
+        ),
+        (lambda: alice.create_room(invite=[bob.user_id]), lambda answer: answer["rooms"]["invite"]),
+        (
+            lambda: bob.at(nodes[0]).put(path("user", bob.user_id, "account_data", "a"), {"b": 1}),
+            lambda answer: answer["account_data"]["events"],
+        ),
+    ]:
+        with long_poll(bob, bob.sync, since, 20000) as waiting:
             started = time.monotonic()
             wake()
             answer = waiting.result()
             assert time.monotonic() - started < 3
-            assert seen(answer)
-            since = answer["next_batch"]
+        assert seen(answer)
+        since = answer["next_batch"]
 
 
 def test_timeout_with_nothing_new(alice):

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from harness.client import Client, new_txn_id, path
-from harness.waiting import eventually_passes
+from harness.waiting import eventually, eventually_passes, long_poll
 
 TYPE = "org.example.kind"
 SEND = "select status, body from matriarch.send_to_device(%s, %s, %s, %s)"
@@ -128,15 +128,12 @@ class TestDelivery:
     def test_a_long_poll_is_woken_at_another_node(self, nodes):
         alice, bob = nodes[0].register("alice"), nodes[1].register("bob")
         since = bob.sync()["next_batch"]
-        with ThreadPoolExecutor() as pool:
-            for n in range(3):
-                poll = pool.submit(lambda: bob.sync(since, timeout=20_000))
-                time.sleep(0.2)
-                assert not poll.done()
+        for n in range(3):
+            with long_poll(bob, bob.sync, since, timeout=20_000) as poll:
                 to(alice, bob, n)
                 answer = poll.result(timeout=5)
-                assert numbers(answer) == [n]
-                since = answer["next_batch"]
+            assert numbers(answer) == [n]
+            since = answer["next_batch"]
 
     def test_a_long_poll_that_found_nothing_acknowledges_nothing(self, pair, shared_database):
         """It asks the database several times, each time from a token that the client never gets."""
@@ -423,7 +420,7 @@ class TestTransactions:
             with database.connect("matriarch_api", autocommit=False) as first, ThreadPoolExecutor() as pool:
                 first.execute(SEND, [hash_of(alice), TYPE, txn_id, body])
                 second = pool.submit(to, alice, bob, 1, txn_id=txn_id)
-                time.sleep(0.3)
+                eventually(database.has_lock_waiter)
                 assert not second.done()
                 first.commit() if commit else first.rollback()
                 assert second.result(timeout=5) == {}

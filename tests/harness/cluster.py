@@ -160,6 +160,14 @@ class Database:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def has_lock_waiter(self) -> bool:
+        """Whether a session waits for a lock that another one holds."""
+        statement = """
+            select exists (
+                select from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock')"""
+        return self.query(statement) == [(True,)]
+
     def environment(self, user: str = "postgres") -> dict[str, str]:
         """The configuration that points `matriarch` at this database."""
         return {

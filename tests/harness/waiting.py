@@ -1,8 +1,12 @@
 """Waits for what comes in its own time: instead of a sleep, which is too short on one machine and too long on
 another."""
 
+import contextlib
+import functools
 import inspect
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
@@ -45,3 +49,21 @@ def source(function) -> str:
     except (OSError, TypeError):
         return repr(function)
     return " ".join(text.split())[:500]
+
+
+def metric(url: str, name: str) -> float:
+    """A metric of a node: the sum over its labels, 0 where there is none yet."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(rf"{name}[ {{]", line))
+
+
+@contextlib.contextmanager
+def long_poll(client, request, *arguments, **options):
+    """Runs a request of a client which waits for news. Its future, once it waits at the client's node."""
+    waiters = functools.partial(metric, client.url, "matriarch_sync_waiters")
+    before = waiters()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(request, *arguments, **options)
+        eventually(lambda: future.done() or waiters() > before)
+        assert not future.done(), f"it did not wait: {future.result()}"
+        yield future
