@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from harness.imports import Crate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +95,8 @@ def test_circles_are_small(tier, crate):
 
 
 def test_methods_stand_where_their_type_does(tier, crate):
-    """What other floors do with a type of a lower one is a function or a trait of theirs, so that imports show it."""
+    """What other floors do with a type of a lower one is a function or a trait of theirs, so that imports
+    show it."""
     wrong = []
     for path, module in crate.modules.items():
         for named in module.inherent_impls:

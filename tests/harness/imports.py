@@ -11,7 +11,9 @@ COMMENT_OR_STRING = re.compile(
 USE = re.compile(r"^\s*(?:#\[[^\]]*\]\s*)?(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);", re.MULTILINE)
 INLINE = re.compile(r"(?<![\w:$])(?:crate|super|self)(?:::\w+)+")
 CHILD = re.compile(r"^\s*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+);", re.MULTILINE)
-INHERENT_IMPL = re.compile(r"^\s*impl(?:<[^{]*?>)?\s+((?:\w+::)*\w+)(?:<[^{]*>)?\s*(?:where[^{]*)?\{", re.MULTILINE)
+INHERENT_IMPL = re.compile(
+    r"^\s*impl(?:<[^{]*?>)?\s+((?:\w+::)*\w+)(?:<[^{]*>)?\s*(?:where[^{]*)?\{", re.MULTILINE
+)
 
 Path_ = tuple[str, ...]
 
@@ -94,7 +96,7 @@ class Crate:
         bound = {name: path for path, name in module.imported} | module.reexported
         for name in INHERENT_IMPL.findall(body):
             first, *rest = name.split("::")
-            module.inherent_impls.append(bound.get(first, module.path + (first,)) + tuple(rest))
+            module.inherent_impls.append(bound.get(first, (*module.path, first)) + tuple(rest))
         return module
 
     def owner(self, path: Path_) -> Path_ | None:
@@ -115,7 +117,8 @@ class Crate:
 
     @cached_property
     def circles(self) -> list[set[Path_]]:
-        """Modules that use one another, directly or not: the strongly connected components of more than one."""
+        """Modules that use one another, directly or not: the strongly connected components of more than
+        one."""
         reached: dict[Path_, set[Path_]] = {}
         for start in self.modules:
             seen, todo = set(), [start]
