@@ -1,5 +1,4 @@
-//! The authorization rules: whether an event may be in a room, judged by its `auth_events` and by a state
-//! of the room.
+//! The authorization rules: whether a room accepts an event, by its `auth_events` and by a state of the room.
 //!
 //! Spec: "Authorisation rules" of each room version, e.g. [version
 //! 12](https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules). Each rule is a variant of [`Rule`],
@@ -23,18 +22,19 @@ mod selection;
 mod state;
 mod third_party_invite;
 
-pub use member::check_join_authorised_signature;
+pub use member::check_join_authorized_signature;
 pub use rule::{Rejection, Rule};
 pub use selection::auth_types_for_event;
 use state::State;
 pub use third_party_invite::{InviteKey, signing_keys};
 
-/// Checks the rules that need no state of the room: those on create events, and those on an event's
+/// Checks the rules that need no state of the room: the rules on create events and on an event's
 /// `auth_events`.
 ///
-/// To be called once for an event, on receipt. `fetch` finds an event by its id; its [`Event::rejected`]
-/// must be right. The `auth_events` must have been fetched before: one that is not found rejects the event.
-/// In room versions where the room's id is the create event's, `fetch` is also asked for the create event.
+/// Call it once for each received event. `fetch` finds an event by its id, with [`Event::rejected`] set
+/// correctly. The caller must have fetched the `auth_events`: an event is rejected if one of them is not
+/// found. In room versions where the room's id is the create event's, `fetch` must also find the create
+/// event.
 pub fn check_state_independent<E: Deref<Target = Event>>(
     version: &RoomVersion,
     event: &Event,
@@ -72,9 +72,9 @@ fn check_room_id<E: Deref<Target = Event>>(
 
 /// Checks the rules that depend on the state of the room.
 ///
-/// To be called with the state that the event's `auth_events` make, with the state before the event, and
-/// with the current state. `fetch_state` finds the event of a type (first argument) and state key (second);
-/// it must find the create event at `("m.room.create", "")` in every room version.
+/// Call it with the state that consists of the event's `auth_events`, with the state before the event, and
+/// with the current state. `fetch_state` finds the event with a `type` (first argument) and a `state_key`
+/// (second). It must find the create event for `("m.room.create", "")` in every room version.
 pub fn check_state_dependent<E: Deref<Target = Event>>(
     version: &RoomVersion,
     event: &Event,

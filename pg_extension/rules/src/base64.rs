@@ -1,7 +1,7 @@
 //! Unpadded base64: written without padding, read with or without it.
 //!
-//! Non-zero bits after the last whole byte are accepted, since the specification's own signing key has them.
-//! Spec: [Unpadded Base64](https://spec.matrix.org/v1.19/appendices/#unpadded-base64).
+//! Decoding accepts non-zero bits after the last whole byte, since the specification's own signing key has
+//! them. Spec: [Unpadded Base64](https://spec.matrix.org/v1.19/appendices/#unpadded-base64).
 
 use ::base64::{
     DecodeError, Engine, alphabet,
@@ -30,7 +30,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, DecodeError> {
     STANDARD.decode(text)
 }
 
-/// Decodes standard or URL-safe base64: the public keys of identity servers come in both.
+/// Decodes standard or URL-safe base64: identity servers write their public keys in either.
 pub fn decode_any(text: &str) -> Result<Vec<u8>, DecodeError> {
     if text.contains(['-', '_']) { URL_SAFE.decode(text) } else { STANDARD.decode(text) }
 }

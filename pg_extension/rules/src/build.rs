@@ -1,5 +1,4 @@
-//! How a server makes an event of its own: fields, content hash, signature, event id, and the checks of its
-//! format.
+//! Makes local events: fields, content hash, signature, event id, and the checks of the format.
 
 use serde_json::{Value, json};
 
@@ -17,8 +16,8 @@ use crate::{
 pub struct EventReference {
     /// The event's id.
     pub event_id: String,
-    /// Its reference hash in unpadded base64, which only room versions 1 and 2 write down (and nobody
-    /// checks).
+    /// The event's reference hash in unpadded base64. Only events of room versions 1 and 2 contain it, and no
+    /// server checks it.
     pub sha256: String,
 }
 
@@ -32,7 +31,8 @@ impl<T: Into<String>> From<T> for EventReference {
 /// The fields of an event to be made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EventBuilder {
-    /// The room's id; `None` for the create event where the room's id is made of its id (room version 12).
+    /// The room's id; `None` for the create event since room version 12, as the room's id is made from its
+    /// id.
     pub room_id: Option<String>,
     /// The user that sends the event.
     pub sender: String,
@@ -42,29 +42,31 @@ pub struct EventBuilder {
     pub state_key: Option<String>,
     /// The content.
     pub content: Map,
-    /// The id of the event that an `m.room.redaction` redacts. Goes where the room version wants it.
+    /// The id of the event that an `m.room.redaction` redacts. It is put into the content or beside it, as
+    /// the room version requires.
     pub redacts: Option<String>,
     /// The forward extremities of the room.
     pub prev_events: Vec<EventReference>,
     /// The events selected by [`auth_types_for_event`](crate::auth_types_for_event).
     pub auth_events: Vec<EventReference>,
-    /// One more than the greatest depth of `prev_events`; limited to what the room version allows.
+    /// One more than the greatest depth of `prev_events`. [`into_json`](Self::into_json) limits it to what
+    /// the room version allows.
     pub depth: i64,
     /// The time, in milliseconds since the Unix epoch.
     pub origin_server_ts: i64,
     /// `unsigned`, e.g. the transaction id; neither hashed nor signed.
     pub unsigned: Option<Map>,
-    /// A fresh `$opaque:server` for room versions 1 and 2, where the sender's server chooses the event's
+    /// A new `$opaque:server`, for room versions 1 and 2, in which the sender's server chooses the event's
     /// id. Not used in later ones.
     pub event_id: Option<String>,
 }
 
-/// An event that was made.
+/// A finished event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuiltEvent {
     /// The event, hashed and signed.
     pub event: Event,
-    /// Its canonical JSON: what is stored and sent.
+    /// The canonical JSON of the event, which is stored and sent.
     pub canonical_json: String,
 }
 
@@ -83,8 +85,8 @@ impl From<CanonicalJsonError> for BuildError {
 }
 
 impl EventBuilder {
-    /// Makes the event: hashed, and signed by `key` for the sender's server. Whether the room lets it in is
-    /// for [`auth`](crate::auth) to say.
+    /// Makes the event: sets its content hash and signs it with `key` for the sender's server. Does not apply
+    /// the authorization rules ([`auth`](crate::auth)).
     pub fn build(self, version: &RoomVersion, key: &KeyPair) -> Result<BuiltEvent, BuildError> {
         let server = server_name(&self.sender).ok_or(FormatError::Malformed("sender"))?.to_owned();
         let mut json = self.into_json(version);
@@ -94,8 +96,8 @@ impl EventBuilder {
         Ok(BuiltEvent { event: Event::new(event_id, json), canonical_json })
     }
 
-    /// The event's JSON without hashes and signatures, as the federation API hands out for others to sign
-    /// (`make_join`).
+    /// The event's JSON without hashes and signatures, as `make_join` of the federation API returns it to the
+    /// server that will sign it.
     pub fn into_json(self, version: &RoomVersion) -> Map {
         let references = |references: Vec<EventReference>| {
             references

@@ -1,11 +1,11 @@
-//! Canonical JSON: the one encoding that servers hash and sign.
+//! Canonical JSON: the encoding that servers hash and sign.
 //!
 //! Spec: [Canonical JSON](https://spec.matrix.org/v1.19/appendices/#canonical-json). Keys come sorted from
 //! [`Map`].
 //!
-//! Strict and lenient encoding agree on everything that strict encoding accepts, so hashes and signatures
-//! of events are always made with the lenient one, and whether an event's numbers are allowed is a question
-//! of its format.
+//! For every value that strict encoding accepts, lenient encoding gives the same text. So hashes and
+//! signatures of events are always computed with the lenient encoding, and the check of an event's format
+//! alone decides whether its numbers are allowed.
 
 use std::fmt::Write;
 
@@ -16,10 +16,10 @@ use crate::Map;
 /// The greatest integer of canonical JSON, 2^53 - 1; the least is its negative.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 
-/// From here on a float is written with an exponent (lenient encoding only).
+/// Lenient encoding writes floats from this value on with an exponent.
 const EXPONENT_FROM: f64 = 1e16;
 
-/// What canonical JSON cannot say.
+/// Why a value has no canonical JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CanonicalJsonError {
     /// A number with a fraction or an exponent, or `-0`.
@@ -30,14 +30,15 @@ pub enum CanonicalJsonError {
     IntegerOutOfRange(Number),
 }
 
-/// The canonical JSON of a value, as room versions 6 and later and everything that is not an event have it.
+/// The canonical JSON of a value, as used since room version 6 and for everything that is not an event.
 pub fn to_canonical(value: &Value) -> Result<String, CanonicalJsonError> {
     check_value(value)?;
     Ok(to_canonical_lenient(value))
 }
 
-/// The canonical JSON of a value as room versions 1 to 5 have it: numbers outside of canonical JSON are
-/// written as well as can be, integral ones without fraction and exponent.
+/// The canonical JSON of a value in room versions 1 to 5, which do not limit numbers. Floats with an integral
+/// value are written without fraction and exponent, other numbers outside of canonical JSON as serde_json
+/// writes them.
 pub fn to_canonical_lenient(value: &Value) -> String {
     let mut out = String::new();
     write_value(&mut out, value);
@@ -62,7 +63,7 @@ pub(crate) fn fields_to_canonical_lenient<'a>(fields: impl Iterator<Item = (&'a 
     out
 }
 
-/// Whether the object's numbers can be said in canonical JSON.
+/// Checks that canonical JSON allows all numbers in the object.
 pub fn check_object(object: &Map) -> Result<(), CanonicalJsonError> {
     object.values().try_for_each(check_value)
 }
@@ -133,7 +134,7 @@ fn write_number(out: &mut String, number: &Number) {
     };
 }
 
-/// Writes a string, escaping only what must be: the quotation mark, the backslash and control characters.
+/// Writes a string, escaping only the quotation mark, the backslash and control characters.
 fn write_string(out: &mut String, string: &str) {
     out.push('"');
     let mut unwritten = 0;

@@ -1,5 +1,5 @@
-//! A lenient view of an event: fields are looked at when a rule reads them, and what no rule reads does not
-//! matter.
+//! A lenient view of an event: a field is read only when a rule needs it, so that malformed fields that no
+//! rule reads do no harm.
 
 use std::sync::LazyLock;
 
@@ -13,22 +13,22 @@ pub use format::{FormatError, check_pdu_format};
 
 /// An event: its JSON, its id, and whether it was rejected.
 ///
-/// Accessors never fail: a missing or malformed string is empty, a missing or malformed number is 0,
-/// content that is not an object is empty. [`check_pdu_format`] tells whether anything is malformed.
+/// Accessors never fail: a missing or malformed string is empty, a missing or malformed number is 0, content
+/// that is not an object is empty. [`check_pdu_format`] checks whether anything is malformed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     event_id: String,
-    /// The room id, if it is not in the JSON but derived from the event id.
+    /// The room id, if it is derived from the event id and not in the JSON.
     derived_room_id: Option<String>,
     rejected: bool,
     json: Map,
 }
 
 impl Event {
-    /// An event whose id is known already.
+    /// An event whose id is known.
     pub fn new(event_id: impl Into<String>, json: Map) -> Self {
         let event_id = event_id.into();
-        // Only where the room's id is the create event's has a create event no `room_id` of its own.
+        // A create event has no `room_id` only in room versions where the room's id is the create event's.
         let derived_room_id = match event_id.strip_prefix('$') {
             Some(hash) if string(&json, "type") == "m.room.create" && !json.contains_key("room_id") => {
                 Some(format!("!{hash}"))
@@ -38,20 +38,20 @@ impl Event {
         Self { event_id, derived_room_id, rejected: false, json }
     }
 
-    /// An event as received: checks its format and computes its id.
+    /// An event from a PDU: checks its format and computes its id.
     pub fn from_pdu(version: &RoomVersion, json: Map) -> Result<Self, FormatError> {
         check_pdu_format(version, &json)?;
         let event_id = hash::event_id(version, &json).ok_or(FormatError::Missing("event_id"))?;
         Ok(Self::new(event_id, json))
     }
 
-    /// The same event, marked as rejected (or not) by the checks on receipt. Events are not, unless told.
+    /// Marks the event as rejected, or not, by the checks performed on receipt. New events are not rejected.
     pub fn with_rejected(mut self, rejected: bool) -> Self {
         self.rejected = rejected;
         self
     }
 
-    /// Whether the event was rejected by the checks on receipt.
+    /// Whether the checks performed on receipt rejected the event.
     pub fn rejected(&self) -> bool {
         self.rejected
     }
@@ -61,8 +61,8 @@ impl Event {
         &self.event_id
     }
 
-    /// The room's id; `None` if it is missing or malformed. That of a create event in room version 12 is
-    /// derived from its event id.
+    /// The room's id; `None` if it is missing or malformed. Since room version 12, a create event's room id
+    /// is derived from its event id.
     pub fn room_id(&self) -> Option<&str> {
         match &self.derived_room_id {
             Some(room_id) => Some(room_id),
@@ -80,7 +80,7 @@ impl Event {
         string(&self.json, "type")
     }
 
-    /// The state key, if this is a state event.
+    /// The `state_key`, if this is a state event.
     pub fn state_key(&self) -> Option<&str> {
         self.json.get("state_key")?.as_str()
     }
@@ -90,7 +90,7 @@ impl Event {
         self.state_key().is_some()
     }
 
-    /// Whether this is a state event of this type and state key.
+    /// Whether this is a state event with this `type` and `state_key`.
     pub fn is(&self, event_type: &str, state_key: &str) -> bool {
         self.event_type() == event_type && self.state_key() == Some(state_key)
     }
@@ -101,13 +101,12 @@ impl Event {
         self.json.get("content").and_then(Value::as_object).unwrap_or(&EMPTY)
     }
 
-    /// The ids of the events that give the sender permission. In room versions 1 and 2 they stand in pairs
-    /// with hashes.
+    /// The ids in `auth_events`. In room versions 1 and 2 the array has pairs of an id and a hash.
     pub fn auth_events(&self) -> impl Iterator<Item = &str> {
         references(&self.json, "auth_events")
     }
 
-    /// The ids of the events before this one.
+    /// The ids in `prev_events`.
     pub fn prev_events(&self) -> impl Iterator<Item = &str> {
         references(&self.json, "prev_events")
     }
@@ -117,13 +116,13 @@ impl Event {
         integer(&self.json, "depth")
     }
 
-    /// When the event was made by the sender's server's clock, in milliseconds since the Unix epoch.
+    /// When the event was made, by the clock of the sender's server, in milliseconds since the Unix epoch.
     pub fn origin_server_ts(&self) -> i64 {
         integer(&self.json, "origin_server_ts")
     }
 
-    /// The id of the event that this one redacts, if it is an `m.room.redaction`. Where it stands depends
-    /// on the room version.
+    /// The id of the event that this one redacts, if this is an `m.room.redaction`. The room version
+    /// determines whether it is in the content.
     pub fn redacts(&self, version: &RoomVersion) -> Option<&str> {
         if self.event_type() != "m.room.redaction" {
             return None;
@@ -137,7 +136,7 @@ impl Event {
         &self.json
     }
 
-    /// The whole JSON, given away.
+    /// The whole JSON, without the event.
     pub fn into_json(self) -> Map {
         self.json
     }

@@ -1,23 +1,23 @@
-//! [Glob-style matching](https://spec.matrix.org/v1.19/appendices/#glob-style-matching), of server access
-//! control lists and push rules.
+//! [Glob-style matching](https://spec.matrix.org/v1.19/appendices/#glob-style-matching), used by server
+//! access control lists and push rules.
 
-/// Whether the whole text is as the pattern: `*` stands for zero or more characters, `?` for exactly one, every
-/// other character for itself. Who ignores case folds both before.
+/// Whether the pattern matches the whole text: `*` matches zero or more characters, `?` exactly one, every
+/// other character itself. Callers that ignore case fold both arguments first.
 ///
 /// Takes at most as many steps as the product of the two lengths.
 pub fn matches(pattern: &str, text: &str) -> bool {
     matches_with(pattern, text, |wanted, char| wanted == '?' || wanted == char)
 }
 
-/// As [`matches`], but `?` is a character like others: the event types in filters know `*` alone.
+/// As [`matches`], but `?` matches only itself: event types in filters have no wildcard but `*`.
 pub fn matches_star(pattern: &str, text: &str) -> bool {
     matches_with(pattern, text, |wanted, char| wanted == char)
 }
 
 fn matches_with(pattern: &str, text: &str, is: impl Fn(char, char) -> bool) -> bool {
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
-    // What follows the last `*` seen, and the text that it was tried on. Only the last one ever has to take
-    // more: whatever an earlier one could take, this one can take in its place.
+    // The pattern after the last `*`, and the text that was tried after it. Only the last `*` ever has to
+    // match more: whatever more an earlier `*` could match, the last one can match instead.
     let mut retry = None;
     loop {
         let fits = match pattern.next() {

@@ -1,4 +1,4 @@
-//! Content hash, reference hash, and the event ids made of the latter.
+//! Content hashes, reference hashes, and the event ids that are made of reference hashes.
 //!
 //! Spec: [Signing events](https://spec.matrix.org/v1.19/server-server-api/#signing-events).
 
@@ -16,8 +16,7 @@ pub fn content_hash(event: &Map) -> String {
     base64::encode(content_hash_bytes(event))
 }
 
-/// Whether `hashes.sha256` of the event is its content hash. If it is not, the event must be redacted
-/// before use.
+/// Whether `hashes.sha256` of the event is its content hash. If not, the event must be redacted before use.
 pub fn content_hash_matches(event: &Map) -> bool {
     event
         .get("hashes")
@@ -40,7 +39,7 @@ pub fn reference_hash(version: &RoomVersion, event: &Map) -> [u8; 32] {
     Sha256::digest(signed_json(version, event)).into()
 }
 
-/// The event's id: what `event_id` says in room versions 1 and 2 (`None` if it is missing or not a string),
+/// The event's id: the field `event_id` in room versions 1 and 2 (`None` if it is missing or not a string),
 /// `$` and the reference hash in later ones.
 pub fn event_id(version: &RoomVersion, event: &Map) -> Option<String> {
     match version.event_id_format {
@@ -52,8 +51,8 @@ pub fn event_id(version: &RoomVersion, event: &Map) -> Option<String> {
     }
 }
 
-/// What servers sign and the reference hash covers: the canonical JSON of the redacted event without
-/// `signatures` (and `unsigned`, which redaction removes).
+/// The text that signatures and the reference hash cover: the canonical JSON of the redacted event without
+/// `signatures` and `unsigned` (which redaction removes).
 pub(crate) fn signed_json(version: &RoomVersion, event: &Map) -> String {
     let fields: Vec<_> = redacted_fields(version, event).filter(|(key, _)| *key != "signatures").collect();
     fields_to_canonical_lenient(fields.iter().map(|(key, value)| (*key, value.as_ref())))

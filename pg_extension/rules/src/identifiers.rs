@@ -1,7 +1,7 @@
 //! The grammar of identifiers, as far as the rules of rooms depend on it.
 //!
-//! Spec: [Identifier grammar](https://spec.matrix.org/v1.19/appendices/#identifier-grammar). Identifiers in
-//! events are judged leniently: what historical servers let into rooms stays readable.
+//! Spec: [Identifier grammar](https://spec.matrix.org/v1.19/appendices/#identifier-grammar). The checks of
+//! identifiers in events are lenient: events that older servers accepted must stay valid.
 
 use std::net::Ipv6Addr;
 
@@ -15,13 +15,13 @@ pub fn server_name(id: &str) -> Option<&str> {
     id.split_once(':').map(|(_, server_name)| server_name)
 }
 
-/// Whether the two ids have a server name, and the same. Server names are compared as bytes.
+/// Whether both ids have a server name and it is the same. Server names are compared as bytes.
 pub fn same_server(one: &str, other: &str) -> bool {
     matches!((server_name(one), server_name(other)), (Some(one), Some(other)) if one == other)
 }
 
-/// Whether this is a user id that may stand in an event: `@`, a localpart without `:` and NUL that may be
-/// empty, `:` and a server name; at most 255 bytes.
+/// Whether this is a user id that an event may contain: `@`, a localpart (which may be empty) without `:` and
+/// U+0000, `:` and a server name; at most 255 bytes.
 pub fn is_user_id(id: &str) -> bool {
     id.len() <= MAX_ID_BYTES
         && id
@@ -39,16 +39,17 @@ pub fn is_room_alias(alias: &str) -> bool {
             .is_some_and(|(localpart, server)| is_alias_localpart(localpart) && is_server_name(server))
 }
 
-/// Whether this can be the localpart of a room alias: anything without `:` and U+0000. An empty one, which the
-/// specification does not speak of, is none.
+/// Whether this can be the localpart of a room alias: any text without `:` and U+0000. The specification does
+/// not mention empty localparts; they are refused.
 pub fn is_alias_localpart(localpart: &str) -> bool {
     !localpart.is_empty() && !localpart.contains([':', '\0'])
 }
 
 /// Whether this obeys the
-/// [common namespaced identifier grammar](https://spec.matrix.org/v1.19/appendices/#common-namespaced-identifier-grammar):
-/// 1 to 255 of `a-z`, `0-9`, `-`, `_` and `.`, the first a letter. It says nothing of namespaces: those that
-/// start with `m.` are the specification's.
+/// [common namespaced identifier
+/// grammar](https://spec.matrix.org/v1.19/appendices/#common-namespaced-identifier-grammar): 1 to 255 of
+/// `a-z`, `0-9`, `-`, `_` and `.`, the first a letter. Does not check namespaces: the specification reserves
+/// those that start with `m.`.
 pub fn is_common_namespaced_identifier(id: &str) -> bool {
     id.len() <= MAX_ID_BYTES
         && id.starts_with(|first: char| first.is_ascii_lowercase())

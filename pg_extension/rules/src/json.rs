@@ -1,8 +1,8 @@
-//! Parsing of JSON that came from elsewhere.
+//! Parsing of JSON from clients and other servers.
 //!
-//! `serde_json` keeps the last of several equal keys, other servers keep the first or refuse: two servers
-//! could see two different events under one signature. So duplicate keys are refused, as is nesting that no
-//! sane event has.
+//! `serde_json` keeps the last of several equal keys, other servers keep the first or refuse the text, so two
+//! servers could read different events under the same signature. So duplicate keys are refused here, and also
+//! nesting deeper than any sensible event has.
 
 use std::{cell::Cell, fmt};
 
@@ -11,19 +11,19 @@ use serde_json::{Value, map::Entry};
 
 use crate::Map;
 
-/// How many arrays and objects may stand inside each other.
+/// How deeply arrays and objects may be nested.
 pub const MAX_NESTING: usize = 100;
 
 /// Why a text was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// Not JSON, or a string with half of a surrogate pair, or text after the value.
+    /// Not JSON, a string with half of a surrogate pair, or text after the value.
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// An object names the same key twice.
+    /// An object has the same key twice.
     #[error("an object has the key {0:?} twice")]
     DuplicateKey(String),
-    /// More than [`MAX_NESTING`] arrays and objects inside each other.
+    /// Arrays and objects are nested deeper than [`MAX_NESTING`].
     #[error("nested deeper than {MAX_NESTING} levels")]
     TooDeep,
     /// JSON, but not an object.
@@ -49,7 +49,7 @@ pub fn parse_object(text: &str) -> Result<Map, JsonError> {
     }
 }
 
-/// Deserializes a [`Value`], noting in `refusal` why it stopped where `serde_json` would have gone on.
+/// Deserializes a [`Value`]. Stores in `refusal` why it refused a text that is valid for `serde_json`.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     levels_left: usize,
@@ -63,7 +63,7 @@ impl Strict<'_> {
         error
     }
 
-    /// The same, one level deeper.
+    /// The deserializer for the values inside an array or object.
     fn inner<E: de::Error>(self) -> Result<Self, E> {
         match self.levels_left.checked_sub(1) {
             Some(levels_left) => Ok(Self { levels_left, ..self }),

@@ -1,10 +1,12 @@
-//! [Cryptographic key representation](https://spec.matrix.org/v1.19/appendices/#cryptographic-key-representation):
-//! private keys as people write them down and type them in.
+//! Private keys as text that people write down and type.
+//!
+//! Spec: [Cryptographic key
+//! representation](https://spec.matrix.org/v1.19/appendices/#cryptographic-key-representation).
 
 const PREFIX: [u8; 2] = [0x8b, 0x01];
 const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
-/// The key in base58, after a prefix and before a byte of parity, with a space after every fourth character.
+/// The prefix, the key and a parity byte in base58, with a space after every fourth character.
 pub fn encode(key: &[u8]) -> String {
     let mut bytes = PREFIX.to_vec();
     bytes.extend(key);
@@ -14,7 +16,8 @@ pub fn encode(key: &[u8]) -> String {
     letters.chunks(4).map(String::from_iter).collect::<Vec<_>>().join(" ")
 }
 
-/// The key; `None` if the text was not written by [`encode`], or mistyped. White space does not matter.
+/// Reads a key that [`encode`] wrote; `None` if the text is something else or was mistyped. Ignores white
+/// space.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digit_of = |letter: char| ALPHABET.iter().position(|known| char::from(*known) == letter);
     let digits: Vec<u8> = text
@@ -31,16 +34,16 @@ fn parity(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |parity, byte| parity ^ byte)
 }
 
-/// Digits of a number, greatest first, to another base. Zeros in front are lost, which the prefix has none of.
+/// Converts the digits of a number, most significant first, to another base (at most 256). Leading zeros are
+/// lost; there are none, as the prefix does not begin with one.
 fn convert(digits: &[u8], from: u32, to: u32) -> Vec<u8> {
-    // Least first.
+    // The least significant digit comes first.
     let mut converted: Vec<u8> = Vec::new();
     for digit in digits {
         let mut carry = u32::from(*digit);
-        for place in &mut converted {
-            carry += u32::from(*place) * from;
-            // Bases are at most 256.
-            *place = (carry % to) as u8;
+        for converted in &mut converted {
+            carry += u32::from(*converted) * from;
+            *converted = (carry % to) as u8;
             carry /= to;
         }
         while carry > 0 {

@@ -1,17 +1,18 @@
-//! Matrix room rules, pure: no I/O, no SQL, no clock, no randomness.
+//! The rules of Matrix rooms as pure functions: no I/O, no SQL, no clock, no randomness.
 //!
-//! Everything that decides what an event is and whether it may be in a room is here; the caller brings the
-//! events (through closures), the keys and the time. From most abstract to most dependent:
+//! This crate decides what a valid event is and whether a room accepts it. The caller supplies the events
+//! (through closures), the keys and the time. Modules, from those that depend on nothing to those that depend
+//! on most:
 //!
-//! - [`mod@room_version`]: what differs between room versions, as named switches;
-//! - [`json`], [`canonical_json`], [`base64`], [`identifiers`]: the formats everything is written in;
-//! - [`glob`], [`property_path`], [`third_party_id`], [`key_representation`], [`space`]: small formats beside
-//!   the rooms' own;
-//! - [`redaction`], [`hash`], [`signature`]: what servers sign and compare;
+//! - [`mod@room_version`]: the differences between room versions, as named switches;
+//! - [`json`], [`canonical_json`], [`base64`], [`identifiers`]: the formats that events are written in;
+//! - [`glob`], [`property_path`], [`third_party_id`], [`key_representation`], [`space`]: small formats of
+//!   other parts of the specification;
+//! - [`redaction`], [`hash`], [`signature`]: redacted events, their hashes and signatures;
 //! - [`event`]: a view of an event's JSON, and the checks of its format;
 //! - [`power_levels`], [`auth`]: the authorization rules;
-//! - [`state_resolution`]: the state where branches of the event graph meet;
-//! - [`build`]: how a server makes an event of its own.
+//! - [`state_resolution`]: the state of a room where branches of its event graph join;
+//! - [`build`]: making local events.
 
 pub mod auth;
 pub mod base64;
@@ -39,5 +40,5 @@ pub use event::Event;
 pub use room_version::{RoomVersion, room_version};
 pub use signature::KeyPair;
 
-/// A JSON object. Its keys are always sorted by Unicode code point, as canonical JSON wants them.
+/// A JSON object. Its keys are always sorted by Unicode code point, as canonical JSON requires.
 pub type Map = serde_json::Map<String, serde_json::Value>;

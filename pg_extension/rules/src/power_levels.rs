@@ -1,33 +1,34 @@
-//! Who may do what: a view of `m.room.power_levels`, with its defaults and the creators of the room.
+//! Power levels: a view of `m.room.power_levels`, with its defaults and the creators of the room.
 //!
 //! Spec: [m.room.power_levels](https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels). Each
-//! level is read from the content when it is asked for, so that a malformed one matters only to whom needs
-//! it.
+//! level is read from the content only when it is needed, so that a malformed level affects only events that
+//! depend on it.
 
 use serde_json::Value;
 
 use crate::{Event, Map, RoomVersion};
 
-/// The level of the creator in a room without `m.room.power_levels` (until room version 11).
+/// The creator's level in a room without `m.room.power_levels` (until room version 11).
 const CREATOR_LEVEL: i64 = 100;
 
 /// A user's power level. Every integer is less than infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UserLevel {
-    /// The level that `m.room.power_levels` gives.
+    /// A level from `m.room.power_levels` or its defaults.
     Level(i64),
-    /// That of creators since room version 12.
+    /// The level of creators since room version 12.
     Infinite,
 }
 
 impl UserLevel {
-    /// Whether it is greater than or equal to this required level.
+    /// Whether the level is greater than or equal to a required one.
     pub fn reaches(self, required: i64) -> bool {
         self >= Self::Level(required)
     }
 }
 
-/// A level that cannot be read: not an integer, nor what the room version takes for one.
+/// The name of a level that cannot be read: it is neither an integer nor anything that the room version
+/// accepts as one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the power level `{0}` is not an integer")]
 pub struct MalformedLevel(pub String);
@@ -52,7 +53,7 @@ pub enum LevelName {
 }
 
 impl LevelName {
-    /// All of them, in the order in which the authorization rules name them.
+    /// All names, in the order of the authorization rules.
     pub const ALL: [Self; 7] = [
         Self::UsersDefault,
         Self::EventsDefault,
@@ -63,7 +64,7 @@ impl LevelName {
         Self::Invite,
     ];
 
-    /// The name in the content.
+    /// The key in the content.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UsersDefault => "users_default",
@@ -76,7 +77,7 @@ impl LevelName {
         }
     }
 
-    /// The level if the content does not name it, or there is no `m.room.power_levels` event.
+    /// The level if the content does not have the key, or the room has no `m.room.power_levels` event.
     pub fn default_level(self) -> i64 {
         match self {
             Self::UsersDefault | Self::EventsDefault | Self::Invite => 0,
@@ -115,7 +116,7 @@ impl<'a> PowerLevels<'a> {
         }
     }
 
-    /// The level needed to send an event of this type: as `events` says, else `state_default` or
+    /// The level required to send an event of this type: its entry in `events`, else `state_default` or
     /// `events_default`.
     pub fn event_level(&self, event_type: &str, is_state: bool) -> Result<i64, MalformedLevel> {
         match self.entry("events", event_type)? {
@@ -125,7 +126,7 @@ impl<'a> PowerLevels<'a> {
         }
     }
 
-    /// One of the single levels: needed to ban, kick, invite or redact, or a default.
+    /// One of the single levels: required to ban, kick, invite or redact, or a default.
     pub fn level(&self, name: LevelName) -> Result<i64, MalformedLevel> {
         match self.content {
             Some(content) => {
@@ -135,19 +136,18 @@ impl<'a> PowerLevels<'a> {
         }
     }
 
-    /// The level needed for this kind of notification, e.g. `room`: as `notifications` says, else 50.
+    /// The level required for a kind of notification, such as `room`: its entry in `notifications`, else 50.
     pub fn notification_level(&self, kind: &str) -> Result<i64, MalformedLevel> {
         Ok(self.entry("notifications", kind)?.unwrap_or(50))
     }
 
-    /// Whether the user's level suffices to do what needs this level. Levels that cannot be read never
-    /// suffice.
+    /// Whether the user has the level of this name. `false` if a level cannot be read.
     pub fn may(&self, user_id: &str, name: LevelName) -> bool {
         matches!((self.user_level(user_id), self.level(name)), (Ok(has), Ok(needed)) if has.reaches(needed))
     }
 
-    /// Whether the user's level suffices to send events of this type. Levels that cannot be read never
-    /// suffice.
+    /// Whether the user has the level required to send events of this type. `false` if a level cannot be
+    /// read.
     pub fn may_send(&self, user_id: &str, event_type: &str, is_state: bool) -> bool {
         matches!(
             (self.user_level(user_id), self.event_level(event_type, is_state)),
@@ -164,18 +164,18 @@ impl<'a> PowerLevels<'a> {
     }
 }
 
-/// The room's creator by the create event: its sender, or until room version 10 `content.creator`.
+/// The room's creator: the sender of the create event, until room version 10 its `content.creator`.
 pub fn creator<'a>(version: &RoomVersion, create: &'a Event) -> Option<&'a str> {
     if version.creator_is_sender { Some(create.sender()) } else { create.content().get("creator")?.as_str() }
 }
 
-/// Whether the user is the room's creator or, where there are such, an additional one.
+/// Whether the user is the room's creator or an additional creator.
 pub fn is_creator(version: &RoomVersion, create: &Event, user_id: &str) -> bool {
     creator(version, create) == Some(user_id)
         || additional_creators(version, create).any(|creator| creator == user_id)
 }
 
-/// The additional creators: since room version 12.
+/// The additional creators; none before room version 12.
 pub fn additional_creators<'a>(
     version: &RoomVersion,
     create: &'a Event,
@@ -185,7 +185,7 @@ pub fn additional_creators<'a>(
     creators.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// The level at `key`, if there is anything.
+/// The level at `key`; `None` if the key is absent.
 pub(crate) fn level_in(
     version: &RoomVersion,
     levels: &Map,
@@ -200,8 +200,8 @@ pub(crate) fn level_in(
     }
 }
 
-/// Reads a level: an integer, and until room version 9 an integer in a string, and until room version 5 a
-/// float, which is truncated. What is beyond 64 bits saturates.
+/// Reads a level: an integer; until room version 9 also an integer in a string; until room version 5 also a
+/// float, which is truncated. Numbers beyond 64 bits saturate.
 pub fn parse_level(version: &RoomVersion, value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => match number.as_i64() {
@@ -215,7 +215,7 @@ pub fn parse_level(version: &RoomVersion, value: &Value) -> Option<i64> {
     }
 }
 
-/// Reads white space, an optional sign, decimal digits, white space.
+/// Reads an integer in a string: white space, an optional sign, decimal digits, white space.
 fn parse_level_string(string: &str) -> Option<i64> {
     let trimmed = string.trim();
     let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);

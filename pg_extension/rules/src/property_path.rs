@@ -1,13 +1,13 @@
-//! [Dot-separated property paths](https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths), of
-//! filters and push rules: `content.m\.relates_to` is `m.relates_to` in `content`.
+//! [Dot-separated property paths](https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths),
+//! used by filters and push rules: `content.m\.relates_to` is the property `m.relates_to` of `content`.
 
-/// The path of these property names, from the outermost.
+/// The path of these property names, outermost first.
 pub fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let escape = |name: &str| name.replace('\\', r"\\").replace('.', r"\.");
     names.into_iter().map(escape).collect::<Vec<_>>().join(".")
 }
 
-/// The property names of a path, from the outermost. A backslash before anything but a dot or a backslash stands
+/// The property names of a path, outermost first. A backslash that is not before a dot or a backslash stands
 /// for itself.
 pub fn split(path: &str) -> Vec<String> {
     let mut names = Vec::new();

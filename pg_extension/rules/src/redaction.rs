@@ -1,5 +1,4 @@
-//! The redaction algorithm: what is left of an event when all that the rules of rooms do not need is
-//! stripped.
+//! The redaction algorithm, which strips an event of everything that rooms do not need to work.
 //!
 //! Spec: "Redactions" of each room version, e.g. [version
 //! 11](https://spec.matrix.org/v1.19/rooms/v11/#redactions).
@@ -14,7 +13,7 @@ use crate::{
     power_levels::{LevelName, PowerLevels},
 };
 
-/// Redacts an event. It needs not be well-formed: content that is not an object becomes an empty one.
+/// Redacts an event, which need not be well-formed: content that is not an object becomes an empty object.
 pub fn redact(version: &RoomVersion, mut event: Map) -> Map {
     event.retain(|key, _| keeps_field(version, key));
     if let Some(content) = event.remove("content") {
@@ -36,7 +35,7 @@ pub fn redact_content(version: &RoomVersion, event_type: &str, mut content: Map)
     content
 }
 
-/// Keeps nothing but `signed` of `third_party_invite`. What is not an object has no such field, and goes.
+/// Keeps only `signed` of `third_party_invite`. Removes a `third_party_invite` that is not an object.
 fn keep_signed_only(content: &mut Map) {
     match content.get_mut("third_party_invite") {
         Some(Value::Object(third_party_invite)) => {
@@ -48,11 +47,11 @@ fn keep_signed_only(content: &mut Map) {
     }
 }
 
-/// Whether an accepted redaction is to be applied to its target: in room versions 1 and 2 always, since the
-/// authorization rules judged it; later, if its sender has the redact level or is of the same server as the
-/// target's sender.
+/// Whether an accepted redaction is applied to its target. In room versions 1 and 2 always, since the
+/// authorization rules check it; in later ones if its sender has the redact level or is on the same server as
+/// the target's sender.
 ///
-/// `levels` are those of the state before the redaction. Spec: [Handling
+/// `levels` are the power levels in the state before the redaction. Spec: [Handling
 /// redactions](https://spec.matrix.org/v1.19/rooms/v11/#handling-redactions).
 pub fn applies(version: &RoomVersion, redaction: &Event, target: &Event, levels: &PowerLevels<'_>) -> bool {
     redaction.redacts(version) == Some(target.event_id())
@@ -62,7 +61,7 @@ pub fn applies(version: &RoomVersion, redaction: &Event, target: &Event, levels:
             || same_server(redaction.sender(), target.sender()))
 }
 
-/// The fields of a redacted event, sorted, without cloning more than the content that is kept.
+/// The fields of a redacted event, sorted by key. Clones nothing but the content that is kept.
 pub(crate) fn redacted_fields<'a>(
     version: &RoomVersion,
     event: &'a Map,
@@ -106,7 +105,7 @@ fn keeps_field(version: &RoomVersion, key: &str) -> bool {
 fn keeps_content_field(version: &RoomVersion, event_type: &str, key: &str) -> bool {
     match (event_type, key) {
         ("m.room.member", "membership") => true,
-        ("m.room.member", "join_authorised_via_users_server") => version.redaction_keeps_join_authorised,
+        ("m.room.member", "join_authorised_via_users_server") => version.redaction_keeps_join_authorized,
         ("m.room.member", "third_party_invite") => version.redaction_keeps_third_party_signed,
         ("m.room.create", "creator") => true,
         ("m.room.create", _) => version.redaction_keeps_create_content,

@@ -1,14 +1,14 @@
-//! Room versions as values: one switch for each thing that differs, one constant for each version.
+//! Room versions as values: a struct with one switch for each difference, and one constant for each version.
 //!
-//! Code asks `version.restricted_joins`, and never compares version numbers.
+//! Code reads switches, such as `version.restricted_joins`, and never compares version numbers.
 //! Spec: [Room versions](https://spec.matrix.org/v1.19/rooms/).
 
 /// Where an event's id comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventIdFormat {
-    /// `$opaque:server`, chosen by the sender and carried in the event's `event_id`. In these versions
-    /// `auth_events` and `prev_events` are pairs of an id and a hash, a redaction is judged by the domains of
-    /// event ids, and the server named in the id signs the event too.
+    /// `$opaque:server`, chosen by the sender's server and written in the event's `event_id`. In these
+    /// versions `auth_events` and `prev_events` contain pairs of an id and a hash, the authorization rules
+    /// compare the domains of event ids for redactions, and the server named in the id signs the event too.
     InEvent,
     /// `$` and the reference hash in standard unpadded base64.
     ReferenceHash,
@@ -16,7 +16,7 @@ pub enum EventIdFormat {
     UrlSafeReferenceHash,
 }
 
-/// Which algorithm resolves conflicting states.
+/// Which algorithm resolves conflicted state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateResolution {
     /// Room version 1: by depth and hash of the event id.
@@ -27,7 +27,7 @@ pub enum StateResolution {
     V2_1,
 }
 
-/// Which text of the authorization rules holds: the same rule has another number in another text.
+/// The versions of the text of the authorization rules. They number the same rules differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthRulesText {
     /// Room versions 1 and 2.
@@ -48,7 +48,7 @@ pub enum AuthRulesText {
     V12,
 }
 
-/// All that differs between room versions.
+/// A room version: everything that differs between versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomVersion {
     /// The version's identifier, as in `content.room_version` of the create event.
@@ -63,7 +63,7 @@ pub struct RoomVersion {
     pub strict_canonical_json: bool,
     /// A signing key must have been valid at the event's `origin_server_ts`. Since 5.
     pub enforce_key_validity: bool,
-    /// Which algorithm resolves conflicting states.
+    /// Which algorithm resolves conflicted state.
     pub state_resolution: StateResolution,
     /// `redacts` is in the `content` of `m.room.redaction`, instead of beside it. Since 11.
     pub redacts_in_content: bool,
@@ -75,7 +75,7 @@ pub struct RoomVersion {
     /// Redaction keeps `allow` of `m.room.join_rules`. Since 8.
     pub redaction_keeps_join_rules_allow: bool,
     /// Redaction keeps `join_authorised_via_users_server` of `m.room.member`. Since 9.
-    pub redaction_keeps_join_authorised: bool,
+    pub redaction_keeps_join_authorized: bool,
     /// Redaction keeps `third_party_invite.signed` of `m.room.member`. Since 11.
     pub redaction_keeps_third_party_signed: bool,
     /// Redaction keeps all content of `m.room.create`, instead of `creator` alone. Since 11.
@@ -85,9 +85,9 @@ pub struct RoomVersion {
     /// Redaction keeps `redacts` in the content of `m.room.redaction`. Since 11.
     pub redaction_keeps_redacts: bool,
 
-    /// Which text of the authorization rules holds, for the numbers of its rules only.
+    /// Which text of the authorization rules applies. Only for the numbers of the rules.
     pub auth_rules_text: AuthRulesText,
-    /// The authorization rules judge `m.room.redaction` by the redact level. Until 2.
+    /// The authorization rules require the redact level for `m.room.redaction`. Until 2.
     pub special_case_redaction: bool,
     /// The authorization rules let a server set its own `m.room.aliases`. Until 5.
     pub special_case_aliases: bool,
@@ -114,7 +114,7 @@ impl RoomVersion {
         self.event_id_format == EventIdFormat::InEvent
     }
 
-    /// The greatest `depth` an event can have; a room that is already there stays there.
+    /// The greatest `depth` of an event. Further events of a room that has reached it have the same depth.
     pub fn max_depth(&self) -> i64 {
         if self.strict_canonical_json { crate::canonical_json::MAX_INTEGER } else { i64::MAX }
     }
@@ -131,7 +131,7 @@ const V1: RoomVersion = RoomVersion {
     redaction_keeps_legacy_fields: true,
     redaction_keeps_aliases: true,
     redaction_keeps_join_rules_allow: false,
-    redaction_keeps_join_authorised: false,
+    redaction_keeps_join_authorized: false,
     redaction_keeps_third_party_signed: false,
     redaction_keeps_create_content: false,
     redaction_keeps_invite_level: false,
@@ -182,7 +182,7 @@ const V8: RoomVersion = RoomVersion {
     ..V7
 };
 
-const V9: RoomVersion = RoomVersion { id: "9", redaction_keeps_join_authorised: true, ..V8 };
+const V9: RoomVersion = RoomVersion { id: "9", redaction_keeps_join_authorized: true, ..V8 };
 
 const V10: RoomVersion = RoomVersion {
     id: "10",
@@ -214,10 +214,10 @@ const V12: RoomVersion = RoomVersion {
     ..V11
 };
 
-/// Every room version there is, oldest first.
+/// All room versions of the specification, oldest first.
 pub static ALL: [RoomVersion; 12] = [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12];
 
-/// The room version of this identifier, or `None` if it is not a recognized one.
+/// The room version with this identifier; `None` if it is not recognized.
 pub fn room_version(id: &str) -> Option<&'static RoomVersion> {
     ALL.iter().find(|version| version.id == id)
 }

@@ -1,5 +1,8 @@
-//! [Server access control lists](https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms):
-//! which servers a room deals with.
+//! Server access control lists: which servers may take part in a room.
+//!
+//! Spec: [Server Access Control Lists (ACLs) for rooms][acls].
+//!
+//! [acls]: https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
 
 use std::net::Ipv4Addr;
 
@@ -7,8 +10,8 @@ use serde_json::Value;
 
 use crate::{Map, glob};
 
-/// Whether a room whose `m.room.server_acl` has this content deals with a server. The port is not looked at, nor the case;
-/// entries that are not strings name nobody.
+/// Whether an `m.room.server_acl` with this content lets a server take part in the room. Ignores the port and
+/// the case of `server_name`. Entries that are not strings match no server.
 pub fn admits(content: &Map, server_name: &str) -> bool {
     let host = host(server_name).to_ascii_lowercase();
     if content.get("allow_ip_literals") == Some(&Value::Bool(false)) && is_ip_literal(&host) {

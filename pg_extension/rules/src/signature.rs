@@ -15,17 +15,17 @@ use crate::{
     identifiers::server_name,
 };
 
-/// The one signing algorithm there is, as key ids begin with it.
+/// The prefix of key ids, which names the only signing algorithm of the specification.
 const ALGORITHM_PREFIX: &str = "ed25519:";
 
-/// Why a key is not one.
+/// Why a text is no key, or no key id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not base64.
     #[error("the key is not base64")]
     NotBase64,
     /// Not 32 bytes.
-    #[error("the key has not 32 bytes")]
+    #[error("the key does not have 32 bytes")]
     WrongLength,
     /// Not a point on the curve.
     #[error("the key is not an ed25519 public key")]
@@ -52,7 +52,7 @@ impl KeyPair {
         Ok(Self { key_id: key_id.to_owned(), key: SigningKey::from_bytes(seed) })
     }
 
-    /// The same, from a seed in base64.
+    /// As [`from_seed`](Self::from_seed), from a seed in base64.
     pub fn from_base64_seed(key_id: &str, seed: &str) -> Result<Self, KeyError> {
         Self::from_seed(key_id, &key_bytes(base64::decode(seed))?)
     }
@@ -79,13 +79,13 @@ impl KeyPair {
 }
 
 impl fmt::Debug for KeyPair {
-    /// Without the secret.
+    /// Writes the key id, but not the secret key.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "KeyPair({})", self.key_id)
     }
 }
 
-/// A key that signatures are checked against.
+/// A public key, which verifies signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey(VerifyingKey);
 
@@ -96,7 +96,7 @@ impl PublicKey {
         VerifyingKey::from_bytes(&bytes).map(Self).map_err(|_| KeyError::NotAKey)
     }
 
-    /// Whether this base64 is this key's signature of these bytes.
+    /// Whether `signature`, in base64, is this key's signature of the message.
     pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
         base64::decode(signature)
             .ok()
@@ -109,22 +109,22 @@ fn key_bytes<E>(decoded: Result<Vec<u8>, E>) -> Result<[u8; 32], KeyError> {
     decoded.map_err(|_| KeyError::NotBase64)?.try_into().map_err(|_| KeyError::WrongLength)
 }
 
-/// Why signatures do not suffice.
+/// Why an object does not have the signatures that it needs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// `signatures` has no entry for the server, or none with an algorithm we know.
+    /// `signatures` has no entry for the server, or none with a known algorithm.
     #[error("no signature of {server}")]
     NotSigned {
         /// The server.
         server: String,
     },
-    /// Every signature of the server is by an unknown (or expired) key.
+    /// Every signature of the server was made with an unknown or expired key.
     #[error("no known key signed for {server}")]
     NoKnownKey {
         /// The server.
         server: String,
     },
-    /// A signature by a known key is wrong.
+    /// A signature with a known key is wrong.
     #[error("wrong signature of {server} by key {key_id}")]
     Wrong {
         /// The server.
@@ -132,25 +132,27 @@ pub enum SignatureError {
         /// The signing key identifier.
         key_id: String,
     },
-    /// The object cannot be signed or checked because it has no canonical JSON.
+    /// The object has no canonical JSON, so it cannot be signed or checked.
     #[error(transparent)]
     NotCanonical(#[from] CanonicalJsonError),
-    /// The event's `sender` or `event_id` names no server.
+    /// The event's `sender` or `event_id` contains no server name.
     #[error("the event names no server that must sign it")]
     NoServer,
 }
 
-/// Signs an object as `server`, adding to its `signatures`. `signatures` and `unsigned` are not covered.
+/// Signs an object as `server` and adds the signature to `signatures`. It does not cover `signatures` and
+/// `unsigned`.
 pub fn sign_json(object: &mut Map, server: &str, key: &KeyPair) -> Result<(), CanonicalJsonError> {
     let signed = json_to_sign(object)?;
     add_signature(object, server, key, &signed);
     Ok(())
 }
 
-/// Checks that `server` signed an object: every signature of the server by a known key must be right, and
-/// there must be one.
+/// Checks that `server` signed an object: there must be a signature of the server with a known key, and every
+/// such signature must be right.
 ///
-/// `key` looks up a key of the server by its signing key identifier; what it does not find is skipped.
+/// `key` looks up a key of the server by its signing key identifier. Signatures with keys that it does not
+/// find are ignored.
 pub fn verify_json(
     object: &Map,
     server: &str,
@@ -163,7 +165,7 @@ pub fn verify_json(
 ///
 /// # Errors
 ///
-/// If the room version wants canonical JSON and the event is not.
+/// If the room version requires canonical JSON and the event has none.
 pub fn hash_and_sign_event(
     version: &RoomVersion,
     event: &mut Map,
@@ -180,34 +182,34 @@ pub fn hash_and_sign_event(
     Ok(())
 }
 
-/// Adds the signature of `server` to an event that has its hash already, e.g. to an invite from another
+/// Adds the signature of `server` to an event that has its content hash, such as an invite from another
 /// server.
 pub fn sign_event(version: &RoomVersion, event: &mut Map, server: &str, key: &KeyPair) {
     let signed = signed_json(version, event);
     add_signature(event, server, key, &signed);
 }
 
-/// What checking the signatures of an event found out.
+/// The result of checking the signatures of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Whether the content hash is right. If not, the event must be redacted before anything else is done
-    /// with it.
+    /// Whether the content hash is right. If not, the event must be redacted before use.
     pub content_hash: bool,
-    /// Whether the server of `join_authorised_via_users_server` signed, if content names one and the room
-    /// version knows it. `true` if there is nothing to sign. To be given to
-    /// [`check_join_authorised_signature`](crate::auth::check_join_authorised_signature).
-    pub join_authorised: bool,
+    /// Whether the server of the user in `join_authorised_via_users_server` signed the event. `true` if the
+    /// content names no user, or the room version has no restricted joins. Pass it to
+    /// [`check_join_authorized_signature`](crate::auth::check_join_authorized_signature).
+    pub join_authorized: bool,
 }
 
-/// The servers whose signature an event needs to be accepted, each once; their keys are what
-/// [`verify_event`] looks up.
+/// The servers whose signatures an event needs to be accepted, each once. [`verify_event`] looks up their
+/// keys.
 ///
-/// These are the sender's server (but not for third-party invites, which whoever redeems them may send), in
-/// room versions 1 and 2 that of the event id, and that of the user in `join_authorised_via_users_server`.
+/// These are the sender's server (but not for third-party invites, which the server of the invited user
+/// makes), in room versions 1 and 2 also the server in the event id, and the server of the user in
+/// `join_authorised_via_users_server`.
 pub fn signing_servers<'a>(version: &RoomVersion, event: &'a Map) -> Vec<&'a str> {
     let mut servers: Vec<&str> = Vec::with_capacity(2);
     let needed =
-        required_servers(version, event).into_iter().flatten().chain(join_authorised_server(version, event));
+        required_servers(version, event).into_iter().flatten().chain(join_authorized_server(version, event));
     for server in needed {
         if !servers.contains(&server) {
             servers.push(server);
@@ -218,9 +220,10 @@ pub fn signing_servers<'a>(version: &RoomVersion, event: &'a Map) -> Vec<&'a str
 
 /// Checks the signatures of an event and its content hash.
 ///
-/// `key` looks up the public key of a server (first argument) by its signing key identifier (second). It
-/// must not return keys that were expired at the event's `origin_server_ts` if
-/// [`RoomVersion::enforce_key_validity`] is set. Unknown keys are skipped, as is that of a policy server.
+/// `key` looks up the public key of a server (first argument) by its signing key identifier (second). If
+/// [`RoomVersion::enforce_key_validity`] is set, it must not return keys that had expired at the event's
+/// `origin_server_ts`. Signatures with keys that it does not find are ignored; so are those of policy
+/// servers.
 ///
 /// # Errors
 ///
@@ -237,15 +240,15 @@ pub fn verify_event(
     }
     Ok(Verified {
         content_hash: content_hash_matches(event),
-        join_authorised: join_authorised_server(version, event)
+        join_authorized: join_authorized_server(version, event)
             .is_none_or(|server| signed_by(server).is_ok()),
     })
 }
 
-/// Whether an event has this one signature of `server`, by a key that is not among its published ones.
+/// Whether `server` signed an event with this key, whatever keys the server has published.
 ///
-/// So policy servers sign, with the key id `ed25519:policy_server` and a key that the room's
-/// `m.room.policy` names. Spec: [Validating Policy Server
+/// For policy servers, which sign with the key id `ed25519:policy_server` and the key in the room's
+/// `m.room.policy`. Spec: [Validating Policy Server
 /// signatures](https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures).
 pub fn event_is_signed_with(
     version: &RoomVersion,
@@ -260,7 +263,7 @@ pub fn event_is_signed_with(
         .is_some_and(|signature| key.verifies(signed_json(version, event).as_bytes(), signature))
 }
 
-/// The servers that must have signed an event, or `None` if one cannot be told.
+/// The servers that must have signed an event; `None` if a field that must name a server does not.
 fn required_servers<'a>(version: &RoomVersion, event: &'a Map) -> Option<Vec<&'a str>> {
     let server_in = |field| event.get(field).and_then(Value::as_str).and_then(server_name);
     let mut servers = Vec::with_capacity(2);
@@ -285,13 +288,13 @@ fn is_third_party_invite(event: &Map) -> bool {
         })
 }
 
-/// The server that the authorization rules want the signature of, beyond those that every event needs.
-fn join_authorised_server<'a>(version: &RoomVersion, event: &'a Map) -> Option<&'a str> {
+/// The server whose signature the authorization rules require, beside those that every event needs.
+fn join_authorized_server<'a>(version: &RoomVersion, event: &'a Map) -> Option<&'a str> {
     if !version.restricted_joins || event.get("type")?.as_str()? != "m.room.member" {
         return None;
     }
     let user = event.get("content")?.get("join_authorised_via_users_server")?;
-    // What is not a user id was signed by nobody: the empty server name has no signatures.
+    // For a value that is no user id, this is the empty server name, which has no signatures.
     Some(user.as_str().and_then(server_name).unwrap_or_default())
 }
 
@@ -315,7 +318,7 @@ fn add_signature(object: &mut Map, server: &str, key: &KeyPair, signed: &str) {
     object.insert("signatures".to_owned(), signatures.into());
 }
 
-/// Takes the object at `key` out; an empty one, if there is none.
+/// Removes the object at `key` and returns it; an empty object if there is none.
 fn take_object(parent: &mut Map, key: &str) -> Map {
     match parent.remove(key) {
         Some(Value::Object(object)) => object,

@@ -1,4 +1,5 @@
-//! [Spaces](https://spec.matrix.org/v1.19/client-server-api/#spaces): rooms that hold rooms.
+//! [Spaces](https://spec.matrix.org/v1.19/client-server-api/#spaces): rooms that list other rooms as
+//! children.
 
 use std::cmp::Ordering;
 
@@ -9,12 +10,14 @@ use crate::Event;
 /// The greatest length of the `order` of an `m.space.child` event, in characters.
 const MAX_ORDER_CHARS: usize = 50;
 
-/// How two `m.space.child` events of a space are ordered: those with a valid `order` first, by it; then by
-/// `origin_server_ts`; then by the child's room id.
+/// Compares two `m.space.child` events of a space: children with a valid `order` come first, in that order;
+/// then by `origin_server_ts`; then by the child's room id.
 ///
-/// Spec: [Ordering of children within a space](https://spec.matrix.org/v1.19/client-server-api/#ordering-of-children-within-a-space).
+/// Spec: [Ordering of children within a space][ordering].
+///
+/// [ordering]: https://spec.matrix.org/v1.19/client-server-api/#ordering-of-children-within-a-space
 pub fn compare_children(one: &Event, other: &Event) -> Ordering {
-    // `None` would come first.
+    // Comparing the options would put `None` first.
     match (order(one), order(other)) {
         (Some(one_order), Some(other_order)) => one_order.cmp(other_order),
         (Some(_), None) => Ordering::Less,
@@ -25,8 +28,8 @@ pub fn compare_children(one: &Event, other: &Event) -> Ordering {
     .then_with(|| one.state_key().cmp(&other.state_key()))
 }
 
-/// The child's `order`, if it is valid: 1 to 50 characters from space to `~`. Those are ASCII, whose order by bytes is
-/// that by code points.
+/// The child's `order` if it is valid: 1 to 50 characters from space to `~`. They are ASCII, so comparing
+/// bytes compares code points.
 fn order(child: &Event) -> Option<&str> {
     let order = child.content().get("order").and_then(Value::as_str)?;
     let valid =

@@ -79,7 +79,7 @@ const STRINGS: [&str; 22] = [
     "50",
 ];
 
-/// JSON made of what the rules look for, in the wrong and in the right places.
+/// JSON made of fields and values that the rules read, in the wrong and in the right positions.
 fn familiar_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         4 => select(&STRINGS[..]).prop_map(Value::from),
@@ -95,7 +95,7 @@ fn familiar_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// An event of familiar parts.
+/// An event made of known fields.
 fn familiar_event() -> impl Strategy<Value = Map> {
     let field = prop_oneof![select(&STRINGS[..]).prop_map(Value::from), familiar_value()];
     let object = collection::btree_map(select(&FIELDS[..]), familiar_value(), 0..6)
@@ -174,7 +174,7 @@ proptest! {
         _ = auth_types_for_event(version, event_type, event.sender(), state_key, event.content());
         let others: Vec<_> = others.iter().cloned().map(|other| Event::new("$create", other)).collect();
         _ = check_state_independent(version, &event, |event_id| others.get(event_id.len() % 8));
-        // Any event stands for any entry of the state, but members come often enough.
+        // Any event may be any entry of the state, but member events are frequent enough.
         let create = Event::new("$create", others[0].json().clone());
         _ = check_state_dependent(version, &event, |event_type, state_key| match event_type {
             "m.room.create" => Some(&create),
@@ -205,7 +205,8 @@ proptest! {
         sets in collection::vec(collection::vec(0..12usize, 0..6), 0..5),
     ) {
         let mut room = MemoryRoom::new(version);
-        for (index, ((mut json, state_key, rejected), auth_events)) in events.into_iter().zip(auth_events).enumerate() {
+        let events = events.into_iter().zip(auth_events).enumerate();
+        for (index, ((mut json, state_key, rejected), auth_events)) in events {
             json.insert("state_key".to_owned(), state_key.into());
             room.push_with(Event::new(format!("${index}"), json).with_rejected(rejected), auth_events);
         }
@@ -215,7 +216,7 @@ proptest! {
         };
         let sets: Vec<_> = sets.iter().map(state).collect();
         let (resolved, _) = room.resolve(&sets);
-        // Equal sets count once.
+        // Repeated sets do not matter.
         let twice = [&sets[..], &sets[..]].concat();
         prop_assert_eq!(resolved, room.resolve(&twice).0);
     }

@@ -1,4 +1,4 @@
-//! Every vector that the Matrix specification gives for what this crate does.
+//! Every test vector of the Matrix specification for something that this crate does.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -23,7 +23,7 @@ fn vectors() -> Vec<Value> {
     file["vectors"].as_array().unwrap().clone()
 }
 
-/// The vectors of a kind, which must not be none.
+/// The vectors of a kind. There must be at least one.
 fn of_kind(kind: &str) -> Vec<Value> {
     let found: Vec<_> = vectors().into_iter().filter(|vector| vector["kind"] == kind).collect();
     assert!(!found.is_empty(), "no vector of kind {kind}");
@@ -69,7 +69,7 @@ fn canonical_json_examples() {
         assert_eq!(canonical_json::to_canonical_lenient(&input), expected);
         let hex: String = expected.bytes().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, text(&vector["expected_utf8_hex"]));
-        // The one with `-0` and a float shows the lenient encoding; the strict one refuses it.
+        // The vector with `-0` and a float shows the lenient encoding; the strict one refuses it.
         let strict = canonical_json::to_canonical(&input);
         if vector["id"] == "canonical-json-10" {
             strict.unwrap_err();
@@ -134,7 +134,7 @@ fn event_signing() {
 
         if event.contains_key("event_id") {
             let verified = signature::verify_event(version, &event, |_, _| Some(key.public_key()));
-            assert_eq!(verified, Ok(Verified { content_hash: true, join_authorised: true }));
+            assert_eq!(verified, Ok(Verified { content_hash: true, join_authorized: true }));
         }
         // Redaction in room version 11 drops `origin`, which is signed here.
         let v11 = room_version("11").unwrap();
@@ -170,7 +170,7 @@ fn event_ids_have_the_form_of_the_examples() {
     {
         let example = by_id(example);
         let event_id = hash::event_id(room_version(version).unwrap(), &event).unwrap();
-        // The example of version 4 is a character too long for SHA-256; a hash has 43.
+        // The example of version 4 is one character too long for SHA-256: a hash has 43.
         assert_eq!(event_id.len(), 44);
         assert!(event_id.starts_with('$') && text(&example["example"]).starts_with('$'));
         assert!(!event_id.contains(other_alphabet));
@@ -289,7 +289,7 @@ fn room_aliases_are_limited_in_bytes() {
     assert!(!is_room_alias("#a\0:example.org"));
 }
 
-/// What a vector says that a link leads to: `$event in !room`, or a lone id.
+/// The target of a link in a vector: `$event in !room`, or a single id.
 fn target(description: &str) -> (&str, Option<&str>) {
     match description.split_once(" in ") {
         Some((event_id, room_id)) => (room_id, Some(event_id)),
@@ -330,7 +330,7 @@ fn matrix_to_links() {
             ("#", _) => RoomAliasId::parse(id).unwrap().matrix_to_uri(),
             ("@", _) => UserId::parse(id).unwrap().matrix_to_uri(),
             (_, None) => RoomId::parse(id).unwrap().matrix_to_uri_via(via()),
-            // In the link stands an event id of the first room versions.
+            // The link contains an event id of room version 1 or 2.
             (_, Some(event_id)) => {
                 let event_id = EventId::parse(format!("{event_id}:example.org")).unwrap();
                 RoomId::parse(id).unwrap().matrix_to_event_uri_via(event_id, via())
@@ -370,7 +370,7 @@ fn keys_for_people() {
     assert!(groups.iter().rev().skip(1).all(|group| group.len() == 4));
     let letters = groups.concat();
     let digits = letters.chars().map(|letter| text(&vector["base58_alphabet"]).find(letter).unwrap());
-    // The number that base58 writes, in bytes, greatest first.
+    // The number that base58 encodes, as bytes, most significant first.
     let mut bytes = [0_u8; 35];
     for digit in digits {
         let mut carry = digit;

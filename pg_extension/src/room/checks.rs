@@ -6,7 +6,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use matriarch_rules::{
-    Event, Rejection, RoomVersion, auth::check_join_authorised_signature, auth_types_for_event,
+    Event, Rejection, RoomVersion, auth::check_join_authorized_signature, auth_types_for_event,
     check_state_dependent, check_state_independent, signature::Verified,
 };
 
@@ -30,7 +30,7 @@ impl RoomGraph<'_, '_, '_> {
     pub fn check_by_auth_events(&self, event: &Event, verified: Verified) -> Result<(), Rejection> {
         let fetch = |id: &str| self.events.by_id(id).map(|known| Rc::clone(&known.event));
         check_state_independent(self.version, event, fetch)?;
-        check_join_authorised_signature(self.version, verified)?;
+        check_join_authorized_signature(self.version, verified)?;
         let implied = self.create_nid.filter(|_| self.version.room_id_is_create_event_id);
         let implied = implied.map(|nid| Rc::clone(&self.events.get(nid).event));
         let auth_events: Vec<Rc<Event>> = event.auth_events().filter_map(fetch).chain(implied).collect();

@@ -15,7 +15,7 @@ use matriarch_rules_fuzz::{event, user, version};
 use serde_json::{Value, json};
 
 fuzz_target!(|bytes: &[u8]| {
-    // Bytes that are too few make no room.
+    // Too few bytes make no room.
     _ = check(&mut Unstructured::new(bytes));
 });
 
@@ -48,7 +48,7 @@ fn check(u: &mut Unstructured<'_>) -> Result<()> {
         auth_types_for_event(version, event.event_type(), event.sender(), event.state_key(), event.content());
     let verdict = check_state_dependent(version, &event, |event_type, state_key| {
         let key = (event_type.to_owned(), state_key.to_owned());
-        // An event is judged by its auth events alone: the rules must not look at more.
+        // The auth events alone must give the same verdict: the rules must not read other state.
         assert!(event_type == "m.room.create" || wanted.contains(&key), "{key:?} is not among {wanted:?}");
         state.get(&key)
     });

@@ -38,7 +38,7 @@ fn take_in(version: &RoomVersion, pdu: matriarch_rules::Map) {
     let verified = signature::verify_event(version, &pdu, |_, _| Some(key.public_key()));
     _ = signature::signing_servers(version, &pdu);
     let Ok(event) = Event::from_pdu(version, pdu.clone()) else {
-        // In the first room versions the id is the event's own.
+        // In room versions 1 and 2 the event contains its id.
         assert!(format.is_err() || hash::event_id(version, &pdu).is_none());
         return;
     };
@@ -50,12 +50,12 @@ fn take_in(version: &RoomVersion, pdu: matriarch_rules::Map) {
         return;
     }
 
-    // What its servers hash and sign is accepted.
+    // The event is accepted once its servers have hashed and signed it.
     let mut signed = pdu;
     let servers: Vec<String> =
         signature::signing_servers(version, &signed).into_iter().map(str::to_owned).collect();
     for server in &servers {
-        // The signatures of others cannot be right for this key.
+        // Signatures with other keys cannot be right for this key.
         signed.insert("signatures".to_owned(), serde_json::json!({}));
         if signature::hash_and_sign_event(version, &mut signed, server, &key).is_err() {
             return;
@@ -66,6 +66,6 @@ fn take_in(version: &RoomVersion, pdu: matriarch_rules::Map) {
     }
     if !servers.is_empty() {
         let verified = signature::verify_event(version, &signed, |_, _| Some(key.public_key()));
-        assert_eq!(verified, Ok(Verified { content_hash: true, join_authorised: true }));
+        assert_eq!(verified, Ok(Verified { content_hash: true, join_authorized: true }));
     }
 }

@@ -1,4 +1,5 @@
-//! State resolution of any room: events that cite any older events, judged or not, and any states of them.
+//! State resolution of any room: events that cite any older events, authorized or not, and any states of
+//! them.
 
 #![no_main]
 
@@ -17,14 +18,14 @@ use matriarch_rules_fuzz::{event, version};
 use serde_json::{Value, json};
 
 fuzz_target!(|bytes: &[u8]| {
-    // Bytes that are too few make no room.
+    // Too few bytes make no room.
     _ = check(&mut Unstructured::new(bytes));
 });
 
 fn check(u: &mut Unstructured<'_>) -> Result<()> {
     let version = version(u)?;
     let mut room = MemoryRoom::new(version);
-    // The states that the events left, which other events follow and which are resolved.
+    // The states after the events, which further events are added to and which are resolved.
     let mut states = vec![begin(&mut room)];
     for _ in 0..u.int_in_range(1..=20)? {
         let mut after = u.choose(&states)?.clone();
@@ -54,7 +55,7 @@ fn check(u: &mut Unstructured<'_>) -> Result<()> {
     if let [one] = &sets[..] {
         assert_eq!(&resolved, one);
     }
-    // Neither order nor number of equal states matters.
+    // The order of states and repeated states do not matter.
     sets.reverse();
     assert_eq!(room.resolve(&sets).0, resolved);
     sets.extend(sets.clone());
@@ -64,7 +65,7 @@ fn check(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The beginning of any room: its creator in it.
+/// The first events of a room, which its creator has joined.
 fn begin(room: &mut MemoryRoom) -> StateMap {
     let events = [
         (
@@ -93,7 +94,7 @@ fn begin(room: &mut MemoryRoom) -> StateMap {
     state
 }
 
-/// Adds an event after this state, or one that cites anything; its number, unless the rules reject it.
+/// Adds an event to this state, or one that cites any events. Returns its number, unless the rules reject it.
 fn add(
     u: &mut Unstructured<'_>,
     version: &RoomVersion,
@@ -128,7 +129,7 @@ fn add(
             cited.iter().copied().find(at).or(create).map(|nid| Arc::clone(room.event(nid)))
         })
         .is_ok();
-    // What was judged wrongly must do no harm either.
+    // Events with a wrong verdict must do no harm either.
     let rejected = if u.ratio(1, 20)? { allowed } else { !allowed };
     let nid = room.push(event.with_rejected(rejected));
     Ok((!rejected).then_some(nid))

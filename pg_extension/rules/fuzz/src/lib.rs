@@ -1,4 +1,4 @@
-//! Events made of what the rules look for, in the right and in the wrong places.
+//! Events made of fields and values that the rules read, in the right and in the wrong positions.
 
 use arbitrary::{Result, Unstructured};
 use matriarch_rules::{Map, RoomVersion, room_version::ALL};
@@ -36,12 +36,12 @@ pub fn version(u: &mut Unstructured<'_>) -> Result<&'static RoomVersion> {
     u.choose(&ALL)
 }
 
-/// A user id, or nearly one.
+/// A user id, or a text that is almost one.
 pub fn user(u: &mut Unstructured<'_>) -> Result<&'static str> {
     u.choose(&USERS).copied()
 }
 
-/// An event without id, `auth_events` and `prev_events`; of the room with the id `!create:a`, or of another.
+/// An event without id, `auth_events` and `prev_events`, in the room `!create:a` or in another one.
 pub fn event(u: &mut Unstructured<'_>) -> Result<Map> {
     let event_type = *u.choose(&TYPES)?;
     let mut event = Map::new();

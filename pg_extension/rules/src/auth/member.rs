@@ -19,16 +19,16 @@ use crate::{
 /// Since room version 8. Rule 4.2.1: if `content` has a `join_authorised_via_users_server` property, and
 /// the event is not validly signed by the homeserver of the user ID denoted by the key, reject.
 ///
-/// To be called on receipt of an event, beside [`check_state_independent`](super::check_state_independent),
-/// with what [`verify_event`](crate::signature::verify_event) found out: the rules have no keys.
-pub fn check_join_authorised_signature(version: &RoomVersion, verified: Verified) -> Result<(), Rejection> {
-    if verified.join_authorised {
+/// Call it for each received event, beside [`check_state_independent`](super::check_state_independent), with
+/// the result of [`verify_event`](crate::signature::verify_event). The other rules need no keys.
+pub fn check_join_authorized_signature(version: &RoomVersion, verified: Verified) -> Result<(), Rejection> {
+    if verified.join_authorized {
         Ok(())
     } else {
         Err(Rejection::new(
             version,
-            Rule::MemberNotSignedByAuthoriser,
-            "the authorising user's server did not sign",
+            Rule::MemberNotSignedByAuthorizer,
+            "the authorizing user's server did not sign",
         ))
     }
 }
@@ -40,7 +40,7 @@ where
     F: Fn(&str, &str) -> Option<E>,
 {
     // 4.1. If there is no `state_key` property, or no `membership` property in `content`, reject. The
-    // target user is the user given by the `state_key`, so a state key that is no user id is none.
+    // target user is the user given by the `state_key`, so a `state_key` that is no user id counts as absent.
     let target = event.state_key().filter(|state_key| is_user_id(state_key));
     let (Some(target), true) = (target, event.content().contains_key("membership")) else {
         return Err(Rejection::new(state.version, Rule::MemberMalformed, "no target user or no membership"));
@@ -57,11 +57,11 @@ where
     }
 }
 
-/// A change of membership under check.
+/// The change of membership that is checked.
 struct Change<'a, 'v, E, F> {
     state: &'a State<'v, E, F>,
     event: &'a Event,
-    /// The user in the state key.
+    /// The user in the `state_key`.
     target: &'a str,
 }
 
@@ -87,7 +87,7 @@ where
         }
         // 4.3.2. If the `sender` does not match `state_key`, reject.
         if self.event.sender() != self.target {
-            return self.reject(Rule::JoinOfOther, "nobody joins in the name of another user");
+            return self.reject(Rule::JoinOfOther, "a user cannot make another user join");
         }
         // 4.3.3. If the `sender` is banned, reject.
         let membership = self.state.membership(self.target);
@@ -106,7 +106,7 @@ where
                 if invited_or_joined {
                     return Ok(());
                 }
-                self.check_join_authorised()
+                self.check_join_authorized()
             }
             // 4.3.6. If the `join_rule` is `public`, allow.
             JoinRule::Public => Ok(()),
@@ -118,21 +118,21 @@ where
     /// 4.3.5.2. If the `join_authorised_via_users_server` key in `content` is not a user with sufficient
     /// permission to invite other users or is not a joined member of the room, reject. 4.3.5.3. Otherwise,
     /// allow.
-    fn check_join_authorised(&self) -> Result<(), Rejection> {
-        let authoriser = self.event.content().get("join_authorised_via_users_server").and_then(Value::as_str);
-        let Some(authoriser) = authoriser else {
-            return self.reject(Rule::JoinNotAuthorised, "no member authorised the join");
+    fn check_join_authorized(&self) -> Result<(), Rejection> {
+        let authorizer = self.event.content().get("join_authorised_via_users_server").and_then(Value::as_str);
+        let Some(authorizer) = authorizer else {
+            return self.reject(Rule::JoinNotAuthorized, "no member authorized the join");
         };
-        if !self.state.membership(authoriser).is_join() {
-            return self.reject(Rule::JoinNotAuthorised, "the authorising user is not in the room");
+        if !self.state.membership(authorizer).is_join() {
+            return self.reject(Rule::JoinNotAuthorized, "the authorizing user is not in the room");
         }
-        let may_invite = self.with_levels(Rule::JoinNotAuthorised, |levels| {
-            Ok(levels.user_level(authoriser)?.reaches(levels.level(LevelName::Invite)?))
+        let may_invite = self.with_levels(Rule::JoinNotAuthorized, |levels| {
+            Ok(levels.user_level(authorizer)?.reaches(levels.level(LevelName::Invite)?))
         })?;
         if may_invite {
             Ok(())
         } else {
-            self.reject(Rule::JoinNotAuthorised, "the authorising user may not invite")
+            self.reject(Rule::JoinNotAuthorized, "the authorizing user may not invite")
         }
     }
 
@@ -213,7 +213,7 @@ where
         }
         // 4.7.2. If `sender` does not match `state_key`, reject.
         if self.event.sender() != self.target {
-            return self.reject(Rule::KnockOfOther, "nobody knocks in the name of another user");
+            return self.reject(Rule::KnockOfOther, "a user cannot make another user knock");
         }
         // 4.7.3. If the `sender`'s current membership is not `ban`, `invite`, or `join`, allow. 4.7.4.
         // Otherwise, reject.
@@ -225,7 +225,7 @@ where
         }
     }
 
-    /// Allows if the sender's power level reaches the one needed and is greater than that of the target.
+    /// Allows the change if the sender's power level reaches the needed one and is greater than the target's.
     fn check_power_over_target(&self, needed: LevelName, rule: Rule) -> Result<(), Rejection> {
         let suffices = self.with_levels(rule, |levels| {
             let sender = levels.user_level(self.event.sender())?;
@@ -234,7 +234,7 @@ where
         if suffices { Ok(()) } else { self.reject(rule, "the sender's power level is too low") }
     }
 
-    /// Asks the power levels; what cannot be read rejects by this rule.
+    /// Calls `ask` with the power levels. Rejects by this rule if it needs a level that cannot be read.
     fn with_levels<T>(
         &self,
         rule: Rule,
@@ -245,7 +245,7 @@ where
         ask(&levels).map_err(Rejection::because(self.state.version, rule))
     }
 
-    /// The room's join rule, as far as its version knows it: `invite`, if it has none.
+    /// The room's join rule; `invite` if the state has none.
     fn join_rule(&self) -> JoinRule {
         let version = self.state.version;
         let Some(join_rules) = self.state.join_rules_event() else {
@@ -262,7 +262,7 @@ where
     }
 }
 
-/// A join rule that the room version gives a meaning.
+/// The join rules that the room version knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum JoinRule {
     Public,
@@ -270,6 +270,6 @@ enum JoinRule {
     Knock,
     Restricted,
     KnockRestricted,
-    /// Any other: nobody can join.
+    /// An unknown join rule: no user can join.
     Other,
 }

@@ -43,7 +43,7 @@ where
     alteration.check_users()
 }
 
-/// What the content must be like by itself.
+/// The clauses on the content alone, without the current power levels.
 fn check_content(version: &RoomVersion, create: &Event, content: &Map) -> Result<(), Rejection> {
     let reject = |rule, reason: String| Err(Rejection::new(version, rule, reason));
     let is_level = |value: &Value| parse_level(version, value).is_some();
@@ -67,8 +67,8 @@ fn check_content(version: &RoomVersion, create: &Event, content: &Map) -> Result
         }
     }
     // 10.3. If the `users` property in `content` is not an object with keys that are valid user IDs with
-    // values that are integers (until room version 9: or a string that is an integer), reject. Absent, it
-    // names nobody.
+    // values that are integers (until room version 9: or a string that is an integer), reject. An absent
+    // `users` is allowed.
     let users = match content.get("users") {
         None => return Ok(()),
         Some(Value::Object(users)) => users,
@@ -116,8 +116,8 @@ struct Alteration<'a> {
 
 impl Alteration<'_> {
     /// 10.6. For the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`,
-    /// `kick`, `invite` check if they were added, changed or removed. What a side does not name is its
-    /// default.
+    /// `kick`, `invite` check if they were added, changed or removed. A level that is absent in either
+    /// content is the default.
     fn check_levels(&self) -> Result<(), Rejection> {
         for name in LevelName::ALL {
             let level_in = |content, rule| {
@@ -187,8 +187,8 @@ impl Alteration<'_> {
         Ok(())
     }
 
-    /// The entries of an object of levels that were added, changed or removed. One that cannot be read is
-    /// rejected by the given rules, unless it stays as it is.
+    /// The entries of `field`, an object of levels, that were added, changed or removed. Rejects by the given
+    /// rules if a changed level cannot be read.
     fn altered_entries(
         &self,
         field: &str,
@@ -234,7 +234,7 @@ impl Alteration<'_> {
         Err(Rejection::new(
             self.version,
             rule,
-            format!("the sender's power level is too low to change `{what}` so"),
+            format!("the sender's power level is too low for this change of `{what}`"),
         ))
     }
 }

@@ -1,13 +1,14 @@
-//! Names of the rules that reject, their numbers in each text of the authorization rules, and rejections.
+//! Names for the rules that reject, their numbers in each version of the text, and rejections.
 
 use crate::{RoomVersion, power_levels::MalformedLevel, room_version::AuthRulesText};
 
-/// A rejecting rule of the authorization rules.
+/// A rule of the authorization rules that rejects events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// A create event has `prev_events`.
     CreatePrevEvents,
-    /// A create event's room id is of another server, or it has one where it must not.
+    /// A create event's room id names another server than the sender's, or it has a room id although it must
+    /// not.
     CreateRoomId,
     /// A create event's room version is not a recognized one.
     CreateRoomVersion,
@@ -15,37 +16,38 @@ pub enum Rule {
     CreateCreator,
     /// A create event's `additional_creators` is not an array of user ids.
     CreateAdditionalCreators,
-    /// The room id is not that of an accepted create event.
+    /// The room id is not the id of an accepted create event.
     RoomIdOfCreateEvent,
-    /// The `auth_events` cannot be considered at all.
+    /// One of the `auth_events` is unknown.
     AuthEvents,
     /// Two `auth_events` have the same type and state key.
     AuthEventsDuplicate,
-    /// One of the `auth_events` is not selected for this event.
+    /// One of the `auth_events` is not one that the auth events selection gives for this event.
     AuthEventsNotSelected,
-    /// One of the `auth_events` was rejected itself.
+    /// One of the `auth_events` was rejected.
     AuthEventsRejected,
     /// No create event is among the `auth_events`.
     AuthEventsNoCreate,
-    /// One of the `auth_events` is of another room.
+    /// One of the `auth_events` belongs to another room.
     AuthEventsOtherRoom,
-    /// The room is not federated (or has no create event), and the sender is of another server.
+    /// The room is not federated and the sender is on another server than its creator, or the room has no
+    /// create event.
     NotFederated,
-    /// An `m.room.aliases` without state key.
+    /// An `m.room.aliases` without `state_key`.
     AliasesNoStateKey,
     /// An `m.room.aliases` for another server.
     AliasesOtherServer,
-    /// A member event without state key or membership.
+    /// A member event without `state_key` or `membership`.
     MemberMalformed,
-    /// The server of `join_authorised_via_users_server` did not sign.
-    MemberNotSignedByAuthoriser,
-    /// Joining in the name of another user.
+    /// The server of the user in `join_authorised_via_users_server` did not sign.
+    MemberNotSignedByAuthorizer,
+    /// Making another user join.
     JoinOfOther,
     /// Joining while banned.
     JoinBanned,
-    /// Joining a restricted room without being authorised by a member.
-    JoinNotAuthorised,
-    /// Joining against the join rule.
+    /// Joining a restricted room without being authorized by a member.
+    JoinNotAuthorized,
+    /// Joining although the join rule does not allow it.
     JoinOtherwise,
     /// Third-party invite: the target is banned.
     ThirdPartyBanned,
@@ -53,49 +55,49 @@ pub enum Rule {
     ThirdPartyNotSigned,
     /// Third-party invite: `mxid` or `token` is missing.
     ThirdPartyMalformed,
-    /// Third-party invite: `mxid` is not the state key.
+    /// Third-party invite: `mxid` is not the `state_key`.
     ThirdPartyOtherUser,
-    /// Third-party invite: no `m.room.third_party_invite` of this token.
+    /// Third-party invite: the state has no `m.room.third_party_invite` with this token.
     ThirdPartyUnknownToken,
-    /// Third-party invite: the sender of `m.room.third_party_invite` is another.
+    /// Third-party invite: another user sent the `m.room.third_party_invite`.
     ThirdPartyOtherSender,
     /// Third-party invite: no signature matches a public key.
     ThirdPartyOtherwise,
-    /// Inviting from outside.
+    /// Inviting without being joined.
     InviteSenderNotJoined,
     /// Inviting a joined or banned user.
     InviteTarget,
-    /// Inviting without the power level to.
+    /// Inviting without the required power level.
     InviteOtherwise,
-    /// Leaving without being in the room, invited or knocking.
+    /// Leaving without being joined, invited or knocking.
     LeaveNotIn,
-    /// Kicking from outside.
+    /// Kicking without being joined.
     LeaveSenderNotJoined,
-    /// Lifting a ban without the power level to.
+    /// Lifting a ban without the required power level.
     LeaveUnban,
-    /// Kicking without the power level to.
+    /// Kicking without the required power level.
     LeaveOtherwise,
-    /// Banning from outside.
+    /// Banning without being joined.
     BanSenderNotJoined,
-    /// Banning without the power level to.
+    /// Banning without the required power level.
     BanOtherwise,
-    /// Knocking against the join rule.
+    /// Knocking although the join rule does not allow it.
     KnockJoinRule,
-    /// Knocking in the name of another user.
+    /// Making another user knock.
     KnockOfOther,
     /// Knocking while banned, invited or joined.
     KnockOtherwise,
-    /// A membership that there is not.
+    /// A membership that the room version does not have.
     MembershipUnknown,
-    /// Sending from outside.
+    /// Sending an event without being joined.
     SenderNotJoined,
-    /// Making a third-party invite without the power level to.
+    /// Making a third-party invite without the required power level.
     ThirdPartyInviteLevel,
-    /// Sending without the power level to.
+    /// Sending an event without the required power level.
     RequiredPowerLevel,
-    /// The state key is another user's id.
+    /// The `state_key` is another user's id.
     StateKeyOfOther,
-    /// A level that is not an integer.
+    /// A level is not an integer.
     LevelsNotIntegers,
     /// `events` or `notifications` is not an object of integers.
     LevelMapsNotIntegers,
@@ -111,19 +113,19 @@ pub enum Rule {
     LevelEventsCurrent,
     /// Changing an entry of `events` or `notifications` to a level greater than one's own.
     LevelEventsNew,
-    /// Changing the level of another user that is not less than one's own.
+    /// Changing another user's level that is not less than one's own.
     LevelUsersCurrent,
     /// Giving a user a level greater than one's own.
     LevelUsersNew,
-    /// Redacting an event of another server without the power level to.
+    /// Redacting another server's event without the required power level.
     Redaction,
 }
 
 impl Rule {
-    /// The rule's number in the authorization rules of this room version, e.g. `"4.3.2"`; `""` where there
-    /// is no such rule.
+    /// The rule's number in the authorization rules of this room version, e.g. `"4.3.2"`; `""` if the version
+    /// does not have the rule.
     ///
-    /// Numbers are those of the rendered page: the source of room version 12 skips 3.4 and repeats 10.10.
+    /// The numbers are those of the rendered page: the source of room version 12 skips 3.4 and repeats 10.10.
     pub fn number(self, version: &RoomVersion) -> &'static str {
         // Room versions            1-2       3-5       6         7         8-9       10        11        12
         let numbers: [&str; 8] = match self {
@@ -143,10 +145,10 @@ impl Rule {
             Self::AliasesNoStateKey => ["4.1", "4.1", "", "", "", "", "", ""],
             Self::AliasesOtherServer => ["4.2", "4.2", "", "", "", "", "", ""],
             Self::MemberMalformed => ["5.1", "5.1", "4.1", "4.1", "4.1", "4.1", "4.1", "5.1"],
-            Self::MemberNotSignedByAuthoriser => ["", "", "", "", "4.2.1", "4.2.1", "4.2.1", "5.2.1"],
+            Self::MemberNotSignedByAuthorizer => ["", "", "", "", "4.2.1", "4.2.1", "4.2.1", "5.2.1"],
             Self::JoinOfOther => ["5.2.2", "5.2.2", "4.2.2", "4.2.2", "4.3.2", "4.3.2", "4.3.2", "5.3.2"],
             Self::JoinBanned => ["5.2.3", "5.2.3", "4.2.3", "4.2.3", "4.3.3", "4.3.3", "4.3.3", "5.3.3"],
-            Self::JoinNotAuthorised => ["", "", "", "", "4.3.5.2", "4.3.5.2", "4.3.5.2", "5.3.5.2"],
+            Self::JoinNotAuthorized => ["", "", "", "", "4.3.5.2", "4.3.5.2", "4.3.5.2", "5.3.5.2"],
             Self::JoinOtherwise => ["5.2.6", "5.2.6", "4.2.6", "4.2.6", "4.3.7", "4.3.7", "4.3.7", "5.3.7"],
             Self::ThirdPartyBanned => {
                 ["5.3.1.1", "5.3.1.1", "4.3.1.1", "4.3.1.1", "4.4.1.1", "4.4.1.1", "4.4.1.1", "5.4.1.1"]
@@ -232,7 +234,7 @@ impl Rule {
 pub struct Rejection {
     /// The rule's number in the authorization rules of the event's room version, e.g. `"4.3.2"`.
     pub rule: &'static str,
-    /// What was wrong, for people.
+    /// What was wrong, as text for people.
     pub reason: String,
 }
 
@@ -242,7 +244,7 @@ impl Rejection {
         Self { rule: rule.number(version), reason: reason.into() }
     }
 
-    /// Makes rejections by this rule, which could not read a level that it needs.
+    /// Makes a rejection by this rule of a level that it needs and cannot read.
     pub(crate) fn because(version: &RoomVersion, rule: Rule) -> impl Fn(MalformedLevel) -> Self + Copy {
         move |malformed| Self::new(version, rule, malformed.to_string())
     }

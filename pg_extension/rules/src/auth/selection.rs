@@ -1,4 +1,4 @@
-//! Which events of the state authorize an event, and the rules on an event's `auth_events`.
+//! Selects the state events that authorize an event, and checks the rules on an event's `auth_events`.
 
 use std::ops::Deref;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::rule::{Rejection, Rule};
 use crate::{Event, Map, RoomVersion};
 
-/// The types and state keys of the state events that authorize an event, each once.
+/// The state keys of the events that authorize an event, each once, as `type` and `state_key`.
 ///
-/// Whoever makes an event puts those of them that the state has into its `auth_events`. Spec: [auth events
-/// selection](https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection). Since room version
-/// 12 the create event is not among them.
+/// The server that makes an event puts those that are in the state into its `auth_events`. Spec: [auth events
+/// selection](https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection). Since room version 12
+/// the create event is not among them.
 pub fn auth_types_for_event(
     version: &RoomVersion,
     event_type: &str,
@@ -48,9 +48,9 @@ pub fn auth_types_for_event(
         }
         if membership == Some("join")
             && version.restricted_joins
-            && let Some(authoriser) = content.get("join_authorised_via_users_server").and_then(Value::as_str)
+            && let Some(authorizer) = content.get("join_authorised_via_users_server").and_then(Value::as_str)
         {
-            add("m.room.member", authoriser);
+            add("m.room.member", authorizer);
         }
     }
     types.into_iter().map(|(event_type, state_key)| (event_type.to_owned(), state_key.to_owned())).collect()
@@ -109,7 +109,7 @@ pub(super) fn check_auth_events<E: Deref<Target = Event>>(
         ));
     }
     // 2.5. If any event in `auth_events` has a `room_id` which does not match that of the event being
-    // authorised, reject.
+    // authorized, reject.
     for auth_event in &auth_events {
         if auth_event.room_id() != event.room_id() {
             return reject(Rule::AuthEventsOtherRoom, "is of another room", auth_event.event_id());

@@ -1,4 +1,4 @@
-//! The state of a room, as the authorization rules ask for it.
+//! The state of a room, as the authorization rules read it.
 
 use std::ops::Deref;
 
@@ -46,7 +46,7 @@ where
     E: Deref<Target = Event>,
     F: Fn(&str, &str) -> Option<E>,
 {
-    /// A user's membership: `leave` without a member event.
+    /// A user's membership; `leave` if there is no member event.
     pub(super) fn membership(&self, user_id: &str) -> Membership {
         (self.fetch)("m.room.member", user_id).map_or(Membership::Leave, |event| Membership::of(&event))
     }

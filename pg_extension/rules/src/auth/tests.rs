@@ -1,4 +1,4 @@
-//! Every rule, allowing and rejecting, in every room version, with the number of the rule.
+//! Every rule, with an allowed and a rejected event, in every room version, with the number of the rule.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -20,18 +20,18 @@ mod power_levels;
 mod restricted;
 mod third_party_invite;
 
-/// Made the room. In it, without an entry in the power levels.
+/// The room's creator: joined, without an entry in the power levels.
 const CREATOR: &str = "@creator:a";
-/// In the room, level 100.
+/// Joined, level 100.
 const ADMIN: &str = "@admin:a";
-/// In the room, level 50.
+/// Joined, level 50.
 const MODERATOR: &str = "@moderator:b";
-/// In the room, level 0.
+/// Joined, level 0.
 const USER: &str = "@user:b";
-/// Not in the room.
+/// Not joined.
 const OTHER: &str = "@other:c";
 
-/// The room versions from this one to that one.
+/// The room versions from the first to the second one.
 fn versions(from: usize, to: usize) -> impl Iterator<Item = &'static RoomVersion> {
     ALL[from - 1..to].iter()
 }
@@ -40,7 +40,7 @@ fn all() -> impl Iterator<Item = &'static RoomVersion> {
     ALL.iter()
 }
 
-/// Of four numbers, that of a rule of membership: in versions 1 to 5, 6 and 7, 8 to 11, and 12.
+/// Chooses the number of a rule on membership: in versions 1 to 5, 6 and 7, 8 to 11, and 12.
 fn by_member_rules<'a>(version: &RoomVersion, numbers: [&'a str; 4]) -> &'a str {
     let index = match version.id {
         "1" | "2" | "3" | "4" | "5" => 0,
@@ -51,7 +51,7 @@ fn by_member_rules<'a>(version: &RoomVersion, numbers: [&'a str; 4]) -> &'a str 
     numbers[index]
 }
 
-/// Of three numbers, that of a rule that moved: in versions 1 to 5, 6 to 11, and 12.
+/// Chooses the number of another rule: in versions 1 to 5, 6 to 11, and 12.
 fn by_text<'a>(version: &RoomVersion, numbers: [&'a str; 3]) -> &'a str {
     let index = match version.id {
         "1" | "2" | "3" | "4" | "5" => 0,
@@ -61,11 +61,11 @@ fn by_text<'a>(version: &RoomVersion, numbers: [&'a str; 3]) -> &'a str {
     numbers[index]
 }
 
-/// A room with the users above, where anybody may join.
+/// A public room with the users above.
 struct Room {
     version: &'static RoomVersion,
     state: BTreeMap<(String, String), Event>,
-    /// Events outside the state that can be fetched.
+    /// Events that are not in the state but can be fetched.
     others: Vec<Event>,
 }
 
@@ -81,7 +81,7 @@ impl Room {
         room
     }
 
-    /// Sets an entry of the state, without asking the rules.
+    /// Sets an entry of the state without checking the rules.
     fn set(&mut self, sender: &str, event_type: &str, state_key: &str, content: Value) {
         let event = self.event(sender, event_type, Some(state_key), content);
         let event_id = format!("${event_type}/{state_key}:a");

@@ -67,12 +67,12 @@ where
 pub struct InviteKey<'e> {
     /// In base64.
     pub public_key: &'e str,
-    /// Where to ask whether the key is valid still; absent if it always is.
+    /// The URL that tells whether the key is still valid; `None` if it always is.
     pub key_validity_url: Option<&'e str>,
 }
 
-/// The keys in `public_key` and `public_keys` of an `m.room.third_party_invite` by which `signed` is signed; what is not a key
-/// is left out.
+/// Those keys in `public_key` and `public_keys` of an `m.room.third_party_invite` that signed `signed`.
+/// Values that are no keys are ignored.
 pub fn signing_keys<'e>(invite: &'e Event, signed: &Map) -> Vec<InviteKey<'e>> {
     let Ok(message) = json_to_sign(signed) else {
         return Vec::new();

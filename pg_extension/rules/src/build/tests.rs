@@ -44,7 +44,7 @@ fn built_events_pass_the_checks_on_receipt() {
             assert_eq!((server, key_id), ("a", "ed25519:k"));
             Some(key().public_key())
         });
-        let good = Verified { content_hash: true, join_authorised: true };
+        let good = Verified { content_hash: true, join_authorized: true };
         assert_eq!(verified, Ok(good));
         assert_eq!(Event::from_pdu(version, received).unwrap(), built.event);
     }

@@ -1,4 +1,4 @@
-//! The event format: what an event must be like to be looked at further.
+//! The event format: the first check of a PDU.
 //!
 //! Spec: "Event format" of each room version, [size
 //! limits](https://spec.matrix.org/v1.19/client-server-api/#size-limits), and check 1 of the [checks
@@ -20,7 +20,7 @@ pub const MAX_PREV_EVENTS: usize = 20;
 /// The greatest number of `auth_events`.
 pub const MAX_AUTH_EVENTS: usize = 10;
 
-/// What is wrong with an event's format. Field names are as in the event.
+/// What is wrong with an event's format. The names are the event's fields.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// The whole event is too large.
@@ -29,7 +29,7 @@ pub enum FormatError {
     /// A required field is missing.
     #[error("`{0}` is missing")]
     Missing(&'static str),
-    /// A field has the wrong type, or a value that it cannot have.
+    /// A field has the wrong type or a value that is not allowed.
     #[error("`{0}` is malformed")]
     Malformed(&'static str),
     /// An identifier, the type or the state key is too long.
@@ -43,9 +43,9 @@ pub enum FormatError {
     NotCanonical(#[from] CanonicalJsonError),
 }
 
-/// Checks the format of an event as servers exchange it. An event that fails must be dropped.
+/// Checks the format of a PDU. One that fails must be dropped.
 ///
-/// Returns the event's canonical JSON, which had to be made to measure it.
+/// Returns the event's canonical JSON, which is needed to measure its size.
 pub fn check_pdu_format(version: &RoomVersion, event: &Map) -> Result<String, FormatError> {
     if version.strict_canonical_json {
         canonical_json::check_object(event)?;
@@ -54,7 +54,7 @@ pub fn check_pdu_format(version: &RoomVersion, event: &Map) -> Result<String, Fo
     if !is_user_id(string(event, "sender")?) {
         return Err(FormatError::Malformed("sender"));
     }
-    // Where the create event must have no `room_id`, having one is for the authorization rules to reject.
+    // If a create event must not have a `room_id` but does, the authorization rules reject it.
     if (!is_create || !version.room_id_is_create_event_id || event.contains_key("room_id"))
         && !string(event, "room_id")?.starts_with('!')
     {

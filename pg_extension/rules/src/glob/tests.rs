@@ -44,7 +44,7 @@ fn filters_know_stars_alone() {
     assert!(!matches_star("a?", "ab"));
 }
 
-/// The definition, word for word.
+/// The definition, implemented literally.
 fn naive(pattern: &[char], text: &[char]) -> bool {
     match pattern.split_first() {
         None => text.is_empty(),

@@ -1,7 +1,8 @@
-//! The localparts of user ids: what new ones may be, what old ones may be, and how other names become one.
+//! The localparts of user ids: which ones new users may have, which older ones are valid, and how other names
+//! are mapped to localparts.
 //!
-//! Spec: [User identifiers](https://spec.matrix.org/v1.19/appendices/#user-identifiers). Events take more, as
-//! [`is_user_id`](super::is_user_id) does.
+//! Spec: [User identifiers](https://spec.matrix.org/v1.19/appendices/#user-identifiers). Events may contain
+//! still others: see [`is_user_id`](super::is_user_id).
 
 use std::fmt::Write;
 
@@ -10,23 +11,25 @@ pub fn is_localpart(localpart: &str) -> bool {
     !localpart.is_empty() && localpart.bytes().all(|byte| is_plain(byte) || matches!(byte, b'_' | b'='))
 }
 
-/// Whether this localpart, though perhaps historical, is shown to clients outside of events: not empty, and
-/// all of it from U+0021 to U+007E without `:`.
+/// Whether clients are shown a user with this localpart outside of events: it is not empty, and all its
+/// characters are from U+0021 to U+007E and not `:`. Some such localparts are historical and not given to new
+/// users.
 pub fn is_compliant_localpart(localpart: &str) -> bool {
     !localpart.is_empty() && localpart.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')
 }
 
-/// What becomes of upper-case letters in [`from_name`].
+/// How [`from_name`] maps upper-case letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
-    /// `A` becomes `a`: names that differ in case alone are the same user's.
+    /// `A` becomes `a`: names that differ only in case give the same localpart.
     Fold,
-    /// `A` becomes `_a` and `_` becomes `__`, so that names that differ in case stay apart.
+    /// `A` becomes `_a` and `_` becomes `__`: names that differ only in case give different localparts.
     Keep,
 }
 
-/// The localpart that the specification suggests for somebody of this name elsewhere: what the grammar does not
-/// have, and `=`, is written as the hexadecimal bytes of its UTF-8, each after a `=`.
+/// The localpart that the specification suggests for a user of another system with this name. Characters that
+/// the grammar does not allow, and `=`, are written as `=` and two hexadecimal digits for each of their UTF-8
+/// bytes.
 pub fn from_name(name: &str, case: Case) -> String {
     let mut localpart = String::with_capacity(name.len());
     for byte in name.bytes() {
@@ -44,7 +47,7 @@ pub fn from_name(name: &str, case: Case) -> String {
     localpart
 }
 
-/// Whether the byte stands for itself, in the grammar and in the mapping.
+/// Whether the grammar allows the byte and the mapping leaves it unchanged.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'/' | b'+')
 }

@@ -116,7 +116,7 @@ fn levels_in_strings_have_one_sign_and_digits() {
         ("", None),
         (" ", None),
         ("+", None),
-        // Two signs. (ruma takes it.)
+        // Two signs. (ruma accepts it.)
         ("++5", None),
         ("+-5", None),
         ("5 0", None),

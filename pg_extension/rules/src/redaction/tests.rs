@@ -9,7 +9,7 @@ fn object(value: Value) -> Map {
     value.as_object().unwrap().clone()
 }
 
-/// The keys that are left of an event's content, of those given.
+/// Those of the given keys of an event's content that redaction keeps.
 fn kept(version: &RoomVersion, event_type: &str, keys: &[&str]) -> Vec<String> {
     let content: Map = keys.iter().map(|key| ((*key).to_owned(), json!({ "signed": 1, "x": 2 }))).collect();
     let event = object(json!({ "type": event_type, "content": content }));
@@ -17,7 +17,7 @@ fn kept(version: &RoomVersion, event_type: &str, keys: &[&str]) -> Vec<String> {
     redacted["content"].as_object().unwrap().keys().cloned().collect()
 }
 
-/// In which room versions the content of a type keeps a key.
+/// The room versions in which redaction keeps a key in the content of a type.
 fn versions_that_keep(event_type: &str, key: &str) -> Vec<usize> {
     (1..=12)
         .filter(|index| kept(&ALL[index - 1], event_type, &[key, "other"]).contains(&key.to_owned()))
@@ -107,7 +107,7 @@ fn of_a_third_party_invite_only_what_is_signed_is_kept() {
         json!({ "third_party_invite": { "signed": { "x": 1 } } })
     );
     assert_eq!(content(json!({ "display_name": "x" })), json!({ "third_party_invite": {} }));
-    // It has no field `signed` that could be kept. (ruma keeps it whole.)
+    // It has no field `signed` that could be kept. (ruma keeps all of it.)
     assert_eq!(content(json!("x")), json!({}));
 }
 

@@ -2,7 +2,7 @@
 
 use super::{ALL, AuthRulesText, EventIdFormat, RoomVersion, room_version};
 
-/// The versions that have a switch on, as the first and the last of an unbroken range.
+/// The first and the last version in which a switch is on. It must be on in all versions between.
 fn range(switch: impl Fn(&RoomVersion) -> bool) -> (usize, usize) {
     let on: Vec<_> = (1..=12).filter(|index| switch(&ALL[index - 1])).collect();
     let (first, last) = (*on.first().unwrap(), *on.last().unwrap());
@@ -33,7 +33,7 @@ fn switches_hold_for_the_versions_that_the_feature_matrix_names() {
     assert_eq!(range(|v| v.redaction_keeps_legacy_fields), (1, 10));
     assert_eq!(range(|v| v.redaction_keeps_aliases), (1, 5));
     assert_eq!(range(|v| v.redaction_keeps_join_rules_allow), (8, 12));
-    assert_eq!(range(|v| v.redaction_keeps_join_authorised), (9, 12));
+    assert_eq!(range(|v| v.redaction_keeps_join_authorized), (9, 12));
     assert_eq!(range(|v| v.redaction_keeps_third_party_signed), (11, 12));
     assert_eq!(range(|v| v.redaction_keeps_create_content), (11, 12));
     assert_eq!(range(|v| v.redaction_keeps_invite_level), (11, 12));

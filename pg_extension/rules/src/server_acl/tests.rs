@@ -32,7 +32,7 @@ fn neither_case_nor_port_counts() {
     for server in ["evil.EXAMPLE", "evil.example:8448", "[2001:db8::1]:1", "[2001:db8::1]", "192.0.2.7:443"] {
         assert!(!admitted(acl.clone(), server), "{server}");
     }
-    // A pattern with a port is none that a name without its port is like.
+    // A pattern with a port matches nothing, as names are compared without their port.
     assert!(admitted(json!({ "allow": ["*"], "deny": ["evil.example:8448"] }), "evil.example:8448"));
 }
 

@@ -37,7 +37,7 @@ fn known(server: &str, key_id: &str) -> Option<PublicKey> {
     Some(key(seed).public_key())
 }
 
-const GOOD: Result<Verified, SignatureError> = Ok(Verified { content_hash: true, join_authorised: true });
+const GOOD: Result<Verified, SignatureError> = Ok(Verified { content_hash: true, join_authorized: true });
 
 #[test]
 fn keys_that_are_none() {
@@ -109,7 +109,7 @@ fn events_are_signed_as_redacted() {
         let event = message(version);
         assert_eq!(verify_event(version, &event, known), GOOD);
         let redacted = redact(version, event.clone());
-        let only_signed = Ok(Verified { content_hash: false, join_authorised: true });
+        let only_signed = Ok(Verified { content_hash: false, join_authorized: true });
         assert_eq!(verify_event(version, &redacted, known), only_signed);
         let mut changed = event.clone();
         changed["content"]["body"] = "y".into();
@@ -145,7 +145,7 @@ fn unknown_keys_are_passed_over() {
         event["signatures"]["one"]["ed25519:policy_server"] = "x".into();
         event["signatures"]["four"] = json!({ "ed25519:a": "x" });
         assert_eq!(verify_event(version, &event, known), GOOD);
-        // Every known one must be right.
+        // Every signature with a known key must be right.
         let all_known = |server: &str, _: &str| known(server, "ed25519:a");
         verify_event(version, &event, all_known).unwrap_err();
         verify_event(version, &event, |_, _| None).unwrap_err();
@@ -165,7 +165,7 @@ fn a_policy_servers_signature_is_checked_alone() {
         assert!(signed(&event, "two", &policy_key));
         assert!(!signed(&event, "one", &policy_key));
         assert!(!signed(&event, "two", &key(2)));
-        // What redaction keeps is covered.
+        // The signature covers what redaction keeps.
         event["content"]["body"] = "y".into();
         assert!(signed(&event, "two", &policy_key));
         event.insert("sender".to_owned(), "@v:one".into());
@@ -188,7 +188,7 @@ fn third_party_invites_need_no_signature_of_the_sender() {
 }
 
 #[test]
-fn the_authorisers_server_signs_since_version_8() {
+fn the_authorizers_server_signs_since_version_8() {
     for version in &ALL {
         let mut event = object(json!({
             "type": "m.room.member", "event_id": "$e:one", "sender": "@u:one",
@@ -196,17 +196,17 @@ fn the_authorisers_server_signs_since_version_8() {
         }));
         hash_and_sign_event(version, &mut event, "one", &key(1)).unwrap();
         let unsigned = verify_event(version, &event, known).unwrap();
-        assert_eq!(unsigned.join_authorised, !version.restricted_joins);
+        assert_eq!(unsigned.join_authorized, !version.restricted_joins);
         sign_event(version, &mut event, "three", &key(3));
         assert_eq!(verify_event(version, &event, known), GOOD);
         if version.restricted_joins {
             assert_eq!(signing_servers(version, &event), ["one", "three"]);
         }
-        for authoriser in [json!(1), json!(null), json!("x"), json!("@x:")] {
-            event["content"]["join_authorised_via_users_server"] = authoriser;
+        for authorizer in [json!(1), json!(null), json!("x"), json!("@x:")] {
+            event["content"]["join_authorised_via_users_server"] = authorizer;
             hash_and_sign_event(version, &mut event, "one", &key(1)).unwrap();
             let verified = verify_event(version, &event, known).unwrap();
-            assert_eq!(verified.join_authorised, !version.restricted_joins);
+            assert_eq!(verified.join_authorized, !version.restricted_joins);
         }
     }
 }

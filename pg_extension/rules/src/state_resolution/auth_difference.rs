@@ -1,13 +1,13 @@
-//! The auth difference, found where the conflict is.
+//! The auth difference, found by walking from the conflicted events only.
 //!
 //! Spec: "If *Ci* is the full auth chain of *Si*, then the auth difference is ∪ *Ci* − ∩ *Ci*."
 //!
-//! Full auth chains are as large as the room, so none is made. An event is in the difference only if some, not all, of
-//! the chains have it. A chain that has it and one that has not part at a conflicted event, so it is enough to look at
-//! the auth events of conflicted events, at theirs and so on: the candidates.
+//! Full auth chains are as large as the room, so none is built. An event is in the difference if some of the
+//! chains contain it and others do not. Where two chains differ, the difference begins at a conflicted event.
+//! So only events in the auth chains of conflicted events can be in the difference: these are the candidates.
 //!
-//! Walking down to them does not tell which chains have a candidate, since unconflicted events cite it too, far from
-//! any conflict:
+//! The walk from the conflicted events down to a candidate does not find all chains that contain it, since
+//! unconflicted events may cite it too, far from any conflict:
 //!
 //! ```text
 //!   S1: a member's new profile   S2: the same member's join     S1, S2: an event of another member
@@ -15,8 +15,8 @@
 //!                  power levels of last year ───────────────────────────────────┘
 //! ```
 //!
-//! So each candidate looks up again, to the state events that cite it, until it has found all sets or has seen all that
-//! cite it. The newest come first: they are likely to be in all of the sets.
+//! So for each candidate a second walk goes up, to the state events that cite it, until it has found all sets
+//! or has visited all events above. The newest events come first: they are likely to be in all of the sets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,13 +25,13 @@ use std::{
 
 use super::{EventNid, Graph, StateSets};
 
-/// How many candidates are read together. A guess: most conflicts have fewer.
+/// How many candidates are read together. Guessed: most conflicts have fewer.
 const READ_AHEAD: usize = 64;
 
-/// The events that are in the auth chains of some of the state sets and not in those of others.
+/// The events that are in the auth chains of some of the state sets but not of all.
 ///
-/// `sets` is the number of state sets, `conflicted` the conflicted events. The auth chain of a set does not have the
-/// set's own events, unless another of them leads there.
+/// `sets` is the number of state sets, `conflicted` the conflicted events. The auth chain of a set contains
+/// an event of the set only if another of its events leads to it.
 pub fn auth_difference<G: Graph>(
     graph: &G,
     sets: usize,
@@ -39,7 +39,7 @@ pub fn auth_difference<G: Graph>(
 ) -> BTreeSet<EventNid> {
     graph.read_ahead(&conflicted.iter().copied().collect::<Vec<_>>());
 
-    // With the state sets from whose conflicted events the walk came down to them.
+    // Each candidate with the state sets from whose conflicted events the walk has reached it.
     let mut candidates: BTreeMap<EventNid, StateSets> = BTreeMap::new();
     for nid in conflicted {
         let sets_with = graph.sets_with(*nid);
@@ -51,10 +51,10 @@ pub fn auth_difference<G: Graph>(
     let mut search = Search { graph, sets, found: BTreeMap::new() };
     let mut difference = BTreeSet::new();
     let mut read = BTreeSet::new();
-    // The newest first: what has come down to a candidate when it is its turn is all that ever will.
+    // The newest candidate first: all events that cite it have been visited, so its sets are complete.
     while let Some((nid, from_above)) = candidates.pop_last() {
         let chains = search.chains_with(nid, from_above);
-        // If all chains have it, then they have what is below it too.
+        // If all chains contain it, they contain its auth chain too.
         if chains.count() < sets {
             if !read.contains(&nid) {
                 let next: Vec<_> =
@@ -71,22 +71,23 @@ pub fn auth_difference<G: Graph>(
     difference
 }
 
-/// The search upward.
+/// The walk up, which remembers its results.
 struct Search<'a, G> {
     graph: &'a G,
     /// The number of state sets.
     sets: usize,
-    /// For each event that was looked at: the state sets that have it, or have it in their auth chains.
+    /// For each event that was visited: the state sets that contain it or have it in their auth chains.
     found: BTreeMap<EventNid, StateSets>,
 }
 
-/// An event that is being looked at.
+/// An event that is being visited.
 struct Visit {
     nid: EventNid,
+    /// The state sets found so far.
     sets: StateSets,
-    /// Events that cite it and were not looked at yet: some of them, newest first.
+    /// The rest of the last batch of events that cite it, newest first.
     citing: vec::IntoIter<EventNid>,
-    /// The last of them that was looked at.
+    /// The last citing event that was visited.
     before: Option<EventNid>,
 }
 
@@ -97,9 +98,9 @@ impl Visit {
 }
 
 impl<G: Graph> Search<'_, G> {
-    /// The state sets that have the event in their auth chains, where these ones are known to.
+    /// The state sets that have the event in their auth chains. `known` are those that the caller knows of.
     fn chains_with(&mut self, nid: EventNid, known: StateSets) -> StateSets {
-        // Not recursive: auth chains can be as long as the room is old.
+        // Not recursive: auth chains can be too long for the call stack.
         let mut above = Vec::new();
         let mut visit = Visit::new(nid, known);
         loop {
@@ -126,7 +127,7 @@ impl<G: Graph> Search<'_, G> {
         visit.sets
     }
 
-    /// The next event that cites this one, unless there is nothing left to find out.
+    /// The next event that cites the visited one; `None` if there is none, or if all sets were found.
     fn next(&self, visit: &mut Visit) -> Option<EventNid> {
         if self.is_full(&visit.sets) {
             return None;

@@ -1,9 +1,9 @@
-//! The auth events of an event, by their keys.
+//! Finds auth events of an event by their state keys.
 
 use super::{EventNid, Graph};
 
-/// The event with this type and state key that authorizes an event: an auth event, or the create event that the room's
-/// id stands for. An event that was not rejected has one at most.
+/// The auth event of an event with this `type` and `state_key`, or the create event whose id is the room's
+/// id. An event that was not rejected has at most one such auth event.
 pub(super) fn auth_event<G: Graph>(
     graph: &G,
     nid: EventNid,
@@ -23,7 +23,7 @@ pub(super) fn power_levels_event<G: Graph>(graph: &G, nid: EventNid) -> Option<E
     auth_event(graph, nid, "m.room.power_levels", "")
 }
 
-/// Has these events and their auth events read together.
+/// Announces these events, and then their auth events, to the graph.
 pub(super) fn read_ahead<G: Graph>(graph: &G, nids: &[EventNid]) {
     graph.read_ahead(nids);
     let mut auth_events: Vec<_> = nids.iter().flat_map(|nid| graph.auth_events(*nid)).collect();

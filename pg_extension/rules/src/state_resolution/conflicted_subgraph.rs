@@ -1,20 +1,21 @@
 //! The conflicted state subgraph, since room version 12.
 //!
-//! Spec: "Starting from an event in the *conflicted state set* and following `auth_events` edges may lead to another
-//! event in the conflicted state set. The union of all such paths between any pair of events in the conflicted state
-//! set (including endpoints) forms a subgraph of the original `auth_event` graph".
+//! Spec: "Starting from an event in the *conflicted state set* and following `auth_events` edges may lead to
+//! another event in the conflicted state set. The union of all such paths between any pair of events in the
+//! conflicted state set (including endpoints) forms a subgraph of the original `auth_event` graph".
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{EventNid, Graph};
 
-/// The events on paths of auth events from a conflicted event to another, with both ends.
+/// The events on paths along auth events from one conflicted event to another, including both ends.
 pub fn conflicted_subgraph<G: Graph>(graph: &G, conflicted: &BTreeSet<EventNid>) -> BTreeSet<EventNid> {
     let Some(oldest) = conflicted.first() else {
         return BTreeSet::new();
     };
 
-    // What is below conflicted events, but not below all of them: no path leads up again.
+    // The auth chains of the conflicted events, down to the oldest conflicted event: paths never lead to
+    // newer events.
     let mut auth_events: BTreeMap<EventNid, Vec<EventNid>> = BTreeMap::new();
     let mut next: Vec<EventNid> = conflicted.iter().copied().collect();
     while !next.is_empty() {
@@ -29,7 +30,7 @@ pub fn conflicted_subgraph<G: Graph>(graph: &G, conflicted: &BTreeSet<EventNid>)
         next = found.into_iter().filter(|nid| !auth_events.contains_key(nid)).collect();
     }
 
-    // Upward, auth events come before what cites them.
+    // In ascending order, auth events come before the events that cite them.
     let mut subgraph = BTreeSet::new();
     for (nid, auth_events) in auth_events {
         let mut leads_to_conflicted = false;

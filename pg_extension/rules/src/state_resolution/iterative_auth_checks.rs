@@ -1,23 +1,24 @@
 //! The iterative auth checks algorithm.
 //!
-//! Spec: "takes as input an initial room state and a sorted list of state events, and constructs a new room state by
-//! iterating through the event list and applying the state event to the room state if the state event is allowed by
-//! the authorization rules. If the state event is not allowed by the authorization rules, then the event is ignored.
-//! If a `(event_type, state_key)` key that is required for checking the authorization rules is not present in the
-//! state, then the appropriate state event from the event's `auth_events` is used if the auth event is not rejected."
+//! Spec: "takes as input an initial room state and a sorted list of state events, and constructs a new room
+//! state by iterating through the event list and applying the state event to the room state if the state
+//! event is allowed by the authorization rules. If the state event is not allowed by the authorization rules,
+//! then the event is ignored. If a `(event_type, state_key)` key that is required for checking the
+//! authorization rules is not present in the state, then the appropriate state event from the event's
+//! `auth_events` is used if the auth event is not rejected."
 
 use std::collections::BTreeMap;
 
 use super::{Check, EventNid, Graph, StateKey, auth_events::auth_event};
 use crate::{RoomVersion, check_state_dependent};
 
-/// A state under construction.
+/// The state that the algorithm builds.
 pub(super) struct IterativeAuthChecks<'a, G> {
     version: &'a RoomVersion,
     graph: &'a G,
-    /// The initial state is the unconflicted state, instead of the empty one.
+    /// Whether the initial state is the unconflicted state, instead of the empty one.
     from_unconflicted: bool,
-    /// What was applied to the initial state.
+    /// The events that were applied to the initial state.
     pub(super) state: BTreeMap<StateKey, EventNid>,
     pub(super) checks: Vec<Check>,
 }
@@ -27,11 +28,11 @@ impl<'a, G: Graph> IterativeAuthChecks<'a, G> {
         Self { version, graph, from_unconflicted, state: BTreeMap::new(), checks: Vec::new() }
     }
 
-    /// The event at a key of the state so far.
+    /// The event for a state key in the state built so far.
     ///
-    /// Whether it was rejected when it came does not matter: it is here because it is allowed, or because all of the
-    /// state sets have it. Spec: events that were rejected by the state at the event "are handled as usual by the
-    /// algorithm, unless otherwise specified".
+    /// It does not matter whether the event was rejected on receipt: it is in the state because it is
+    /// allowed, or because all state sets have it. Spec: events that were rejected by the state at the event
+    /// "are handled as usual by the algorithm, unless otherwise specified".
     pub(super) fn get(&self, event_type: &str, state_key: &str) -> Option<EventNid> {
         let applied = self.state.get(&(event_type.to_owned(), state_key.to_owned())).copied();
         if applied.is_none() && self.from_unconflicted {
@@ -40,7 +41,7 @@ impl<'a, G: Graph> IterativeAuthChecks<'a, G> {
         applied
     }
 
-    /// Checks sorted events, and applies those that are allowed.
+    /// Checks sorted events and applies those that are allowed.
     pub(super) fn apply(&mut self, sorted: &[EventNid]) {
         for nid in sorted {
             let event = self.graph.event(*nid);

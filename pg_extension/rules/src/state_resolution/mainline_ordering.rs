@@ -1,8 +1,8 @@
 //! The mainline ordering.
 //!
-//! Spec: "Let *P* = *P0* be an `m.room.power_levels` event. Starting with *i* = 0, repeatedly fetch *Pi+1*, the
-//! `m.room.power_levels` event in the `auth_events` of *Pi*. […] The *mainline of P0* is the list of events
-//! [*P0*, *P1*, …, *Pn*], fetched in this way."
+//! Spec: "Let *P* = *P0* be an `m.room.power_levels` event. Starting with *i* = 0, repeatedly fetch *Pi+1*,
+//! the `m.room.power_levels` event in the `auth_events` of *Pi*. […] The *mainline of P0* is the list of
+//! events [*P0*, *P1*, …, *Pn*], fetched in this way."
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -10,20 +10,21 @@ use super::{EventNid, Graph, auth_events::power_levels_event};
 
 /// The mainline of a power levels event.
 ///
-/// A room can have thousands of power levels events, and most conflicts are among recent ones: the mainline is
-/// followed down only to where somebody asks. Nothing is followed twice.
+/// A room can have thousands of power levels events, and most conflicts are among recent events. So the
+/// mainline is followed only as far as a position is needed, and no event is followed twice.
 pub(super) struct Mainline<'a, G> {
     graph: &'a G,
     /// Newest first.
     pub(super) events: Vec<EventNid>,
-    /// `events` has all of it.
+    /// Whether `events` is the whole mainline.
     is_complete: bool,
-    /// The positions of power levels events if they are in the mainline, and else of what they are based on.
+    /// For power levels events in the mainline, their index; for others, that of the first event of the
+    /// mainline that they lead to.
     positions: BTreeMap<EventNid, Option<usize>>,
 }
 
 impl<'a, G: Graph> Mainline<'a, G> {
-    /// The mainline of this power levels event; without one it is empty.
+    /// The mainline of this power levels event; an empty one for `None`.
     pub(super) fn new(graph: &'a G, power_levels: Option<EventNid>) -> Self {
         let mut mainline = Self {
             graph,
@@ -42,7 +43,7 @@ impl<'a, G: Graph> Mainline<'a, G> {
         }
     }
 
-    /// Follows the mainline as far down as this event could be.
+    /// Follows the mainline until it reaches this event or passes where it would be.
     fn follow_to(&mut self, nid: EventNid) {
         while let Some(last) = self.events.last().filter(|last| !self.is_complete && **last > nid) {
             let next = power_levels_event(self.graph, *last);
@@ -51,12 +52,13 @@ impl<'a, G: Graph> Mainline<'a, G> {
         }
     }
 
-    /// The mainline position of an event. `None` is infinite: it is not based on the mainline.
+    /// The mainline position of an event. `None` stands for infinity: the event does not lead to the
+    /// mainline.
     ///
-    /// Spec: "Let *e* = *e0* be another event […]. We can compute a similar list of events [*e1*, …, *em*], where
-    /// *ej+1* is the `m.room.power_levels` event in the `auth_events` of *ej* […]. Find the smallest index *j* ≥ 1 for
-    /// which *ej* belongs to the mainline of *P*. If such a *j* exists, then *ej* = *Pi* for some unique index *i* ≥ 0.
-    /// Otherwise set *i* = ∞".
+    /// Spec: "Let *e* = *e0* be another event […]. We can compute a similar list of events [*e1*, …, *em*],
+    /// where *ej+1* is the `m.room.power_levels` event in the `auth_events` of *ej* […]. Find the smallest
+    /// index *j* ≥ 1 for which *ej* belongs to the mainline of *P*. If such a *j* exists, then *ej* = *Pi*
+    /// for some unique index *i* ≥ 0. Otherwise set *i* = ∞".
     fn position(&mut self, event: EventNid) -> Option<usize> {
         let mut followed = Vec::new();
         let mut next = power_levels_event(self.graph, event);
@@ -73,16 +75,16 @@ impl<'a, G: Graph> Mainline<'a, G> {
         position
     }
 
-    /// Sorts events.
+    /// Sorts events in mainline ordering.
     ///
     /// Spec: "for events *x* and *y*, *x* < *y* if
     ///
-    /// 1. the mainline position of *x* is **greater** than the mainline position of *y* (i.e. the auth chain of *x* is
-    ///    based on an earlier event in the mainline than *y*); or
-    /// 2. the mainline positions of the events are the same, but *x*'s `origin_server_ts` is *less* than *y*'s
-    ///    `origin_server_ts`; or
-    /// 3. the mainline positions of the events are the same and the events have the same `origin_server_ts`, but *x*'s
-    ///    `event_id` is *less* than *y*'s `event_id`."
+    /// 1. the mainline position of *x* is **greater** than the mainline position of *y* (i.e. the auth chain
+    ///    of *x* is based on an earlier event in the mainline than *y*); or
+    /// 2. the mainline positions of the events are the same, but *x*'s `origin_server_ts` is *less* than
+    ///    *y*'s `origin_server_ts`; or
+    /// 3. the mainline positions of the events are the same and the events have the same `origin_server_ts`,
+    ///    but *x*'s `event_id` is *less* than *y*'s `event_id`."
     pub(super) fn sort(&mut self, events: impl Iterator<Item = EventNid>) -> Vec<EventNid> {
         let mut ranked: Vec<_> = events
             .map(|nid| {

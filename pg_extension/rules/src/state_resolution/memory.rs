@@ -8,20 +8,20 @@ use std::{
 use super::{ConflictedState, EventNid, Graph, Resolution, StateKey, StateSets, resolve};
 use crate::{Event, RoomVersion};
 
-/// A state as a whole.
+/// A whole state.
 pub type StateMap = BTreeMap<StateKey, EventNid>;
 
-/// How many events are handed out at once, so that there are several batches.
+/// How many events [`Graph::citing`] returns at once: few, so that tests need several batches.
 const BATCH: usize = 3;
 
-/// The events of a room. They are numbered from 0.
+/// The events of a room, numbered from 0.
 #[derive(Clone, Debug)]
 pub struct MemoryRoom {
     version: RoomVersion,
     create: Option<EventNid>,
     events: Vec<Arc<Event>>,
     auth_events: Vec<Vec<EventNid>>,
-    /// Oldest first.
+    /// For each event, the state events that cite it and were not rejected, oldest first.
     citing: Vec<Vec<EventNid>>,
     nids: BTreeMap<String, EventNid>,
 }
@@ -39,7 +39,7 @@ impl MemoryRoom {
         }
     }
 
-    /// Adds an event, and returns its number. Auth events must be added before: those that are not are left out.
+    /// Adds an event and returns its number. Auth events that were not added before are ignored.
     pub fn push(&mut self, event: Event) -> EventNid {
         let mut auth_events: Vec<_> =
             event.auth_events().filter_map(|event_id| self.nids.get(event_id).copied()).collect();
@@ -48,7 +48,8 @@ impl MemoryRoom {
         self.push_with(event, auth_events)
     }
 
-    /// Adds an event with these auth events, whatever its JSON says. What is not older is left out.
+    /// Adds an event with these auth events, instead of those in its JSON. Numbers of events that do not
+    /// exist yet are ignored.
     pub fn push_with(&mut self, event: Event, mut auth_events: Vec<EventNid>) -> EventNid {
         let nid = self.events.len() as EventNid;
         auth_events.retain(|auth_event| (0..nid).contains(auth_event));
@@ -72,12 +73,12 @@ impl MemoryRoom {
         self.nids.get(event_id).copied()
     }
 
-    /// An event. Panics if there is none of this number.
+    /// An event. Panics if there is none with this number.
     pub fn event(&self, nid: EventNid) -> &Arc<Event> {
         &self.events[nid as usize]
     }
 
-    /// How many events there are.
+    /// The number of events.
     pub fn len(&self) -> usize {
         self.events.len()
     }
@@ -87,18 +88,18 @@ impl MemoryRoom {
         self.events.is_empty()
     }
 
-    /// The auth events of an event. Panics if there is none of this number.
+    /// The auth events of an event. Panics if there is none with this number.
     pub fn auth_events(&self, nid: EventNid) -> &[EventNid] {
         &self.auth_events[nid as usize]
     }
 
-    /// The key of a state event.
+    /// The state key of an event; `None` for message events.
     pub fn key(&self, nid: EventNid) -> Option<StateKey> {
         let event = self.event(nid);
         Some((event.event_type().to_owned(), event.state_key()?.to_owned()))
     }
 
-    /// The resolved state, with the steps to it.
+    /// Resolves state sets. Returns the whole resolved state, and the resolution with its steps.
     pub fn resolve(&self, sets: &[StateMap]) -> (StateMap, Resolution) {
         let graph = MemoryGraph::new(self, sets);
         let resolution = resolve(&self.version, &graph, sets.len(), graph.conflicted());
@@ -108,7 +109,7 @@ impl MemoryRoom {
     }
 }
 
-/// A room, and states of it that are to be resolved.
+/// A room, and the state sets to resolve.
 #[derive(Clone, Debug)]
 pub struct MemoryGraph<'a> {
     room: &'a MemoryRoom,
@@ -118,7 +119,7 @@ pub struct MemoryGraph<'a> {
 }
 
 impl<'a> MemoryGraph<'a> {
-    /// Compares the states, key by key.
+    /// Compares the state sets.
     pub fn new(room: &'a MemoryRoom, sets: &'a [StateMap]) -> Self {
         let mut graph =
             Self { room, sets, unconflicted: StateMap::new(), conflicted: ConflictedState::new() };
@@ -137,12 +138,12 @@ impl<'a> MemoryGraph<'a> {
         graph
     }
 
-    /// Where the states differ.
+    /// The conflicted state.
     pub fn conflicted(&self) -> &ConflictedState {
         &self.conflicted
     }
 
-    /// Where they do not.
+    /// The unconflicted state.
     pub fn unconflicted_state(&self) -> &StateMap {
         &self.unconflicted
     }

@@ -1,4 +1,4 @@
-//! Which events of the full conflicted set are resolved first.
+//! Selects the events of the full conflicted set that are resolved first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,13 @@ use serde_json::Value;
 use super::{EventNid, Graph};
 use crate::Event;
 
-/// Whether the event might remove someone's ability to do something in the room.
+/// Whether this is a power event: one that might remove a user's ability to do something in the room.
 ///
-/// Spec: "A *power event* is a state event with type `m.room.power_levels` or `m.room.join_rules`, or a state event
-/// with type `m.room.member` where the `membership` is `leave` or `ban` and the `sender` does not match the
-/// `state_key`." The first two have an empty state key: with another they mean nothing. The create event counts as a
-/// power event, as it does on other servers; it comes before all others, where they look for it anyway.
+/// Spec: "A *power event* is a state event with type `m.room.power_levels` or `m.room.join_rules`, or a state
+/// event with type `m.room.member` where the `membership` is `leave` or `ban` and the `sender` does not match
+/// the `state_key`." The first two have an empty `state_key`; with another one they have no effect. The
+/// create event counts as a power event, as on other servers: it must come before all other events, which
+/// need it.
 pub(super) fn is_power_event(event: &Event) -> bool {
     match event.event_type() {
         "m.room.create" | "m.room.power_levels" | "m.room.join_rules" => event.state_key() == Some(""),
@@ -25,17 +26,19 @@ pub(super) fn is_power_event(event: &Event) -> bool {
     }
 }
 
-/// Power events and the events that they are based on, each with those of its auth events that are among them too.
+/// The set *X* of power events and events of their auth chains, each with those of its auth events that are
+/// in *X*.
 pub(super) type PowerEvents = BTreeMap<EventNid, Vec<EventNid>>;
 
-/// Step 1 of the algorithm, but for the sorting.
+/// Step 1 of the algorithm, without the sorting.
 ///
-/// Spec: "Select the set *X* of all *power events* that appear in the *full conflicted set*. For each such power event
-/// *P*, enlarge *X* by adding the events in the auth chain of *P* which also belong to the full conflicted set."
+/// Spec: "Select the set *X* of all *power events* that appear in the *full conflicted set*. For each such
+/// power event *P*, enlarge *X* by adding the events in the auth chain of *P* which also belong to the full
+/// conflicted set."
 ///
-/// The auth chain is followed only as long as it stays in the full conflicted set, which is what other servers do, and
-/// what [MSC4297](https://github.com/matrix-org/matrix-spec-proposals/pull/4297) describes and mends: since room
-/// version 12 the conflicted state subgraph leaves no gaps where it could go on.
+/// The auth chain is followed only while it stays in the full conflicted set. Other servers do the same, and
+/// [MSC4297](https://github.com/matrix-org/matrix-spec-proposals/pull/4297) describes and corrects it: since
+/// room version 12 the conflicted state subgraph closes the gaps at which the walk would end too early.
 pub(super) fn power_events<G: Graph>(graph: &G, full_conflicted_set: &BTreeSet<EventNid>) -> PowerEvents {
     let mut selected = PowerEvents::new();
     let mut next: Vec<EventNid> =

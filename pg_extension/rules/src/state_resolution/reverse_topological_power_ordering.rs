@@ -1,12 +1,14 @@
 //! The reverse topological power ordering.
 //!
-//! Spec: "the lexicographically smallest topological ordering based on the DAG formed by auth events. […] for events
-//! *x* and *y*, *x* < *y* if
+//! Spec: "the lexicographically smallest topological ordering based on the DAG formed by auth events. […] for
+//! events *x* and *y*, *x* < *y* if
 //!
-//! 1. *x*'s sender has *greater* power level than *y*'s sender, when looking at their respective `auth_event`s; or
-//! 2. the senders have the same power level, but *x*'s `origin_server_ts` is *less* than *y*'s `origin_server_ts`; or
-//! 3. the senders have the same power level and the events have the same `origin_server_ts`, but *x*'s `event_id` is
-//!    *less* than *y*'s `event_id`."
+//! 1. *x*'s sender has *greater* power level than *y*'s sender, when looking at their respective
+//!    `auth_event`s; or
+//! 2. the senders have the same power level, but *x*'s `origin_server_ts` is *less* than *y*'s
+//!    `origin_server_ts`; or
+//! 3. the senders have the same power level and the events have the same `origin_server_ts`, but *x*'s
+//!    `event_id` is *less* than *y*'s `event_id`."
 
 use std::{
     cmp::Reverse,
@@ -23,10 +25,11 @@ use crate::{
     power_levels::{PowerLevels, UserLevel},
 };
 
-/// Compares as the events do; the number follows the id.
+/// The sort key of an event. The number comes last and does not affect the order, as ids differ.
 type Rank = (Reverse<UserLevel>, i64, String, EventNid);
 
-/// Sorts events, by Kahn's algorithm: always the smallest event next whose auth events are sorted already.
+/// Sorts events by Kahn's algorithm: the next event is the smallest one whose auth events have all been
+/// sorted.
 pub(super) fn reverse_topological_power_ordering<G: Graph>(
     version: &RoomVersion,
     graph: &G,
@@ -67,7 +70,7 @@ fn rank<G: Graph>(version: &RoomVersion, graph: &G, nid: EventNid) -> Rank {
     (Reverse(level), event.origin_server_ts(), event.event_id().to_owned(), nid)
 }
 
-/// The power level of the event's sender by the event's auth events: 0 if they do not tell.
+/// The power level of the event's sender by the event's auth events; 0 if they do not contain it.
 fn sender_level<G: Graph>(version: &RoomVersion, graph: &G, nid: EventNid) -> UserLevel {
     let unknown = UserLevel::Level(0);
     let Some(create) = auth_event(graph, nid, "m.room.create", "") else {

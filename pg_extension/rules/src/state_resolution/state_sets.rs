@@ -3,7 +3,8 @@
 /// Some of the state sets that are being resolved, by their numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateSets {
-    /// Bits, the least significant of the first word for set 0. No trailing zeros, so that equal sets are equal.
+    /// One bit for each set; the least significant bit of the first word is set 0. The last word is never 0,
+    /// so that equal sets compare as equal.
     words: Vec<u64>,
 }
 
@@ -17,7 +18,7 @@ impl StateSets {
         self.words[word] |= 1 << (set % 64);
     }
 
-    /// Adds those of another.
+    /// Adds the state sets of `other`.
     pub fn extend(&mut self, other: &Self) {
         if self.words.len() < other.words.len() {
             self.words.resize(other.words.len(), 0);
@@ -27,7 +28,7 @@ impl StateSets {
         }
     }
 
-    /// How many there are.
+    /// The number of state sets.
     pub fn count(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }

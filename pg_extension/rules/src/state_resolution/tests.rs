@@ -1,4 +1,4 @@
-//! Rooms with a story. What random rooms show is compared with another implementation in `tests/oracle`.
+//! Hand-written rooms. `tests/oracle` compares random rooms with another implementation.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -20,21 +20,21 @@ mod rejected;
 mod v1;
 mod v2;
 
-/// Made the room: level 100 until room version 11, infinite in 12.
+/// The room's creator: level 100 until room version 11, infinite in 12.
 const ALICE: &str = "@alice:a";
-/// In the room, level 50.
+/// Joined, level 50.
 const BOB: &str = "@bob:b";
-/// In the room, level 0.
+/// Joined, level 0.
 const CAROL: &str = "@carol:c";
-/// Not in the room.
+/// Not joined.
 const DAVE: &str = "@dave:d";
 
-/// The room versions that resolve by the algorithm of version 2 or by its successor.
+/// The room versions that resolve by the algorithm of version 2 or that of version 12.
 fn since_v2() -> impl Iterator<Item = &'static RoomVersion> {
     ALL[1..].iter()
 }
 
-/// A room where everybody may join.
+/// A public room.
 struct Room {
     version: &'static RoomVersion,
     memory: MemoryRoom,
@@ -59,7 +59,7 @@ impl Room {
         (room, state)
     }
 
-    /// Adds a state event that cites this state, and puts it there.
+    /// Adds a state event that cites this state, and puts it into the state.
     fn set(
         &mut self,
         state: &mut StateMap,
@@ -142,7 +142,7 @@ struct Resolved<'a> {
 }
 
 impl Resolved<'_> {
-    /// The name of the event at a key.
+    /// The name of the event for a state key.
     fn get(&self, event_type: &str, state_key: &str) -> Option<&str> {
         let nid = self.state.get(&(event_type.to_owned(), state_key.to_owned()))?;
         Some(self.room.memory.event(*nid).event_id())
@@ -164,7 +164,7 @@ impl Resolved<'_> {
         self.get("m.room.topic", "")
     }
 
-    /// What was checked, and the numbers of the rules that rejected it.
+    /// The events that were checked, with the numbers of the rules that rejected them.
     fn checks(&self) -> Vec<(&str, Option<&'static str>)> {
         let check = |check: &super::Check| {
             let rule = check.verdict.as_ref().err().map(|rejection| rejection.rule);
@@ -175,7 +175,7 @@ impl Resolved<'_> {
     }
 }
 
-/// Counts what is asked.
+/// Counts the calls of the graph's methods.
 struct Counting<'a> {
     graph: MemoryGraph<'a>,
     asked: Cell<usize>,
@@ -224,7 +224,7 @@ impl Graph for Counting<'_> {
     }
 }
 
-/// An event of which only the name matters, and the key.
+/// An event of which only the name and the state key matter.
 fn bare(name: impl Into<String>, state_key: &str) -> Event {
     let Value::Object(json) = json!({ "type": "org.example.bare", "state_key": state_key }) else {
         unreachable!()

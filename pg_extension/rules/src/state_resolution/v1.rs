@@ -7,13 +7,14 @@ use sha1::{Digest, Sha1};
 use super::{Check, ConflictedState, EventNid, Graph, Resolution, StateKey};
 use crate::{Rejection, RoomVersion, check_state_dependent};
 
-/// The types whose conflicts are resolved first, in this order.
+/// The event types whose conflicts are resolved first, in this order.
 const AUTH_TYPES: [&str; 3] = ["m.room.power_levels", "m.room.join_rules", "m.room.member"];
 
-/// Spec: "The resolved state is built up in a number of passes; here we use *R* to refer to the results of the
-/// resolution so far."
+/// Spec: "The resolved state is built up in a number of passes; here we use *R* to refer to the results of
+/// the resolution so far."
 ///
-/// Here a key is conflicting only where states have different events: what only some of them have is in the result.
+/// A state key is conflicting only if states have different events for it. An event that only some of the
+/// states have, without a different one in the others, is in the result.
 pub(super) fn resolve<G: Graph>(
     version: &RoomVersion,
     graph: &G,
@@ -64,21 +65,22 @@ fn ordered<G: Graph>(graph: &G, events: &[EventNid]) -> Vec<EventNid> {
 struct Passes<'a, G> {
     version: &'a RoomVersion,
     graph: &'a G,
-    /// The conflicts that are left, with their events in order.
+    /// The conflicts that are not resolved yet, with their events in order.
     conflicting: BTreeMap<StateKey, Vec<EventNid>>,
-    /// *R*, but for the unconflicted state.
+    /// *R* without the unconflicted state.
     resolved: BTreeMap<StateKey, EventNid>,
     checks: Vec<Check>,
 }
 
 impl<G: Graph> Passes<'_, G> {
-    /// Resolves the conflicts of one of the types that authorize events.
+    /// Resolves the conflicts of one of the [`AUTH_TYPES`].
     ///
-    /// Spec: "Add the first event in the list to *R*. For each subsequent event in the list, check that the event
-    /// would be allowed by the authorization rules for a room in state *R*. If the event would be allowed, then update
-    /// *R* with the event and continue with the next event in the list. If it would not be allowed, stop".
+    /// Spec: "Add the first event in the list to *R*. For each subsequent event in the list, check that the
+    /// event would be allowed by the authorization rules for a room in state *R*. If the event would be
+    /// allowed, then update *R* with the event and continue with the next event in the list. If it would not
+    /// be allowed, stop".
     ///
-    /// Conflicts at several keys do not see each other's results, as they have no order.
+    /// Conflicts for different state keys of the type do not see each other's results, as they have no order.
     fn resolve_auth_events(&mut self, event_type: &str) {
         let (of_type, others): (BTreeMap<_, _>, _) =
             std::mem::take(&mut self.conflicting).into_iter().partition(|(key, _)| key.0 == event_type);
@@ -98,11 +100,11 @@ impl<G: Graph> Passes<'_, G> {
         self.resolved.extend(resolved);
     }
 
-    /// Resolves the conflicts that are left.
+    /// Resolves the remaining conflicts.
     ///
-    /// Spec: "just pick the event with the highest depth and lowest `sha1(event_id)` that passes authentication in
-    /// *R* and add it to *R*." The text does not say what happens if none does; other servers take the last that they
-    /// look at then.
+    /// Spec: "just pick the event with the highest depth and lowest `sha1(event_id)` that passes
+    /// authentication in *R* and add it to *R*." The text does not say what happens if no event passes; other
+    /// servers then take the last one that they check.
     fn resolve_other_events(&mut self) {
         let mut resolved = BTreeMap::new();
         for (key, ordered) in std::mem::take(&mut self.conflicting) {
@@ -114,7 +116,7 @@ impl<G: Graph> Passes<'_, G> {
         self.resolved.extend(resolved);
     }
 
-    /// Checks an event against *R*, with this event at this key.
+    /// Checks an event against *R*, in which `with` replaces one entry.
     fn check(&mut self, nid: EventNid, with: Option<(&StateKey, EventNid)>) -> Result<(), Rejection> {
         let event = self.graph.event(nid);
         let verdict = check_state_dependent(self.version, &event, |event_type, state_key| {

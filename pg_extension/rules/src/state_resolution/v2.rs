@@ -9,10 +9,10 @@ use super::{
 };
 use crate::RoomVersion;
 
-/// What room version 12 changed.
+/// The differences between the algorithm of room version 2 and that of room version 12.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Switches {
-    /// The full conflicted set has the conflicted state subgraph too.
+    /// The full conflicted set includes the conflicted state subgraph.
     conflicted_subgraph: bool,
     /// The first iterative auth checks start from the unconflicted state, instead of the empty one.
     from_unconflicted: bool,
@@ -24,7 +24,7 @@ pub(super) const V2: Switches = Switches { conflicted_subgraph: false, from_unco
 /// Since room version 12.
 pub(super) const V2_1: Switches = Switches { conflicted_subgraph: true, from_unconflicted: false };
 
-/// The steps of "Algorithm", numbered as there.
+/// Resolves by the steps of the section "Algorithm", which are numbered as there.
 pub(super) fn resolve<G: Graph>(
     version: &RoomVersion,
     graph: &G,
@@ -44,7 +44,7 @@ pub(super) fn resolve<G: Graph>(
     full_conflicted_set.extend(&conflicted_subgraph);
     read_ahead(graph, &full_conflicted_set.iter().copied().collect::<Vec<_>>());
 
-    // 1. Select the power events and what they are based on, and sort them.
+    // 1. Select the power events and the events of their auth chains, and sort them.
     let selected = power_events(graph, &full_conflicted_set);
     let power_events = reverse_topological_power_ordering(version, graph, &selected);
 
@@ -60,7 +60,7 @@ pub(super) fn resolve<G: Graph>(
     // 4. Apply the iterative auth checks to them.
     checks.apply(&other_events);
 
-    // 5. Where there is unconflicted state, that is the result.
+    // 5. Entries of the unconflicted state replace those of the result.
     let IterativeAuthChecks { mut state, checks, .. } = checks;
     state.retain(|(event_type, state_key), _| graph.unconflicted(event_type, state_key).is_none());
 

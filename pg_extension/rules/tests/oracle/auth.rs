@@ -55,7 +55,7 @@ fn verdicts(
     (ours, theirs)
 }
 
-/// Whether a level outside of `users` cannot be read. Until room version 9 no rule rejects the first power
+/// Whether some level outside of `users` cannot be read. Until room version 9 no rule rejects the first power
 /// levels of a room for that; ruma does. Later ones are rejected by both, as the levels must be compared.
 fn has_unreadable_level(version: &RoomVersion, content: &Map) -> bool {
     let unreadable = |value: &Value| parse_level(version, value).is_none();
@@ -67,11 +67,11 @@ fn has_unreadable_level(version: &RoomVersion, content: &Map) -> bool {
     })
 }
 
-/// What an event's `auth_events` may name beyond those that are selected.
+/// Further state keys whose events may be added to an event's `auth_events`, beside the selected ones.
 const ADDED: [&str; 9] =
     ["$create", "$rule", "$levels", "$a", "$b", "$other_room", "$rejected", "$message", "$unknown"];
 
-/// Member events that do not belong among the `auth_events` of this sender's events.
+/// Member events that are not selected as `auth_events` of this sender's events.
 fn others(version: &'static RoomVersion, sender: &str) -> [Event; 3] {
     let member = |event_id, state_key| {
         event(version, event_id, sender, "m.room.member", state_key, json!({ "membership": "join" }))
@@ -131,7 +131,7 @@ proptest! {
         let fetch = |event_id: &EventId| fetch(event_id.as_str()).map(Pdu::new);
         let rules = ruma_rules(version);
         let theirs = ruma_state_res::check_state_independent_auth_rules(&rules, Pdu::new(&event), fetch);
-        // ruma refuses malformed member events here, we by the rules on them.
+        // ruma refuses malformed member events here, we by the rules on member events.
         let malformed = |error: &String| error.contains("field") && !error.contains("auth event");
         if !theirs.as_ref().is_err_and(malformed) {
             prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{:?} {:?}", ours, theirs);
@@ -152,7 +152,7 @@ proptest! {
             &pdu.content,
             &ruma_rules(version),
         );
-        // ruma fails on malformed member events, where we select what can be told.
+        // ruma fails on malformed member events; we select what can be selected.
         if let Ok(theirs) = theirs {
             let mut theirs: Vec<_> = theirs
                 .into_iter()
@@ -195,7 +195,7 @@ proptest! {
         "@a:(\\[[0-9a-f:.]{0,9}\\]|1.2.3.4|a)(:[0-9]{0,4})?",
         "[@!]a:a",
     ]) {
-        // A port is one to five digits; ruma wants a number that fits 16 bits.
+        // A port has one to five digits; ruma requires a number of 16 bits.
         prop_assert_eq!(is_user_id(&id), <&UserId>::try_from(id.as_str()).is_ok(), "{:?}", id);
     }
 }

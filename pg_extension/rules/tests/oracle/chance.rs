@@ -1,4 +1,4 @@
-//! Random numbers that are the same everywhere and forever, so that a seed is a fixture.
+//! Random numbers that are the same on every machine and in every version, so that a seed is a fixture.
 
 /// The SplitMix64 generator.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to below this one.
+    /// A number from 0 up to, but not including, the given one.
     pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
@@ -30,7 +30,7 @@ impl Chance {
         items[self.below(items.len())]
     }
 
-    /// Some of the items, in any order, none twice; fewer if there are not so many.
+    /// `count` different items in any order; fewer if there are not so many.
     pub fn sample<T: Copy>(&mut self, items: &[T], count: usize) -> Vec<T> {
         let mut items = items.to_vec();
         let count = count.min(items.len());

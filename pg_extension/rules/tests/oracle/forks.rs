@@ -1,4 +1,4 @@
-//! Random rooms that fork and meet again.
+//! Random rooms whose branches fork and join again.
 
 use std::collections::BTreeSet;
 
@@ -30,11 +30,11 @@ pub struct ForkingRoom {
     /// The auth chain of each event.
     pub chains: Vec<Bits>,
     pub chance: Chance,
-    heads: BTreeSet<EventNid>,
+    extremities: BTreeSet<EventNid>,
     time: usize,
-    most_heads: usize,
-    /// In some rooms what an event's auth events allow gets into the state, whatever the state before the event says:
-    /// other servers may have seen another state.
+    most_extremities: usize,
+    /// In some rooms every event that its auth events allow becomes state, even if the state before it
+    /// forbids it: other servers may have seen another state.
     credulous: bool,
 }
 
@@ -42,7 +42,7 @@ impl ForkingRoom {
     /// A room with a few events.
     pub fn new(version: &'static RoomVersion, seed: u64) -> Self {
         let mut chance = Chance::new(seed);
-        let most_heads = 2 + chance.below(5);
+        let most_extremities = 2 + chance.below(5);
         let credulous = chance.percent(20);
         let mut room = Self {
             version,
@@ -50,9 +50,9 @@ impl ForkingRoom {
             states: Vec::new(),
             chains: Vec::new(),
             chance,
-            heads: BTreeSet::new(),
+            extremities: BTreeSet::new(),
             time: 0,
-            most_heads,
+            most_extremities,
             credulous,
         };
         room.create();
@@ -99,7 +99,7 @@ impl ForkingRoom {
     pub fn step(&mut self, merge: &mut impl FnMut(&mut Self, &[StateMap]) -> StateMap) {
         let prev_events = self.choose_prev_events();
         let state = self.state_after(&prev_events, merge);
-        // What is not allowed is tried again, or is there as a rejected event.
+        // An event that is not allowed is replaced by another one, or added as a rejected event.
         for attempt in 0..4 {
             if self.add(&state, &prev_events, attempt == 3) {
                 return;
@@ -120,22 +120,22 @@ impl ForkingRoom {
     }
 
     fn choose_prev_events(&mut self) -> Vec<EventNid> {
-        let heads: Vec<_> = self.heads.iter().copied().collect();
+        let extremities: Vec<_> = self.extremities.iter().copied().collect();
         let newest = self.room.len();
         let recent: Vec<_> = (newest.saturating_sub(20)..newest).map(|nid| nid as EventNid).collect();
         match self.chance.below(10) {
             // A new fork.
-            0..3 if heads.len() < self.most_heads => vec![self.chance.pick(&recent)],
+            0..3 if extremities.len() < self.most_extremities => vec![self.chance.pick(&recent)],
             3..5 => {
                 let count = 2 + self.chance.below(5);
-                self.chance.sample(&heads, count)
+                self.chance.sample(&extremities, count)
             }
-            // A server that has not seen everything joins some events that are no heads any more.
+            // A server that has not seen all events cites some that are no forward extremities any more.
             5 => {
                 let count = 2 + self.chance.below(2);
                 self.chance.sample(&recent, count)
             }
-            _ => vec![self.chance.pick(&heads)],
+            _ => vec![self.chance.pick(&extremities)],
         }
     }
 
@@ -151,14 +151,14 @@ impl ForkingRoom {
         allowed
     }
 
-    /// Adds an event after the only head, if it is allowed there.
+    /// Adds an event after the only forward extremity, if it is allowed there.
     fn send(&mut self, sender: &str, event_type: &str, state_key: Option<&str>, content: Value) {
-        let head: Vec<_> = self.heads.iter().copied().collect();
-        let state = self.states[head[0] as usize].clone();
-        let json = self.event(sender, event_type, state_key, content, &state, &head);
+        let prev_events: Vec<_> = self.extremities.iter().copied().collect();
+        let state = self.states[prev_events[0] as usize].clone();
+        let json = self.event(sender, event_type, state_key, content, &state, &prev_events);
         let event = Event::new("$incoming", json.clone());
         if self.allowed_by_auth_events(&event) && self.allowed_by_state(&event, &state) {
-            self.push(json, &head, state, false);
+            self.push(json, &prev_events, state, false);
         }
     }
 
@@ -171,12 +171,12 @@ impl ForkingRoom {
         state: &StateMap,
         prev_events: &[EventNid],
     ) -> Map {
-        // Ids are in another order than events.
+        // The order of ids differs from that of the events.
         let event_id = format!("${:05x}{}", self.chance.below(1 << 20), self.room.len());
         let mut json = event(self.version, &event_id, sender, event_type, state_key, content);
         let view = Event::new(event_id.as_str(), json.clone());
         let keys = auth_types_for_event(self.version, event_type, sender, state_key, view.content());
-        // Some servers cite what was the state elsewhere.
+        // Some servers cite events of the state on another branch.
         let elsewhere = self.chance.percent(10).then(|| self.chance.below(self.states.len()));
         let cited = elsewhere.map_or(state, |nid| &self.states[nid]);
         let mut auth_events: Vec<_> = keys.iter().filter_map(|key| cited.get(key).copied()).collect();
@@ -203,14 +203,14 @@ impl ForkingRoom {
         }
         self.states.push(state);
         self.chains.push(naive::auth_chain(self.room.auth_events(nid), &self.chains));
-        self.heads.retain(|head| !prev_events.contains(head));
-        self.heads.insert(nid);
+        self.extremities.retain(|extremity| !prev_events.contains(extremity));
+        self.extremities.insert(nid);
     }
 
     fn allowed_by_auth_events(&self, event: &Event) -> bool {
         let fetch = |event_id: &str| self.room.nid(event_id).map(|nid| self.room.event(nid).clone());
         let auth_events: Vec<_> = event.auth_events().chain(["$create"]).filter_map(fetch).collect();
-        // ruma wants join rules where the default would do.
+        // ruma requires join rules where the default would do.
         let is_join = event.event_type() == "m.room.member" && event.content()["membership"] == "join";
         let first_join = event.prev_events().eq(["$create"]);
         if is_join && !first_join && !auth_events.iter().any(|event| event.is("m.room.join_rules", "")) {
@@ -319,7 +319,7 @@ impl ForkingRoom {
         content.into()
     }
 
-    /// States that no event has: of several events, with what other servers might get wrong or make up.
+    /// States that no event has: mixed from several events, with errors and inventions of other servers.
     pub fn made_up_states(&mut self) -> Vec<StateMap> {
         let count = 2 + self.chance.below(5);
         let own_key = |nid: &usize| self.room.key(*nid as EventNid).is_some();

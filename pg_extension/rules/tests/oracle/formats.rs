@@ -38,7 +38,7 @@ fn key() -> KeyPair {
     KeyPair::from_seed("ed25519:a_1", &SEED).unwrap()
 }
 
-/// ruma's pair of the same key: it reads DER only.
+/// The same key pair for ruma, which reads only DER.
 fn ruma_key() -> Ed25519KeyPair {
     let mut der =
         vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
@@ -46,9 +46,9 @@ fn ruma_key() -> Ed25519KeyPair {
     Ed25519KeyPair::from_der(&der, "a_1".to_owned()).unwrap()
 }
 
-/// The fields whose format both check alike. We check the form of `sender`, `room_id` and references too,
-/// and that `content`, `hashes` and `signatures` are objects; ruma has 65,535 bytes as the greatest size,
-/// where the specification has 65,536.
+/// The fields whose format both check in the same way. We also check the form of `sender`, `room_id` and
+/// references, and that `content`, `hashes` and `signatures` are objects; ruma has 65,535 bytes as the
+/// greatest size, where the specification has 65,536.
 const FORMAT_FIELDS: [&str; 4] = ["type", "state_key", "depth", "unknown"];
 
 fn format_value() -> impl Strategy<Value = Value> {
@@ -125,7 +125,7 @@ proptest! {
         event.remove("signatures");
         let mut theirs = ruma_object(&event);
         signature::hash_and_sign_event(version, &mut event, "domain", &key()).unwrap();
-        // ruma adds to other hashes; we hash alone.
+        // ruma keeps other hashes; we replace them.
         theirs.remove("hashes");
         let rules = ruma_rules(version);
         ruma_signatures::hash_and_sign_event("domain", &ruma_key(), &mut theirs, &rules.redaction).unwrap();
@@ -140,7 +140,7 @@ proptest! {
         signers in prop::sample::subsequence(vec!["domain", "other", "third"], 0..=3),
         known in prop::sample::subsequence(vec!["domain", "other", "third"], 0..=3),
         membership in select(vec!["join", "invite"]),
-        authoriser in prop::option::of(select(vec!["@u:third", "@u:domain"])),
+        authorizer in prop::option::of(select(vec!["@u:third", "@u:domain"])),
         tampering in 0..6,
     ) {
         let mut event = event;
@@ -149,12 +149,13 @@ proptest! {
         event.insert("sender".to_owned(), "@a:domain".into());
         if let Some(content) = event.get_mut("content").and_then(Value::as_object_mut) {
             content.remove("join_authorised_via_users_server");
-            // ruma wants the authoriser's signature of any type of event, the rules only of membership.
+            // ruma requires the authorizer's signature for any type of event, the rules only for member
+            // events.
         }
         if event["type"] == "m.room.member" {
             event["content"]["membership"] = membership.into();
-            if let Some(authoriser) = authoriser {
-                event["content"]["join_authorised_via_users_server"] = authoriser.into();
+            if let Some(authorizer) = authorizer {
+                event["content"]["join_authorised_via_users_server"] = authorizer.into();
             }
         }
         let mut signed = event.clone();
@@ -183,10 +184,10 @@ proptest! {
             })
             .collect();
         let theirs = ruma_signatures::verify_event(&public_keys, &ruma_object(&signed), &ruma_rules(version));
-        // ruma makes the authoriser's signature part of the signatures that every event needs, where the
-        // authorization rules reject.
+        // For ruma the authorizer's signature is one of the signatures that every event needs; here the
+        // authorization rules reject the event without it.
         let ours = match ours {
-            Ok(verified) if !verified.join_authorised => None,
+            Ok(verified) if !verified.join_authorized => None,
             Ok(verified) => Some(verified.content_hash),
             Err(_) => None,
         };
@@ -195,7 +196,11 @@ proptest! {
     }
 
     #[test]
-    fn event_format(version in random::version(), field in select(&FORMAT_FIELDS[..]), value in format_value()) {
+    fn event_format(
+        version in random::version(),
+        field in select(&FORMAT_FIELDS[..]),
+        value in format_value(),
+    ) {
         let mut event = well_formed(version);
         event.insert(field.to_owned(), value);
         let ours = check_pdu_format(version, &event);

@@ -1,6 +1,6 @@
-//! Comparison with an independent implementation, on random input: ruma must come to the same results.
+//! Comparison with an independent implementation on random input: ruma must have the same results.
 //!
-//! Where ruma differs from the text of the specification, the generators leave the case out, and say why.
+//! Where ruma differs from the text of the specification, the generators leave the case out and say why.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

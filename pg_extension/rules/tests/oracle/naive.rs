@@ -1,4 +1,4 @@
-//! The definitions of the specification, word by word, over whole auth chains.
+//! The definitions of the specification, implemented literally over whole auth chains.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub fn events(mut bits: Bits) -> BTreeSet<EventNid> {
     events
 }
 
-/// The auth chain of an event with these auth events, when the chains of older events are these.
+/// The auth chain of an event with these auth events, from the chains of older events.
 pub fn auth_chain(auth_events: &[EventNid], chains: &[Bits]) -> Bits {
     auth_events.iter().fold(0, |chain, nid| chain | bit(*nid) | chains[*nid as usize])
 }

@@ -1,4 +1,4 @@
-//! Our events as `ruma-state-res` wants them.
+//! Our events in the form that `ruma-state-res` takes.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use ruma_common::{MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUs
 use ruma_events::TimelineEventType;
 use serde_json::value::{RawValue, to_raw_value};
 
-/// An event as ruma wants it.
+/// An event in the form that ruma takes.
 #[derive(Clone, Debug)]
 pub struct Pdu {
     event_id: OwnedEventId,

@@ -4,7 +4,7 @@ use matriarch_rules::{Map, RoomVersion, canonical_json::MAX_INTEGER, room_versio
 use proptest::{collection, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-/// So many cases, unless the environment's `PROPTEST_CASES` wants others.
+/// The number of cases, unless the environment variable `PROPTEST_CASES` sets another.
 pub fn cases(count: u32) -> ProptestConfig {
     if std::env::var_os("PROPTEST_CASES").is_some() {
         ProptestConfig::default()
@@ -18,7 +18,7 @@ pub fn version() -> impl Strategy<Value = &'static RoomVersion> {
     select(ALL.iter().collect::<Vec<_>>())
 }
 
-/// A string with what is hard about strings: control characters, quotes, anything of Unicode.
+/// A string with difficult characters: control characters, quotes, anything of Unicode.
 pub fn string() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z_.]{0,8}",
@@ -28,7 +28,7 @@ pub fn string() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any value that canonical JSON can say.
+/// Any value that has a canonical JSON.
 pub fn canonical_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -41,7 +41,7 @@ pub fn canonical_value() -> impl Strategy<Value = Value> {
     nested(leaf)
 }
 
-/// Any value of JSON.
+/// Any JSON value.
 pub fn any_value() -> impl Strategy<Value = Value> {
     nested(prop_oneof![
         4 => canonical_value(),
@@ -125,13 +125,13 @@ fn named_object(max: usize) -> impl Strategy<Value = Map> {
         .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-/// An event with a type and content, and any other fields that redaction knows, of any shape.
+/// An event with a type and content, and any other fields that redaction knows, with any values.
 pub fn event() -> impl Strategy<Value = Map> {
     let third_party_invite = option::of(named_object(8));
     (select(&TYPES[..]), named_object(10), named_object(14), third_party_invite).prop_map(
         |(event_type, mut event, mut content, third_party_invite)| {
-            // What of `third_party_invite` is not an object has no field `signed` that redaction could
-            // keep: it goes. ruma keeps it.
+            // A `third_party_invite` that is not an object has no field `signed` that redaction could
+            // keep, so it is removed. ruma keeps it.
             content.remove("third_party_invite");
             if let Some(third_party_invite) = third_party_invite {
                 content.insert("third_party_invite".to_owned(), third_party_invite.into());

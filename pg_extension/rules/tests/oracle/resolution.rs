@@ -21,12 +21,12 @@ use super::{
     pdu::Pdu,
 };
 
-/// So many random rooms, unless the environment's `RANDOM_ROOMS` wants that many times as many.
+/// The number of random rooms. The environment variable `RANDOM_ROOMS` is a factor for it.
 pub fn rooms(count: u64) -> u64 {
     count * env::var("RANDOM_ROOMS").map_or(1, |factor| factor.parse().unwrap())
 }
 
-/// Resolves by ruma.
+/// Resolves with ruma.
 pub fn ruma(
     version: &RoomVersion,
     room: &MemoryRoom,
@@ -59,7 +59,7 @@ pub fn ruma(
     resolved.map(|(key, event_id)| ((key.0.to_string(), key.1), nid(&event_id).unwrap())).collect()
 }
 
-/// The same room, but that some events were rejected, although others cite them.
+/// A copy of the room in which some events were rejected, although others cite them.
 struct Rejecting<'a> {
     graph: MemoryGraph<'a>,
     rejected: &'a BTreeSet<EventNid>,
@@ -94,7 +94,7 @@ impl Graph for Rejecting<'_> {
     }
 }
 
-/// What was compared, so that nobody praises an empty test.
+/// Counts what was compared, to be sure that the test compared something.
 #[derive(Debug, Default)]
 struct Tally {
     resolutions: usize,
@@ -111,7 +111,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// Resolves by both, and checks the steps.
+    /// Resolves with both and checks the steps.
     fn resolve(&mut self, forking: &mut ForkingRoom, sets: &[StateMap]) -> StateMap {
         let ForkingRoom { version, room, chains, .. } = &*forking;
         for nid in self.pdus.len()..room.len() {
@@ -143,10 +143,10 @@ impl Comparison {
         state
     }
 
-    /// Again, when auth events that are not themselves resolved were rejected.
+    /// Resolves again, after some auth events that are not themselves resolved were rejected.
     ///
-    /// ruma takes no rejected event for an auth event, not even if the state that is being resolved has it; by the text
-    /// that holds only for those that the event cites.
+    /// ruma never uses a rejected event as an auth event, even if it is in the state that is being resolved.
+    /// By the specification this holds only for the auth events that the event cites.
     fn resolve_with_rejected(&mut self, forking: &mut ForkingRoom, sets: &[StateMap], checked: &[EventNid]) {
         let ForkingRoom { version, room, chains, chance, .. } = forking;
         let kept: BTreeSet<_> = sets.iter().flat_map(StateMap::values).chain(checked).copied().collect();
@@ -167,11 +167,11 @@ impl Comparison {
     }
 }
 
-/// The order of the sets and the order in which the events came do not matter.
+/// The order of the sets and the order in which events were added do not matter.
 fn assert_same_elsewhere(here: &mut ForkingRoom, sets: &[StateMap], state: &StateMap) {
     let mut there = MemoryRoom::new(here.version);
     let mut waiting: Vec<EventNid> = (0..here.room.len() as EventNid).collect();
-    // Here's numbers to there's.
+    // From the numbers of this room to those of the other one.
     let mut numbers = vec![None; here.room.len()];
     while !waiting.is_empty() {
         let index = here.chance.below(waiting.len());
@@ -203,7 +203,7 @@ fn compare_room(version: &'static RoomVersion, seed: u64, tally: &mut Tally) {
     *tally = comparison.tally;
 }
 
-/// Rooms that were resolved differently once: a version and a seed in each line.
+/// Rooms that were once resolved differently: a version and a seed in each line.
 const SEEDS: &str = include_str!("../fixtures/resolution_seeds.txt");
 
 fn compare(version: &str) {

@@ -83,7 +83,7 @@ fn level(readable: bool) -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// The content of `m.room.power_levels`, in every odd shape unless `readable`.
+/// The content of `m.room.power_levels`, also malformed unless `readable`.
 fn power_levels(readable: bool) -> BoxedStrategy<Value> {
     let names = ["users_default", "events_default", "state_default", "ban", "redact", "kick", "invite"];
     let event_types = [
@@ -154,8 +154,8 @@ fn public_keys() -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// `third_party_invite` in the content of an invite. ruma takes `null` for absent, where the rules ask for
-/// the property, and rejects other signatures beside a good one if they are malformed.
+/// `third_party_invite` in the content of an invite. ruma takes `null` as absent, where the rules ask only
+/// for the property, and rejects other signatures beside a good one if they are malformed.
 fn third_party_invite(target: &'static str) -> BoxedStrategy<Value> {
     (
         option::weighted(0.95, prop_oneof![8 => Just(target), 1 => user()]),
@@ -193,7 +193,7 @@ fn member_content(target: &'static str) -> BoxedStrategy<Value> {
         option::weighted(0.3, third_party_invite(target)),
         option::weighted(0.5, user()),
     )
-        .prop_map(|(membership, third_party_invite, authoriser)| {
+        .prop_map(|(membership, third_party_invite, authorizer)| {
             let mut content = Map::new();
             if let Some(membership) = membership {
                 content.insert("membership".to_owned(), membership.into());
@@ -201,21 +201,21 @@ fn member_content(target: &'static str) -> BoxedStrategy<Value> {
             if let Some(third_party_invite) = third_party_invite {
                 content.insert("third_party_invite".to_owned(), third_party_invite);
             }
-            // What is not a user id signs nothing, which the rules on signatures see to; ruma sees to it
-            // everywhere.
-            if let Some(authoriser) = authoriser {
-                content.insert("join_authorised_via_users_server".to_owned(), authoriser.into());
+            // A value that is no user id has no signature, which the check of signatures rejects; ruma
+            // rejects it everywhere.
+            if let Some(authorizer) = authorizer {
+                content.insert("join_authorised_via_users_server".to_owned(), authorizer.into());
             }
             content.into()
         })
         .boxed()
 }
 
-/// A state with a create event, and whatever else.
+/// A state with a create event and any other events.
 fn room_state(version: &'static RoomVersion) -> BoxedStrategy<RoomState> {
     (
         (option::of(any::<bool>()), option::of(collection::vec(user(), 0..3))),
-        // ruma wants levels that nobody asks for to be readable, and join rules where the default would do.
+        // ruma requires that unused levels are readable, and join rules where the default would do.
         option::weighted(0.7, power_levels(true)),
         join_rule(),
         collection::btree_map(user(), membership(), 2..6),
@@ -294,7 +294,7 @@ fn incoming(version: &'static RoomVersion) -> BoxedStrategy<Map> {
     .boxed()
 }
 
-/// What makes it likelier that an event gets past the first rules.
+/// Choices that make it more likely that an event passes the first rules.
 fn favour() -> BoxedStrategy<Favour> {
     (
         prop::bool::weighted(0.8),
@@ -317,10 +317,10 @@ struct Favour {
     joined: bool,
     /// The sender's power level, if there are power levels.
     level: Option<i64>,
-    /// The sender made the third-party invite that there is.
+    /// The sender made the room's third-party invite.
     made_third_party_invite: bool,
     /// New power levels are the current ones with one or two changes, so that more than their first
-    /// difference is looked at.
+    /// difference is checked.
     alters_levels: bool,
 }
 

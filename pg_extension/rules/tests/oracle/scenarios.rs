@@ -1,4 +1,4 @@
-//! The scenarios that ship with `ruma-state-res`: events, states, and what must come of them.
+//! The scenarios that ship with `ruma-state-res`: events, states and the expected results.
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf, process::Command, sync::LazyLock};
 
@@ -12,10 +12,10 @@ use matriarch_rules::{
 };
 use serde_json::{Value, from_str};
 
-/// Where the crate's source has them.
+/// The folder of the scenarios in the crate's source.
 static SCENARIOS: LazyLock<PathBuf> = LazyLock::new(|| {
     let version = output(Command::new("rustc").arg("-vV"));
-    // Crates for other platforms need not be there.
+    // The source of crates for other platforms may be missing.
     let platform = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
@@ -78,7 +78,7 @@ impl Scenario {
         scenario
     }
 
-    /// Adds the events of a file, those first whose auth events are there.
+    /// Adds the events of a file, each after its auth events.
     fn push(&mut self, mut events: Vec<Event>) {
         let mut batch = Vec::new();
         while !events.is_empty() {
@@ -99,10 +99,10 @@ impl Scenario {
         self.room.resolve(sets).0
     }
 
-    /// Event after event, as in a room: the state before each is that of its previous events.
+    /// Adds one event after another, as in a room: the state before each follows from its previous events.
     fn resolve_by_event(&self) -> StateMap {
         let mut states: Vec<Option<StateMap>> = vec![None; self.room.len()];
-        let mut heads: BTreeSet<EventNid> = BTreeSet::new();
+        let mut extremities: BTreeSet<EventNid> = BTreeSet::new();
         while let Some(nid) =
             (0..states.len()).find(|nid| states[*nid].is_none() && self.is_next(*nid, &states))
         {
@@ -119,12 +119,13 @@ impl Scenario {
                 state.insert(self.key(nid as EventNid), nid as EventNid);
             }
             states[nid] = Some(state);
-            heads.retain(|head| !prev_events.contains(head));
-            heads.insert(nid as EventNid);
+            extremities.retain(|extremity| !prev_events.contains(extremity));
+            extremities.insert(nid as EventNid);
         }
-        let heads: Vec<_> = heads.iter().map(|nid| states[*nid as usize].clone().unwrap()).collect();
+        let extremities: Vec<_> =
+            extremities.iter().map(|nid| states[*nid as usize].clone().unwrap()).collect();
         assert!(states.iter().all(Option::is_some), "previous events are missing");
-        self.resolve(&heads)
+        self.resolve(&extremities)
     }
 
     /// Whether the states after all previous events are known.
@@ -133,7 +134,7 @@ impl Scenario {
         prev_events.all(|id| self.room.nid(id).is_some_and(|nid| states[nid as usize].is_some()))
     }
 
-    /// Each event as a state of its own, together with the state that came of the files before.
+    /// Resolves states of one event each, together with the state that resulted from the files before.
     fn resolve_by_file(&self) -> StateMap {
         let mut state = None;
         for batch in &self.batches {
@@ -143,7 +144,7 @@ impl Scenario {
         state.unwrap()
     }
 
-    /// Each event as a state of its own.
+    /// A state for each event that contains only that event.
     fn alone(&self, events: &[EventNid]) -> Vec<StateMap> {
         events.iter().map(|nid| StateMap::from([(self.key(*nid), *nid)])).collect()
     }
@@ -240,7 +241,7 @@ fn concurrent_joins() {
     resolve_files("concurrent_joins", &files);
 }
 
-/// Problem A of MSC4297: from the unconflicted state nobody may change what came before.
+/// Problem A of MSC4297: the unconflicted state forbids older changes that were allowed.
 #[test]
 fn msc4297_problem_a() {
     let states = ["MSC4297-problem-A/state-bob.json", "MSC4297-problem-A/state-charlie.json"];
@@ -248,7 +249,7 @@ fn msc4297_problem_a() {
     resolve_states("msc4297_problem_a_state_res_v2_1", states, "MSC4297-problem-A/pdus-v12.json");
 }
 
-/// Problem B of MSC4297: without the conflicted state subgraph the power levels are the first ones again.
+/// Problem B of MSC4297: without the conflicted state subgraph the power levels fall back to the first ones.
 #[test]
 fn msc4297_problem_b() {
     let states = ["MSC4297-problem-B/state-eve.json", "MSC4297-problem-B/state-zara.json"];

@@ -1,4 +1,4 @@
-//! The walks over the graph of auth events, compared with the definitions on random graphs.
+//! The algorithms on the graph of auth events, compared with their definitions on random graphs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ impl Bare {
         let mut chance = Chance::new(seed);
         let size = 2 + chance.below(58);
         let keys = 1 + chance.below(12);
-        // Old events are cited rarely, or all alike.
+        // Old events are cited rarely, or as often as others.
         let reach = if chance.percent(50) { 1 + chance.below(10) } else { size };
         let most = 1 + chance.below(4);
         let mut bare =
@@ -51,7 +51,7 @@ impl Bare {
         bare
     }
 
-    /// State sets that have much or little in common. Rejected events are in some of them only.
+    /// State sets that have much or little in common. Rejected events are never in all of them.
     fn choose_sets(&mut self, chance: &mut Chance) {
         let mut common = Set::new();
         for (nid, key) in self.keys.iter().enumerate() {

@@ -74,7 +74,7 @@ impl Verifier {
             let what = what.to_owned();
             move |rejection: Rejection| format!("by {what}: {rejection}")
         };
-        let verified = Verified { content_hash: true, join_authorised: is_join_authorised(view, event) };
+        let verified = Verified { content_hash: true, join_authorized: is_join_authorized(view, event) };
         let by_auth_events = view.graph.check_by_auth_events(&event.event, verified);
         let by_state = || match event.state_before.filter(|_| event.is_in_graph()) {
             Some(root) => view.graph.check_by_state(&event.event, StateAt::root(root)),
@@ -102,15 +102,15 @@ impl Verifier {
 
 /// Whether the server that let the user join signed, as far as its keys are known. Where an event was rejected, a key
 /// that was not valid then is a reason.
-fn is_join_authorised(view: &View<'_, '_>, event: &GraphEvent) -> bool {
+fn is_join_authorized(view: &View<'_, '_>, event: &GraphEvent) -> bool {
     if !event.event.content().contains_key("join_authorised_via_users_server") {
         return true;
     }
     let version = view.room.version;
     let keys = Keys::load(view.room.db, version, [&*event.event].into_iter(), Default::default());
     if event.status == Status::Rejected {
-        return keys.check(version, &event.event).is_ok_and(|verified| verified.join_authorised);
+        return keys.check(version, &event.event).is_ok_and(|verified| verified.join_authorized);
     }
     let verified = keys.check_at_any_time(version, &event.event);
-    !keys.knows(version, &event.event) || verified.is_ok_and(|verified| verified.join_authorised)
+    !keys.knows(version, &event.event) || verified.is_ok_and(|verified| verified.join_authorized)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{ADMIN, CREATOR, MODERATOR, OTHER, Room, USER, all, versions, with};
 use crate::{Event, auth_types_for_event};
 
-/// The message of a user with these events added to its `auth_events`.
+/// A user's message with these events added to its `auth_events`.
 fn message_with(room: &Room, added: &[&str]) -> Event {
     let message = room.message(USER);
     let mut auth_events: Vec<Value> = message.auth_events().map(Value::from).collect();
@@ -23,7 +23,7 @@ fn selected_auth_events_are_allowed() {
     for version in all() {
         let room = Room::new(version);
         room.allows(&room.message(USER));
-        // None of them needs to be there but the create event.
+        // Only the create event is required.
         let create: &[&str] = if version.room_id_is_create_event_id { &[] } else { &["$m.room.create/:a"] };
         room.allows(&with(room.message(USER), "auth_events", json!(create)));
     }
@@ -44,7 +44,7 @@ fn duplicate_auth_events_are_rejected() {
         let mut room = Room::new(version);
         let same = format!("$m.room.member/{USER}:a");
         room.rejects(&message_with(&room, &[&same]), &rule(&room, ".1"));
-        // Another event of the same type and state key.
+        // Another event with the same state key.
         let other = room.member_event(ADMIN, USER, "invite");
         room.others.push(Event::new("$other:a", other.into_json()));
         room.rejects(&message_with(&room, &["$other:a"]), &rule(&room, ".1"));
@@ -179,16 +179,16 @@ fn selection_of_auth_events() {
             ["join_rules/", target, sender, "power_levels/"]
         );
         let join = json!({ "membership": "join", "join_authorised_via_users_server": MODERATOR });
-        let with_authoriser = ["join_rules/", "member/@moderator:b", target, sender, "power_levels/"];
+        let with_authorizer = ["join_rules/", "member/@moderator:b", target, sender, "power_levels/"];
         let without = ["join_rules/", target, sender, "power_levels/"];
         if version.restricted_joins {
-            assert_eq!(member(join), with_authoriser);
+            assert_eq!(member(join), with_authorizer);
         } else {
             assert_eq!(member(join), without);
         }
         let knock = json!({ "membership": "knock", "join_authorised_via_users_server": MODERATOR });
         assert_eq!(member(knock), without);
-        // Each only once.
+        // Each state key only once.
         assert_eq!(
             select("m.room.member", Some(USER), json!({ "membership": "leave" })),
             [sender, "power_levels/"]

@@ -1,11 +1,11 @@
-//! The rule on `m.room.member`, but restricted joins and third-party invites.
+//! The rule on `m.room.member`, without restricted joins and third-party invites.
 
 use serde_json::json;
 
 use super::{
     ADMIN, CREATOR, MODERATOR, OTHER, Room, USER, all, by_member_rules, create_content, versions, with,
 };
-use crate::{auth::check_join_authorised_signature, room_version::AuthRulesText, signature::Verified};
+use crate::{auth::check_join_authorized_signature, room_version::AuthRulesText, signature::Verified};
 
 #[test]
 fn member_without_target_or_membership_is_rejected() {
@@ -15,7 +15,7 @@ fn member_without_target_or_membership_is_rejected() {
         let join = json!({ "membership": "join" });
         room.rejects(&room.event(USER, "m.room.member", None, join.clone()), number);
         room.rejects(&room.event(USER, "m.room.member", Some(USER), json!({})), number);
-        // The target user is the user given by the state key, which must be one.
+        // The `state_key` must be a user id.
         for state_key in ["", "user", "@user", "@user:b c"] {
             let event = room.event(USER, "m.room.member", Some(state_key), join.clone());
             room.rejects(&event, number);
@@ -59,7 +59,7 @@ fn creator_joins_right_after_create() {
         room.allows(&first(CREATOR));
         let refused = by_member_rules(version, ["5.2.6", "4.2.6", "4.3.7", "5.3.7"]);
         room.rejects(&first(OTHER), refused);
-        // Neither later, nor after more than the create event.
+        // Not after another event, and not if there are more previous events than the create event.
         room.rejects(&room.member_event(CREATOR, CREATOR, "join"), refused);
         let after_two = with(first(CREATOR), "prev_events", json!(["$m.room.create/:a", "$other:a"]));
         room.rejects(&after_two, refused);
@@ -85,7 +85,7 @@ fn creator_is_named_in_content_until_version_10() {
         } else {
             room.allows(&first(OTHER));
         }
-        // Additional creators must join like others.
+        // Additional creators join by the same rules as others.
         room.unset("m.room.member", USER);
         let event = room.member_event(USER, USER, "join");
         room.rejects(&with(event, "prev_events", json!(["$m.room.create/:a"])), refused);
@@ -151,8 +151,8 @@ fn joining_by_join_rule() {
 
 #[test]
 fn without_join_rules_an_invite_is_needed() {
-    // No text says what holds without `m.room.join_rules`. Other servers take `invite`; ruma rejects even
-    // the invited.
+    // The specification does not say which join rule applies without `m.room.join_rules`. Other servers take
+    // `invite`; ruma rejects even invited users.
     for version in all() {
         let mut room = Room::new(version);
         room.unset("m.room.join_rules", "");
@@ -234,7 +234,7 @@ fn kicking() {
         room.rejects(&kick(&room, MODERATOR, "@equal:a"), otherwise);
         room.set_levels(json!({ "kick": 51, "users": { MODERATOR: 50 } }));
         room.rejects(&kick(&room, MODERATOR, USER), otherwise);
-        // Nobody kicks a creator since version 12, not even another.
+        // Since version 12 no user can kick a creator, not even another creator.
         room.set_levels(json!({ "users": { ADMIN: 100 } }));
         if version.privileged_creators {
             room.rejects(&kick(&room, ADMIN, CREATOR), otherwise);
@@ -334,12 +334,12 @@ fn knocking_since_version_7() {
 }
 
 #[test]
-fn joins_not_signed_by_the_authorisers_server_are_rejected() {
+fn joins_not_signed_by_the_authorizers_server_are_rejected() {
     for version in versions(8, 12) {
-        let verified = |join_authorised| Verified { content_hash: true, join_authorised };
-        let result = check_join_authorised_signature(version, verified(false));
+        let verified = |join_authorized| Verified { content_hash: true, join_authorized };
+        let result = check_join_authorized_signature(version, verified(false));
         let number = by_member_rules(version, ["", "", "4.2.1", "5.2.1"]);
         assert_eq!(result.unwrap_err().rule, number);
-        assert_eq!(check_join_authorised_signature(version, verified(true)), Ok(()));
+        assert_eq!(check_join_authorized_signature(version, verified(true)), Ok(()));
     }
 }

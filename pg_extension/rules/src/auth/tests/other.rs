@@ -1,4 +1,4 @@
-//! Rules 3 to 9 (as room version 1 numbers them) but membership, and 11.
+//! Rules 3 to 9 (as numbered in room version 1) without membership, and 11.
 
 use serde_json::json;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{ADMIN, CREATOR, MODERATOR, Room, USER, all, by_text, create_content, versions};
 use crate::{RoomVersion, power_levels::LevelName};
 
-/// Of four numbers, that of a clause: in versions 1 to 5, 6 to 9, 10 and 11, and 12.
+/// Chooses the number of a clause: in versions 1 to 5, 6 to 9, 10 and 11, and 12.
 fn number<'a>(version: &RoomVersion, numbers: [&'a str; 4]) -> &'a str {
     let index = match version.id {
         "1" | "2" | "3" | "4" | "5" => 0,
@@ -16,7 +16,7 @@ fn number<'a>(version: &RoomVersion, numbers: [&'a str; 4]) -> &'a str {
     numbers[index]
 }
 
-/// A room where the moderator may change power levels, and has 50.
+/// A room where the moderator has level 50 and may change power levels.
 fn room(version: &'static RoomVersion, mut levels: Value) -> Room {
     let mut room = Room::new(version);
     if levels.get("users").is_none() {
@@ -144,7 +144,7 @@ fn the_first_power_levels_are_free() {
             ),
         );
         room.allows(&room.levels_event(CREATOR, json!({})));
-        // Until version 9 the rules look at `users` alone. (ruma rejects unreadable levels anywhere.)
+        // Until version 9 the rules check `users` only. (ruma rejects any unreadable level.)
         let odd = room.levels_event(CREATOR, json!({ "ban": "x", "events": [], "notifications": 1 }));
         if version.integer_power_levels {
             room.rejects(&odd, number(version, ["", "", "9.1", "10.1"]));
@@ -185,7 +185,7 @@ fn absent_levels_are_their_defaults() {
         let room = room(version, json!({ "users": users, "events": events, "ban": 10 }));
         rejects(&room, "ban", json!(null), number(version, ["10.3.2", "9.3.2", "9.5.2", "10.6.2"]));
         allows(&room, "ban", 40.into());
-        // Lowering an absent one lowers the default.
+        // A value for an absent level changes it from the default.
         rejects(&room, "kick", 10.into(), number(version, ["10.3.1", "9.3.1", "9.5.1", "10.6.1"]));
         allows(&room, "invite", 10.into());
     }
@@ -244,7 +244,7 @@ fn other_users_levels_change_if_less_than_the_senders_own() {
         rejects(&room, "users", users("@equal:a", 49), current_too_high);
         rejects(&room, "users", users(ADMIN, 50), current_too_high);
         rejects(&room, "users", json!({ ADMIN: 100, MODERATOR: 50, USER: 49 }), current_too_high);
-        // One's own may be lowered, or given away, but not raised.
+        // A user may lower the own level or give it to others, but not raise it.
         allows(&room, "users", users(MODERATOR, 0));
         allows(&room, "users", json!({ ADMIN: 100, "@equal:a": 50, USER: 49 }));
         rejects(&room, "users", users(MODERATOR, 51), new_too_high);
@@ -272,11 +272,11 @@ fn equal_levels_of_other_forms_are_no_change() {
 #[test]
 fn levels_that_cannot_be_read_until_version_9() {
     for version in versions(1, 9) {
-        // They stay where they are, as long as nobody needs them.
+        // Unreadable levels may stay as long as no rule needs them.
         let mut room = room(version, json!({ "ban": 50, "events": { "odd": "x" } }));
         allows(&room, "kick", 0.into());
         room.allows(&room.message(USER));
-        // Changing them, and what needs them, is rejected.
+        // Changes of them, and events that need them, are rejected.
         rejects(&room, "events", json!({}), number(version, ["10.4.1", "9.4.1", "", ""]));
         rejects(&room, "events", json!({ "odd": "y" }), number(version, ["10.4.1", "9.4.1", "", ""]));
         let odd = room.event(ADMIN, "odd", None, json!({}));

@@ -5,12 +5,12 @@ use serde_json::json;
 use super::{MODERATOR, OTHER, Room, USER, by_member_rules, create_content, versions};
 use crate::Event;
 
-fn join(room: &Room, authoriser: &str) -> Event {
-    let content = json!({ "membership": "join", "join_authorised_via_users_server": authoriser });
+fn join(room: &Room, authorizer: &str) -> Event {
+    let content = json!({ "membership": "join", "join_authorised_via_users_server": authorizer });
     room.event(OTHER, "m.room.member", Some(OTHER), content)
 }
 
-/// Rooms with each join rule that the version knows.
+/// Rooms with each of these join rules that the version knows.
 fn rooms() -> impl Iterator<Item = Room> {
     versions(8, 12).flat_map(|version| {
         let known = |join_rule: &&str| *join_rule == "restricted" || version.knock_restricted_joins;
@@ -28,7 +28,7 @@ fn number(room: &Room) -> &'static str {
 }
 
 #[test]
-fn authorised_by_a_member_who_may_invite() {
+fn authorized_by_a_member_who_may_invite() {
     for mut room in rooms() {
         room.allows(&join(&room, MODERATOR));
         room.set_member(OTHER, "leave");
@@ -39,7 +39,7 @@ fn authorised_by_a_member_who_may_invite() {
 }
 
 #[test]
-fn invited_users_need_no_authoriser() {
+fn invited_users_need_no_authorizer() {
     for mut room in rooms() {
         for membership in ["invite", "join"] {
             room.set_member(OTHER, membership);
@@ -50,7 +50,7 @@ fn invited_users_need_no_authoriser() {
 }
 
 #[test]
-fn no_authoriser_is_rejected() {
+fn no_authorizer_is_rejected() {
     for room in rooms() {
         room.rejects(&room.member_event(OTHER, OTHER, "join"), number(&room));
         let content = json!({ "membership": "join", "join_authorised_via_users_server": null });
@@ -60,14 +60,14 @@ fn no_authoriser_is_rejected() {
 }
 
 #[test]
-fn authoriser_without_power_is_rejected() {
+fn authorizer_without_power_is_rejected() {
     for room in rooms() {
         room.rejects(&join(&room, USER), number(&room));
     }
 }
 
 #[test]
-fn authoriser_outside_of_the_room_is_rejected() {
+fn authorizer_outside_of_the_room_is_rejected() {
     for mut room in rooms() {
         room.rejects(&join(&room, "@unknown:a"), number(&room));
         room.rejects(&join(&room, OTHER), number(&room));
@@ -79,7 +79,7 @@ fn authoriser_outside_of_the_room_is_rejected() {
 }
 
 #[test]
-fn creators_authorise_since_version_12() {
+fn creators_authorize_since_version_12() {
     for mut room in rooms() {
         let mut content = create_content(room.version);
         content["additional_creators"] = json!([USER]);

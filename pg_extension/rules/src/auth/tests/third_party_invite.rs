@@ -9,7 +9,7 @@ fn key(seed: u8) -> KeyPair {
     KeyPair::from_seed("ed25519:0", &[seed; 32]).unwrap()
 }
 
-/// What the identity server signs for a user.
+/// The object that the identity server signs for a user.
 fn signed(user: &str, token: &str) -> Map {
     let mut signed = Map::new();
     signed.insert("mxid".to_owned(), user.into());
@@ -18,7 +18,7 @@ fn signed(user: &str, token: &str) -> Map {
     signed
 }
 
-/// A room where `USER` made a third-party invite, and that `content` has these keys.
+/// A room where `USER` made a third-party invite with this content.
 fn room(version: &'static crate::RoomVersion, keys: Value) -> Room {
     let mut room = Room::new(version);
     room.set(USER, "m.room.third_party_invite", "token", keys);
@@ -69,7 +69,7 @@ fn any_key_will_do() {
             }),
             json!({ "public_key": good_key, "public_keys": [{ "public_key": other_key }] }),
             json!({ "public_key": url_safe }),
-            // Malformed ones are passed over. (ruma rejects for them.)
+            // Malformed keys are ignored. (ruma rejects the event.)
             json!({
                 "public_key": 1,
                 "public_keys": [1, {}, { "public_key": "?" }, { "public_key": good_key }],
@@ -106,7 +106,7 @@ fn banned_users_are_rejected() {
 fn nothing_signed_is_rejected() {
     for version in all() {
         let room = room(version, single_key());
-        // `null` is a property too. (ruma takes it for none, and lets the sender invite as usual.)
+        // `null` is a property too. (For ruma it is absent, and the sender may invite as usual.)
         for third_party_invite in [json!({}), json!({ "signed": 1 }), json!(null), json!("x")] {
             room.rejects(&invite(&room, USER, third_party_invite), &clause(&room, "2"));
         }

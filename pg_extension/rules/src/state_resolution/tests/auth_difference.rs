@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// Adds an event with a key of its own.
+/// Adds an event with a state key of its own.
 fn push(room: &mut MemoryRoom, auth_events: &[EventNid]) -> EventNid {
     let name = format!("${}", room.len());
     room.push_with(bare(name.as_str(), &name), auth_events.to_vec())
@@ -45,7 +45,7 @@ fn events_of_a_set_are_not_in_its_chain_by_themselves() {
     // Both sets have the event, but only in one of them another event cites it.
     let sets = [state(&room, &[create, cited, citing]), state(&room, &[create, cited])];
     assert_eq!(difference(&MemoryGraph::new(&room, &sets), 2), BTreeSet::from([cited]));
-    // In the second set nothing leads there, in the third something that the other sets do not have.
+    // In the second set no event leads to it; in the third one an event does that the other sets do not have.
     let other = push(&mut room, &[cited]);
     let sets = [sets[0].clone(), sets[1].clone(), state(&room, &[create, cited, other])];
     assert_eq!(difference(&MemoryGraph::new(&room, &sets), 3), BTreeSet::from([cited]));
@@ -63,7 +63,7 @@ fn a_replaced_event_is_in_the_chain_of_what_cites_its_successors() {
     }
     let conflicted = push(&mut room, &[create + 1]);
     let sets = [state(&room, &[create, newest]), state(&room, &[create, newest, conflicted])];
-    // Only the newest is in the sets, and all the others are in both chains.
+    // The sets contain only the newest event; both auth chains contain all others.
     assert_eq!(difference(&MemoryGraph::new(&room, &sets), 2), BTreeSet::new());
 }
 

@@ -29,7 +29,7 @@ fn has_all_paths_between_conflicted_events() {
 
 #[test]
 fn has_no_side_branches() {
-    // What only leads to (3) or from (4, 5) conflicted events (1, 2) is not between them.
+    // Events that only one end of a path could reach (3, 4, 5) are not between the conflicted events (1, 2).
     let room: [&[EventNid]; 6] = [&[], &[0], &[1, 3], &[0], &[2], &[1]];
     assert_eq!(subgraph(&room, &[1, 2]), BTreeSet::from([1, 2]));
 }

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// What is based on newer power levels comes later, and so wins, whatever its clock says.
+/// An event with newer power levels in its auth chain comes later, and so wins, whatever its timestamp is.
 #[test]
 fn newer_power_levels_win_over_clocks() {
     for version in since_v2() {
@@ -71,8 +71,8 @@ fn no_power_levels_come_first() {
     }
 }
 
-/// Thousands of power levels: a conflict among new events does not look at the old ones, and one among old events looks
-/// at each once.
+/// Thousands of power levels events: a conflict among new events does not read the old ones, and one among
+/// old events reads each once.
 #[test]
 fn long_mainlines_are_followed_once_and_no_further_than_needed() {
     let (mut room, mut state) = Room::new(&ALL[10]);
@@ -92,7 +92,7 @@ fn long_mainlines_are_followed_once_and_no_further_than_needed() {
     resolve(room.version, &graph, 2, graph.graph.conflicted());
     assert!(graph.asked.get() < 200, "{}", graph.asked.get());
 
-    // Each topic is based on other levels, the oldest on none of the mainline.
+    // Each topic cites other power levels; those of the oldest topic are not in the mainline.
     let mut topics = vec![];
     for (number, state) in states.iter_mut().enumerate() {
         topics.push(room.set(state, &format!("$topic{number}"), ALICE, "m.room.topic", "", json!({})));
@@ -107,7 +107,7 @@ fn long_mainlines_are_followed_once_and_no_further_than_needed() {
     assert!(graph.asked.get() < 3000 * 20, "{}", graph.asked.get());
 }
 
-/// The same, where the old branch of power levels is not the mainline.
+/// The old branch of power levels is not in the mainline.
 #[test]
 fn other_branches_are_followed_once_too() {
     let (mut room, state) = Room::new(&ALL[10]);

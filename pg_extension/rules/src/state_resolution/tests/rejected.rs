@@ -1,4 +1,4 @@
-//! Rejected events in a resolution. They get there only through states that other servers claim.
+//! Rejected events in a resolution. They take part only through states that other servers claim.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::{
     state_resolution::{EventNid, memory::MemoryRoom},
 };
 
-/// The same room, but that one event was rejected.
+/// A copy of the room in which one event was rejected.
 fn with_rejected(room: Room, name: &str) -> Room {
     let mut memory = MemoryRoom::new(room.version);
     for nid in 0..room.memory.len() as EventNid {
@@ -28,7 +28,7 @@ fn rejected_auth_events_do_not_authorize() {
         let (mut room, mut state) = Room::new(version);
         let join = ("m.room.member".to_owned(), DAVE.to_owned());
         room.set_member(&mut state, "$dave", DAVE, DAVE, "join");
-        // The join is in both chains, and so in no conflict.
+        // The join is in both auth chains, and so not in the auth difference.
         room.set(&mut state, "$old", DAVE, "org.example.old", DAVE, json!({}));
         let mut with = state.clone();
         room.set(&mut with, "$new", DAVE, "org.example.new", DAVE, json!({}));
@@ -50,8 +50,8 @@ fn rejected_auth_events_do_not_authorize() {
     }
 }
 
-/// Events that were rejected by the state before them "are handled as usual by the algorithm": once they are allowed,
-/// they are state like any other.
+/// Events that were rejected by the state before them "are handled as usual by the algorithm": once they are
+/// allowed, they are state like any other.
 #[test]
 fn rejected_events_are_checked_anew() {
     for version in since_v2() {
@@ -66,7 +66,7 @@ fn rejected_events_are_checked_anew() {
     }
 }
 
-/// What all states have is the state, whatever became of it when it came.
+/// An event that all states have is in the result, even if it was rejected on receipt.
 #[test]
 fn rejected_events_in_the_unconflicted_state_authorize() {
     let from_unconflicted = since_v2().filter(|version| version.state_resolution == StateResolution::V2);

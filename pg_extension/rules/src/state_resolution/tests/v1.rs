@@ -7,12 +7,12 @@ fn room() -> (Room, StateMap) {
     Room::new(&ALL[0])
 }
 
-/// Only different events are a conflict, not an event and none.
+/// Different events are a conflict; an event in only one of the states is none.
 #[test]
 fn what_only_some_states_have_is_kept() {
     let (mut room, state) = room();
     let (mut one, mut two) = (state.clone(), state);
-    // She may not.
+    // She is not allowed to.
     room.set_topic(&mut one, "$topic", CAROL);
     room.set_member(&mut two, "$kick", ALICE, BOB, "leave");
     let resolved = room.resolve(&[one, two]);
@@ -45,7 +45,8 @@ fn power_levels_that_are_not_allowed_end_the_list() {
     assert_eq!(resolved.levels(), Some("$levels"));
 }
 
-/// SHA-1 of the ids: `$two:a` is 1b14…, `$three:a` 15a1…, `$one:a` 1306…. The first in the list is not checked.
+/// SHA-1 of the ids: `$two:a` is 1b14…, `$three:a` 15a1…, `$one:a` 1306…. The first in the list is not
+/// checked.
 #[test]
 fn equal_depths_go_by_descending_hash() {
     let (mut room, state) = room();
@@ -60,7 +61,7 @@ fn equal_depths_go_by_descending_hash() {
     assert_eq!(resolved.checks(), [("$three:a", None), ("$one:a", None)]);
     assert_eq!(resolved.join_rule(), Some("$one:a"));
 
-    // Other events from the end of the same list.
+    // For other types, the list is checked from its end.
     for (state, name) in sets.iter_mut().zip(["$first:a", "$low:a", "$high:a"]) {
         room.clock = 200;
         state.insert(("m.room.join_rules".to_owned(), String::new()), 3);
@@ -83,7 +84,7 @@ fn join_rules_are_checked_by_resolved_power_levels() {
     assert_eq!(resolved.join_rule(), Some("$rule"));
 }
 
-/// While one membership is resolved, the other conflicting ones are not in the state yet.
+/// While one membership is resolved, the other conflicting memberships are not in the state.
 #[test]
 fn members_are_resolved_by_unconflicted_members() {
     let (mut room, state) = room();
@@ -124,7 +125,7 @@ fn other_events_are_taken_from_the_deepest_that_is_allowed() {
     assert_eq!(resolved.topic(), Some("$bobs"));
 }
 
-/// The text leaves it open; so do other servers.
+/// The specification does not say what happens if no event is allowed.
 #[test]
 fn without_an_allowed_event_the_least_deep_is_taken() {
     let (mut room, state) = room();

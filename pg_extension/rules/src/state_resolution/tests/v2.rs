@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::{ALICE, BOB, CAROL, DAVE, Room, since_v2};
 
-/// A moderator changes the power levels while the admin bans them: the ban comes first, even by a later clock, as the
-/// admin has more power.
+/// A moderator changes the power levels while the admin bans the moderator: the ban is first, even with a
+/// later timestamp, as the admin has more power.
 #[test]
 fn a_ban_undoes_power_levels_of_the_banned() {
     for version in since_v2() {
@@ -22,7 +22,7 @@ fn a_ban_undoes_power_levels_of_the_banned() {
     }
 }
 
-/// Somebody joins by the old join rules after they were changed, claiming not to have seen it.
+/// A user joins by the old join rules after they were changed, and claims not to have seen the change.
 #[test]
 fn closed_join_rules_are_not_evaded() {
     for version in since_v2() {
@@ -53,7 +53,7 @@ fn the_topic_of_a_demoted_moderator_is_reset() {
     }
 }
 
-/// The same when the demotion is undone in one branch: the topic that was set after it stays.
+/// The demotion is undone in one branch: the topic that was set after that stays.
 #[test]
 fn a_topic_by_restored_power_stays() {
     for version in since_v2() {
@@ -70,7 +70,7 @@ fn a_topic_by_restored_power_stays() {
     }
 }
 
-/// Two moderators remove the same user: the earlier goes first.
+/// Two moderators remove the same user: the earlier removal is applied first.
 #[test]
 fn power_events_of_equal_power_go_by_time() {
     for version in since_v2() {
@@ -80,7 +80,7 @@ fn power_events_of_equal_power_go_by_time() {
             users[ALICE] = 100.into();
         }
         room.set(&mut state, "$both", ALICE, "m.room.power_levels", "", json!({ "users": users }));
-        // Her first join was by less power.
+        // Her first join was sent with less power.
         room.set_member(&mut state, "$carols_profile", CAROL, CAROL, "join");
         room.set_member(&mut state, "$dave", DAVE, DAVE, "join");
         let (mut one, mut two) = (state.clone(), state);
@@ -96,7 +96,7 @@ fn power_events_of_equal_power_go_by_time() {
     }
 }
 
-/// What the auth difference has at an unconflicted key takes part, and goes.
+/// An event of the auth difference with an unconflicted state key takes part, but is not in the result.
 #[test]
 fn unconflicted_state_is_the_result() {
     for version in since_v2() {
@@ -115,7 +115,7 @@ fn unconflicted_state_is_the_result() {
     }
 }
 
-/// A key that only some states have is conflicted: it must be allowed to stay.
+/// A state key that only some states have is conflicted: its event must be allowed to stay.
 #[test]
 fn what_only_some_states_have_is_checked() {
     for version in since_v2() {
@@ -128,7 +128,7 @@ fn what_only_some_states_have_is_checked() {
     }
 }
 
-/// Three forks, of which two were merged before, come to the same state as all at once here.
+/// Three branches, of which two were joined before, resolve to the same state as all at once.
 #[test]
 fn forks_of_forks() {
     for version in since_v2() {
