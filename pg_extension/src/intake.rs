@@ -96,7 +96,7 @@ fn receive_pdus(
 const VERSION: &str = "select room_version from rooms where room_id = $1";
 
 fn version_of(db: &Db<'_>, room_id: &str, given: Option<&str>) -> Result<&'static RoomVersion> {
-    let known: Option<String> = db.query_opt(VERSION, &[room_id.into()]).map(|row| row.get(1));
+    let known: Option<String> = db.query_opt(VERSION, &[room_id.into()]).map(|row| row.get("room_version"));
     let id = known.as_deref().or(given).ok_or_else(|| MatrixError::not_found("The room is not known."))?;
     room_version(id).ok_or_else(|| {
         MatrixError::new(400, "M_UNSUPPORTED_ROOM_VERSION", "The room version is not supported.")

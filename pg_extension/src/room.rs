@@ -94,7 +94,13 @@ pub(crate) struct Header {
 const LOCK: &str = "
     select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
         r.notify_seq,
-        (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1),
+        (
+            select k.key_id
+            from signing_keys k
+            where k.expired_at is null
+            order by k.created_at desc, k.key_id
+            limit 1
+        ) as key_id,
         r.room_id, r.state_rewrites, r.other_servers, r.partial
     from rooms r
     where r.room_id = any($1)
@@ -105,7 +111,13 @@ const LOCK: &str = "
 const READ: &str = "
     select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
         r.notify_seq,
-        (select k.key_id from signing_keys k where k.expired_at is null order by k.created_at desc, k.key_id limit 1),
+        (
+            select k.key_id
+            from signing_keys k
+            where k.expired_at is null
+            order by k.created_at desc, k.key_id
+            limit 1
+        ) as key_id,
         r.room_id, r.state_rewrites, r.other_servers, r.partial
     from rooms r
     where r.room_id = $1";
@@ -160,31 +172,31 @@ impl<'a> Room<'a> {
     }
 
     fn of_row(db: &'a Db<'a>, row: &Row<'_>) -> Self {
-        let version: String = row.get(2);
+        let version: String = row.get("room_version");
         Self {
             db,
-            nid: row.get(1),
-            id: row.get(10),
+            nid: row.get("room_nid"),
+            id: row.get("room_id"),
             version: room_version(&version).unwrap_or_else(|| panic!("unknown room version {version}")),
-            signer: Signer::of_key(db, row.opt(9)),
+            signer: Signer::of_key(db, row.opt("key_id")),
             wake_users: Vec::new(),
             header: Header {
-                root: row.get(3),
-                extremity_nids: row.get(4),
-                depth: row.get(5),
-                next_key_idx: row.get(6),
-                last_pos: row.get(7),
-                notify_seq: row.get(8),
-                state_rewrites: row.get(11),
-                other_servers: row.get(12),
-                partial: row.get(13),
+                root: row.get("current_root"),
+                extremity_nids: row.get("forward_extremities"),
+                depth: row.get("depth"),
+                next_key_idx: row.get("next_key_idx"),
+                last_pos: row.get("last_pos"),
+                notify_seq: row.get("notify_seq"),
+                state_rewrites: row.get("state_rewrites"),
+                other_servers: row.get("other_servers"),
+                partial: row.get("partial"),
                 ..Header::default()
             },
             merging: false,
             unsigned: Vec::new(),
             unwritten: Vec::new(),
             slots: HashMap::new(),
-            found: StateVersion { root: row.get(3), rewrites: row.get(11) },
+            found: StateVersion { root: row.get("current_root"), rewrites: row.get("state_rewrites") },
         }
     }
 
@@ -200,7 +212,7 @@ impl<'a> Room<'a> {
         let row = db.query_opt(CREATE, &[room_id.into(), version.id.into(), published.into()])?;
         let mut room = Self {
             db,
-            nid: row.get(1),
+            nid: row.get("room_nid"),
             id: room_id.to_owned(),
             version,
             signer,

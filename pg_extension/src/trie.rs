@@ -112,9 +112,9 @@ fn load(db: &Db<'_>, ids: impl IntoIterator<Item = i64>) -> HashMap<i64, Rc<Node
     let wanted = missing.len();
     let mut found = 0;
     for row in db.query(LOAD, &[missing.into()]) {
-        let id = row.get(1);
-        let level: i16 = row.get(2);
-        let node = Rc::new(Node { level: level as u32, kids: row.get(3) });
+        let id = row.get("node_id");
+        let level: i16 = row.get("level");
+        let node = Rc::new(Node { level: level as u32, kids: row.get("kids") });
         cache::put(id, &node);
         nodes.insert(id, node);
         found += 1;

@@ -42,7 +42,7 @@ fn check_canonical_alias(room: &mut Room<'_>, content: &Map) -> Result<()> {
         return Ok(());
     }
     let rows = room.db.query(ALIASES_OF_ROOM, &[room.nid.into(), new.clone().into()]);
-    let known: Vec<String> = rows.map(|row| row.get(1)).collect();
+    let known: Vec<String> = rows.map(|row| row.get("room_alias")).collect();
     match new.iter().find(|alias| !known.iter().any(|known| known == *alias)) {
         None => Ok(()),
         Some(alias) => {

@@ -9,7 +9,7 @@ const READ: &str = "select content from account_data where user_nid = $1 and roo
 
 /// The content of one type of a user's account data, as JSON text.
 pub fn read(db: &Db<'_>, user_nid: i64, room_nid: i64, data_type: &str) -> Option<String> {
-    db.query_opt(READ, &[user_nid.into(), room_nid.into(), data_type.into()]).map(|row| row.get(1))
+    db.query_opt(READ, &[user_nid.into(), room_nid.into(), data_type.into()]).map(|row| row.get("content"))
 }
 
 const WRITE: &str = "

@@ -63,7 +63,7 @@ pub fn mark(db: &Db<'_>) -> String {
     let in_recovery = unsafe { pg_sys::RecoveryInProgress() };
     // A standby's own start begins no generation: it shows what the primary wrote.
     let newest = in_recovery.then(|| db.query_opt(NEWEST, &[])).flatten();
-    newest.map_or_else(own_mark, |row| row.get(1))
+    newest.map_or_else(own_mark, |row| row.get("mark"))
 }
 
 thread_local! {
@@ -85,10 +85,11 @@ fn own_mark() -> String {
 
 const END: &str = "
     select (select min(n.first_xid) from generations n where n.generation_nid > g.generation_nid)
+        as end_xid
     from generations g
     where g.mark = $1";
 
-const BEGIN_OF_TIMELINE: &str = "select min(first_xid) from generations where timeline = $1";
+const BEGIN_OF_TIMELINE: &str = "select min(first_xid) as first_xid from generations where timeline = $1";
 
 /// The transaction ids of an earlier generation that still stand for the same transactions.
 pub enum End {
@@ -103,8 +104,10 @@ pub enum End {
 /// began.
 pub fn end_of(db: &Db<'_>, mark: &str) -> Option<End> {
     let end = match db.query_opt(END, &[mark.into()]) {
-        Some(row) => row.opt(1),
-        None if is_of_this_system(mark) => db.query_one(BEGIN_OF_TIMELINE, &[timeline().into()]).opt(1),
+        Some(row) => row.opt("end_xid"),
+        None if is_of_this_system(mark) => {
+            db.query_one(BEGIN_OF_TIMELINE, &[timeline().into()]).opt("first_xid")
+        }
         None => return None,
     };
     Some(end.map_or(End::Now, End::Before))

@@ -32,7 +32,7 @@ fn initialize(server_name: &str) {
     connect(Mode::Write, |db| {
         // If two nodes start at once, the second waits here for the first one's row, so only one makes a key.
         let claimed = db.execute(CLAIM, &[server_name.into()]) == 1;
-        let recorded: String = db.query_one(SERVER_NAME, &[]).get(1);
+        let recorded: String = db.query_one(SERVER_NAME, &[]).get("server_name");
         if recorded != server_name {
             ereport!(
                 ERROR,

@@ -13,7 +13,7 @@ pub fn known_room(db: &Db<'_>, room_id: &str) -> Result<i64> {
         return Err(MatrixError::invalid_param("This is not a valid room ID."));
     }
     db.query_opt("select room_nid from rooms where room_id = $1", &[room_id.into()])
-        .map(|row| row.get(1))
+        .map(|row| row.get("room_nid"))
         .ok_or_else(|| MatrixError::not_found("The room is not known."))
 }
 
@@ -26,6 +26,6 @@ const JOINED_ROOM: &str = "
 /// The nid of a room that the user is joined to; 403 `M_FORBIDDEN` for other rooms and for unknown ones.
 pub fn joined_room(db: &Db<'_>, session: &Session, room_id: &str) -> Result<i64> {
     db.query_opt(JOINED_ROOM, &[room_id.into(), session.user_nid.into()])
-        .map(|row| row.get(1))
+        .map(|row| row.get("room_nid"))
         .ok_or_else(|| MatrixError::forbidden("You are not in this room."))
 }

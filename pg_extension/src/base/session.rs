@@ -21,14 +21,16 @@ pub struct Session {
 }
 
 const AUTHENTICATE: &str = "
-    select u.user_nid, u.user_id, d.device_nid, d.device_id, coalesce(t.expires_at < now(), false)
+    select u.user_nid, u.user_id, d.device_nid, d.device_id,
+        coalesce(t.expires_at < now(), false) as is_expired
     from access_tokens t
     join devices d using (device_nid)
     join users u on u.user_nid = t.user_nid
     where t.token_hash = $1";
 
 const AUTHENTICATE_ALL: &str = "
-    select u.user_nid, u.user_id, d.device_nid, d.device_id, coalesce(t.expires_at < now(), false),
+    select u.user_nid, u.user_id, d.device_nid, d.device_id,
+        coalesce(t.expires_at < now(), false) as is_expired,
         t.token_hash
     from access_tokens t
     join devices d using (device_nid)
@@ -37,12 +39,12 @@ const AUTHENTICATE_ALL: &str = "
 
 /// For a cached session: its ids, to compare, and whether the token has expired.
 const CHECK: &str = "
-    select user_nid, device_nid, coalesce(expires_at < now(), false)
+    select user_nid, device_nid, coalesce(expires_at < now(), false) as is_expired
     from access_tokens
     where token_hash = $1";
 
 const CHECK_ALL: &str = "
-    select user_nid, device_nid, coalesce(expires_at < now(), false), token_hash
+    select user_nid, device_nid, coalesce(expires_at < now(), false) as is_expired, token_hash
     from access_tokens
     where token_hash = any($1)";
 
@@ -64,7 +66,7 @@ impl Session {
         if let Some(known) = Self::recall(token_hash) {
             let row = db.query_opt(CHECK, &[token_hash.into()]).ok_or_else(Self::unknown)?;
             if known.matches(&row) {
-                return known.unless_expired(row.get(3));
+                return known.unless_expired(row.get("is_expired"));
             }
         }
         Self::of_row(token_hash, db.query_opt(AUTHENTICATE, &[token_hash.into()]).as_ref())
@@ -80,7 +82,7 @@ impl Session {
         Self::check_all(db, token_hashes).unwrap_or_else(|| {
             let rows: HashMap<Vec<u8>, Row<'_>> = db
                 .query(AUTHENTICATE_ALL, &[token_hashes.to_vec().into()])
-                .map(|row| (row.get(6), row))
+                .map(|row| (row.get("token_hash"), row))
                 .collect();
             token_hashes.iter().map(|token_hash| Self::of_row(token_hash, rows.get(*token_hash))).collect()
         })
@@ -90,14 +92,16 @@ impl Session {
     /// row.
     fn check_all(db: &Db<'_>, token_hashes: &[&[u8]]) -> Option<Vec<Result<Self>>> {
         let known: Vec<Self> = token_hashes.iter().map(|hash| Self::recall(hash)).collect::<Option<_>>()?;
-        let rows: HashMap<Vec<u8>, Row<'_>> =
-            db.query(CHECK_ALL, &[token_hashes.to_vec().into()]).map(|row| (row.get(4), row)).collect();
+        let rows: HashMap<Vec<u8>, Row<'_>> = db
+            .query(CHECK_ALL, &[token_hashes.to_vec().into()])
+            .map(|row| (row.get("token_hash"), row))
+            .collect();
         known
             .into_iter()
             .zip(token_hashes)
             .map(|(known, token_hash)| match rows.get(*token_hash) {
                 None => Some(Err(Self::unknown())),
-                Some(row) => known.matches(row).then(|| known.unless_expired(row.get(3))),
+                Some(row) => known.matches(row).then(|| known.unless_expired(row.get("is_expired"))),
             })
             .collect()
     }
@@ -108,20 +112,24 @@ impl Session {
 
     /// Whether a row of [`CHECK`] names this user and device.
     fn matches(&self, row: &Row<'_>) -> bool {
-        (self.user_nid, self.device_nid) == (row.get(1), row.get(2))
+        (self.user_nid, self.device_nid) == (row.get("user_nid"), row.get("device_nid"))
     }
 
     fn of_row(token_hash: &[u8], row: Option<&Row<'_>>) -> Result<Self> {
         let row = row.ok_or_else(Self::unknown)?;
-        let session =
-            Self { user_nid: row.get(1), user_id: row.get(2), device_nid: row.get(3), device_id: row.get(4) };
+        let session = Self {
+            user_nid: row.get("user_nid"),
+            user_id: row.get("user_id"),
+            device_nid: row.get("device_nid"),
+            device_id: row.get("device_id"),
+        };
         KNOWN.with_borrow_mut(|known| {
             if known.len() >= MAX_KNOWN {
                 known.clear();
             }
             known.insert(token_hash.to_vec(), session.clone());
         });
-        session.unless_expired(row.get(5))
+        session.unless_expired(row.get("is_expired"))
     }
 
     fn unless_expired(self, expired: bool) -> Result<Self> {

@@ -31,7 +31,7 @@ impl Signer {
     /// If the server was not initialized (`matriarch.initialize`).
     pub fn current(db: &Db<'_>) -> Rc<Self> {
         let row = db.query_opt(CURRENT_KEY, &[]);
-        Self::of_key(db, row.map(|row| row.get(1)))
+        Self::of_key(db, row.map(|row| row.get("key_id")))
     }
 
     /// The signer with this key. `key_id` is the newest key in use, which the caller has read.
@@ -49,7 +49,10 @@ impl Signer {
 
     fn load(db: &Db<'_>, key_id: &str) -> Self {
         let row = db.query_one(LOAD, &[key_id.into()]);
-        Self { server_name: row.get(1), key: Self::key_of_seed(key_id, &row.get::<Vec<u8>>(2)) }
+        Self {
+            server_name: row.get("server_name"),
+            key: Self::key_of_seed(key_id, &row.get::<Vec<u8>>("seed")),
+        }
     }
 
     /// The key pair of a row of `signing_keys`.

@@ -1,6 +1,10 @@
 //! Runs SQL statements inside the backend. Their plans are kept as long as the backend lives.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
 
 use pgrx::{
     FromDatum, IntoDatum, PgOid,
@@ -22,7 +26,13 @@ pub enum Mode {
 thread_local! {
     /// Plans by address and length of their SQL constant. PostgreSQL itself replans them when a table
     /// changes.
-    static PLANS: RefCell<HashMap<(usize, usize, Mode), Rc<OwnedPreparedStatement>>> = RefCell::default();
+    static PLANS: RefCell<HashMap<(usize, usize, Mode), Rc<Plan>>> = RefCell::default();
+}
+
+/// A statement that is kept, and the names of its result's columns, once it gave a row.
+struct Plan {
+    statement: OwnedPreparedStatement,
+    columns: OnceCell<Rc<[String]>>,
 }
 
 /// The SPI connection of one function call.
@@ -55,16 +65,16 @@ impl<'c> Db<'c> {
                 Mode::Read => self.client.prepare(sql, &types),
                 Mode::Write => self.client.prepare_mut(sql, &types),
             };
-            let plan =
-                Rc::new(prepared.unwrap_or_else(|error| panic!("cannot prepare {sql}: {error}")).keep());
+            let statement = prepared.unwrap_or_else(|error| panic!("cannot prepare {sql}: {error}")).keep();
+            let plan = Rc::new(Plan { statement, columns: OnceCell::new() });
             PLANS.with_borrow_mut(|plans| plans.insert(key, Rc::clone(&plan)));
             plan
         });
         let table = self
             .client
-            .select(&*plan, None, args)
+            .select(&plan.statement, None, args)
             .unwrap_or_else(|error| panic!("cannot run {sql}: {error}"));
-        Rows { table, sql }
+        Rows { table, sql, plan }
     }
 
     /// The first row, if any.
@@ -87,30 +97,58 @@ impl<'c> Db<'c> {
 pub struct Rows<'c> {
     table: SpiTupleTable<'c>,
     sql: &'static str,
+    plan: Rc<Plan>,
 }
 
 impl<'c> Iterator for Rows<'c> {
     type Item = Row<'c>;
 
     fn next(&mut self) -> Option<Row<'c>> {
-        self.table.next().map(|tuple| Row { tuple, sql: self.sql })
+        let tuple = self.table.next()?;
+        let columns = Rc::clone(self.plan.columns.get_or_init(|| column_names(&self.table)));
+        Some(Row { tuple, sql: self.sql, columns, next: Cell::new(0) })
     }
 }
 
-/// One row. Columns count from 1, as in SPI.
+/// The names of a result's columns, in order.
+fn column_names(table: &SpiTupleTable<'_>) -> Rc<[String]> {
+    let count = table.columns().unwrap_or_default();
+    (1..=count).map(|ordinal| table.column_name(ordinal).unwrap_or_default()).collect()
+}
+
+/// One row, read by the names of its columns. A name that the statement does not have is a bug, and panics.
 pub struct Row<'c> {
     tuple: SpiHeapTupleData<'c>,
     sql: &'static str,
+    columns: Rc<[String]>,
+    /// The column after the one read last, which mostly is the one read next.
+    next: Cell<usize>,
 }
 
 impl Row<'_> {
     /// A column that may be NULL.
-    pub fn opt<T: FromDatum + IntoDatum>(&self, column: usize) -> Option<T> {
-        self.tuple.get(column).unwrap_or_else(|error| panic!("column {column} of {}: {error}", self.sql))
+    pub fn opt<T: FromDatum + IntoDatum>(&self, column: &str) -> Option<T> {
+        let index = self.index(column);
+        // SPI counts from 1.
+        self.tuple.get(index + 1).unwrap_or_else(|error| panic!("column {column} of {}: {error}", self.sql))
+    }
+
+    fn index(&self, column: &str) -> usize {
+        let (before, from_next) = self.columns.split_at(self.next.get());
+        let is_named = |name: &String| name == column;
+        let index = match from_next.iter().position(is_named) {
+            Some(position) => before.len() + position,
+            None => before
+                .iter()
+                .position(is_named)
+                .unwrap_or_else(|| panic!("there is no column {column} in {}", self.sql)),
+        };
+        self.next.set(index + 1);
+        index
     }
 
     /// A column that is never NULL.
-    pub fn get<T: FromDatum + IntoDatum>(&self, column: usize) -> T {
+    pub fn get<T: FromDatum + IntoDatum>(&self, column: &str) -> T {
         self.opt(column).unwrap_or_else(|| panic!("column {column} of {} is null", self.sql))
     }
 }

@@ -36,7 +36,9 @@ impl SyncToken {
     pub fn current(db: &Db<'_>) -> Self {
         let text = match db.mode() {
             Mode::Read => active_snapshot(),
-            Mode::Write => db.query_one("select pg_current_snapshot()::text", &[]).get(1),
+            Mode::Write => {
+                db.query_one("select pg_current_snapshot()::text as snapshot", &[]).get("snapshot")
+            }
         };
         Self::from_snapshot(&text, generation::mark(db))
             .unwrap_or_else(|| panic!("cannot read the snapshot {text}"))

@@ -22,7 +22,9 @@ const INTERN: &str = "
 /// transactions that add the same users cannot deadlock.
 pub fn intern(db: &Db<'_>, user_ids: &[&str]) -> HashMap<String, i64> {
     let by_id = |sql, user_ids: &[&str]| -> HashMap<String, i64> {
-        db.query(sql, &[user_ids.to_vec().into()]).map(|row| (row.get(2), row.get(1))).collect()
+        db.query(sql, &[user_ids.to_vec().into()])
+            .map(|row| (row.get("user_id"), row.get("user_nid")))
+            .collect()
     };
     let mut known = by_id(FIND, user_ids);
     let mut unknown: Vec<&str> = user_ids.iter().copied().filter(|id| !known.contains_key(*id)).collect();

@@ -73,7 +73,7 @@ const IS_TAKEN: &str = "
             from devices d
             where d.user_nid = $1 and d.device_id = $2
                 and not exists (select from dehydrated_devices h where h.device_nid = d.device_nid)
-        )";
+        ) as is_taken";
 
 const DELETE: &str = "delete from devices where device_nid = $1";
 
@@ -95,10 +95,11 @@ fn taken() -> MatrixError {
 fn replace(db: &Db<'_>, session: &Session, stored: &Stored<'_>) -> Result<Session> {
     let (user, device_id) = (session.user_nid, stored.device_id.as_str());
     session.lock_user(db);
-    if db.query_one(IS_TAKEN, &[user.into(), device_id.into()]).get(1) {
+    if db.query_one(IS_TAKEN, &[user.into(), device_id.into()]).get("is_taken") {
         return Err(taken());
     }
-    let earlier = db.query_opt(FIND, &[user.into()]).map(|row| (row.get(1), row.get::<String>(2)));
+    let earlier =
+        db.query_opt(FIND, &[user.into()]).map(|row| (row.get("device_nid"), row.get::<String>("device_id")));
     let device_nid: i64 = match earlier {
         Some((device_nid, id)) if id == device_id => device_nid,
         earlier => {
@@ -109,7 +110,7 @@ fn replace(db: &Db<'_>, session: &Session, stored: &Stored<'_>) -> Result<Sessio
             // Somebody logged in on it at this moment.
             db.query_opt(INSERT, &[user.into(), device_id.into(), name.into()])
                 .unwrap_or_else(|| taken().abort())
-                .get(1)
+                .get("device_nid")
         }
     };
     db.execute(STORE, &[user.into(), device_nid.into(), stored.device_data.get().into()]);
@@ -146,7 +147,8 @@ fn dehydrated_device(token_hash: &[u8]) -> ResponseRows {
         let session = Session::authenticate(db, token_hash)?;
         let row = db.query_opt(FIND, &[session.user_nid.into()]).ok_or_else(none)?;
         Ok(Response::new(object_text(|body| {
-            body.value("device_id", row.get::<String>(2)).raw("device_data", &row.get::<String>(3));
+            body.value("device_id", row.get::<String>("device_id"))
+                .raw("device_data", &row.get::<String>("device_data"));
         })))
     })
 }
@@ -158,8 +160,8 @@ fn delete_dehydrated_device(token_hash: &[u8]) -> ResponseRows {
         let session = Session::authenticate(db, token_hash)?;
         session.lock_user(db);
         let row = db.query_opt(FIND, &[session.user_nid.into()]).ok_or_else(none)?;
-        db.execute(DELETE, &[row.get::<i64>(1).into()]);
-        Ok(device_lists::wake(db, single("device_id", row.get::<String>(2)), session.user_nid))
+        db.execute(DELETE, &[row.get::<i64>("device_nid").into()]);
+        Ok(device_lists::wake(db, single("device_id", row.get::<String>("device_id")), session.user_nid))
     })
 }
 
@@ -184,8 +186,8 @@ impl Page {
     fn read(db: &Db<'_>, session: &Session, device_id: &str, name: &str, from: Option<&str>) -> Result<Self> {
         let device_nid: i64 = db
             .query_opt(FIND, &[session.user_nid.into()])
-            .filter(|row| row.get::<String>(2) == device_id)
-            .map(|row| row.get(1))
+            .filter(|row| row.get::<String>("device_id") == device_id)
+            .map(|row| row.get("device_nid"))
             .ok_or_else(|| MatrixError::forbidden("This is not your dehydrated device."))?;
         let now = SyncToken::current(db);
         let from = from.map(|text| sync_token(db, name, text, &now)).transpose()?;
@@ -195,7 +197,7 @@ impl Page {
             from.and_then(|from| from.message_id).into(),
         ];
         let mut rows: Vec<(i64, String)> =
-            db.query(EVENTS, &args).map(|row| (row.get(1), row.get(2))).collect();
+            db.query(EVENTS, &args).map(|row| (row.get("message_id"), row.get("message"))).collect();
         let more = rows.len() > PAGE;
         rows.truncate(PAGE);
         let upto = rows.last().filter(|_| more).map(|(message_id, _)| *message_id);

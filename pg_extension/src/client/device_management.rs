@@ -16,26 +16,28 @@ use crate::base::{
 const MAX_NAME_CHARS: usize = 100;
 
 const DEVICES: &str = "
-    select device_id, display_name, last_seen_ip, floor(extract(epoch from last_seen_at) * 1000)::bigint
+    select device_id, display_name, last_seen_ip,
+        floor(extract(epoch from last_seen_at) * 1000)::bigint as last_seen_ts
     from devices
     where user_nid = $1
     order by device_nid";
 
 const DEVICE: &str = "
-    select device_id, display_name, last_seen_ip, floor(extract(epoch from last_seen_at) * 1000)::bigint
+    select device_id, display_name, last_seen_ip,
+        floor(extract(epoch from last_seen_at) * 1000)::bigint as last_seen_ts
     from devices
     where user_nid = $1 and device_id = $2";
 
 /// Writes a row as the specification's `Device`.
 fn write(device: &mut Object<'_>, row: &Row<'_>) {
-    device.value("device_id", row.get::<String>(1));
-    if let Some(name) = row.opt::<String>(2) {
+    device.value("device_id", row.get::<String>("device_id"));
+    if let Some(name) = row.opt::<String>("display_name") {
         device.value("display_name", name);
     }
-    if let Some(ip) = row.opt::<String>(3) {
+    if let Some(ip) = row.opt::<String>("last_seen_ip") {
         device.value("last_seen_ip", ip);
     }
-    if let Some(ts) = row.opt::<i64>(4) {
+    if let Some(ts) = row.opt::<i64>("last_seen_ts") {
         device.value("last_seen_ts", ts);
     }
 }
@@ -80,7 +82,7 @@ const RENAME: &str = "
         where devices.device_nid = device.device_nid and device.display_name is distinct from $3
         returning devices.device_nid
     )
-    select device_nid, exists (select from renamed) from device";
+    select device_nid, exists (select from renamed) as renamed from device";
 
 const FIND: &str = "select device_nid from devices where user_nid = $1 and device_id = $2";
 
@@ -109,7 +111,7 @@ fn rename_device(token_hash: &[u8], device_id: &str, request: &str) -> ResponseR
             return Err(MatrixError::invalid_param("A device's name cannot hold U+0000."));
         }
         let row = db.query_opt(RENAME, &[user, device, name.into()]).ok_or_else(unknown)?;
-        let (device_nid, renamed): (i64, bool) = (row.get(1), row.get(2));
+        let (device_nid, renamed): (i64, bool) = (row.get("device_nid"), row.get("renamed"));
         if !renamed {
             return Ok(Response::empty());
         }
@@ -130,8 +132,10 @@ fn delete_devices(token_hash: &[u8], request: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let device_ids = wanted(&Body::parse(request)?)?;
-        let devices: Vec<i64> =
-            db.query(LOCK, &[session.user_nid.into(), device_ids.into()]).map(|row| row.get(1)).collect();
+        let devices: Vec<i64> = db
+            .query(LOCK, &[session.user_nid.into(), device_ids.into()])
+            .map(|row| row.get("device_nid"))
+            .collect();
         if devices.is_empty() {
             return Ok(Response::empty());
         }
@@ -151,5 +155,7 @@ fn wanted(body: &Body) -> Result<Vec<String>> {
 
 /// The rooms whose members' device lists change with these devices.
 fn rooms_of(db: &Db<'_>, device_nids: Vec<i64>) -> Vec<i64> {
-    db.query_one("select device_list_rooms($1)", &[device_nids.into()]).opt(1).unwrap_or_default()
+    db.query_one("select device_list_rooms($1) as room_nids", &[device_nids.into()])
+        .opt("room_nids")
+        .unwrap_or_default()
 }

@@ -44,7 +44,7 @@ pub fn find(
         return Err(if is_searched { unknown().or_elsewhere() } else { unknown() });
     };
     let event = events.keep(StoredEvent::read(&row));
-    let room_id: String = row.get(14);
+    let room_id: String = row.get("room_id");
     let room = ReadableRoom::find(db, events, session, &room_id).ok_or_else(unknown)?;
     visibility::prepare(db, events, &[(&room.reader, std::slice::from_ref(&event))]);
     match room.reader.sees(db, events, &event) {

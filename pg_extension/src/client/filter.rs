@@ -37,8 +37,9 @@ fn create_filter(token_hash: &[u8], user_id: &str, content: &str) -> ResponseRow
                 found()
             }
         };
-        let filter_id: i64 =
-            row.ok_or_else(|| MatrixError::not_found("The account was deleted at this moment."))?.get(1);
+        let filter_id: i64 = row
+            .ok_or_else(|| MatrixError::not_found("The account was deleted at this moment."))?
+            .get("filter_id");
         Ok(single("filter_id", filter_id.to_string()))
     })
 }
@@ -54,6 +55,6 @@ fn filter(token_hash: &[u8], user_id: &str, filter_id: &str) -> ResponseRows {
             db.query_opt(sql, &[session.user_nid.into(), filter_id.into()])
         });
         let row = content.ok_or_else(|| MatrixError::not_found("There is no such filter."))?;
-        Ok(Response::new(row.get(1)))
+        Ok(Response::new(row.get("content")))
     })
 }

@@ -77,7 +77,8 @@ const LOCK: &str = "
     where user_nid = $1 and version = $2
     for no key update";
 
-const CURRENT: &str = "select max(version) from key_backup_versions where user_nid = $1 and not deleted";
+const CURRENT: &str =
+    "select max(version) as version from key_backup_versions where user_nid = $1 and not deleted";
 
 impl Version {
     /// 404 `M_NOT_FOUND` for a version that never was. `None`: it was deleted.
@@ -85,13 +86,13 @@ impl Version {
         let number = number(version)?;
         let user_nid = session.user_nid;
         let row = db.query_opt(LOCK, &[user_nid.into(), number.into()]).ok_or_else(unknown_version)?;
-        let deleted: bool = row.get(1);
+        let deleted: bool = row.get("deleted");
         Ok((!deleted).then(|| Self {
             user_nid,
             number,
-            algorithm: row.get(2),
-            etag: row.get(3),
-            key_count: row.get(4),
+            algorithm: row.get("algorithm"),
+            etag: row.get("etag"),
+            key_count: row.get("key_count"),
         }))
     }
 
@@ -102,7 +103,7 @@ impl Version {
 
     /// 403 `M_WRONG_ROOM_KEYS_VERSION` unless it is the current one.
     fn require_current(&self, db: &Db<'_>) -> Result<()> {
-        let current = db.query_one(CURRENT, &[self.user_nid.into()]).opt(1).unwrap_or(self.number);
+        let current = db.query_one(CURRENT, &[self.user_nid.into()]).opt("version").unwrap_or(self.number);
         if current == self.number {
             return Ok(());
         }
@@ -128,7 +129,7 @@ fn create_key_backup(token_hash: &[u8], content: &str) -> ResponseRows {
         session.lock_user(db);
         let args =
             [session.user_nid.into(), description.algorithm.into(), description.auth_data.get().into()];
-        let number: i64 = db.query_one(CREATE, &args).get(1);
+        let number: i64 = db.query_one(CREATE, &args).get("version");
         Ok(single("version", number.to_string()))
     })
 }
@@ -159,11 +160,11 @@ fn key_backup(token_hash: &[u8], version: Option<&str>) -> ResponseRows {
                 .ok_or_else(|| MatrixError::not_found("No current backup version."))?,
         };
         Ok(Response::new(object_text(|body| {
-            body.value("version", row.get::<i64>(1).to_string())
-                .value("algorithm", row.get::<String>(2))
-                .raw("auth_data", &row.get::<String>(3))
-                .value("etag", row.get::<i64>(4).to_string())
-                .value("count", row.get::<i64>(5));
+            body.value("version", row.get::<i64>("version").to_string())
+                .value("algorithm", row.get::<String>("algorithm"))
+                .raw("auth_data", &row.get::<String>("auth_data"))
+                .value("etag", row.get::<i64>("etag").to_string())
+                .value("count", row.get::<i64>("key_count"));
         })))
     })
 }

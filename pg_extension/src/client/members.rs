@@ -100,7 +100,12 @@ fn joined_members(token_hash: &[u8], room_id: &str) -> ResponseRows {
         await_whole(db, room_nid)?;
         let joined: BTreeMap<String, RoomMember> = db
             .query(JOINED_MEMBERS, &[room_nid.into()])
-            .map(|row| (row.get(1), RoomMember { display_name: row.opt(2), avatar_url: row.opt(3) }))
+            .map(|row| {
+                (
+                    row.get("user_id"),
+                    RoomMember { display_name: row.opt("display_name"), avatar_url: row.opt("avatar_url") },
+                )
+            })
             .collect();
         Ok(Response::json(&json!({ "joined": joined })))
     })
@@ -119,7 +124,7 @@ fn joined_rooms(token_hash: &[u8]) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let rooms: Vec<String> =
-            db.query(JOINED_ROOMS, &[session.user_nid.into()]).map(|row| row.get(1)).collect();
+            db.query(JOINED_ROOMS, &[session.user_nid.into()]).map(|row| row.get("room_id")).collect();
         Ok(single("joined_rooms", rooms))
     })
 }

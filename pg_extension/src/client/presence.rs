@@ -98,7 +98,7 @@ const SETTLE: &str = "
 
 /// Makes the presence of users of this server what their devices come to. Rows are locked. The users for whom that is a change.
 fn settle(db: &Db<'_>, user_nids: Vec<i64>) -> BTreeSet<i64> {
-    db.query(SETTLE, &[user_nids.into()]).map(|row| row.get(1)).collect()
+    db.query(SETTLE, &[user_nids.into()]).map(|row| row.get("user_nid")).collect()
 }
 
 const ROOMS: &str = "
@@ -112,7 +112,9 @@ const ROOMS: &str = "
 fn wake(db: &Db<'_>, mut response: Response, user_nids: &BTreeSet<i64>) -> Response {
     if !user_nids.is_empty() {
         let users: Vec<i64> = user_nids.iter().copied().collect();
-        response.wake_rooms.extend(db.query(ROOMS, &[users.clone().into()]).map(|row| row.get::<i64>(1)));
+        response
+            .wake_rooms
+            .extend(db.query(ROOMS, &[users.clone().into()]).map(|row| row.get::<i64>("room_nid")));
         response.wake_users.extend(users);
     }
     response

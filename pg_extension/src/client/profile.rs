@@ -97,7 +97,7 @@ const JOINED_OTHERS: &str = "
 /// Locks the rooms that show the user's profile, and the profile; joins wait or were waited for.
 fn lock_rooms_and_profile(db: &Db<'_>, session: &Session) -> Vec<String> {
     let locked: Vec<String> =
-        db.query(LOCK_ROOMS, &[session.user_nid.into()]).map(|row| row.get(1)).collect();
+        db.query(LOCK_ROOMS, &[session.user_nid.into()]).map(|row| row.get("room_id")).collect();
     session.lock_user(db);
     if db.query_opt(JOINED_OTHERS, &[session.user_nid.into(), locked.clone().into()]).is_some() {
         // Rooms cannot be locked any more now that the profile is. The API node tries again.
@@ -120,7 +120,7 @@ fn change(db: &Db<'_>, session: &Session, key: &str, value: Option<Value>) -> Re
     };
     let mut profile: Map = db
         .query(READ, &[session.user_nid.into()])
-        .filter_map(|row| Some((row.get(1), serde_json::from_str(&row.get::<String>(2)).ok()?)))
+        .filter_map(|row| Some((row.get("key"), serde_json::from_str(&row.get::<String>("value")).ok()?)))
         .collect();
     if profile.get(key) == value.as_ref() {
         return Ok(Response::empty());
@@ -211,7 +211,7 @@ fn profile(user_id: &str, key: Option<&str>) -> ResponseRows {
         let mut profile = Map::new();
         for row in db.query(FIND, &[user_id.into()]) {
             known = true;
-            let field = row.opt::<String>(1).zip(row.opt::<String>(2));
+            let field = row.opt::<String>("key").zip(row.opt::<String>("value"));
             profile.extend(field.and_then(|(key, value)| Some((key, serde_json::from_str(&value).ok()?))));
         }
         if !known {

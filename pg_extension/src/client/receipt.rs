@@ -33,7 +33,7 @@ fn find(db: &Db<'_>, room_nid: i64, event_id: String) -> Result<Event> {
     let row = db
         .query_opt(FIND, &[event_id.as_str().into(), room_nid.into()])
         .ok_or_else(|| MatrixError::not_found(format!("The event {event_id} is not in this room.")))?;
-    Ok(Event { event_nid: row.get(1), pos: row.get(2), event_id })
+    Ok(Event { event_nid: row.get("event_nid"), pos: row.get("pos"), event_id })
 }
 
 const WRITE: &str = "

@@ -46,13 +46,13 @@ enum Fate {
 fn judge(db: &Db<'_>, token_hash: &[u8]) -> Fate {
     // Refreshes hold the device as well: what they wrote is visible once this one has it.
     let Some(device) = db.query_opt(LOCK_DEVICE, &[token_hash.into()]) else { return Fate::Unknown };
-    match db.query_opt(WAS_USED, &[token_hash.into()]).map(|row| row.get(1)) {
+    match db.query_opt(WAS_USED, &[token_hash.into()]).map(|row| row.get("was_used")) {
         // The device was logged in on anew meanwhile.
         None => Fate::Unknown,
         Some(false) => Fate::Revoked,
         Some(true) => {
-            db.execute(END, &[device.get::<i64>(1).into()]);
-            Fate::Replayed { user_nid: device.get(2) }
+            db.execute(END, &[device.get::<i64>("device_nid").into()]);
+            Fate::Replayed { user_nid: device.get("user_nid") }
         }
     }
 }

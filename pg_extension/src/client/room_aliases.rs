@@ -64,7 +64,7 @@ fn alias(alias: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         check_alias(alias)?;
         let row = db.query_opt(FIND, &[alias.into()]).ok_or_else(|| not_found(alias))?;
-        let (room_id, server_name): (String, String) = (row.get(1), row.get(2));
+        let (room_id, server_name): (String, String) = (row.get("room_id"), row.get("server_name"));
         Ok(Response::json(&json!({ "room_id": room_id, "servers": [server_name] })))
     })
 }
@@ -81,7 +81,7 @@ fn delete_alias(token_hash: &[u8], alias: &str) -> ResponseRows {
         let session = Session::authenticate(db, token_hash)?;
         check_alias(alias)?;
         let row = db.query_opt(FIND, &[alias.into()]).ok_or_else(|| not_found(alias))?;
-        let (room_id, creator_nid): (String, i64) = (row.get(1), row.get(3));
+        let (room_id, creator_nid): (String, i64) = (row.get("room_id"), row.get("creator_nid"));
         let deleted = Room::with(db, &room_id, |room| {
             if creator_nid != session.user_nid && !may_direct(db, room, &session) {
                 return Err(MatrixError::forbidden("You may not delete this alias."));
@@ -142,7 +142,8 @@ fn room_aliases(token_hash: &[u8], room_id: &str) -> ResponseRows {
                 .map(|_| room_nid)
                 .ok_or_else(forbidden)
         })?;
-        let aliases: Vec<String> = db.query(OF_ROOM, &[room_nid.into()]).map(|row| row.get(1)).collect();
+        let aliases: Vec<String> =
+            db.query(OF_ROOM, &[room_nid.into()]).map(|row| row.get("room_alias")).collect();
         Ok(single("aliases", aliases))
     })
 }

@@ -30,7 +30,7 @@ fn room_visibility(room_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let room_nid = lookup::known_room(db, room_id)?;
         let sql = "select published from rooms where room_nid = $1";
-        let published: bool = db.query_one(sql, &[room_nid.into()]).get(1);
+        let published: bool = db.query_one(sql, &[room_nid.into()]).get("published");
         Ok(single("visibility", if published { "public" } else { "private" }))
     })
 }
@@ -141,5 +141,6 @@ fn public_rooms(token_hash: Option<&[u8]>, server: Option<&str>, request: &str) 
 }
 
 fn count(db: &Db<'_>) -> i64 {
-    db.query_one("select count(*) from rooms where published and joined_members > 0", &[]).get(1)
+    db.query_one("select count(*) as count from rooms where published and joined_members > 0", &[])
+        .get("count")
 }

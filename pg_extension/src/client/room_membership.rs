@@ -163,7 +163,7 @@ fn in_room<'d>(
         id_or_alias.to_owned()
     } else if is_room_alias(id_or_alias) {
         match db.query_opt(ROOM_OF_ALIAS, &[id_or_alias.into()]) {
-            Some(row) => row.get(1),
+            Some(row) => row.get("room_id"),
             None if Signer::current(db).is_ours(id_or_alias) => {
                 return Err(MatrixError::not_found("There is no such room alias."));
             }
@@ -219,7 +219,7 @@ pub fn set_member(room: &mut Room<'_>, sender: &User, target: &str, mut content:
 /// Adds display name and avatar where the content has none.
 pub fn add_profile(db: &Db<'_>, user_id: &str, content: &mut Map) {
     for row in db.query(PROFILE, &[user_id.into()]) {
-        let (key, value): (String, String) = (row.get(1), row.get(2));
+        let (key, value): (String, String) = (row.get("key"), row.get("value"));
         if let Ok(value @ Value::String(_)) = serde_json::from_str(&value) {
             content.entry(key).or_insert(value);
         }

@@ -59,7 +59,7 @@ fn room_state_event(
         let state = room.state()?;
         let event = db
             .query_opt(KEY, &[room.room_nid.into(), event_type.into(), state_key.into()])
-            .and_then(|row| state.get(db, row.get(1)))
+            .and_then(|row| state.get(db, row.get("key_idx")))
             .map(|nid| events.get(nid));
         if event.is_none() && event_type == "m.room.member" {
             room.await_whole()?;

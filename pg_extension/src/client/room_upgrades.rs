@@ -117,8 +117,8 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
     let keyed: Vec<(String, String, Map)> = db
         .query(KEYED, &[old.nid.into()])
         .map(|row| {
-            let content = parse_stored(&row.get::<String>(3)).remove("content").unwrap_or_default();
-            (row.get(1), row.get(2), object(content))
+            let content = parse_stored(&row.get::<String>("json")).remove("content").unwrap_or_default();
+            (row.get("type"), row.get("state_key"), object(content))
         })
         .collect();
 
@@ -163,8 +163,10 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
         for (event_type, state_key, content) in &keyed {
             set(room, event_type, state_key, content.clone())?;
         }
-        let moved: Vec<String> =
-            db.query(MOVE_ALIASES, &[old.nid.into(), room.nid.into()]).map(|row| row.get(1)).collect();
+        let moved: Vec<String> = db
+            .query(MOVE_ALIASES, &[old.nid.into(), room.nid.into()])
+            .map(|row| row.get("room_alias"))
+            .collect();
         if let Some(content) = canonical_alias.as_ref().and_then(|content| only_moved(content, &moved)) {
             set(room, CANONICAL_ALIAS, "", content)?;
         }

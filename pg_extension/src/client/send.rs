@@ -93,7 +93,8 @@ struct Transaction {
 
 /// `offset 0` keeps the planner from the other way, through all events of the room.
 const SENT: &str = "
-    select e.room_nid, e.device_nid, e.txn_id, e.type, e.event_id, case when e.type = 'm.room.redaction' then e.json end
+    select e.room_nid, e.device_nid, e.txn_id, e.type, e.event_id,
+        case when e.type = 'm.room.redaction' then e.json end as redaction
     from unnest($1, $2, $3) as wanted (room_nid, device_nid, txn_id)
     cross join lateral (
         select room_nid, device_nid, txn_id, type, event_id, json
@@ -203,18 +204,18 @@ fn find_sent(
     }
     db.query(SENT, &[room_nids.into(), device_nids.into(), txn_ids.into()])
         .map(|row| {
-            let room_nid = row.get(1);
+            let room_nid = row.get("room_nid");
             let redacts = row
-                .opt::<String>(6)
+                .opt::<String>("redaction")
                 .and_then(|json| rooms.iter().find(|room| room.nid == room_nid)?.redaction_of(&json));
             let transaction = Transaction {
                 room_nid,
-                device_nid: row.get(2),
-                txn_id: row.get(3),
-                event_type: row.get(4),
+                device_nid: row.get("device_nid"),
+                txn_id: row.get("txn_id"),
+                event_type: row.get("type"),
                 redacts,
             };
-            (transaction, row.get(5))
+            (transaction, row.get("event_id"))
         })
         .collect()
 }

@@ -114,7 +114,7 @@ const BEGIN: &str = "
         on conflict (device_nid, txn_id, event_type) do nothing
         returning true
     )
-    select exists (select from device), exists (select from transaction)";
+    select exists (select from device) as logged_in, exists (select from transaction) as is_first";
 
 /// Of what one request sends, a device that is named gets the message under its name, not the one for all devices. Devices
 /// are locked in order, and those that are deleted at this moment are left out. Each gets the messages in the order of the
@@ -172,7 +172,7 @@ fn send_to_device(token_hash: &[u8], event_type: &str, txn_id: &str, request: &s
         let elsewhere = elsewhere(&session.user_id, contents);
 
         let row = db.query_one(BEGIN, &[session.device_nid.into(), txn_id.into(), event_type.into()]);
-        let (logged_in, is_first): (bool, bool) = (row.get(1), row.get(2));
+        let (logged_in, is_first): (bool, bool) = (row.get("logged_in"), row.get("is_first"));
         if !logged_in {
             // The device was deleted since the token was looked up.
             return Err(Session::unknown());
@@ -201,7 +201,7 @@ pub fn queue(db: &Db<'_>, requests: impl IntoIterator<Item = Messages>) -> Vec<i
         return Vec::new();
     }
     let args = [numbers.into(), all.user_ids.into(), all.device_ids.into(), all.events.into()];
-    db.query(QUEUE, &args).map(|row| row.get(1)).collect()
+    db.query(QUEUE, &args).map(|row| row.get("user_nid")).collect()
 }
 
 /// Walks the oldest messages of each device only: a sync leaves far fewer behind it, and the next goes on.

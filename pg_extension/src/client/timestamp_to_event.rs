@@ -89,7 +89,7 @@ pub fn closest(
 ) -> Vec<Rc<StoredEvent>> {
     let sql = if direction == Direction::Forward { AFTER } else { BEFORE };
     let args = [room_nid.into(), ts.into(), MAX_HIDDEN.into()];
-    let nids: Vec<i64> = db.query(sql, &args).map(|row| row.get(1)).collect();
+    let nids: Vec<i64> = db.query(sql, &args).map(|row| row.get("event_nid")).collect();
     events.load(nids.iter().copied());
     nids.into_iter().map(|nid| events.get(nid)).collect()
 }

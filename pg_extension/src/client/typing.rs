@@ -26,13 +26,13 @@ const START: &str = "
     set expires_at = excluded.expires_at,
         typing = true,
         xid = case when typing.typing then typing.xid else excluded.xid end
-    returning xid = pg_current_xact_id()";
+    returning xid = pg_current_xact_id() as is_news";
 
 const STOP: &str = "
     update typing
     set typing = false, expires_at = now(), xid = pg_current_xact_id()
     where room_nid = $1 and user_nid = $2 and typing
-    returning true";
+    returning true as is_news";
 
 const STOP_FOR: &str = "
     update typing
@@ -67,7 +67,7 @@ fn set_typing(token_hash: &[u8], room_id: &str, user_id: &str, typing: bool, tim
         } else {
             db.query_opt(STOP, &[room_nid.into(), session.user_nid.into()])
         };
-        let changed = row.is_some_and(|row| row.get(1));
+        let changed = row.is_some_and(|row| row.get("is_news"));
         let mut response = Response::empty();
         if changed {
             response = response.wake_room(room_nid);
@@ -113,11 +113,11 @@ fn expire_typing() -> SetOfIterator<'static, i64> {
     let rooms: BTreeSet<i64> = connect(Mode::Write, |db| {
         db.execute(PRUNE, &[]);
         let (rooms, users): (Vec<i64>, Vec<i64>) =
-            db.query(EXPIRE, &[]).map(|row| (row.get::<i64>(1), row.get::<i64>(2))).unzip();
+            db.query(EXPIRE, &[]).map(|row| (row.get::<i64>("room_nid"), row.get::<i64>("user_nid"))).unzip();
         if !rooms.is_empty() {
             let of_row = |row: Row<'_>| {
-                let (room_id, user_id): (String, String) = (row.get(2), row.get(3));
-                outbox::edus::typing(row.get(1), &room_id, &user_id, false)
+                let (room_id, user_id): (String, String) = (row.get("room_id"), row.get("user_id"));
+                outbox::edus::typing(row.get("room_nid"), &room_id, &user_id, false)
             };
             let ended: Vec<RoomEdu> =
                 db.query(EXPIRED, &[rooms.clone().into(), users.into()]).map(of_row).collect();

@@ -51,7 +51,7 @@ const MAKE: &str = "
     on conflict (user_nid) do nothing";
 
 const LOCK: &str = "
-    select user_nid, stream_id, stale_since is not null
+    select user_nid, stream_id, stale_since is not null as stale
     from remote_device_lists
     where user_nid = any($1)
     order by user_nid
@@ -166,7 +166,12 @@ impl Updates {
         db.execute(MAKE, &[nids.clone().into(), origin.into()]);
         let mut lists: BTreeMap<i64, List> = db
             .query(LOCK, &[nids.clone().into()])
-            .map(|row| (row.get(1), List { stream_id: row.opt(2), stale: row.get(3), changed: false }))
+            .map(|row| {
+                (
+                    row.get("user_nid"),
+                    List { stream_id: row.opt("stream_id"), stale: row.get("stale"), changed: false },
+                )
+            })
             .collect();
 
         // The newest word on each device.
@@ -181,8 +186,10 @@ impl Updates {
             }
             seen.insert(users[user_id]);
         }
-        let full: BTreeSet<i64> =
-            db.query(FULL, &[nids.clone().into(), MAX_DEVICES.into()]).map(|row| row.get(1)).collect();
+        let full: BTreeSet<i64> = db
+            .query(FULL, &[nids.clone().into(), MAX_DEVICES.into()])
+            .map(|row| row.get("user_nid"))
+            .collect();
         let (mut owners, mut gone): (Vec<i64>, Vec<&str>) = Default::default();
         let mut answer = Map::new();
         for ((user_id, device_id), keys) in &devices {
@@ -223,7 +230,7 @@ impl Updates {
 }
 
 fn note(db: &Db<'_>, user_nids: Vec<i64>) -> Vec<i64> {
-    db.query(NOTE, &[user_nids.into()]).map(|row| row.get(1)).collect()
+    db.query(NOTE, &[user_nids.into()]).map(|row| row.get("room_nid")).collect()
 }
 
 const LIST: &str = "
@@ -256,7 +263,7 @@ fn store_device_list(user_id: &str, updates: i64, answer: &str) -> ResponseRows 
         let row = db
             .query_opt(LIST, &[user_id.into()])
             .ok_or_else(|| MatrixError::not_found("The user's device list is not kept."))?;
-        let (user_nid, server): (i64, String) = (row.get(1), row.get(3));
+        let (user_nid, server): (i64, String) = (row.get("user_nid"), row.get("server_name"));
         let list = read(user_id, answer).ok_or_else(|| MatrixError::bad_json("This is no device list."))?;
         key_queries::store(db, &server, &list.keys, &[user_id.to_owned()]);
         db.execute(FETCHED, &[user_nid.into(), list.stream_id.into(), updates.into()]);

@@ -89,7 +89,7 @@ fn claim_transactions(lease: &str, max: i64, seconds: f64, renewed: Vec<i64>) ->
             return Vec::new();
         }
         let claimed = db.query(CLAIM, &[lease.into(), max.into(), seconds.into()]);
-        prepare(db, claimed.map(|row| row.get(1)).collect())
+        prepare(db, claimed.map(|row| row.get("destination_nid")).collect())
     }))
 }
 
@@ -163,12 +163,13 @@ fn finish_transaction(
             // Another node took over, or the queue was purged.
             return (false, None);
         };
-        let given_up = error.is_some() && is_refusal && held.get::<i32>(3) + 1 >= MAX_REFUSALS;
+        let given_up = error.is_some() && is_refusal && held.get::<i32>("txn_refusals") + 1 >= MAX_REFUSALS;
         if error.is_some() && !given_up {
             db.execute(FAIL, &[destination_nid.into(), error.into(), i32::from(is_refusal).into()]);
             return (false, None);
         }
-        let (event_nids, edu_ids): (Vec<i64>, Vec<i64>) = (held.get(1), held.get(2));
+        let (event_nids, edu_ids): (Vec<i64>, Vec<i64>) =
+            (held.get("txn_event_nids"), held.get("txn_edu_ids"));
         db.execute(ADVANCE, &[destination_nid.into(), event_nids.into()]);
         db.execute(DELETE_EDUS, &[destination_nid.into(), edu_ids.into()]);
         db.execute(SUCCEED, &[destination_nid.into(), error.into()]);
@@ -265,7 +266,12 @@ const UNLEASE: &str = "
 fn prepare(db: &Db<'_>, destinations: Vec<i64>) -> Vec<TransactionRow> {
     let mut parts: BTreeMap<i64, Parts> = db
         .query(UNDER_WAY, &[destinations.clone().into()])
-        .map(|row| (row.get(1), Parts { event_nids: row.get(2), edu_ids: row.get(3) }))
+        .map(|row| {
+            (
+                row.get("destination_nid"),
+                Parts { event_nids: row.get("txn_event_nids"), edu_ids: row.get("txn_edu_ids") },
+            )
+        })
         .collect();
     let new: Vec<i64> = destinations.into_iter().filter(|nid| !parts.contains_key(nid)).collect();
     if !new.is_empty() {
@@ -302,8 +308,8 @@ fn select(db: &Db<'_>, destinations: &[i64]) -> BTreeMap<i64, Parts> {
     let mut chosen: BTreeMap<i64, Parts> = BTreeMap::new();
     let mut idle: Vec<(i64, i64)> = Vec::new();
     for row in db.query(EVENTS, &[destinations.to_vec().into()]) {
-        let (destination, room): (i64, i64) = (row.get(1), row.get(2));
-        match row.opt::<i64>(3) {
+        let (destination, room): (i64, i64) = (row.get("destination_nid"), row.get("room_nid"));
+        match row.opt::<i64>("event_nid") {
             None => idle.push((destination, room)),
             Some(event_nid) => {
                 let parts = chosen.entry(destination).or_default();
@@ -315,7 +321,7 @@ fn select(db: &Db<'_>, destinations: &[i64]) -> BTreeMap<i64, Parts> {
     }
     settle(db, idle);
     for row in db.query(EDUS, &[destinations.to_vec().into(), MAX_EDUS.into()]) {
-        chosen.entry(row.get(1)).or_default().edu_ids.push(row.get(2));
+        chosen.entry(row.get("destination_nid")).or_default().edu_ids.push(row.get("edu_id"));
     }
     chosen
 }
@@ -353,15 +359,16 @@ fn settle(db: &Db<'_>, mut idle: Vec<(i64, i64)>) {
         return;
     }
     let rooms: Vec<i64> = idle.iter().map(|(_, room)| *room).collect();
-    let locked: Vec<i64> = db.query(LOCK_ROOMS, &[rooms.into()]).map(|row| row.get(1)).collect();
+    let locked: Vec<i64> = db.query(LOCK_ROOMS, &[rooms.into()]).map(|row| row.get("room_nid")).collect();
     idle.retain(|(_, room)| locked.contains(room));
     let (destinations, rooms): (Vec<i64>, Vec<i64>) = idle.into_iter().unzip();
     db.execute(SETTLE, &[destinations.into(), rooms.into()]);
 }
 
 const HEADS: &str = "
-    select d.destination_nid, d.server_name, d.txn_id, (extract(epoch from d.txn_created_at) * 1000)::bigint,
-        s.server_name
+    select d.destination_nid, d.server_name, d.txn_id,
+        (extract(epoch from d.txn_created_at) * 1000)::bigint as txn_created_ts,
+        s.server_name as own_server_name
     from destinations d, server s
     where d.destination_nid = any($1)
     order by d.destination_nid";
@@ -380,7 +387,7 @@ const CONTENTS: &str = "
 fn write(db: &Db<'_>, parts: &BTreeMap<i64, Parts>) -> Vec<TransactionRow> {
     let event_nids: Vec<i64> = parts.values().flat_map(|parts| parts.event_nids.iter().copied()).collect();
     let pdus: HashMap<i64, String> =
-        db.query(PDUS, &[event_nids.into()]).map(|row| (row.get(1), row.get(2))).collect();
+        db.query(PDUS, &[event_nids.into()]).map(|row| (row.get("event_nid"), row.get("json"))).collect();
     let (of, ids): (Vec<i64>, Vec<i64>) = parts
         .iter()
         .flat_map(|(destination, parts)| parts.edu_ids.iter().map(|edu_id| (*destination, *edu_id)))
@@ -394,7 +401,8 @@ fn write(db: &Db<'_>, parts: &BTreeMap<i64, Parts>) -> Vec<TransactionRow> {
     };
     let mut present: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for row in db.query(CONTENTS, &[of.into(), ids.into()]) {
-        let (destination, edu_type, queued): (i64, String, String) = (row.get(1), row.get(2), row.get(3));
+        let (destination, edu_type, queued): (i64, String, String) =
+            (row.get("destination_nid"), row.get("edu_type"), row.get("content"));
         if edu_type == "m.presence" {
             present.entry(destination).or_default().extend(queued.parse::<i64>());
         } else if let Some(content) = content(db, &edu_type, queued) {
@@ -406,15 +414,15 @@ fn write(db: &Db<'_>, parts: &BTreeMap<i64, Parts>) -> Vec<TransactionRow> {
     }
     db.query(HEADS, &[parts.keys().copied().collect::<Vec<i64>>().into()])
         .map(|row| {
-            let nid: i64 = row.get(1);
+            let nid: i64 = row.get("destination_nid");
             let pdus = parts[&nid].event_nids.iter().filter_map(|nid| pdus.get(nid)).cloned();
             let body = object_text(|body| {
                 body.array("edus", of_destination.remove(&nid).unwrap_or_default());
-                body.value("origin", row.get::<String>(5));
-                body.value("origin_server_ts", Value::from(row.get::<i64>(4)));
+                body.value("origin", row.get::<String>("own_server_name"));
+                body.value("origin_server_ts", Value::from(row.get::<i64>("txn_created_ts")));
                 body.array("pdus", pdus);
             });
-            (nid, row.get(2), row.get(3), body)
+            (nid, row.get("server_name"), row.get("txn_id"), body)
         })
         .collect()
 }

@@ -94,11 +94,11 @@ fn complete_partial_join(
     respond(Mode::Write, |db| {
         let states = parse_states(states)?;
         let Some(row) = db.query_opt(FIND, &[join_event_id.into()]) else { return Ok(Response::empty()) };
-        let room_id: String = row.get(1);
+        let room_id: String = row.get("room_id");
         let complete = |room: &mut Room<'_>| {
             // Another node may have done it meanwhile.
             let Some(row) = db.query_opt(READ, &[join_event_id.into()]) else { return Ok(Response::empty()) };
-            let (join_nid, servers): (i64, Vec<String>) = (row.get(1), row.get(2));
+            let (join_nid, servers): (i64, Vec<String>) = (row.get("join_nid"), row.get("servers"));
             let whole = Whole { room, join_nid, servers };
             whole.make(&state, &states, given_up.as_ref())
         };
@@ -122,8 +122,10 @@ impl Whole<'_, '_> {
     ) -> Result<Response> {
         let db = self.room.db;
         let events = GraphEvents::new(db);
-        let lost: HashMap<i64, bool> =
-            db.query(EVENTS, &[self.room.nid.into()]).map(|row| (row.get(1), row.get(2))).collect();
+        let lost: HashMap<i64, bool> = db
+            .query(EVENTS, &[self.room.nid.into()])
+            .map(|row| (row.get("event_nid"), row.get("lost")))
+            .collect();
         events.load(lost.keys().copied().chain([self.join_nid]));
         let of_then: Vec<_> = lost.keys().map(|nid| events.get(*nid)).collect();
         let needs: Vec<&str> = of_then
@@ -195,13 +197,13 @@ impl Whole<'_, '_> {
     /// The state before the join: the members that came now, and the rest as it came with the join.
     fn state_before_join(&self, keys: &StateKeys<'_, '_>, state: &[String]) -> Result<i64> {
         let (db, room_nid) = (self.room.db, self.room.nid);
-        let known = db.query_one(STATE_BEFORE, &[self.join_nid.into()]).get(1);
+        let known = db.query_one(STATE_BEFORE, &[self.join_nid.into()]).get("state_before");
         let mut given = GivenState::read(db, room_nid, state).map_err(MatrixError::invalid_param)?;
         let create = keys.get("m.room.create", "");
         if create.is_none_or(|key| given.get(key).is_none() || given.get(key) != trie::get(db, known, key)) {
             return Err(MatrixError::invalid_param("The state is of another room."));
         }
-        let members = db.query(MEMBERS, &[room_nid.into()]).map(|row| row.get(1)).collect();
+        let members = db.query(MEMBERS, &[room_nid.into()]).map(|row| row.get("key_idx")).collect();
         given.keep_only(&members, trie::entries(db, known));
         Ok(given.root(self.room))
     }
@@ -222,11 +224,11 @@ impl Whole<'_, '_> {
         }
         let row = db.query_one(HEADER, &[self.room.nid.into()]);
         let header = &mut self.room.header;
-        header.extremity_nids = row.get(1);
-        header.last_pos = row.get(2);
-        header.depth = row.get(3);
-        header.next_key_idx = row.get(4);
-        header.notify_seq = row.get(5);
+        header.extremity_nids = row.get("forward_extremities");
+        header.last_pos = row.get("last_pos");
+        header.depth = row.get("depth");
+        header.next_key_idx = row.get("next_key_idx");
+        header.notify_seq = row.get("notify_seq");
     }
 
     /// Makes the current state what the states after the forward extremities resolve to.
@@ -244,7 +246,7 @@ impl Whole<'_, '_> {
         let root = graph.resolved(&roots);
         let nids: Vec<i64> = ordered.iter().copied().chain([self.join_nid]).collect();
         db.execute(FORGET_ROOM_ROOTS, &[nids.into()]);
-        let newest: Option<i64> = db.query_opt(NEWEST, &[room.nid.into()]).map(|row| row.get(1));
+        let newest: Option<i64> = db.query_opt(NEWEST, &[room.nid.into()]).map(|row| row.get("event_nid"));
         if let Some(newest) = newest.filter(|nid| graph.state_after(&events.get(*nid)) != Some(root)) {
             db.execute(SET_ROOM_ROOT, &[newest.into(), root.into()]);
         }

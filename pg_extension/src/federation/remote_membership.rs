@@ -133,8 +133,8 @@ fn users_in_room(token_hash: &[u8], room_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let inviter = db.query(INVITER, &[room_id.into(), session.user_nid.into()]);
-        let mut users: Vec<String> = inviter.map(|row| row.get(1)).collect();
-        users.extend(db.query(MEMBERS, &[room_id.into()]).map(|row| row.get::<String>(1)));
+        let mut users: Vec<String> = inviter.map(|row| row.get("user_id")).collect();
+        users.extend(db.query(MEMBERS, &[room_id.into()]).map(|row| row.get::<String>("user_id")));
         Ok(Response::json(&users.into()))
     })
 }

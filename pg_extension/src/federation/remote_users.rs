@@ -26,5 +26,5 @@ pub fn joined_users(db: &Db<'_>, user_ids: &BTreeSet<&str>) -> BTreeMap<String, 
         cross join lateral (select user_id, user_nid from users where user_id = wanted.user_id offset 0) u
         where exists (select from memberships m where m.user_nid = u.user_nid and m.membership = 'join')";
     let user_ids: Vec<&str> = user_ids.iter().copied().collect();
-    db.query(JOINED, &[user_ids.into()]).map(|row| (row.get(1), row.get(2))).collect()
+    db.query(JOINED, &[user_ids.into()]).map(|row| (row.get("user_id"), row.get("user_nid"))).collect()
 }

@@ -33,7 +33,7 @@ pub(crate) fn in_room_of<R>(
 ) -> Result<R, String> {
     let first = event_ids.first().ok_or("no event is named")?;
     let known = db.query_opt(ROOM_OF, &[(*first).into()]);
-    let room_id: String = known.ok_or_else(|| format!("{first} is not known"))?.get(1);
+    let room_id: String = known.ok_or_else(|| format!("{first} is not known"))?.get("room_id");
     let room = Room::read(db, &room_id).ok_or("the room is not known")?;
     let events = GraphEvents::new(db);
     let keys = StateKeys::new(db, room.nid);

@@ -22,7 +22,7 @@ const REWRITTEN: &str = "
     update rooms set state_rewrites = state_rewrites + 1, xid = pg_current_xact_id() where room_nid = $1";
 
 const CITED: &str = "
-    select e.event_nid, e.prev_nids || e.auth_nids
+    select e.event_nid, e.prev_nids || e.auth_nids as cited_nids
     from unnest($1) as wanted (event_nid)
     cross join lateral (select * from events where event_nid = wanted.event_nid offset 0) e";
 
@@ -115,8 +115,8 @@ fn oldest_first(verifier: &mut Verifier, mut nids: Vec<i64>) -> Vec<i64> {
     for batch in nids.chunks(BATCH) {
         verifier.look(|_, view| {
             for row in view.room.db.query(CITED, &[batch.to_vec().into()]) {
-                let nid: i64 = row.get(1);
-                let cited: BTreeSet<i64> = row.get::<Vec<i64>>(2).into_iter().collect();
+                let nid: i64 = row.get("event_nid");
+                let cited: BTreeSet<i64> = row.get::<Vec<i64>>("cited_nids").into_iter().collect();
                 let cited: Vec<i64> = cited.into_iter().filter(|cited| known.contains(cited)).collect();
                 waiting_for.insert(nid, cited.len());
                 cited.into_iter().for_each(|cited| cited_by.entry(cited).or_default().push(nid));

@@ -51,12 +51,12 @@ impl GivenState {
         let ids: Vec<&str> = event_ids.iter().map(String::as_str).filter(|id| !id.contains('\0')).collect();
         let mut given = Self { entries: BTreeMap::new(), missing: Vec::new() };
         for row in db.query(STATE_EVENTS, &[room_nid.into(), ids.into()]) {
-            let Some(nid) = row.opt::<i64>(2) else {
-                given.missing.push(row.get(1));
+            let Some(nid) = row.opt::<i64>("event_nid") else {
+                given.missing.push(row.get("event_id"));
                 continue;
             };
-            let Some(key_idx) = row.opt::<i32>(3) else { continue };
-            if Status::of_code(row.get(4)) == Status::Rejected {
+            let Some(key_idx) = row.opt::<i32>("key_idx") else { continue };
+            if Status::of_code(row.get("status")) == Status::Rejected {
                 continue;
             }
             if given.entries.insert(key_idx, Some(nid)).is_some_and(|other| other != Some(nid)) {

@@ -39,7 +39,7 @@ impl Partial {
         if ids.is_empty() {
             return Self::default();
         }
-        let join = room.db.query_opt(ANNOUNCED, &[ids.into()]).map(|row| row.get(1));
+        let join = room.db.query_opt(ANNOUNCED, &[ids.into()]).map(|row| row.get("join_event_id"));
         let begins = room.header.root == trie::EMPTY && room.header.extremities.is_empty();
         Self { join, begins, ..Self::default() }
     }

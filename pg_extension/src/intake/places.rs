@@ -18,7 +18,8 @@ const AHEAD: i64 = 1 << 40;
 
 /// The first of the stored events that cite each, and whether all of those are loose.
 const CITING: &str = "
-    select m.prev_event_id, min(e.pos), bool_and(exists (select from events_without_successor l where l.event_nid = m.event_nid))
+    select m.prev_event_id, min(e.pos) as first_pos,
+        bool_and(exists (select from events_without_successor l where l.event_nid = m.event_nid)) as loose
     from unnest($2) as wanted (event_id)
     cross join lateral (
         select prev_event_id, event_nid
@@ -72,8 +73,14 @@ impl Places {
     pub fn find(room: &Room<'_>, batch: &[&Event]) -> Self {
         let ids: Vec<&str> = batch.iter().map(|event| event.event_id()).collect();
         let rows = room.db.query(CITING, &[room.nid.into(), ids.into()]);
-        let mut before: HashMap<String, Citing> =
-            rows.map(|row| (row.get(1), Citing { first_pos: row.get(2), loose: row.get(3) })).collect();
+        let mut before: HashMap<String, Citing> = rows
+            .map(|row| {
+                (
+                    row.get("prev_event_id"),
+                    Citing { first_pos: row.get("first_pos"), loose: row.get("loose") },
+                )
+            })
+            .collect();
         // What comes later in the batch cites what comes earlier.
         for event in batch.iter().rev() {
             let Some(&citing) = before.get(event.event_id()) else { continue };
@@ -120,7 +127,7 @@ impl Places {
         let run: Vec<&str> = loose.iter().map(|event| event.event_id()).collect();
         match room.db.query_opt(BEHIND, &[room.nid.into(), depth.into()]) {
             Some(row) => {
-                let limits = Limits::before(room, row.get(1));
+                let limits = Limits::before(room, row.get("pos"));
                 let last = match limits.lower {
                     Some(lower) => lower + (limits.upper - lower) / 2,
                     None => limits.upper - AHEAD,
@@ -128,7 +135,7 @@ impl Places {
                 self.add(&run, Limits { upper: last, ..limits }, last);
             }
             None => {
-                let first_pos: i64 = room.db.query_one(FIRST_POS, &[room.nid.into()]).get(1);
+                let first_pos: i64 = room.db.query_one(FIRST_POS, &[room.nid.into()]).get("first_pos");
                 let limits = Limits::before(room, first_pos);
                 self.add(&run, limits, limits.upper);
             }
@@ -169,7 +176,7 @@ struct Limits {
 impl Limits {
     fn before(room: &Room<'_>, pos: i64) -> Self {
         match room.db.query_opt(BEFORE, &[room.nid.into(), pos.into()]) {
-            Some(row) => Self { lower: Some(row.get(1)), upper: pos, notify_seq: row.get(2) },
+            Some(row) => Self { lower: Some(row.get("pos")), upper: pos, notify_seq: row.get("notify_seq") },
             // Below 0 there is no end of room.
             None => Self { lower: None, upper: pos.min(0), notify_seq: 0 },
         }

@@ -45,7 +45,8 @@ impl Intake<'_, '_> {
         }
         self.flush();
         let args = [self.room.nid.into(), event_id.into()];
-        let mut redactions: Vec<i64> = self.room.db.query(FOUND, &args).map(|row| row.get(1)).collect();
+        let mut redactions: Vec<i64> =
+            self.room.db.query(FOUND, &args).map(|row| row.get("redaction_nid")).collect();
         redactions.sort_unstable();
         for nid in redactions {
             if let Some(target) = Target::find(self.room, event_id) {

@@ -231,7 +231,7 @@ impl Intake<'_, '_> {
     fn is_superseded(&mut self, event: &GraphEvent) -> bool {
         self.flush();
         let args = [self.room.nid.into(), event.event.event_id().into(), event.nid.into()];
-        let citing: Vec<i64> = self.room.db.query(FOUND, &args).map(|row| row.get(1)).collect();
+        let citing: Vec<i64> = self.room.db.query(FOUND, &args).map(|row| row.get("event_nid")).collect();
         citing.iter().for_each(|nid| self.events.forget(*nid));
         citing
             .into_iter()

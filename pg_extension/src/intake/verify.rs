@@ -71,7 +71,7 @@ const OF_SERVERS: &str = "
     cross join lateral (select * from server_keys where server_name = wanted.server_name offset 0) k";
 
 const OWN: &str = "
-    select key_id, seed, (extract(epoch from expired_at) * 1000)::bigint from signing_keys";
+    select key_id, seed, (extract(epoch from expired_at) * 1000)::bigint as expired_ts from signing_keys";
 
 impl Keys {
     /// Reads the keys for these events in one query, and our own.
@@ -89,9 +89,9 @@ impl Keys {
         let mut by_id = HashMap::new();
         if servers.contains(own.server_name.as_str()) {
             for row in db.query(OWN, &[]) {
-                let key_id: String = row.get(1);
-                let key = Signer::key_of_seed(&key_id, &row.get::<Vec<u8>>(2)).public_key();
-                let expired_ts: Option<i64> = row.opt(3);
+                let key_id: String = row.get("key_id");
+                let key = Signer::key_of_seed(&key_id, &row.get::<Vec<u8>>("seed")).public_key();
+                let expired_ts: Option<i64> = row.opt("expired_ts");
                 let valid_until_ts = expired_ts.unwrap_or(i64::MAX);
                 let key = ServerKey { key, valid_until_ts, expired: expired_ts.is_some() };
                 by_id.insert((own.server_name.clone(), key_id), key);
@@ -100,9 +100,13 @@ impl Keys {
         let servers: Vec<&str> = servers.into_iter().filter(|server| *server != own.server_name).collect();
         if !servers.is_empty() {
             for row in db.query(OF_SERVERS, &[servers.into()]) {
-                if let Ok(key) = PublicKey::from_base64(row.get(3)) {
-                    let key = ServerKey { key, valid_until_ts: row.get(4), expired: row.get(5) };
-                    by_id.insert((row.get(1), row.get(2)), key);
+                if let Ok(key) = PublicKey::from_base64(row.get("public_key")) {
+                    let key = ServerKey {
+                        key,
+                        valid_until_ts: row.get("valid_until_ts"),
+                        expired: row.get("expired"),
+                    };
+                    by_id.insert((row.get("server_name"), row.get("key_id")), key);
                 }
             }
         }

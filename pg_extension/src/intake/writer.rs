@@ -32,7 +32,7 @@ pub struct Writer {
 const SET_FIRST_POS: &str = "update rooms set first_pos = $2 where room_nid = $1 and first_pos > $2";
 
 const MISSED: &str = "
-    select 'prev', m.prev_event_id
+    select 'prev' as kind, m.prev_event_id
     from unnest($2) as wanted (event_id)
     cross join lateral (
         select prev_event_id from missing_prev_events where room_nid = $1 and prev_event_id = wanted.event_id offset 0
@@ -97,12 +97,12 @@ impl Writer {
         let prevs: Vec<&str> =
             pdus.iter().flat_map(|pdu| pdu.event.prev_events()).filter(|id| !id.contains('\0')).collect();
         for row in room.db.query(MISSED, &[room.nid.into(), ids.into(), prevs.into()]) {
-            let missed = match row.get::<String>(1).as_str() {
+            let missed = match row.get::<String>("kind").as_str() {
                 "prev" => &mut writer.missed_prevs,
                 "target" => &mut writer.missed_targets,
                 _ => &mut writer.loose,
             };
-            missed.insert(row.get(2));
+            missed.insert(row.get("prev_event_id"));
         }
         writer
     }
@@ -117,7 +117,7 @@ impl Writer {
     pub fn tie(&mut self, room: &Room<'_>, event_ids: &[&str]) {
         if event_ids.iter().any(|id| self.loose.contains(*id)) {
             for row in room.db.query(TIE, &[room.nid.into(), event_ids.to_vec().into()]) {
-                self.loose.remove(&row.get::<String>(1));
+                self.loose.remove(&row.get::<String>("event_id"));
             }
         }
     }
@@ -141,7 +141,7 @@ impl Writer {
     pub fn reason(&self, db: &Db<'_>, nid: i64) -> Option<String> {
         match self.rows.iter().find(|row| row.event_nid == nid) {
             Some(row) => row.status_reason.clone(),
-            None => db.query_opt(REASON, &[nid.into()])?.opt(1),
+            None => db.query_opt(REASON, &[nid.into()])?.opt("status_reason"),
         }
     }
 

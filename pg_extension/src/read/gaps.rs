@@ -18,7 +18,7 @@ const FIND: &str = "
         select
         from history_gaps h
         where h.room_nid = $3 and h.event_id = wanted.event_id and h.next_try_at > now()
-    )
+    ) as passed
     from unnest($1, $2) as wanted (event_nid, event_id)
     where exists (select from missing_prev_events m where m.event_nid = wanted.event_nid)";
 
@@ -57,7 +57,7 @@ impl Gaps {
         let ids: Vec<&str> = before.iter().map(|event| event.event_id.as_str()).collect();
         let passed: HashMap<i64, bool> = db
             .query(FIND, &[nids.into(), ids.into(), room.room_nid.into()])
-            .map(|row| (row.get(1), row.get(2)))
+            .map(|row| (row.get("event_nid"), row.get("passed")))
             .collect();
         let of_event = |event: &Rc<StoredEvent>| {
             let passed = *passed.get(&event.event_nid)?;
@@ -78,5 +78,5 @@ pub fn lacking(db: &Db<'_>, event_nids: Vec<i64>) -> HashSet<i64> {
     if event_nids.is_empty() {
         return HashSet::new();
     }
-    db.query(LACKING, &[event_nids.into()]).map(|row| row.get(1)).collect()
+    db.query(LACKING, &[event_nids.into()]).map(|row| row.get("event_nid")).collect()
 }

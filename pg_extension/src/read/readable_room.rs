@@ -39,18 +39,18 @@ pub struct ReadableRoom {
 
 const OPEN: &str = "
     select r.room_nid, r.room_id, r.published, r.first_pos, r.last_pos, r.current_root,
-        m.membership, m.event_nid, coalesce(m.forgotten, false),
+        m.membership, m.event_nid, coalesce(m.forgotten, false) as forgotten,
         (
             select key_idx
             from room_state_keys
             where room_nid = r.room_nid and type = 'm.room.member' and state_key = $3
-        ),
+        ) as member_key,
         (
             select key_idx
             from room_state_keys
             where room_nid = r.room_nid and type = 'm.room.history_visibility' and state_key = ''
-        ),
-        exists (select from missing_prev_events where room_nid = r.room_nid), r.partial
+        ) as visibility_key,
+        exists (select from missing_prev_events where room_nid = r.room_nid) as has_gaps, r.partial
     from rooms r
     left join memberships m on m.room_nid = r.room_nid and m.user_nid = $2
     where r.room_id = $1";
@@ -61,27 +61,30 @@ impl ReadableRoom {
         let args = [room_id.into(), session.user_nid.into(), session.user_id.as_str().into()];
         let row = db.query_opt(OPEN, &args)?;
         // Who forgot the room is as somebody who never was there.
-        let forgotten: bool = row.get(9);
-        let membership: Option<String> = row.opt::<String>(7).filter(|_| !forgotten);
-        let member_event: Option<i64> = row.opt::<i64>(8).filter(|_| !forgotten);
-        let keys = Keys { member: row.opt::<i32>(10).filter(|_| !forgotten), visibility: row.opt(11) };
+        let forgotten: bool = row.get("forgotten");
+        let membership: Option<String> = row.opt::<String>("membership").filter(|_| !forgotten);
+        let member_event: Option<i64> = row.opt::<i64>("event_nid").filter(|_| !forgotten);
+        let keys = Keys {
+            member: row.opt::<i32>("member_key").filter(|_| !forgotten),
+            visibility: row.opt("visibility_key"),
+        };
         if let (Some(nid), Some(membership)) = (member_event, &membership) {
             events.note_membership(nid, membership);
         }
-        let current_root = row.get(6);
+        let current_root = row.get("current_root");
         let standing = Standing::find(events, db, keys.member, member_event);
         let visibility = keys.visibility.and_then(|key| trie::get(db, current_root, key));
         let world_readable = visibility.is_some_and(|nid| {
             events.get(nid).content_str("history_visibility").as_deref() == Some("world_readable")
         });
         Some(Self {
-            room_nid: row.get(1),
-            room_id: row.get(2),
-            published: row.get(3),
-            first_pos: row.get(4),
-            last_pos: row.get(5),
-            has_gaps: row.get(12),
-            partial: row.get(13),
+            room_nid: row.get("room_nid"),
+            room_id: row.get("room_id"),
+            published: row.get("published"),
+            first_pos: row.get("first_pos"),
+            last_pos: row.get("last_pos"),
+            has_gaps: row.get("has_gaps"),
+            partial: row.get("partial"),
             current_root,
             membership,
             reader: Reader::new(session.user_nid, session.user_id.as_str().into(), standing, keys),

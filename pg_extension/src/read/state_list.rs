@@ -24,7 +24,7 @@ pub fn member_keys(db: &Db<'_>, rooms: Vec<i64>, users: Vec<String>) -> Vec<(usi
         return Vec::new();
     }
     db.query(MEMBER_KEYS, &[rooms.into(), users.into()])
-        .map(|row| (row.get::<i64>(1) as usize - 1, row.get(2)))
+        .map(|row| (row.get::<i64>("number") as usize - 1, row.get("key_idx")))
         .collect()
 }
 
@@ -48,7 +48,7 @@ pub fn without_members(
     room_nid: i64,
     at: StateAt,
 ) -> Vec<Rc<StoredEvent>> {
-    let keys = db.query(OTHER_KEYS, &[room_nid.into()]).map(|row| row.get(1));
+    let keys = db.query(OTHER_KEYS, &[room_nid.into()]).map(|row| row.get("key_idx"));
     of_keys(db, events, at, keys)
 }
 
@@ -57,7 +57,7 @@ const ALL_MEMBER_KEYS: &str =
 
 /// The member events of a state.
 pub fn members(db: &Db<'_>, events: &Events<'_, '_>, room_nid: i64, at: StateAt) -> Vec<Rc<StoredEvent>> {
-    let keys = db.query(ALL_MEMBER_KEYS, &[room_nid.into()]).map(|row| row.get(1));
+    let keys = db.query(ALL_MEMBER_KEYS, &[room_nid.into()]).map(|row| row.get("key_idx"));
     of_keys(db, events, at, keys)
 }
 

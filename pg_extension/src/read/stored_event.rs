@@ -63,25 +63,25 @@ impl StoredEvent {
     ///
     /// If the stored JSON is not an event.
     pub fn read(row: &Row<'_>) -> Self {
-        let json: String = row.get(12);
-        let event_id: String = row.get(9);
+        let json: String = row.get("json");
+        let event_id: String = row.get("event_id");
         let fields: Fields<'_> = serde_json::from_str(&json)
             .unwrap_or_else(|error| panic!("the stored event {event_id} is not one: {error}"));
         let start = fields.content.get().as_ptr() as usize - json.as_ptr() as usize;
         let content = start..start + fields.content.get().len();
         Self {
-            event_nid: row.get(1),
-            pos: row.opt(2),
-            origin_server_ts: row.get(3),
-            state_before: row.opt(4),
-            room_root: row.opt(13),
-            redacted_by: row.opt(5),
-            device_nid: row.opt(6),
-            xid: row.get(7),
-            key_idx: row.opt(8),
+            event_nid: row.get("event_nid"),
+            pos: row.opt("pos"),
+            origin_server_ts: row.get("origin_server_ts"),
+            state_before: row.opt("state_before"),
+            room_root: row.opt("room_root"),
+            redacted_by: row.opt("redacted_by"),
+            device_nid: row.opt("device_nid"),
+            xid: row.get("xid"),
+            key_idx: row.opt("key_idx"),
             event_id,
-            event_type: row.get(10),
-            txn_id: row.opt(11),
+            event_type: row.get("type"),
+            txn_id: row.opt("txn_id"),
             sender: fields.sender.into_owned(),
             state_key: fields.state_key.map(Cow::into_owned),
             redacts: fields.redacts.and_then(|redacts| serde_json::from_str(redacts.get()).ok()),

@@ -75,7 +75,7 @@ impl Windows {
         }
         let mut found: Vec<Vec<Rc<StoredEvent>>> = places.iter().map(|_| Vec::new()).collect();
         for row in db.query(NEWEST, &[rooms.into(), uptos.into(), counts.into()]) {
-            let number: i64 = row.get(14);
+            let number: i64 = row.get("number");
             found[number as usize - 1].push(events.keep(StoredEvent::read(&row)));
         }
         for ((place, missing), found) in places.into_iter().zip(found) {
@@ -153,7 +153,7 @@ pub fn newest_seen(
     let rooms: Vec<i64> = wanted.iter().map(|(room_nid, _)| *room_nid).collect();
     let tokens: Vec<String> = wanted.iter().map(|(_, token)| token.snapshot()).collect();
     for row in db.query(NEWEST_SEEN, &[rooms.into(), tokens.into()]) {
-        let number: i64 = row.get(14);
+        let number: i64 = row.get("number");
         found[number as usize - 1] = Some(events.keep(StoredEvent::read(&row)));
     }
     found

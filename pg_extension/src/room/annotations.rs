@@ -67,12 +67,12 @@ pub(crate) fn thread_root(db: &Db<'_>, room_nid: i64, event: &Event) -> Result<O
     let Some(row) = db.query_opt(THREAD_ROOT, &[event_id.into(), room_nid.into()]) else {
         return Ok(None);
     };
-    let root = parse_stored(&row.get::<String>(2));
+    let root = parse_stored(&row.get::<String>("json"));
     if root.get("content").and_then(|content| content.get("m.relates_to")?.get("rel_type")).is_some() {
         let error = "A thread cannot start at an event that relates to another.";
         return Err(MatrixError::new(400, "M_UNKNOWN", error));
     }
-    Ok(Some(row.get(1)))
+    Ok(Some(row.get("event_nid")))
 }
 
 /// Whether a user has the level to notify the whole room.

@@ -20,7 +20,7 @@ const SET_KEYS: &str = "
     set current_event_nid = c.event_nid
     from unnest($2, $3) as c (key_idx, event_nid)
     where k.room_nid = $1 and k.key_idx = c.key_idx
-    returning case when k.type = 'm.room.member' then k.state_key end, k.key_idx";
+    returning case when k.type = 'm.room.member' then k.state_key end as member, k.key_idx";
 
 /// Whose member event went out of the state is as if they had left, so that syncs notice.
 const SET_MEMBERSHIPS: &str = "
@@ -41,7 +41,7 @@ const SET_MEMBERSHIPS: &str = "
             membership = excluded.membership, display_name = excluded.display_name, avatar_url = excluded.avatar_url,
             forgotten = memberships.forgotten and excluded.membership in ('leave', 'ban')
     )
-    select c.user_nid, c.membership, b.membership
+    select c.user_nid, c.membership, b.membership as membership_before
     from changed c
     left join before b on b.user_nid = c.user_nid";
 
@@ -86,7 +86,7 @@ impl Room<'_> {
         let by_key: HashMap<i32, Option<i64>> = keys.iter().copied().zip(nids.iter().copied()).collect();
         let members: Vec<(String, i32)> = db
             .query(SET_KEYS, &[self.nid.into(), keys.into(), nids.into()])
-            .filter_map(|row| Some((row.opt(1)?, row.get(2))))
+            .filter_map(|row| Some((row.opt("member")?, row.get("key_idx"))))
             .collect();
         if members.is_empty() {
             return;
@@ -142,7 +142,8 @@ impl Room<'_> {
             ],
         );
         for row in written {
-            let (user_nid, now, before): (i64, String, Option<String>) = (row.get(1), row.get(2), row.opt(3));
+            let (user_nid, now, before): (i64, String, Option<String>) =
+                (row.get("user_nid"), row.get("membership"), row.opt("membership_before"));
             let change = |kind: &str| i32::from(now == kind) - i32::from(before.as_deref() == Some(kind));
             self.header.joined_change += change("join");
             self.header.invited_change += change("invite");

@@ -124,24 +124,24 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
     }
 
     fn read(&self, row: &Row<'_>) {
-        let event_id: String = row.get(3);
-        let status = Status::of_code(row.get(5));
-        let json: String = row.get(4);
+        let event_id: String = row.get("event_id");
+        let status = Status::of_code(row.get("status"));
+        let json: String = row.get("json");
         let json = match self.tolerant {
             true => serde_json::from_str(&json).unwrap_or_default(),
             false => parse_stored(&json),
         };
         let event = Event::new(event_id, json);
         self.keep(GraphEvent {
-            nid: row.get(1),
-            room_nid: row.get(2),
+            nid: row.get("event_nid"),
+            room_nid: row.get("room_nid"),
             event: Rc::new(event.with_rejected(status == Status::Rejected)),
             status,
-            key_idx: row.opt(6),
-            auth_nids: row.get(7),
-            prev_nids: row.get(8),
-            state_before: row.opt(9),
-            superseded: row.get(10),
+            key_idx: row.opt("key_idx"),
+            auth_nids: row.get("auth_nids"),
+            prev_nids: row.get("prev_nids"),
+            state_before: row.opt("state_before"),
+            superseded: row.get("superseded"),
         });
     }
 

@@ -25,7 +25,7 @@ const LOAD: &str = "
 
 /// With the JSON of those whose hash is cited with their id.
 const LOAD_EXTREMITIES: &str = "
-    select room_nid, event_nid, event_id, case when event_nid = any($2) then json end
+    select room_nid, event_nid, event_id, case when event_nid = any($2) then json end as json
     from events
     where event_nid = any($1)";
 
@@ -79,14 +79,14 @@ impl Room<'_> {
             .map(|(_, (event_type, state_key))| (event_type.as_str(), state_key.as_str()))
             .unzip();
         for row in db.query(LOAD, &[nids.into(), types.into(), state_keys.into()]) {
-            let json: Option<String> = row.opt(7);
+            let json: Option<String> = row.opt("json");
             let bytes = json.as_ref().map_or(0, String::len);
             let current = json.map(|json| {
-                let event = Event::new(row.get::<String>(6), parse_stored(&json));
-                StateEvent { nid: row.get(5), event: Rc::new(event) }
+                let event = Event::new(row.get::<String>("event_id"), parse_stored(&json));
+                StateEvent { nid: row.get("event_nid"), event: Rc::new(event) }
             });
-            let (room, key) = (room_of(rooms, row.get(1)), (row.get(2), row.get(3)));
-            let slot = Slot { key_idx: row.opt(4), current };
+            let (room, key) = (room_of(rooms, row.get("room_nid")), (row.get("type"), row.get("state_key")));
+            let slot = Slot { key_idx: row.opt("key_idx"), current };
             if slot.current.is_some() && room.is_as_found() {
                 remembered::remember(room.found, &key, &slot, bytes);
             }
@@ -113,13 +113,13 @@ impl Room<'_> {
         }
         if !nids.is_empty() {
             for row in db.query(LOAD_EXTREMITIES, &[nids.into(), hashed.into()]) {
-                let room = room_of(rooms, row.get(1));
-                let event_id: String = row.get(3);
-                let reference = match row.opt::<String>(4) {
+                let room = room_of(rooms, row.get("room_nid"));
+                let event_id: String = row.get("event_id");
+                let reference = match row.opt::<String>("json") {
                     Some(json) => reference(room.version, &Event::new(event_id, parse_stored(&json))),
                     None => EventReference::from(event_id),
                 };
-                room.header.extremities.push(Extremity { nid: row.get(2), reference });
+                room.header.extremities.push(Extremity { nid: row.get("event_nid"), reference });
             }
         }
         for room in rooms {

@@ -67,7 +67,7 @@ impl Room<'_> {
     pub(crate) fn begin_partial(&mut self, join: &GraphEvent) -> Vec<String> {
         self.header.partial = true;
         let args = [self.nid.into(), join.event.event_id().into(), join.nid.into()];
-        self.db.query_opt(BEGIN, &args).map_or_else(Vec::new, |row| row.get(1))
+        self.db.query_opt(BEGIN, &args).map_or_else(Vec::new, |row| row.get("servers"))
     }
 
     /// Counts a member that nobody knows for each of these servers, or ceases to (`change` is 1 or -1).

@@ -15,8 +15,8 @@ impl Target {
     /// An event of the room, or `None` if it is not here.
     pub fn find(room: &Room<'_>, event_id: &str) -> Option<Self> {
         let row = room.db.query_opt(TARGET, &[event_id.into(), room.nid.into()])?;
-        let event = Event::new(row.get::<String>(2), parse_stored(&row.get::<String>(3)));
-        Some(Self { nid: row.get(1), event, redacted: row.get(4) })
+        let event = Event::new(row.get::<String>("event_id"), parse_stored(&row.get::<String>("json")));
+        Some(Self { nid: row.get("event_nid"), event, redacted: row.get("is_redacted") })
     }
 
     pub fn nid(&self) -> i64 {
@@ -29,7 +29,9 @@ impl Target {
 }
 
 const TARGET: &str = "
-    select event_nid, event_id, json, redacted_by is not null from events where event_id = $1 and room_nid = $2";
+    select event_nid, event_id, json, redacted_by is not null as is_redacted
+    from events
+    where event_id = $1 and room_nid = $2";
 
 /// What clients derive of the content goes with it. `xid` stays: the event is not new in the timeline.
 pub const REDACT: &str = "

@@ -87,8 +87,8 @@ impl<'g, 'd, 'c> StateSetsOfRoom<'g, 'd, 'c> {
         let keys: Vec<i32> = self.conflicts.keys().copied().collect();
         let rows = self.graph.db.query(KEYS, &[self.graph.room_nid.into(), keys.into()]);
         rows.map(|row| {
-            let nids = &self.conflicts[&row.get::<i32>(1)];
-            ((row.get(2), row.get(3)), nids.keys().copied().collect())
+            let nids = &self.conflicts[&row.get::<i32>("key_idx")];
+            ((row.get("type"), row.get("state_key")), nids.keys().copied().collect())
         })
         .collect()
     }
@@ -128,7 +128,7 @@ impl Graph for StateSetsOfRoom<'_, '_, '_> {
 
     fn citing(&self, nid: EventNid, before: Option<EventNid>) -> Vec<EventNid> {
         let args = [nid.into(), before.unwrap_or(i64::MAX).into()];
-        self.graph.db.query(CITING, &args).map(|row| row.get(1)).collect()
+        self.graph.db.query(CITING, &args).map(|row| row.get("event_nid")).collect()
     }
 
     fn sets_with(&self, nid: EventNid) -> StateSets {
@@ -184,7 +184,7 @@ impl<'g, 'd> RoomGraph<'g, 'd, 'd> {
         let roots: Vec<i64> = roots.iter().copied().collect();
         let args = [self.room_nid.into(), roots.clone().into()];
         if let Some(row) = self.db.query_opt(MEMO, &args) {
-            return row.get(1);
+            return row.get("root");
         }
         let states = roots.iter().copied().map(StateAt::root).collect();
         let sets = StateSetsOfRoom::new(*self, states);

@@ -101,7 +101,7 @@ const MEMBER: &str = "
         from memberships m
         cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
         where m.room_nid = $1 and m.membership = 'join'
-    )
+    ) as is_ours
     from memberships
     where room_nid = $1 and membership = 'join'
     limit 1";
@@ -141,7 +141,7 @@ impl Room<'_> {
     pub fn is_elsewhere(&self) -> bool {
         let member = self.db.query_opt(MEMBER, &[self.nid.into()]);
         // Members of a partial room may be unknown; those of this server are not.
-        self.header.root == 0 || member.map_or(self.header.partial, |row| !row.get::<bool>(1))
+        self.header.root == 0 || member.map_or(self.header.partial, |row| !row.get::<bool>("is_ours"))
     }
 
     /// Whether an event that is appended is to be sent to other servers. If it is, the room will be marked when it is stored.
@@ -174,7 +174,7 @@ impl Room<'_> {
         ];
         db.execute(COUNT, &args);
         let row = db.query_one(SET_OTHER_SERVERS, &[self.nid.into()]);
-        self.header.other_servers = row.get(1);
+        self.header.other_servers = row.get("other_servers");
         edus::welcome(db, self.nid, servers);
     }
 
@@ -185,7 +185,9 @@ impl Room<'_> {
         let heads = self.header.extremities.iter().map(|extremity| extremity.nid);
         let heads: Vec<i64> = heads.chain(self.header.extremity_nids.iter().copied()).collect();
         let newest = heads.iter().copied().max().unwrap_or_default();
-        let senders = db.query(SENDERS_OF, &[heads.into()]).map(|row| (row.get(1), row.get::<String>(2)));
+        let senders = db
+            .query(SENDERS_OF, &[heads.into()])
+            .map(|row| (row.get("event_nid"), row.get::<String>("user_id")));
         let own: Vec<i64> =
             senders.filter(|(_, sender)| self.signer.is_ours(sender)).map(|(nid, _)| nid).collect();
         let Some(oldest) = own.iter().copied().min() else { return (newest, false) };

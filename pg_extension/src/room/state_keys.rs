@@ -53,8 +53,8 @@ impl<'d, 'c> StateKeys<'d, 'c> {
         let (types, state_keys): (Vec<&str>, Vec<&str>) =
             missing.iter().map(|(event_type, state_key)| (event_type.as_str(), state_key.as_str())).unzip();
         for row in self.db.query(FIND, &[self.room_nid.into(), types.into(), state_keys.into()]) {
-            let number: i64 = row.get(1);
-            known.insert(missing[number as usize - 1].clone(), row.opt(2));
+            let number: i64 = row.get("number");
+            known.insert(missing[number as usize - 1].clone(), row.opt("key_idx"));
         }
     }
 

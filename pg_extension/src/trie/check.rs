@@ -42,7 +42,7 @@ const ABOVE: &str = "
     select node_id from state_nodes where room_nid = $1 and level > 0 and kids && $2";
 
 const ROOTS: &str = "
-    select n.node_id, n.level, cardinality(n.kids)
+    select n.node_id, n.level, cardinality(n.kids) as kids
     from unnest($2) as wanted (node_id)
     cross join lateral (
         select * from state_nodes where node_id = wanted.node_id and room_nid = $1 offset 0
@@ -59,9 +59,9 @@ impl NodeCheck {
         let mut named: Vec<(i64, i64)> = Vec::new();
         let mut count = 0;
         for row in db.query(NODES, &args) {
-            let (id, level): (i64, i16) = (row.get(1), row.get(2));
-            let kids: Vec<Option<i64>> = row.get(3);
-            self.after = row.get(4);
+            let (id, level): (i64, i16) = (row.get("node_id"), row.get("level"));
+            let kids: Vec<Option<i64>> = row.get("kids");
+            self.after = row.get("hash");
             count += 1;
             if level < 0 || hash(level as u32, &kids) != self.after {
                 self.broken.insert(id, "the hash is not that of the children");
@@ -88,8 +88,9 @@ impl NodeCheck {
         wanted.sort_unstable();
         wanted.dedup();
         if !wanted.is_empty() {
-            self.events
-                .extend(db.query(EVENTS, &[room_nid.into(), wanted.into()]).map(|row| row.get::<i64>(1)));
+            self.events.extend(
+                db.query(EVENTS, &[room_nid.into(), wanted.into()]).map(|row| row.get::<i64>("event_nid")),
+            );
         }
         for (event, leaf) in named {
             if !self.events.contains(&event) {
@@ -103,7 +104,7 @@ impl NodeCheck {
     pub fn finish(&mut self, db: &Db<'_>, room_nid: i64) {
         let mut bad: Vec<i64> = self.awaited.keys().copied().chain(self.broken.keys().copied()).collect();
         while !bad.is_empty() {
-            let above = db.query(ABOVE, &[room_nid.into(), bad.into()]).map(|row| row.get(1));
+            let above = db.query(ABOVE, &[room_nid.into(), bad.into()]).map(|row| row.get("node_id"));
             bad = above.filter(|id| !self.broken.contains_key(id)).collect();
             for id in &bad {
                 self.broken.insert(*id, "a node below it is absent or broken");
@@ -122,7 +123,7 @@ pub fn check_roots(db: &Db<'_>, room_nid: i64, roots: Vec<i64>) -> HashMap<i64, 
     let mut wrong: HashMap<i64, &'static str> =
         roots.iter().filter(|root| **root != EMPTY).map(|root| (*root, "there is no such state")).collect();
     for row in db.query(ROOTS, &[room_nid.into(), roots.into()]) {
-        let (id, level, kids): (i64, i16, i32) = (row.get(1), row.get(2), row.get(3));
+        let (id, level, kids): (i64, i16, i32) = (row.get("node_id"), row.get("level"), row.get("kids"));
         wrong.remove(&id);
         if level > 0 && kids == 1 {
             wrong.insert(id, "the state is higher than its keys need");

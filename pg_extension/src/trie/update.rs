@@ -131,7 +131,7 @@ const INSERT: &str = "
     )
     select w.prefix, coalesce(
         i.node_id, (select n.node_id from state_nodes n where n.room_nid = $1 and n.hash = w.hash)
-    )
+    ) as node_id
     from wanted w
     left join inserted i on i.hash = w.hash";
 
@@ -145,7 +145,7 @@ fn insert(db: &Db<'_>, room_nid: i64, level: u32, nodes: &Kids) -> HashMap<i32, 
     let hashes: Vec<Vec<u8>> = nodes.iter().map(|(_, kids)| hash(level, kids)).collect();
     let kids: Vec<String> = nodes.iter().map(|(_, kids)| array_literal(kids)).collect();
     let args = [room_nid.into(), (level as i16).into(), prefixes.into(), hashes.into(), kids.into()];
-    db.query(INSERT, &args).map(|row| (row.get(1), row.get(2))).collect()
+    db.query(INSERT, &args).map(|row| (row.get("prefix"), row.get("node_id"))).collect()
 }
 
 /// 16 bytes of SHA-256 over the level and the children; 0 stands for an absent child, as no id is 0.

@@ -1,12 +1,13 @@
-//! Spaces across servers: what `hierarchy` and `room_summary` want to know of rooms that this server is not in.
+//! Spaces across servers: what `hierarchy` and `room_summary` want to know of rooms that this server is not
+//! in.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// A room that other servers are to be asked about: an element of the array in the column `needs` of `hierarchy`.
-/// Written by the extension, read by the node.
+/// A room that other servers are to be asked about: an element of the array in the column `needs` of
+/// `hierarchy`. Written by the extension, read by the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomQuestion {
     pub room_id: String,
@@ -14,8 +15,8 @@ pub struct RoomQuestion {
     pub via: Vec<String>,
 }
 
-/// What another server answered about a room: an element of the array in the argument `elsewhere` of `hierarchy` and
-/// `room_summary`. Written by the node, read by the extension.
+/// What another server answered about a room: an element of the array in the argument `elsewhere` of
+/// `hierarchy` and `room_summary`. Written by the node, read by the extension.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RoomAnswer<'a> {
     /// The room that was asked about.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The event closest to a time: the body of `timestamp_to_event`, which is the client's and the other server's as
-/// well. Written by the extension; read by the node where a gap may hide a closer one.
+/// The event closest to a time: the body of `timestamp_to_event`, which is the client's and the other
+/// server's as well. Written by the extension; read by the node where a gap may hide a closer one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosestEvent {
     pub event_id: String,

@@ -9,7 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// What the events of a batch are to their room: the argument `kind`. Written by the node, read by the extension.
+/// What the events of a batch are to their room: the argument `kind`. Written by the node, read by the
+/// extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// New ones, at the end of the timeline.
@@ -62,9 +63,9 @@ impl Error for UnknownKind {}
 /// `receive_pdus` and `complete_partial_join`. Written by the node, read by the extension.
 pub type States = BTreeMap<String, Vec<String>>;
 
-/// What the node cannot obtain, so that events are judged without it: the argument `given_up`. Auth events, and
-/// those of a given state, are never given up: an event without them would stay rejected. Written by the node, read
-/// by the extension.
+/// What the node cannot obtain, so that events are judged without it: the argument `given_up`. Auth events,
+/// and those of a given state, are never given up: an event without them would stay rejected. Written by the
+/// node, read by the extension.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GivenUp {
@@ -156,7 +157,8 @@ pub struct Report {
     pub verdict: Verdict,
 }
 
-/// The answer of `receive_pdus`: a report for each PDU, in their order. Written by the extension, read by the node.
+/// The answer of `receive_pdus`: a report for each PDU, in their order. Written by the extension, read by the
+/// node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reports {
     pub pdus: Vec<Report>,

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::Map;
 
-/// The invite of a user of another server, which is not appended before that server has signed it: the answer of
-/// `prepare_invite`. Written by the extension, read by the node.
+/// The invite of a user of another server, which is not appended before that server has signed it: the answer
+/// of `prepare_invite`. Written by the extension, read by the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PreparedInvite {
     pub event_id: String,
@@ -20,8 +20,8 @@ pub struct PreparedInvite {
     pub policy_server: Option<String>,
 }
 
-/// The invite of a user who proved to have the third-party id that was invited: the answer of `third_party_invite`
-/// where the user is of another server. Written by the extension, read by the node.
+/// The invite of a user who proved to have the third-party id that was invited: the answer of
+/// `third_party_invite` where the user is of another server. Written by the extension, read by the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProvedInvite {
     #[serde(flatten)]
@@ -39,12 +39,13 @@ pub struct IdentityKey {
     pub key_validity_url: Option<String>,
 }
 
-/// An invite by another server of a user of this one, signed by this one too: the answer of `federation_invite`.
-/// Written by the extension, read by the node.
+/// An invite by another server of a user of this one, signed by this one too: the answer of
+/// `federation_invite`. Written by the extension, read by the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignedInvite {
     pub event: Map,
-    /// The version of a room that users of this server are in: the node has the event taken in like any other.
+    /// The version of a room that users of this server are in: the node has the event taken in like any
+    /// other.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub inhabited_room_version: Option<String>,
 }

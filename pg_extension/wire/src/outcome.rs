@@ -2,33 +2,35 @@
 
 use std::{error::Error, fmt, str::FromStr};
 
-/// An answer that is not, or not only, for the client: the column `outcome` of the SQL type `matriarch.response`.
-/// NULL there says that status and body are the client's, as they stand.
+/// An answer that is not, or not only, for the client: the column `outcome` of the SQL type
+/// `matriarch.response`. NULL there says that status and body are the client's, as they stand.
 ///
-/// Written by the extension, read by the node, which does what the outcome says. Status and body are always what a
-/// client could be answered if nothing is done about the outcome; where the body has more, each variant names it.
+/// Written by the extension, read by the node, which does what the outcome says. Status and body are always
+/// what a client could be answered if nothing is done about the outcome; where the body has more, each
+/// variant names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Another server may do, or have, what this one refuses here. The node may ask others; otherwise the refusal
-    /// stands (403 or 404).
+    /// Another server may do, or have, what this one refuses here. The node may ask others; otherwise the
+    /// refusal stands (403 or 404).
     Elsewhere,
-    /// The members of the room are still being loaded, and the request needs all of them. The node asks again until
-    /// they have come (503 if they do not).
+    /// The members of the room are still being loaded, and the request needs all of them. The node asks again
+    /// until they have come (503 if they do not).
     Partial,
-    /// A user of this server is just joining a room of the transaction's events. The node asks again once the state
-    /// has come (429 if it does not).
+    /// A user of this server is just joining a room of the transaction's events. The node asks again once the
+    /// state has come (429 if it does not).
     JoinInProgress,
-    /// The key that signed the event is not known. The node fetches the keys of the server that sent it, and asks
-    /// again (400 if they cannot be had).
+    /// The key that signed the event is not known. The node fetches the keys of the server that sent it, and
+    /// asks again (400 if they cannot be had).
     NeedsKeys,
-    /// The event depends on what is not known. The node has it taken in with what it needs, and asks again (400 if
-    /// that cannot be had). The body has [`NeedsEvents`](crate::NeedsEvents).
+    /// The event depends on what is not known. The node has it taken in with what it needs, and asks again
+    /// (400 if that cannot be had). The body has [`NeedsEvents`](crate::NeedsEvents).
     NeedsEvents,
-    /// The room's policy server must sign the event before it is appended. The node has it signed, then appended by
-    /// `append_signed` (403 if it is not signed). The body has [`Unsigned`](crate::Unsigned).
+    /// The room's policy server must sign the event before it is appended. The node has it signed, then
+    /// appended by `append_signed` (403 if it is not signed). The body has [`Unsigned`](crate::Unsigned).
     SignFirst,
-    /// The request is done (200), and events follow from it that the rooms' policy servers must sign. The node has
-    /// them signed and appended. The body is [`Afterwards`](crate::Afterwards), which has the client's.
+    /// The request is done (200), and events follow from it that the rooms' policy servers must sign. The
+    /// node has them signed and appended. The body is [`Afterwards`](crate::Afterwards), which has the
+    /// client's.
     SignAfterwards,
 }
 

@@ -5,9 +5,9 @@ use serde_json::{Value, value::RawValue};
 
 use crate::Map;
 
-/// An event of this server that its room's policy server must sign before it is appended. Written by the extension,
-/// with [`Outcome::SignFirst`](crate::Outcome::SignFirst) or in [`Afterwards`]; read by the node, which hands the
-/// signed event to `append_signed`.
+/// An event of this server that its room's policy server must sign before it is appended. Written by the
+/// extension, with [`Outcome::SignFirst`](crate::Outcome::SignFirst) or in [`Afterwards`]; read by the node,
+/// which hands the signed event to `append_signed`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unsigned {
     /// The name of the policy server.

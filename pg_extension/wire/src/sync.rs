@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a client asks: an element of the argument `requests` of `sync`. Written by the node, read by the extension.
+/// What a client asks: an element of the argument `requests` of `sync`. Written by the node, read by the
+/// extension.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SyncRequest {

@@ -108,8 +108,8 @@ const STORED: &str = "select usage, keys from cross_signing_keys where user_nid 
 fn stored(db: &Db<'_>, user_nid: i64, user_id: &str) -> Keys {
     db.query(STORED, &[user_nid.into()])
         .filter_map(|row| {
-            let usage = Usage::named(&row.get::<String>(1))?;
-            let object = parse_object(&row.get::<String>(2)).ok()?;
+            let usage = Usage::named(&row.get::<String>("usage"))?;
+            let object = parse_object(&row.get::<String>("keys")).ok()?;
             Some((usage, CrossSigningKey::read(usage, &object, user_id).ok()?))
         })
         .collect()

@@ -49,7 +49,7 @@ const ROOMS: &str = "select room_nid from memberships where user_nid = $1 and me
 
 /// Wakes all who see what was noted: the user, and who is in a room with them.
 pub fn wake(db: &Db<'_>, mut response: Response, user_nid: i64) -> Response {
-    response.wake_rooms.extend(db.query(ROOMS, &[user_nid.into()]).map(|row| row.get::<i64>(1)));
+    response.wake_rooms.extend(db.query(ROOMS, &[user_nid.into()]).map(|row| row.get::<i64>("room_nid")));
     response.wake_user(user_nid)
 }
 
@@ -88,7 +88,7 @@ struct Columns {
 }
 
 const KEY_CHANGES: &str = "
-    select a.number, c.user_nid, bool_or(c.audience is not null)
+    select a.number, c.user_nid, bool_or(c.audience is not null) as has_audience
     from (
         select number, user_nid, from_token::pg_snapshot as from_token, to_token::pg_snapshot as to_token
         from unnest($1::bigint[], $2::text[], $3::text[]) with ordinality a (user_nid, from_token, to_token, number)
@@ -106,7 +106,7 @@ const KEY_CHANGES: &str = "
     group by a.number, c.user_nid";
 
 const OWN_CHANGES: &str = "
-    select a.number, c.room_nid, c.joined, pg_visible_in_snapshot(c.xid, a.to_token)
+    select a.number, c.room_nid, c.joined, pg_visible_in_snapshot(c.xid, a.to_token) as is_before_end
     from (
         select number, user_nid, from_token::pg_snapshot as from_token, to_token::pg_snapshot as to_token
         from unnest($1::bigint[], $2::text[], $3::text[]) with ordinality a (user_nid, from_token, to_token, number)
@@ -162,7 +162,7 @@ const ROOMS_SINCE: &str = "
 /// Whether two users shared a room at the start, and at the end. Who was in a room at some time is told by the first
 /// change after it or, where there is none, by the present.
 const SHARED: &str = "
-    select a.index, u.user_id, s.shared[1], s.shared[2]
+    select a.index, u.user_id, s.shared[1] as at_start, s.shared[2] as at_end
     from (
         select index, user_nid, other_nid, from_token::pg_snapshot as from_token, to_token::pg_snapshot as to_token
         from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) with ordinality
@@ -226,8 +226,11 @@ pub fn between(db: &Db<'_>, intervals: &[Interval<'_>], news: &BTreeSet<(usize, 
     let mut changed: BTreeMap<(usize, i64), bool> = BTreeMap::new();
     if intervals.iter().any(|interval| interval.key_changes) {
         for row in db.query(KEY_CHANGES, &columns.args()) {
-            let (index, user_nid) = (row.get::<i64>(1) as usize - 1, row.get(2));
-            changed.insert((index, user_nid), row.get::<bool>(3) || user_nid == columns.users[index]);
+            let (index, user_nid) = (row.get::<i64>("number") as usize - 1, row.get("user_nid"));
+            changed.insert(
+                (index, user_nid),
+                row.get::<bool>("has_audience") || user_nid == columns.users[index],
+            );
         }
     }
     columns.forget_strangers(db, &mut changed);
@@ -245,8 +248,9 @@ pub fn between(db: &Db<'_>, intervals: &[Interval<'_>], news: &BTreeSet<(usize, 
         pairs.iter().map(|(index, _)| columns.to[*index].as_str()).collect::<Vec<_>>().into(),
     ];
     for row in db.query(SHARED, &args) {
-        let pair = pairs[row.get::<i64>(1) as usize - 1];
-        let (user_id, at_start, at_end): (String, bool, bool) = (row.get(2), row.get(3), row.get(4));
+        let pair = pairs[row.get::<i64>("index") as usize - 1];
+        let (user_id, at_start, at_end): (String, bool, bool) =
+            (row.get("user_id"), row.get("at_start"), row.get("at_end"));
         let is_self = pair.1 == columns.users[pair.0];
         let has_changed = changed.get(&pair).is_some_and(|always| *always || at_end);
         if has_changed || (at_end && !at_start && !is_self) {
@@ -280,7 +284,13 @@ impl Columns {
         ];
         let rooms: Vec<(usize, i64, usize)> = db
             .query(ROOMS_SINCE, &args)
-            .map(|row| (row.get::<i64>(1) as usize, row.get(2), row.get::<i32>(3).max(0) as usize))
+            .map(|row| {
+                (
+                    row.get::<i64>("number") as usize,
+                    row.get("room_nid"),
+                    row.get::<i32>("joined_members").max(0) as usize,
+                )
+            })
             .collect();
         many.retain(|index, count| {
             let members: usize = rooms.iter().filter(|room| room.0 == *index).map(|room| room.2).sum();
@@ -293,8 +303,10 @@ impl Columns {
             rooms.iter().map(|(index, ..)| self.from[*index].as_str()).collect::<Vec<_>>().into(),
             vec![true; rooms.len()].into(),
         ];
-        let known: HashSet<(usize, i64)> =
-            db.query(CANDIDATES, &args).map(|row| (row.get::<i64>(1) as usize, row.get(2))).collect();
+        let known: HashSet<(usize, i64)> = db
+            .query(CANDIDATES, &args)
+            .map(|row| (row.get::<i64>("number") as usize, row.get("user_nid")))
+            .collect();
         changed.retain(|place, always| *always || !many.contains_key(&place.0) || known.contains(place));
     }
 
@@ -309,9 +321,9 @@ impl Columns {
         // Whether the user was in a room at the start, and at the end.
         let mut own: BTreeMap<(usize, i64), (bool, bool)> = BTreeMap::new();
         for row in own_changes.then(|| db.query(OWN_CHANGES, &self.args())).into_iter().flatten() {
-            let (index, joined) = (row.get::<i64>(1) as usize - 1, row.get::<bool>(3));
-            let (_, at_end) = own.entry((index, row.get(2))).or_insert((!joined, !joined));
-            if row.get(4) {
+            let (index, joined) = (row.get::<i64>("number") as usize - 1, row.get::<bool>("joined"));
+            let (_, at_end) = own.entry((index, row.get("room_nid"))).or_insert((!joined, !joined));
+            if row.get("is_before_end") {
                 *at_end = joined;
             }
         }
@@ -326,7 +338,8 @@ impl Columns {
             places.iter().map(|(index, _)| self.from[*index].as_str()).collect::<Vec<_>>().into(),
             places.iter().map(all_members).collect::<Vec<bool>>().into(),
         ];
-        let candidates = db.query(CANDIDATES, &args).map(|row| (row.get::<i64>(1) as usize, row.get(2)));
+        let candidates =
+            db.query(CANDIDATES, &args).map(|row| (row.get::<i64>("number") as usize, row.get("user_nid")));
         candidates.filter(|(index, user_nid)| *user_nid != self.users[*index]).collect()
     }
 }
@@ -345,7 +358,7 @@ fn key_changes(token_hash: &[u8], from: &str, to: &str) -> ResponseRows {
         let now = SyncToken::current(db);
         let (from, to) = (sync_token(db, "from", from, &now)?, sync_token(db, "to", to, &now)?);
         let rooms = db.query(ROOMS_WITH_NEWS, &[session.user_nid.into(), from.snapshot().into()]);
-        let news = rooms.map(|row| (0, row.get(1))).collect();
+        let news = rooms.map(|row| (0, row.get("room_nid"))).collect();
         let user_nid = session.user_nid;
         let interval = Interval { user_nid, from: &from, to: &to, key_changes: true, own_changes: true };
         let lists = between(db, &[interval], &news).pop().unwrap_or_default();

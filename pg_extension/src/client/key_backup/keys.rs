@@ -47,8 +47,8 @@ const WRITE: &str = "
         returning 1
     )
     select
-        (select count(*) from given) - (select count(*) from known),
-        (select count(*) from written)";
+        (select count(*) from given) - (select count(*) from known) as added,
+        (select count(*) from written) as written";
 
 const DELETE: &str = "
     delete from key_backup_keys
@@ -106,7 +106,7 @@ fn set_backup_keys(
                 keys.session_data.into(),
             ],
         );
-        let (added, written): (i64, i64) = (row.get(1), row.get(2));
+        let (added, written): (i64, i64) = (row.get("added"), row.get("written"));
         Ok(version.counted(db, written > 0, added))
     })
 }
@@ -179,11 +179,11 @@ fn one(row: Option<Row<'_>>) -> Result<String> {
 fn write_rooms(rooms: &mut Object<'_>, rows: Rows<'_>) {
     let mut rows = rows.peekable();
     while let Some(first) = rows.next() {
-        let room_id: String = first.get(1);
+        let room_id: String = first.get("room_id");
         rooms.object(&room_id, |room| {
             room.object("sessions", |sessions| {
                 write_key(sessions, &first);
-                while let Some(row) = rows.next_if(|row| row.get::<String>(1) == room_id) {
+                while let Some(row) = rows.next_if(|row| row.get::<String>("room_id") == room_id) {
                     write_key(sessions, &row);
                 }
             });
@@ -192,12 +192,12 @@ fn write_rooms(rooms: &mut Object<'_>, rows: Rows<'_>) {
 }
 
 fn write_key(sessions: &mut Object<'_>, row: &Row<'_>) {
-    sessions.object(&row.get::<String>(2), |key| write_data(key, row));
+    sessions.object(&row.get::<String>("session_id"), |key| write_data(key, row));
 }
 
 fn write_data(key: &mut Object<'_>, row: &Row<'_>) {
-    key.value("first_message_index", row.get::<i64>(3))
-        .value("forwarded_count", row.get::<i64>(4))
-        .value("is_verified", row.get::<bool>(5))
-        .raw("session_data", &row.get::<String>(6));
+    key.value("first_message_index", row.get::<i64>("first_message_index"))
+        .value("forwarded_count", row.get::<i64>("forwarded_count"))
+        .value("is_verified", row.get::<bool>("is_verified"))
+        .raw("session_data", &row.get::<String>("session_data"));
 }

@@ -62,9 +62,9 @@ fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool, presence:
         let ignored = account_data::ignored(db, vec![user_nid]).remove(&user_nid).unwrap_or_default();
         let mut rooms = Vec::new();
         for row in db.query(ROOMS, &[session.user_nid.into(), archived.into()]) {
-            let (room_id, membership): (String, String) = (row.get(1), row.get(2));
+            let (room_id, membership): (String, String) = (row.get("room_id"), row.get("membership"));
             if membership == "invite" {
-                let invite = events.get(row.get(3));
+                let invite = events.get(row.get("event_nid"));
                 if !ignored.contains(&invite.sender) {
                     rooms.push(invited(db, &events, &session, &room_id, &invite));
                 }

@@ -22,7 +22,7 @@ const DUE: &str = "
     with due as (
         select user_nid from presence where check_at <= now() order by check_at limit 1000
     )
-    select p.user_nid, p.is_remote, p.told_at < now() - interval '20 minutes'
+    select p.user_nid, p.is_remote, p.told_at < now() - interval '20 minutes' as is_untold
     from due
     join presence p on p.user_nid = due.user_nid
     where p.check_at <= now()
@@ -43,12 +43,12 @@ fn expire_presence() -> WakeRows {
     row(connect(Mode::Write, |db| {
         let (mut own, mut remote, mut untold) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for row in db.query(DUE, &[]) {
-            let user_nid: i64 = row.get(1);
-            if row.get(2) {
+            let user_nid: i64 = row.get("user_nid");
+            if row.get("is_remote") {
                 remote.insert(user_nid);
             } else {
                 own.push(user_nid);
-                if row.get(3) {
+                if row.get("is_untold") {
                     untold.insert(user_nid);
                 }
             }
@@ -109,7 +109,7 @@ const WRITE: &str = "
             then excluded.xid
             else p.xid
         end
-    returning user_nid, xid = pg_current_xact_id()";
+    returning user_nid, xid = pg_current_xact_id() as changed";
 
 /// Takes what another server says of its users, by `user_nid`; the rooms to wake.
 pub fn note_remote(db: &Db<'_>, users: &BTreeMap<i64, RemotePresence>) -> Vec<i64> {
@@ -123,6 +123,7 @@ pub fn note_remote(db: &Db<'_>, users: &BTreeMap<i64, RemotePresence>) -> Vec<i6
         users.values().map(|user| user.currently_active).collect::<Vec<_>>().into(),
         users.values().map(|user| user.last_active_ago).collect::<Vec<_>>().into(),
     ];
-    let changed = db.query(WRITE, &args).filter(|row| row.get(2)).map(|row| row.get(1)).collect();
+    let changed =
+        db.query(WRITE, &args).filter(|row| row.get("changed")).map(|row| row.get("user_nid")).collect();
     wake(db, Response::default(), &changed).wake_rooms
 }

@@ -51,13 +51,13 @@ fn note_presence(
     row(connect(Mode::Write, |db| {
         let mut notes: BTreeMap<i64, Note> = BTreeMap::new();
         for row in db.query(DEVICES, &[token_hashes.into()]) {
-            let index = row.get::<i64>(1) as usize - 1;
+            let index = row.get::<i64>("number") as usize - 1;
             let (Some(asked), Some(seconds), Some(is_active)) =
                 (asked.get(index), seconds.get(index), active.get(index))
             else {
                 continue;
             };
-            let (device_nid, user_nid) = (row.get(2), row.get(3));
+            let (device_nid, user_nid) = (row.get("device_nid"), row.get("user_nid"));
             let note =
                 Note { device_nid, user_nid, asked: asked.clone(), seconds: *seconds, is_active: *is_active };
             notes.insert(device_nid, note);
@@ -104,7 +104,7 @@ fn take(db: &Db<'_>, notes: &[Note]) -> Response {
     let there: Vec<&Note> = notes.iter().filter(is_there).collect();
     let others: Vec<i64> = notes.iter().filter(|note| !is_there(note)).map(|note| note.user_nid).collect();
     // Of users who were never there nothing is kept.
-    let known = db.query(KNOWN, &[others.into()]).map(|row| row.get(1));
+    let known = db.query(KNOWN, &[others.into()]).map(|row| row.get("user_nid"));
     let users: BTreeSet<i64> = there.iter().map(|note| note.user_nid).chain(known).collect();
     if users.is_empty() {
         return Response::default();
@@ -119,7 +119,7 @@ fn take(db: &Db<'_>, notes: &[Note]) -> Response {
         let asked: Vec<Option<&str>> = there.iter().map(|note| note.asked.as_deref()).collect();
         let seconds: Vec<f64> = there.iter().map(|note| note.seconds).collect();
         let came = db.query(CAME, &[devices.clone().into(), owners.clone().into(), asked.clone().into()]);
-        active.extend(came.map(|row| row.get::<i64>(1)));
+        active.extend(came.map(|row| row.get::<i64>("user_nid")));
         db.execute(SYNCED, &[devices.into(), owners.into(), asked.into(), seconds.into()]);
     }
     let devices = |choose: fn(&Note) -> bool| -> Vec<i64> {

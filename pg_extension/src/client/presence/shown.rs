@@ -23,19 +23,19 @@ pub struct Subject {
 /// Columns that [`read`] takes, from the first one on: `user_id, presence, status_msg, currently_active`, and for how many
 /// milliseconds the user has not been active.
 fn read(row: &Row<'_>) -> Subject {
-    let presence: String = row.get(2);
+    let presence: String = row.get("presence");
     let mut content = Map::new();
     if presence == "online" {
-        content.insert("currently_active".to_owned(), row.get::<bool>(4).into());
+        content.insert("currently_active".to_owned(), row.get::<bool>("currently_active").into());
     }
-    if let Some(ago) = row.opt::<i64>(5) {
+    if let Some(ago) = row.opt::<i64>("last_active_ago") {
         content.insert("last_active_ago".to_owned(), ago.max(0).into());
     }
     content.insert("presence".to_owned(), presence.into());
-    if let Some(status_msg) = row.opt::<String>(3) {
+    if let Some(status_msg) = row.opt::<String>("status_msg") {
         content.insert("status_msg".to_owned(), status_msg.into());
     }
-    Subject { user_id: row.get(1), content, profile: Map::new() }
+    Subject { user_id: row.get("user_id"), content, profile: Map::new() }
 }
 
 impl Subject {
@@ -53,8 +53,9 @@ impl Subject {
 }
 
 const OF_USER: &str = "
-    select u.user_id, coalesce(p.presence, 'offline'), p.status_msg, coalesce(p.currently_active, false),
-        (extract(epoch from now() - p.last_active_at) * 1000)::bigint
+    select u.user_id, coalesce(p.presence, 'offline') as presence, p.status_msg,
+        coalesce(p.currently_active, false) as currently_active,
+        (extract(epoch from now() - p.last_active_at) * 1000)::bigint as last_active_ago
     from users u
     left join presence p on p.user_nid = u.user_nid
     where u.user_id = $2 and (
@@ -75,7 +76,7 @@ pub fn of_user(db: &Db<'_>, session: &Session, user_id: &str) -> Option<String> 
 
 const OF_USERS: &str = "
     select u.user_id, p.presence, p.status_msg, p.currently_active,
-        (extract(epoch from now() - p.last_active_at) * 1000)::bigint, p.user_nid
+        (extract(epoch from now() - p.last_active_at) * 1000)::bigint as last_active_ago, p.user_nid
     from unnest($1::bigint[]) as wanted (user_nid)
     cross join lateral (select * from presence where user_nid = wanted.user_nid offset 0) p
     cross join lateral (select user_id from users where user_nid = wanted.user_nid offset 0) u";
@@ -86,7 +87,7 @@ pub fn pushed(db: &Db<'_>, user_nids: BTreeSet<i64>) -> HashMap<i64, Value> {
         let Subject { user_id, mut content, .. } = read(&row);
         content.entry("last_active_ago").or_insert(0.into());
         content.insert("user_id".to_owned(), user_id.into());
-        (row.get(6), Value::Object(content))
+        (row.get("user_nid"), Value::Object(content))
     };
     let user_nids: Vec<i64> = user_nids.into_iter().collect();
     db.query(OF_USERS, &[user_nids.into()]).map(told).collect()
@@ -106,7 +107,7 @@ pub struct Wanted {
 /// What changed since tokens. Rows that a dump brought from another cluster have ids that this one has not given out yet.
 const CHANGED: &str = "
     select u.user_id, p.presence, p.status_msg, p.currently_active,
-        (extract(epoch from now() - p.last_active_at) * 1000)::bigint, a.number
+        (extract(epoch from now() - p.last_active_at) * 1000)::bigint as last_active_ago, a.number
     from (
         select number, user_nid, token::pg_snapshot as token
         from unnest($1::bigint[], $2::text[]) with ordinality a (user_nid, token, number)
@@ -131,7 +132,7 @@ const CHANGED: &str = "
 /// For who has no token. Whoever knows nothing of users takes them for offline.
 const THERE: &str = "
     select u.user_id, p.presence, p.status_msg, p.currently_active,
-        (extract(epoch from now() - p.last_active_at) * 1000)::bigint, a.number
+        (extract(epoch from now() - p.last_active_at) * 1000)::bigint as last_active_ago, a.number
     from unnest($1::bigint[], $2::text[]) with ordinality a (user_nid, token, number)
     cross join lateral (select * from presence where presence <> 'offline' offset 0) p
     cross join lateral (select user_id from users where user_nid = p.user_nid offset 0) u
@@ -146,7 +147,7 @@ const THERE: &str = "
 
 const MET: &str = "
     select u.user_id, p.presence, p.status_msg, p.currently_active,
-        (extract(epoch from now() - p.last_active_at) * 1000)::bigint, a.number
+        (extract(epoch from now() - p.last_active_at) * 1000)::bigint as last_active_ago, a.number
     from unnest($1::bigint[], $2::text[]) a (number, user_id)
     cross join lateral (select user_nid, user_id from users where user_id = a.user_id offset 0) u
     cross join lateral (
@@ -182,7 +183,7 @@ pub fn news(db: &Db<'_>, wanted: Wanted) -> Vec<BTreeMap<String, Subject>> {
     let mut take = |rows: Rows<'_>| {
         for row in rows {
             let subject = read(&row);
-            found[row.get::<i64>(6) as usize - 1].insert(subject.user_id.clone(), subject);
+            found[row.get::<i64>("number") as usize - 1].insert(subject.user_id.clone(), subject);
         }
     };
     if tokens.iter().any(Option::is_some) {
@@ -208,13 +209,13 @@ fn name(db: &Db<'_>, found: &mut [BTreeMap<String, Subject>]) {
     }
     let users: Vec<&str> = users.into_iter().map(String::as_str).collect();
     for row in db.query(PROFILES, &[users.into()]) {
-        let user_id: String = row.get(1);
-        let field = |key: &str, column| {
-            let value: Value = serde_json::from_str(&row.opt::<String>(column)?).ok()?;
+        let user_id: String = row.get("user_id");
+        let field = |key: &str| {
+            let value: Value = serde_json::from_str(&row.opt::<String>(key)?).ok()?;
             Some((key.to_owned(), value))
         };
         let profile: Map<String, Value> =
-            [field("displayname", 2), field("avatar_url", 3)].into_iter().flatten().collect();
+            ["displayname", "avatar_url"].into_iter().filter_map(field).collect();
         for subject in found.iter_mut().filter_map(|users| users.get_mut(&user_id)) {
             subject.profile.extend(profile.clone());
         }

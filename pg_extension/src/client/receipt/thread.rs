@@ -11,7 +11,7 @@ use crate::base::{
 const MAX_HOPS: usize = 3;
 
 const FIND: &str = "
-    select e.event_id, e.json, t.event_id
+    select e.event_id, e.json, t.event_id as thread_root_id
     from events e
     left join events t on t.event_nid = e.thread_root_nid
     where e.event_nid = $1";
@@ -28,16 +28,16 @@ pub fn check(db: &Db<'_>, room_nid: i64, event_nid: i64, thread_id: &str) -> Res
     let mut in_thread = None;
     for _ in 0..=MAX_HOPS {
         let Some(row) = at.and_then(|nid| db.query_opt(FIND, &[nid.into()])) else { break };
-        if row.get::<String>(1) == thread_id {
+        if row.get::<String>("event_id") == thread_id {
             return Ok(());
         }
-        in_thread = row.opt::<String>(3);
+        in_thread = row.opt::<String>("thread_root_id");
         if in_thread.is_some() {
             break;
         }
-        at = parent(&row.get::<String>(2))
+        at = parent(&row.get::<String>("json"))
             .and_then(|parent| db.query_opt(FIND_PARENT, &[parent.as_str().into(), room_nid.into()]))
-            .map(|row| row.get(1));
+            .map(|row| row.get("event_nid"));
     }
     if in_thread.as_deref().unwrap_or("main") == thread_id {
         Ok(())

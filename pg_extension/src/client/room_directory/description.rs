@@ -38,10 +38,10 @@ impl Description {
     pub fn of(db: &Db<'_>, room_nids: &[i64]) -> HashMap<i64, Self> {
         let mut descriptions: HashMap<i64, Self> = HashMap::new();
         for row in db.query(READ, &[room_nids.to_vec().into()]) {
-            let event = parse_stored(&row.get::<String>(3));
+            let event = parse_stored(&row.get::<String>("json"));
             if let Some(Value::Object(content)) = event.get("content") {
-                let description = descriptions.entry(row.get(1)).or_default();
-                description.add(&row.get::<String>(2), content);
+                let description = descriptions.entry(row.get("room_nid")).or_default();
+                description.add(&row.get::<String>("type"), content);
             }
         }
         descriptions

@@ -125,8 +125,10 @@ impl Page {
 fn batch(db: &Db<'_>, from: &Order, size: i64) -> Vec<Listed> {
     let sql = if from.backward { BACKWARD } else { FORWARD };
     let args = [from.joined_members.into(), from.room_id.as_str().into(), size.into()];
-    let rows: Vec<(i64, String, i32)> =
-        db.query(sql, &args).map(|row| (row.get(1), row.get(2), row.get(3))).collect();
+    let rows: Vec<(i64, String, i32)> = db
+        .query(sql, &args)
+        .map(|row| (row.get("room_nid"), row.get("room_id"), row.get("joined_members")))
+        .collect();
     let room_nids: Vec<i64> = rows.iter().map(|(room_nid, ..)| *room_nid).collect();
     let mut descriptions = Description::of(db, &room_nids);
     rows.into_iter()

@@ -23,7 +23,7 @@ const IS_IN_ONE_OF: &str = "
 
 /// Of how many of these rooms this server knows who is in them, since a user of its own is, and no members are missing.
 const KNOWN: &str = "
-    select count(*)
+    select count(*) as known
     from unnest($1) as wanted (room_id)
     cross join lateral (
         select room_nid from rooms where room_id = wanted.room_id and not partial offset 0
@@ -88,7 +88,7 @@ pub fn authoriser_for(room: &mut Room<'_>, user: &User) -> std::result::Result<O
     }
     if room.db.query_opt(IS_IN_ONE_OF, &[user.nid.into(), allow.clone().into()]).is_none() {
         let wanted = allow.len() as i64;
-        let known: i64 = room.db.query_one(KNOWN, &[allow.into()]).get(1);
+        let known: i64 = room.db.query_one(KNOWN, &[allow.into()]).get("known");
         return Err(if known < wanted { Unauthorised::CannotTell } else { Unauthorised::NoneMet });
     }
     find_authoriser(room).map(Some).ok_or(Unauthorised::NobodyMayInvite)
@@ -126,7 +126,7 @@ fn find_authoriser(room: &mut Room<'_>) -> Option<String> {
         (may, may_not, others_may)
     })?;
     let args = [room.nid.into(), named_may.into(), others_may.into(), named_may_not.into()];
-    Some(room.db.query_opt(FIND_AUTHORISER, &args)?.get(1))
+    Some(room.db.query_opt(FIND_AUTHORISER, &args)?.get("user_id"))
 }
 
 /// The rooms whose members may join, by the conditions of type `m.room_membership`; no other type is known.

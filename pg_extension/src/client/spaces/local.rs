@@ -16,7 +16,8 @@ use crate::{
 
 /// Rooms that a user of this server is in; and of all rooms what one user is to them.
 const ROOMS: &str = "
-    select wanted.room_id, r.room_nid, r.room_version, r.joined_members, coalesce(m.membership, o.membership)
+    select wanted.room_id, r.room_nid, r.room_version, r.joined_members,
+        coalesce(m.membership, o.membership) as membership
     from unnest($1) as wanted (room_id)
     left join lateral (
         select room_nid, room_version, joined_members from rooms where room_id = wanted.room_id offset 0
@@ -100,17 +101,21 @@ impl<'d> LocalRooms<'d> {
         let wanted: Vec<&str> = wanted.into_iter().collect();
         let args = [wanted.into(), self.server_name.as_str().into(), self.user_nid.into()];
         let rows: Vec<_> = self.db.query(ROOMS, &args).collect();
-        let room_nids: Vec<i64> = rows.iter().filter_map(|row| row.opt(2)).collect();
+        let room_nids: Vec<i64> = rows.iter().filter_map(|row| row.opt("room_nid")).collect();
         let descriptions = Description::of(self.db, &room_nids);
         let mut summaries: HashMap<i64, Summary> = HashMap::new();
         for row in &rows {
-            let (room_id, room_nid): (String, Option<i64>) = (row.get(1), row.opt(2));
-            self.rooms.insert(room_id.clone(), LocalRoom { room_nid, summary: None, membership: row.opt(5) });
+            let (room_id, room_nid): (String, Option<i64>) = (row.get("room_id"), row.opt("room_nid"));
+            self.rooms.insert(
+                room_id.clone(),
+                LocalRoom { room_nid, summary: None, membership: row.opt("membership") },
+            );
             let described = room_nid.and_then(|room_nid| Some((room_nid, descriptions.get(&room_nid)?)));
             if let Some((room_nid, description)) = described
-                && let Some(version) = room_version(&row.get::<String>(3))
+                && let Some(version) = room_version(&row.get::<String>("room_version"))
             {
-                summaries.insert(room_nid, Summary::of(&room_id, version, row.get(4), description));
+                summaries
+                    .insert(room_nid, Summary::of(&room_id, version, row.get("joined_members"), description));
             }
         }
         self.add_children(&mut summaries);
@@ -128,8 +133,8 @@ impl<'d> LocalRooms<'d> {
             return;
         }
         for row in self.db.query(CHILDREN, &[spaces.into()]) {
-            if let Some(summary) = summaries.get_mut(&row.get(1)) {
-                summary.children.extend(Child::read(parse_stored(&row.get::<String>(2))));
+            if let Some(summary) = summaries.get_mut(&row.get("room_nid")) {
+                summary.children.extend(Child::read(parse_stored(&row.get::<String>("json"))));
             }
         }
         summaries.values_mut().for_each(|summary| Child::sort(&mut summary.children));
@@ -148,7 +153,7 @@ impl<'d> LocalRooms<'d> {
         if !unasked.is_empty() {
             self.asked.extend(unasked.iter().map(|id| (*id).to_owned()));
             let args = [self.user_nid.into(), unasked.into()];
-            self.joined.extend(self.db.query(IS_IN, &args).map(|row| row.get::<String>(1)));
+            self.joined.extend(self.db.query(IS_IN, &args).map(|row| row.get::<String>("room_id")));
         }
         summary.may_be_shown(membership, &self.joined)
     }

@@ -24,7 +24,7 @@ fn room_summary(token_hash: Option<&[u8]>, room: &str, elsewhere: Option<&str>) 
         let elsewhere = Elsewhere::read(elsewhere)?;
         let unknown = || MatrixError::not_found("There is no such room, or you may not see it.");
         let room_id = match is_room_alias(room) {
-            true => db.query_opt(ALIAS, &[room.into()]).map(|row| row.get(1)).ok_or_else(unknown)?,
+            true => db.query_opt(ALIAS, &[room.into()]).map(|row| row.get("room_id")).ok_or_else(unknown)?,
             false => room.to_owned(),
         };
         let mut rooms = LocalRooms::of(db, session.as_ref().map(|session| session.user_nid));

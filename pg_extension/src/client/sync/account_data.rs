@@ -32,8 +32,8 @@ const NEW: &str = "
 pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<(usize, i64), Vec<Datum>> {
     let mut data: BTreeMap<_, Vec<Datum>> = BTreeMap::new();
     for row in db.query(NEW, &[columns.users.clone().into(), columns.tokens.clone().into()]) {
-        let place = (row.get::<i64>(1) as usize - 1, row.get(2));
-        data.entry(place).or_default().push((row.get(3), row.get(4)));
+        let place = (row.get::<i64>("number") as usize - 1, row.get("room_nid"));
+        data.entry(place).or_default().push((row.get("type"), row.get("content")));
     }
     data
 }
@@ -56,7 +56,7 @@ pub fn of_rooms(db: &Db<'_>, pairs: &[(i64, i64)]) -> Vec<Vec<Datum>> {
     }
     let (users, rooms): (Vec<i64>, Vec<i64>) = pairs.iter().copied().unzip();
     for row in db.query(OF_ROOMS, &[users.into(), rooms.into()]) {
-        data[row.get::<i64>(1) as usize - 1].push((row.get(2), row.get(3)));
+        data[row.get::<i64>("number") as usize - 1].push((row.get("type"), row.get("content")));
     }
     data
 }
@@ -78,5 +78,7 @@ pub fn ignored(db: &Db<'_>, users: Vec<i64>) -> HashMap<i64, HashSet<String>> {
         let content: Value = serde_json::from_str(&content).ok()?;
         Some(content.get("ignored_users")?.as_object()?.keys().cloned().collect())
     };
-    db.query(IGNORED, &[users.into()]).filter_map(|row| Some((row.get(1), list(row.get(2))?))).collect()
+    db.query(IGNORED, &[users.into()])
+        .filter_map(|row| Some((row.get("user_nid"), list(row.get("content"))?)))
+        .collect()
 }

@@ -122,7 +122,7 @@ impl Filters {
             return Ok(Rc::clone(filter));
         }
         let row = db.query_opt(FILTER, &[user_nid.into(), id.into()]).ok_or_else(unknown)?;
-        let filter = self.parse(&row.get::<String>(1))?;
+        let filter = self.parse(&row.get::<String>("content"))?;
         self.uploaded.insert((user_nid, id), Rc::clone(&filter));
         Ok(filter)
     }

@@ -64,7 +64,10 @@ pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Ephemeral {
             rooms.into(),
         ];
         for row in db.query(NEW_RECEIPTS, &args) {
-            receipts.entry((row.get::<i64>(7) as usize, row.get(8))).or_default().push(read(&row));
+            receipts
+                .entry((row.get::<i64>("number") as usize, row.get("room_nid")))
+                .or_default()
+                .push(read(&row));
         }
     }
     Ephemeral { receipts, typing }
@@ -82,7 +85,7 @@ pub fn all_receipts(db: &Db<'_>, rooms: Vec<i64>) -> HashMap<i64, Vec<Receipt>> 
     let mut receipts: HashMap<i64, Vec<Receipt>> = HashMap::new();
     if !rooms.is_empty() {
         for row in db.query(ALL_RECEIPTS, &[rooms.into()]) {
-            receipts.entry(row.get(7)).or_default().push(read(&row));
+            receipts.entry(row.get("room_nid")).or_default().push(read(&row));
         }
     }
     receipts
@@ -90,12 +93,12 @@ pub fn all_receipts(db: &Db<'_>, rooms: Vec<i64>) -> HashMap<i64, Vec<Receipt>> 
 
 fn read(row: &Row<'_>) -> Receipt {
     Receipt {
-        user_id: row.get(1),
-        user_nid: row.get(2),
-        receipt_type: row.get(3),
-        thread_id: row.get(4),
-        event_id: row.get(5),
-        ts: row.get(6),
+        user_id: row.get("user_id"),
+        user_nid: row.get("user_nid"),
+        receipt_type: row.get("receipt_type"),
+        thread_id: row.get("thread_id"),
+        event_id: row.get("event_id"),
+        ts: row.get("ts"),
     }
 }
 
@@ -111,7 +114,7 @@ pub fn typing(db: &Db<'_>, rooms: Vec<i64>) -> HashMap<i64, Vec<String>> {
     let mut typing: HashMap<i64, Vec<String>> = HashMap::new();
     if !rooms.is_empty() {
         for row in db.query(TYPING, &[rooms.into()]) {
-            typing.entry(row.get(1)).or_default().push(row.get(2));
+            typing.entry(row.get("room_nid")).or_default().push(row.get("user_id"));
         }
     }
     typing

@@ -19,7 +19,7 @@ pub struct Outside {
 }
 
 const CHANGED: &str = "
-    select a.number, o.room_id, o.membership, s.user_id, o.event, o.state
+    select a.number, o.room_id, o.membership, s.user_id as sender, o.event, o.state
     from (
         select number, user_nid, token::pg_snapshot as token, everything, left_too
         from unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[])
@@ -40,7 +40,7 @@ const CHANGED: &str = "
     order by a.number, o.room_id";
 
 const ALL: &str = "
-    select 1, o.room_id, o.membership, s.user_id, o.event, o.state
+    select 1 as number, o.room_id, o.membership, s.user_id as sender, o.event, o.state
     from out_of_band_memberships o
     join users s on s.user_nid = o.sender_nid
     where o.user_nid = $1 and (o.membership = 'invite' or ($2 and o.membership = 'leave'))
@@ -61,7 +61,7 @@ pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<usize, Vec<Outside>> 
     ];
     let mut rooms: BTreeMap<usize, Vec<Outside>> = BTreeMap::new();
     for row in db.query(CHANGED, &args) {
-        let number: i64 = row.get(1);
+        let number: i64 = row.get("number");
         rooms.entry(number as usize - 1).or_default().push(Outside::of_row(&row));
     }
     rooms
@@ -70,11 +70,11 @@ pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<usize, Vec<Outside>> 
 impl Outside {
     fn of_row(row: &Row<'_>) -> Self {
         Self {
-            room_id: row.get(2),
-            membership: row.get(3),
-            sender: row.get(4),
-            event: row.opt(5),
-            state: row.get(6),
+            room_id: row.get("room_id"),
+            membership: row.get("membership"),
+            sender: row.get("sender"),
+            event: row.opt("event"),
+            state: row.get("state"),
         }
     }
 

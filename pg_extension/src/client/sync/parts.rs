@@ -93,12 +93,13 @@ impl Columns {
 /// `offset 0` keeps the order of the joins: from the asker to their memberships, and from there to what is new. Who left
 /// and then forgot the room is told that they left, as another device may have done it; what came after that is no news.
 const CHANGED: &str = "
-    select a.number, m.membership, m.event_nid, s.user_id,
-        a.token is null or not pg_visible_in_snapshot(m.xid, a.token),
-        a.token is null or not pg_visible_in_snapshot(r.xid, a.token),
+    select a.number, m.membership, m.event_nid, s.user_id as sender,
+        a.token is null or not pg_visible_in_snapshot(m.xid, a.token) as member_new,
+        a.token is null or not pg_visible_in_snapshot(r.xid, a.token) as room_new,
         r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
-        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid), r.partial,
-        coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false)
+        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid) as has_gaps,
+        r.partial,
+        coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false) as was_partial
     from (
         select number, user_nid, token::pg_snapshot as token, everything, left_too
         from unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[])
@@ -155,12 +156,13 @@ fn all(db: &Db<'_>, columns: &Columns, askers: &[usize]) -> Parts {
 }
 
 const ADDED: &str = "
-    select a.number, m.membership, m.event_nid, s.user_id,
-        coalesce(not pg_visible_in_snapshot(m.xid, a.token), true),
-        coalesce(not pg_visible_in_snapshot(r.xid, a.token), true),
+    select a.number, m.membership, m.event_nid, s.user_id as sender,
+        coalesce(not pg_visible_in_snapshot(m.xid, a.token), true) as member_new,
+        coalesce(not pg_visible_in_snapshot(r.xid, a.token), true) as room_new,
         r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
-        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid), r.partial,
-        coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false)
+        m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid) as has_gaps,
+        r.partial,
+        coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false) as was_partial
     from (
         select number, room_nid, user_nid, token::pg_snapshot as token
         from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality a (room_nid, user_nid, token, number)
@@ -199,30 +201,30 @@ fn of_places(db: &Db<'_>, columns: &Columns, places: &[(usize, i64)]) -> Parts {
 
 /// Reads a row whose first column counts from 1.
 fn read(row: &Row<'_>, rooms: &mut HashMap<i64, Rc<RoomRow>>) -> ((usize, i64), Part) {
-    let number: i64 = row.get(1);
-    let room_nid = row.get(7);
+    let number: i64 = row.get("number");
+    let room_nid = row.get("room_nid");
     let room = rooms.entry(room_nid).or_insert_with(|| {
         Rc::new(RoomRow {
             room_nid,
-            room_id: row.get(8),
-            current_root: row.get(9),
-            last_pos: row.get(10),
-            notify_seq: row.get(11),
-            joined_members: row.get(12),
-            invited_members: row.get(13),
-            has_gaps: row.get(15),
-            partial: row.get(16),
+            room_id: row.get("room_id"),
+            current_root: row.get("current_root"),
+            last_pos: row.get("last_pos"),
+            notify_seq: row.get("notify_seq"),
+            joined_members: row.get("joined_members"),
+            invited_members: row.get("invited_members"),
+            has_gaps: row.get("has_gaps"),
+            partial: row.get("partial"),
         })
     });
     let part = Part {
         room: Rc::clone(room),
-        membership: row.get(2),
-        member_event_nid: row.get(3),
-        member_sender: row.get(4),
-        member_new: row.get(5),
-        room_new: row.get(6),
-        forgotten: row.get(14),
-        was_partial: row.get(17),
+        membership: row.get("membership"),
+        member_event_nid: row.get("event_nid"),
+        member_sender: row.get("sender"),
+        member_new: row.get("member_new"),
+        room_new: row.get("room_new"),
+        forgotten: row.get("forgotten"),
+        was_partial: row.get("was_partial"),
     };
     ((number as usize - 1, room_nid), part)
 }
@@ -241,8 +243,8 @@ const JOINED: &str = "
 pub fn joined(db: &Db<'_>, users: Vec<i64>) -> Vec<Vec<i64>> {
     let mut rooms = vec![Vec::new(); users.len()];
     for row in db.query(JOINED, &[users.into()]) {
-        let number: i64 = row.get(1);
-        rooms[number as usize - 1].push(row.get(2));
+        let number: i64 = row.get("number");
+        rooms[number as usize - 1].push(row.get("room_nid"));
     }
     rooms
 }

@@ -40,37 +40,37 @@ const PROBE: &str = "
             where xid >= pg_snapshot_xmin(a.token) and not pg_visible_in_snapshot(xid, a.token)
                 and (audience is null or audience = a.user_nid)
             offset 0
-        ),
+        ) as key_changes,
         exists (
             select
             from membership_changes
             where user_nid = a.user_nid and xid >= pg_snapshot_xmin(a.token)
                 and not pg_visible_in_snapshot(xid, a.token)
             offset 0
-        ),
+        ) as own_changes,
         exists (
             select
             from account_data
             where user_nid = a.user_nid and xid >= pg_snapshot_xmin(a.token)
                 and not pg_visible_in_snapshot(xid, a.token)
             offset 0
-        ),
+        ) as account_data,
         exists (
             select
             from out_of_band_memberships
             where user_nid = a.user_nid and (a.everything or not pg_visible_in_snapshot(xid, a.token))
             offset 0
-        ),
-        exists (select from to_device_messages where device_nid = a.device_nid offset 0),
-        exists (select from one_time_keys where device_nid = a.device_nid offset 0),
-        exists (select from fallback_keys where device_nid = a.device_nid offset 0),
+        ) as outside,
+        exists (select from to_device_messages where device_nid = a.device_nid offset 0) as messages,
+        exists (select from one_time_keys where device_nid = a.device_nid offset 0) as one_time_keys,
+        exists (select from fallback_keys where device_nid = a.device_nid offset 0) as fallback_keys,
         a.presence and exists (
             select
             from presence
             where xid >= pg_snapshot_xmin(a.token) and xid < pg_snapshot_xmax(pg_current_snapshot())
                 and not pg_visible_in_snapshot(xid, a.token)
             offset 0
-        )
+        ) as presence
     from (
         select number, user_nid, device_nid, token::pg_snapshot as token, everything, presence
         from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::boolean[], $6::boolean[])
@@ -158,20 +158,20 @@ pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> Vec<Found> {
         column!(index => askers[index].presence),
     ];
     for row in db.query(PROBE, &args) {
-        let rooms = |column| row.opt::<Vec<i64>>(column).unwrap_or_default();
-        found[row.get::<i64>(1) as usize] = Found {
-            joined: rooms(2),
-            news: rooms(3),
-            receipts: rooms(4),
-            typing: rooms(5),
-            key_changes: row.get(6),
-            own_changes: row.get(7),
-            account_data: row.get(8),
-            outside: row.get(9),
-            messages: row.get(10),
-            one_time_keys: row.get(11),
-            fallback_keys: row.get(12),
-            presence: row.get(13),
+        let rooms = |column: &str| row.opt::<Vec<i64>>(column).unwrap_or_default();
+        found[row.get::<i64>("number") as usize] = Found {
+            joined: rooms("joined"),
+            news: rooms("news"),
+            receipts: rooms("receipts"),
+            typing: rooms("typing"),
+            key_changes: row.get("key_changes"),
+            own_changes: row.get("own_changes"),
+            account_data: row.get("account_data"),
+            outside: row.get("outside"),
+            messages: row.get("messages"),
+            one_time_keys: row.get("one_time_keys"),
+            fallback_keys: row.get("fallback_keys"),
+            presence: row.get("presence"),
         };
     }
     found

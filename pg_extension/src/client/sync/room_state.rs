@@ -144,9 +144,9 @@ fn read_current(db: &Db<'_>, sections: &[Section<'_>], wanted: &[Wanted]) -> Has
             continue;
         }
         for row in db.query(sql, &[rooms.into()]) {
-            let current = current.entry(row.get(1)).or_default();
+            let current = current.entry(row.get("room_nid")).or_default();
             let keys = if sql == OTHERS { &mut current.others } else { &mut current.members };
-            keys.insert(row.get(2), row.opt(3));
+            keys.insert(row.get("key_idx"), row.opt("current_event_nid"));
         }
     }
     current

@@ -41,12 +41,12 @@ const KEYS: &str = "
             select key_idx
             from room_state_keys
             where room_nid = w.room_nid and type = 'm.room.member' and state_key = w.user_id
-        ),
+        ) as member_key,
         (
             select key_idx
             from room_state_keys
             where room_nid = w.room_nid and type = 'm.room.history_visibility' and state_key = ''
-        )
+        ) as visibility_key
     from unnest($1::bigint[], $2::text[]) with ordinality w (room_nid, user_id, number)";
 
 impl<'a> Section<'a> {
@@ -61,7 +61,8 @@ impl<'a> Section<'a> {
         let users: Vec<String> = parts.iter().map(|(_, asker, _)| asker.session.user_id.clone()).collect();
         let mut keys = vec![Keys::default(); parts.len()];
         for row in db.query(KEYS, &[rooms.into(), users.into()]) {
-            keys[row.get::<i64>(1) as usize - 1] = Keys { member: row.opt(2), visibility: row.opt(3) };
+            keys[row.get::<i64>("number") as usize - 1] =
+                Keys { member: row.opt("member_key"), visibility: row.opt("visibility_key") };
         }
         let mut sections: Vec<Self> =
             parts.iter().zip(keys).map(|(&part, keys)| Self::open(db, events, part, keys)).collect();

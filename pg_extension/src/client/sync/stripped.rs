@@ -53,7 +53,7 @@ impl Stripped {
         }
         let keys: Vec<(i64, i64)> = db
             .query(KEYS, &[rooms.into_iter().collect::<Vec<_>>().into()])
-            .map(|row| (row.get(1), row.get(2)))
+            .map(|row| (row.get("room_nid"), row.get("current_event_nid")))
             .collect();
         events.load(keys.iter().map(|(_, nid)| *nid).chain(outside().map(|part| part.member_event_nid)));
         let mut rooms: HashMap<i64, Vec<Rc<StoredEvent>>> = HashMap::new();

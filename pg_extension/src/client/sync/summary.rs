@@ -82,8 +82,10 @@ pub fn find_heroes(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section
     if rooms.is_empty() {
         return;
     }
-    let names: Vec<(i64, i64)> =
-        db.query(NAMES, &[rooms.clone().into()]).map(|row| (row.get(1), row.get(2))).collect();
+    let names: Vec<(i64, i64)> = db
+        .query(NAMES, &[rooms.clone().into()])
+        .map(|row| (row.get("room_nid"), row.get("current_event_nid")))
+        .collect();
     events.load(names.iter().map(|(_, nid)| *nid));
     let is_named = |room: &i64| {
         names.iter().filter(|(named, _)| named == room).any(|(_, nid)| {
@@ -122,7 +124,7 @@ fn members(db: &Db<'_>, sql: &'static str, rooms: Vec<i64>) -> HashMap<i64, Vec<
     let mut members: HashMap<i64, Vec<String>> = HashMap::new();
     if !rooms.is_empty() {
         for row in db.query(sql, &[rooms.into()]) {
-            members.entry(row.get(1)).or_default().push(row.get(2));
+            members.entry(row.get("room_nid")).or_default().push(row.get("state_key"));
         }
     }
     members

@@ -65,15 +65,15 @@ pub fn queued(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Vec<Batch> {
     let args =
         [columns.devices.clone().into(), columns.tokens.clone().into(), columns.message_ids.clone().into()];
     for row in db.query(QUEUED, &args) {
-        let index = row.get::<i64>(1) as usize - 1;
+        let index = row.get::<i64>("number") as usize - 1;
         let batch = &mut batches[index];
-        match row.opt(3) {
+        match row.opt("message") {
             None => batch.acknowledged = true,
             Some(_) if batch.upto.is_some() => {}
             Some(message) if batch.messages.len() < MAX_MESSAGES && bytes[index] < MAX_BYTES => {
                 bytes[index] += String::len(&message);
                 batch.messages.push(message);
-                last[index] = row.get(2);
+                last[index] = row.get("message_id");
             }
             Some(_) => batch.upto = Some(last[index]),
         }

@@ -44,7 +44,7 @@ impl Unread {
 /// while a table has no statistics it would read all of `events_sender`, which does not begin with the room.
 const MAIN: &str = "
     select w.number,
-        (select e.notify_seq from events e where e.room_nid = w.room_nid and e.pos = read.pos),
+        (select e.notify_seq from events e where e.room_nid = w.room_nid and e.pos = read.pos) as read,
         (
             select array[count(*), count(*) filter (where not e.notifies)]
             from (
@@ -55,7 +55,7 @@ const MAIN: &str = "
             ) e
             where e.thread_root_nid is null and e.sender_nid <> w.user_nid
                 and e.mentions && array[w.user_id, '@room'] collate \"C\"
-        )
+        ) as mentions
     from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality w (room_nid, user_nid, user_id, number)
     cross join lateral (
         select greatest(
@@ -78,7 +78,8 @@ const MAIN: &str = "
 /// A thread is read up to the newest of the unthreaded receipt, the thread's receipt, the user's own event in it, and
 /// the user's member event, as what was said before they came does not count.
 const THREADS: &str = "
-    select w.number, t.event_id, count(*) filter (where e.notifies or mentioned.it), count(*) filter (where mentioned.it)
+    select w.number, t.event_id, count(*) filter (where e.notifies or mentioned.it) as notification_count,
+        count(*) filter (where mentioned.it) as highlight_count
     from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[])
         with ordinality w (room_nid, user_nid, user_id, member_nid, number)
     cross join lateral (
@@ -121,15 +122,18 @@ pub fn count(db: &Db<'_>, sections: &mut [Section<'_>]) {
     let user_ids: Vec<String> = sections.iter().map(|section| section.reader.user_id.to_string()).collect();
     let members: Vec<i64> = sections.iter().map(|section| section.part.member_event_nid).collect();
     for row in db.query(MAIN, &[rooms.clone().into(), users.clone().into(), user_ids.clone().into()]) {
-        let index = row.get::<i64>(1) as usize - 1;
-        let read: i64 = row.opt(2).unwrap_or(0);
-        let mentions: Vec<i64> = row.get(3);
+        let index = row.get::<i64>("number") as usize - 1;
+        let read: i64 = row.opt("read").unwrap_or(0);
+        let mentions: Vec<i64> = row.get("mentions");
         let [highlight_count, otherwise_silent] = mentions[..] else { unreachable!("two counts") };
         let notification_count = sections[index].part.room.notify_seq - read + otherwise_silent;
         sections[index].unread.main = Counts { highlight_count, notification_count };
     }
     for row in db.query(THREADS, &[rooms.into(), users.into(), user_ids.into(), members.into()]) {
-        let counts = Counts { notification_count: row.get(3), highlight_count: row.get(4) };
-        sections[row.get::<i64>(1) as usize - 1].unread.threads.insert(row.get(2), counts);
+        let counts = Counts {
+            notification_count: row.get("notification_count"),
+            highlight_count: row.get("highlight_count"),
+        };
+        sections[row.get::<i64>("number") as usize - 1].unread.threads.insert(row.get("event_id"), counts);
     }
 }

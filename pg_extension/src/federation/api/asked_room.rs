@@ -100,7 +100,8 @@ pub fn check_inhabited(room: &Room<'_>) -> Result<()> {
 /// Whether a user of the named server was in the room before these events, of which at least one is known.
 fn had_joined_member_of(room: &mut Room<'_>, server_name: &str, event_ids: &[&str]) -> bool {
     let args = [room.nid.into(), event_ids.to_vec().into()];
-    let roots: Vec<Option<i64>> = room.db.query(STATES_BEFORE, &args).map(|row| row.opt(1)).collect();
+    let roots: Vec<Option<i64>> =
+        room.db.query(STATES_BEFORE, &args).map(|row| row.opt("state_before")).collect();
     let events = Events::new(room.db);
     let reader = ServerReader::new(room, server_name);
     !roots.is_empty() && roots.iter().all(|root| root.is_some_and(|root| reader.was_joined(&events, root)))

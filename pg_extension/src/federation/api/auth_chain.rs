@@ -20,5 +20,5 @@ const CHAIN: &str = "
 
 /// The chain of these events, in the order of the graph.
 pub fn of(db: &Db<'_>, nids: &[i64]) -> Vec<i64> {
-    db.query(CHAIN, &[nids.to_vec().into()]).map(|row| row.get(1)).collect()
+    db.query(CHAIN, &[nids.to_vec().into()]).map(|row| row.get("event_nid")).collect()
 }

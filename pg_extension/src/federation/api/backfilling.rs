@@ -73,7 +73,7 @@ fn federation_backfill(origin: &str, room_id: &str, event_ids: Array<'_, &str>, 
         check_number(event_ids.len(), "v")?;
         let limit = limit.clamp(0, MAX_LIMIT as i64);
         let args = [room.nid.into(), event_ids.into(), limit.into()];
-        let nids: Vec<i64> = db.query(BEFORE, &args).map(|row| row.get(1)).collect();
+        let nids: Vec<i64> = db.query(BEFORE, &args).map(|row| row.get("event_nid")).collect();
         let events = Events::new(db);
         let pdus = pdus::for_server(&mut room, origin, &events, &nids);
         let signer = Signer::current(db);
@@ -92,7 +92,7 @@ fn federation_missing_events(origin: &str, room_id: &str, request: &str) -> Resp
         let limit = request.unsigned("limit")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT) as i64;
         let min_depth = request.integer("min_depth")?.unwrap_or(0);
         let args = [room.nid.into(), latest.into(), limit.into(), earliest.into(), min_depth.into()];
-        let nids: Vec<i64> = db.query(MISSING, &args).map(|row| row.get(1)).collect();
+        let nids: Vec<i64> = db.query(MISSING, &args).map(|row| row.get("event_nid")).collect();
         let events = Events::new(db);
         let pdus = pdus::for_server(&mut room, origin, &events, &nids);
         Ok(Response::new(object_text(|body| {

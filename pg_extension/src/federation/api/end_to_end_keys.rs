@@ -36,7 +36,7 @@ const USER: &str = "
             select max(stream_id)
             from device_list_changes
             where user_nid = u.user_nid and device_id is not null and audience is null
-        ), 0)
+        ), 0) as stream_id
     from users u
     join accounts a using (user_nid)
     where u.user_id = $1 and a.deactivated_at is null";
@@ -50,7 +50,7 @@ fn federation_user_devices(user_id: &str) -> ResponseRows {
         let row = db
             .query_opt(USER, &[user_id.into()])
             .ok_or_else(|| MatrixError::not_found("There is no such user."))?;
-        let stream_id: i64 = row.get(2);
+        let stream_id: i64 = row.get("stream_id");
         let mut found = query::all_of_user(db, user_id);
         let devices: Vec<Value> = found
             .device_keys

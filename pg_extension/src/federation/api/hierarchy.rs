@@ -113,9 +113,18 @@ impl Guest {
         };
         let acls = db.query(ACLS, &[nids.clone().into()]);
         Self {
-            denied: acls.filter(|row| denies(&row.get::<String>(2))).map(|row| row.get(1)).collect(),
-            present: db.query(MEMBERS, &[nids.into(), origin.into()]).map(|row| row.get(1)).collect(),
-            joined: db.query(JOINED, &[allowed.into(), origin.into()]).map(|row| row.get(1)).collect(),
+            denied: acls
+                .filter(|row| denies(&row.get::<String>("json")))
+                .map(|row| row.get("room_nid"))
+                .collect(),
+            present: db
+                .query(MEMBERS, &[nids.into(), origin.into()])
+                .map(|row| row.get("room_nid"))
+                .collect(),
+            joined: db
+                .query(JOINED, &[allowed.into(), origin.into()])
+                .map(|row| row.get("room_id"))
+                .collect(),
         }
     }
 

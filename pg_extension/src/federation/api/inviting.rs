@@ -70,7 +70,7 @@ fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str)
 
         let is_inhabited = room.is_some_and(|room| asked_room::check_inhabited(&room).is_ok());
         let target = event.state_key().unwrap_or_default();
-        let account: Option<i64> = db.query_opt(ACCOUNT, &[target.into()]).map(|row| row.get(1));
+        let account: Option<i64> = db.query_opt(ACCOUNT, &[target.into()]).map(|row| row.get("user_nid"));
         let mut answer = Map::new();
         answer.insert("event".to_owned(), signed(&signer, version, given.clone()).into());
         if is_inhabited && account.is_some() {

@@ -72,7 +72,7 @@ fn federation_make_membership(
 
 /// A user of another server; of nid 0, which nobody has, if no row mentions them.
 pub fn known_user(db: &Db<'_>, user_id: &str) -> User {
-    let nid = db.query_opt(USER, &[user_id.into()]).map_or(0, |row| row.get(1));
+    let nid = db.query_opt(USER, &[user_id.into()]).map_or(0, |row| row.get("user_nid"));
     User { nid, id: user_id.to_owned() }
 }
 

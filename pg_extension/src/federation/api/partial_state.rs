@@ -43,14 +43,16 @@ impl Partial {
             ["m.room.name", "m.room.canonical_alias"].map(|event_type| room.state(event_type, "").is_some());
         let heroes = if named.contains(&true) { 0 } else { HEROES };
         let args = [room.nid.into(), user_id.into(), (heroes as i64).into()];
-        let heroes: BTreeSet<i32> = db.query(PRESENT, &args).map(|row| row.get(1)).collect();
-        let members: BTreeSet<i32> = db.query(MEMBERS, &[room.nid.into()]).map(|row| row.get(1)).collect();
+        let heroes: BTreeSet<i32> = db.query(PRESENT, &args).map(|row| row.get("key_idx")).collect();
+        let members: BTreeSet<i32> =
+            db.query(MEMBERS, &[room.nid.into()]).map(|row| row.get("key_idx")).collect();
         let state = trie::entries(db, root)
             .into_iter()
             .filter(|(key_idx, _)| heroes.contains(key_idx) || !members.contains(key_idx))
             .map(|(_, nid)| nid)
             .collect();
-        let servers = db.query(SERVERS, &[room.nid.into(), user_id.into()]).map(|row| row.get(1)).collect();
+        let servers =
+            db.query(SERVERS, &[room.nid.into(), user_id.into()]).map(|row| row.get("server_name")).collect();
         Self { state, servers }
     }
 }

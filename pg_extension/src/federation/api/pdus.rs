@@ -59,7 +59,7 @@ pub fn write(db: &Db<'_>, object: &mut Object<'_>, key: &str, nids: &[i64]) {
     let chunks = nids.chunks(CHUNK).flat_map(|chunk| {
         // A connection for each part gives back the memory of its query.
         connect(db.mode(), |db| {
-            db.query(JSON, &[chunk.to_vec().into()]).map(|row| row.get::<String>(1)).collect::<Vec<_>>()
+            db.query(JSON, &[chunk.to_vec().into()]).map(|row| row.get::<String>("json")).collect::<Vec<_>>()
         })
     });
     object.array(key, chunks.map(Cow::Owned::<'_, str>));

@@ -31,9 +31,9 @@ const IDS: &str = "
 fn federation_event(origin: &str, event_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let row = db.query_opt(ROOM_OF_EVENT, &[event_id.into()]).ok_or_else(unknown_event)?;
-        let mut room = asked_room::open_to_witnesses(db, origin, &row.get::<String>(1), &[event_id])?;
+        let mut room = asked_room::open_to_witnesses(db, origin, &row.get::<String>("room_id"), &[event_id])?;
         let events = Events::new(db);
-        let pdus = pdus::for_server(&mut room, origin, &events, &[row.get(2)]);
+        let pdus = pdus::for_server(&mut room, origin, &events, &[row.get("event_nid")]);
         let signer = Signer::current(db);
         Ok(Response::new(pdus::transaction(&signer.server_name, pdus)))
     })
@@ -81,7 +81,7 @@ struct AskedEvent {
 
 fn find(room: &Room<'_>, event_id: &str) -> Result<AskedEvent> {
     let row = room.db.query_opt(EVENT, &[room.nid.into(), event_id.into()]).ok_or_else(unknown_event)?;
-    Ok(AskedEvent { nid: row.get(1), state_before: row.opt(2) })
+    Ok(AskedEvent { nid: row.get("event_nid"), state_before: row.opt("state_before") })
 }
 
 fn unknown_event() -> MatrixError {
@@ -101,5 +101,5 @@ fn state_before(db: &Db<'_>, origin: &str, room_id: &str, event_id: &str) -> Res
 }
 
 fn ids(db: &Db<'_>, nids: Vec<i64>) -> Vec<String> {
-    db.query(IDS, &[nids.into()]).map(|row| row.get(1)).collect()
+    db.query(IDS, &[nids.into()]).map(|row| row.get("event_id")).collect()
 }

@@ -88,7 +88,7 @@ fn federation_send_membership(
 
 fn version_of(db: &Db<'_>, room_id: &str) -> Result<&'static RoomVersion> {
     let row = db.query_opt(VERSION, &[room_id.into()]).ok_or_else(asked_room::unknown)?;
-    room_version(&row.get::<String>(1)).ok_or_else(asked_room::unknown)
+    room_version(&row.get::<String>("room_version")).ok_or_else(asked_room::unknown)
 }
 
 fn malformed(reason: impl Display) -> MatrixError {
@@ -134,7 +134,7 @@ fn authorise(room: &mut Room<'_>, event: Event) -> Result<Event> {
 fn joined(room: &mut Room<'_>, event: &Event, pdu: &str, omit_members: bool) -> String {
     let db = room.db;
     let stored = db.query_one(STORED, &[event.event_id().into()]);
-    let (nid, root): (i64, i64) = (stored.get(1), stored.get(2));
+    let (nid, root): (i64, i64) = (stored.get("event_nid"), stored.get("state_before"));
     let partial = omit_members.then(|| Partial::of(room, event.sender(), root));
     let state: Vec<i64> = match &partial {
         Some(partial) => partial.state.clone(),

@@ -19,16 +19,16 @@ use crate::base::{
 const VALIDITY: i64 = 86_400_000;
 
 const KEYS: &str = "
-    select key_id, seed, (extract(epoch from expired_at) * 1000)::bigint
+    select key_id, seed, (extract(epoch from expired_at) * 1000)::bigint as expired_ts
     from signing_keys
     order by created_at, key_id";
 
-const NOW: &str = "select (extract(epoch from now()) * 1000)::bigint";
+const NOW: &str = "select (extract(epoch from now()) * 1000)::bigint as now";
 
 const SERVER_NAME: &str = "select server_name from server";
 
 fn server_name(db: &Db<'_>) -> String {
-    db.query_one(SERVER_NAME, &[]).get(1)
+    db.query_one(SERVER_NAME, &[]).get("server_name")
 }
 
 /// Ends the statement: what is to be signed has no canonical form.
@@ -48,10 +48,10 @@ fn published_keys() -> String {
     connect(Mode::Read, |db| {
         let (mut current, mut old, mut in_use) = (Map::new(), Map::new(), Vec::new());
         for row in db.query(KEYS, &[]) {
-            let key_id: String = row.get(1);
-            let key = Signer::key_of_seed(&key_id, &row.get::<Vec<u8>>(2));
+            let key_id: String = row.get("key_id");
+            let key = Signer::key_of_seed(&key_id, &row.get::<Vec<u8>>("seed"));
             let public_key = key.public_key_base64();
-            match row.opt::<i64>(3) {
+            match row.opt::<i64>("expired_ts") {
                 None => {
                     current.insert(key_id, json!({ "key": public_key }));
                     in_use.push(key);
@@ -63,7 +63,7 @@ fn published_keys() -> String {
         }
         let server_name = server_name(db);
         let mut published = Map::new();
-        let valid_until: i64 = db.query_one(NOW, &[]).get::<i64>(1) + VALIDITY;
+        let valid_until: i64 = db.query_one(NOW, &[]).get::<i64>("now") + VALIDITY;
         published.insert("server_name".to_owned(), server_name.clone().into());
         published.insert("valid_until_ts".to_owned(), valid_until.into());
         published.insert("verify_keys".to_owned(), current.into());

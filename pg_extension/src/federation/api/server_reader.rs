@@ -109,7 +109,7 @@ impl<'r, 'd> ServerReader<'r, 'd> {
     fn member_keys(&self) -> &[i32] {
         self.member_keys.get_or_init(|| {
             let args = [self.room.nid.into(), self.origin.into()];
-            self.room.db.query(MEMBER_KEYS, &args).map(|row| row.get(1)).collect()
+            self.room.db.query(MEMBER_KEYS, &args).map(|row| row.get("key_idx")).collect()
         })
     }
 }

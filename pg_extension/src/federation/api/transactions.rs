@@ -41,7 +41,8 @@ const ANSWERED: &str = "select response from inbound_transactions where origin =
 
 const END: &str = "update inbound_transactions set response = $3 where origin = $1 and txn_id = $2";
 
-const STAGED: &str = "select count(*) from (select from inbound_pdus where origin = $1 limit $2) as staged";
+const STAGED: &str =
+    "select count(*) as staged from (select from inbound_pdus where origin = $1 limit $2) as staged";
 
 /// A PDU of a transaction.
 struct Pdu {
@@ -70,7 +71,7 @@ fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<
         if let Some(response) = answered(db, origin, txn_id) {
             return Ok(Response::new(response));
         }
-        let staged: i64 = db.query_one(STAGED, &[origin.into(), MAX_STAGED.into()]).get(1);
+        let staged: i64 = db.query_one(STAGED, &[origin.into(), MAX_STAGED.into()]).get("staged");
         if !pdus.is_empty() && staged >= MAX_STAGED {
             return Err(too_many());
         }
@@ -112,7 +113,7 @@ fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<
 }
 
 fn answered(db: &Db<'_>, origin: &str, txn_id: &str) -> Option<String> {
-    db.query_opt(ANSWERED, &[origin.into(), txn_id.into()]).map(|row| row.get(1))
+    db.query_opt(ANSWERED, &[origin.into(), txn_id.into()]).map(|row| row.get("response"))
 }
 
 /// Takes an event of a room that no user of this server is in, if it ends what one of them is to it.
@@ -188,7 +189,7 @@ fn stage(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdus: &[Pdu]) {
     }
     let ids: BTreeSet<&str> = accepted.iter().map(|pdu| pdu.event_id.as_str()).collect();
     let ids: Vec<&str> = ids.into_iter().collect();
-    let known: HashSet<String> = db.query(KNOWN, &[ids.into()]).map(|row| row.get(1)).collect();
+    let known: HashSet<String> = db.query(KNOWN, &[ids.into()]).map(|row| row.get("event_id")).collect();
     let mut columns: (Vec<i64>, Vec<&str>, Vec<&str>) = Default::default();
     for pdu in accepted.into_iter().filter(|pdu| !known.contains(&pdu.event_id)) {
         if let Some(room) = rooms.get(&pdu.room_id) {

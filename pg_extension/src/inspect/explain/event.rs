@@ -27,7 +27,7 @@ struct Check {
 }
 
 const STORED: &str = "
-    select e.status_reason, x.event_id, e.pos is not null
+    select e.status_reason, x.event_id, e.pos is not null as in_timeline
     from events e
     left join events x on x.event_nid = e.redacted_by
     where e.event_nid = $1";
@@ -68,8 +68,8 @@ fn explain(room: &Room<'_>, graph: RoomGraph<'_, '_, '_>, event: &GraphEvent) ->
         event_nids: Vec::new(),
     };
     let stored = room.db.query_one(STORED, &[event.nid.into()]);
-    let status_reason: Option<String> = stored.opt(1);
-    let redacted_by: Option<String> = stored.opt(2);
+    let status_reason: Option<String> = stored.opt("status_reason");
+    let redacted_by: Option<String> = stored.opt("event_id");
 
     let format = check_pdu_format(room.version, event.event.json());
     let mut checks = vec![said("format", Some(format.is_ok()), format.err().map(|error| error.to_string()))];
@@ -110,7 +110,7 @@ fn explain(room: &Room<'_>, graph: RoomGraph<'_, '_, '_>, event: &GraphEvent) ->
         Status::Rejected | Status::Outlier => said("current state", None, Some("not asked".to_owned())),
     });
     let status = match event.status {
-        Status::Accepted if stored.get(3) => "accepted, in the timeline",
+        Status::Accepted if stored.get("in_timeline") => "accepted, in the timeline",
         Status::Accepted => "accepted",
         Status::SoftFailed => "soft-failed: stored, not shown",
         Status::Rejected => "rejected: stored, without effect",

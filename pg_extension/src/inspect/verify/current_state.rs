@@ -28,10 +28,10 @@ const SET_KEY: &str =
 /// The columns of the room, and what they must be at least or at most.
 const BOUNDS: &str = "
     select r.joined_members, r.invited_members, r.depth, r.next_key_idx, r.first_pos, r.last_pos,
-        (select max(depth) from events where room_nid = r.room_nid and is_live(pos)),
-        (select max(key_idx) + 1 from room_state_keys where room_nid = r.room_nid),
-        (select min(pos) from events where room_nid = r.room_nid and pos is not null),
-        (select max(pos) from events where room_nid = r.room_nid and pos is not null)
+        (select max(depth) from events where room_nid = r.room_nid and is_live(pos)) as max_depth,
+        (select max(key_idx) + 1 from room_state_keys where room_nid = r.room_nid) as next_key,
+        (select min(pos) from events where room_nid = r.room_nid and pos is not null) as min_pos,
+        (select max(pos) from events where room_nid = r.room_nid and pos is not null) as max_pos
     from rooms r
     where r.room_nid = $1";
 
@@ -118,9 +118,10 @@ impl Verifier {
         let mut members: Vec<(String, Option<i64>)> = Vec::new();
         for row in db.query(KEYS, &args) {
             let (key_idx, event_type, state_key): (i32, String, String) =
-                (row.get(1), row.get(2), row.get(3));
+                (row.get("key_idx"), row.get("type"), row.get("state_key"));
             last = Some(key_idx);
-            let (found, expected): (Option<i64>, Option<i64>) = (row.opt(4), entries.remove(&key_idx));
+            let (found, expected): (Option<i64>, Option<i64>) =
+                (row.opt("current_event_nid"), entries.remove(&key_idx));
             if found != expected {
                 let id = |nid: Option<i64>| match nid {
                     Some(nid) => view.graph.events.get(nid).event.event_id().to_owned(),
@@ -142,18 +143,19 @@ impl Verifier {
     /// Positions and depths may have been those of events that are gone: they are bounds.
     fn check_bounds(&mut self, view: &View<'_, '_>, counts: &Counts) {
         let row = view.room.db.query_one(BOUNDS, &[view.room.nid.into()]);
-        let [joined, invited] = [1, 2].map(|column| i64::from(row.get::<i32>(column)));
-        let (depth, next_key_idx): (i64, i32) = (row.get(3), row.get(4));
-        let (first_pos, last_pos): (i64, i64) = (row.get(5), row.get(6));
+        let [joined, invited] =
+            ["joined_members", "invited_members"].map(|column| i64::from(row.get::<i32>(column)));
+        let (depth, next_key_idx): (i64, i32) = (row.get("depth"), row.get("next_key_idx"));
+        let (first_pos, last_pos): (i64, i64) = (row.get("first_pos"), row.get("last_pos"));
         let next_key_idx = i64::from(next_key_idx);
-        let least_key = row.opt::<i32>(8).map_or(0, i64::from);
+        let least_key = row.opt::<i32>("next_key").map_or(0, i64::from);
         let columns = [
             ("joined_members", joined, counts.joined),
             ("invited_members", invited, counts.invited),
-            ("depth", depth, depth.max(row.opt(7).unwrap_or(depth))),
+            ("depth", depth, depth.max(row.opt("max_depth").unwrap_or(depth))),
             ("next_key_idx", next_key_idx, next_key_idx.max(least_key)),
-            ("first_pos", first_pos, first_pos.min(row.opt(9).unwrap_or(first_pos))),
-            ("last_pos", last_pos, last_pos.max(row.opt(10).unwrap_or(last_pos))),
+            ("first_pos", first_pos, first_pos.min(row.opt("min_pos").unwrap_or(first_pos))),
+            ("last_pos", last_pos, last_pos.max(row.opt("max_pos").unwrap_or(last_pos))),
         ];
         let mut repair = false;
         for (column, found, expected) in columns {

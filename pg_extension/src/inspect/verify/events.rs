@@ -13,8 +13,8 @@ use crate::{
 };
 
 const STORED: &str = "
-    select e.event_nid, e.event_id, e.json, e.type, u.user_id, e.depth, e.origin_server_ts, e.key_idx, k.type,
-        k.state_key, e.status, e.redacted_by, x.event_id, e.pos
+    select e.event_nid, e.event_id, e.json, e.type, u.user_id as sender, e.depth, e.origin_server_ts,
+        e.key_idx, k.type as key_type, k.state_key, e.status, e.redacted_by, x.event_id as redaction_id, e.pos
     from unnest($1) as wanted (event_nid)
     cross join lateral (select * from events where event_nid = wanted.event_nid offset 0) e
     left join users u on u.user_nid = e.sender_nid
@@ -74,7 +74,7 @@ impl Verifier {
             self.check_signatures(view, &keys, &stored.event);
             self.check_columns(view, stored);
             self.check_key(view, stored);
-            if stored.status == Status::Accepted && stored.row.opt::<i64>(14).is_none() {
+            if stored.status == Status::Accepted && stored.row.opt::<i64>("pos").is_none() {
                 let finding = Finding::new("timeline").event(stored.event.event_id());
                 let finding = finding.expected("a place in the timeline").action("added at the end");
                 if self.report.add(finding) {
@@ -86,7 +86,8 @@ impl Verifier {
 
     /// The event, if it is what was signed.
     fn check_json<'r>(&mut self, view: &View<'_, '_>, row: Row<'r>) -> Option<Stored<'r>> {
-        let (nid, event_id, text): (i64, String, String) = (row.get(1), row.get(2), row.get(3));
+        let (nid, event_id, text): (i64, String, String) =
+            (row.get("event_nid"), row.get("event_id"), row.get("json"));
         let version = view.room.version;
         let damaged = |check, found: String, expected: &str| {
             Some(Finding::new(check).event(&event_id).found(found).expected(expected))
@@ -104,7 +105,7 @@ impl Verifier {
         let event = Event::new(event_id.clone(), json);
         let hash_matches = hash::content_hash_matches(event.json());
         let redacted = redact(version, event.json().clone());
-        let redacted_by: Option<i64> = row.opt(12);
+        let redacted_by: Option<i64> = row.opt("redacted_by");
         let damage = if found != event_id {
             damaged("event id", found, &event_id)
         } else if event.room_id() != Some(&view.room.id) {
@@ -120,7 +121,7 @@ impl Verifier {
             return None;
         }
         if let Some(by) = redacted_by
-            && row.opt::<String>(13).is_none()
+            && row.opt::<String>("redaction_id").is_none()
         {
             let finding = Finding::new("redaction").event(&event_id).found(format!("event_nid {by}"));
             self.report.add(finding.expected("the redaction that was applied"));
@@ -140,7 +141,7 @@ impl Verifier {
                 view.graph.events.forget(nid);
             }
         }
-        let status = Status::of_code(row.get(11));
+        let status = Status::of_code(row.get("status"));
         Some(Stored { nid, row, event, status })
     }
 
@@ -163,10 +164,14 @@ impl Verifier {
     fn check_columns(&mut self, view: &View<'_, '_>, stored: &Stored<'_>) {
         let Stored { nid, row, event, .. } = stored;
         let columns = [
-            ("type", row.get::<String>(4), event.event_type().to_owned()),
-            ("sender", row.opt::<String>(5).unwrap_or_default(), event.sender().to_owned()),
-            ("depth", row.get::<i64>(6).to_string(), event.depth().to_string()),
-            ("origin_server_ts", row.get::<i64>(7).to_string(), event.origin_server_ts().to_string()),
+            ("type", row.get::<String>("type"), event.event_type().to_owned()),
+            ("sender", row.opt::<String>("sender").unwrap_or_default(), event.sender().to_owned()),
+            ("depth", row.get::<i64>("depth").to_string(), event.depth().to_string()),
+            (
+                "origin_server_ts",
+                row.get::<i64>("origin_server_ts").to_string(),
+                event.origin_server_ts().to_string(),
+            ),
         ];
         let mut repair = false;
         for (column, found, expected) in columns {
@@ -194,8 +199,8 @@ impl Verifier {
     /// State events have the index of their key; those that were rejected at once need none.
     fn check_key(&mut self, view: &View<'_, '_>, stored: &Stored<'_>) {
         let Stored { nid, row, event, status } = stored;
-        let key_idx: Option<i32> = row.opt(8);
-        let found: Option<(String, String)> = row.opt(9).zip(row.opt(10));
+        let key_idx: Option<i32> = row.opt("key_idx");
+        let found: Option<(String, String)> = row.opt("key_type").zip(row.opt("state_key"));
         let expected = event.state_key().map(|key| (event.event_type().to_owned(), key.to_owned()));
         if (*status == Status::Rejected && key_idx.is_none())
             || (found == expected && key_idx.is_some() == found.is_some())
@@ -225,5 +230,5 @@ pub fn set_pos(view: &View<'_, '_>, nid: i64) {
 pub fn find_or_add_key(view: &View<'_, '_>, event_type: &str, state_key: &str) -> i32 {
     let args = [view.room.nid.into(), event_type.into(), state_key.into()];
     let found = view.room.db.query_opt(FIND_KEY, &args);
-    found.unwrap_or_else(|| view.room.db.query_one(ADD_KEY, &args)).get(1)
+    found.unwrap_or_else(|| view.room.db.query_one(ADD_KEY, &args)).get("key_idx")
 }

@@ -27,7 +27,7 @@ const SUPERSEDED: &str = "
             select event_nid from events where event_nid = cited.event_nid and status <> accepted() offset 0
         ) p
     )
-    select event_nid, bool_or(live) from superseded group by event_nid";
+    select event_nid, bool_or(live) as superseded from superseded group by event_nid";
 
 const FLAGGED: &str = "
     select event_nid from events where room_nid = $1 and status in (soft_failed(), rejected()) and superseded
@@ -78,17 +78,19 @@ impl Verifier {
     pub fn check_heads(&mut self, view: &View<'_, '_>) {
         let db = view.room.db;
         let room_nid = view.room.nid;
-        let superseded: HashMap<i64, bool> =
-            db.query(SUPERSEDED, &[room_nid.into()]).map(|row| (row.get(1), row.get(2))).collect();
+        let superseded: HashMap<i64, bool> = db
+            .query(SUPERSEDED, &[room_nid.into()])
+            .map(|row| (row.get("event_nid"), row.get("superseded")))
+            .collect();
         self.check_superseded(view, &superseded);
 
         let all: Vec<i64> = superseded.keys().copied().collect();
         let live: Vec<i64> = superseded.iter().filter(|(_, live)| **live).map(|(nid, _)| *nid).collect();
-        let stored: Vec<i64> = db.query_one(STORED, &[room_nid.into()]).get(1);
-        let heads = db.query(HEADS, &[room_nid.into(), all.into()]).map(|row| row.get(1));
+        let stored: Vec<i64> = db.query_one(STORED, &[room_nid.into()]).get("forward_extremities");
+        let heads = db.query(HEADS, &[room_nid.into(), all.into()]).map(|row| row.get("event_nid"));
         let mut right: BTreeSet<i64> = heads.collect();
         let args = [room_nid.into(), live.into(), stored.clone().into()];
-        right.extend(db.query(RIGHT, &args).map(|row| row.get::<i64>(1)));
+        right.extend(db.query(RIGHT, &args).map(|row| row.get::<i64>("event_nid")));
         let stored: BTreeSet<i64> = stored.into_iter().collect();
         if stored == right {
             return;
@@ -111,7 +113,7 @@ impl Verifier {
     }
 
     fn check_superseded(&mut self, view: &View<'_, '_>, superseded: &HashMap<i64, bool>) {
-        let flagged = view.room.db.query(FLAGGED, &[view.room.nid.into()]).map(|row| row.get(1));
+        let flagged = view.room.db.query(FLAGGED, &[view.room.nid.into()]).map(|row| row.get("event_nid"));
         let flagged: BTreeSet<i64> = flagged.collect();
         let live = superseded.iter().filter(|(nid, live)| **live && !flagged.contains(nid));
         let lacking: BTreeSet<i64> = live.map(|(nid, _)| *nid).collect();

@@ -9,7 +9,7 @@ use super::{Verifier, View, report::Finding};
 use crate::room::graph_events::GraphEvent;
 
 const MEMBERS: &str = "
-    select u.user_id, m.event_nid, s.user_id, m.membership, m.display_name, m.avatar_url
+    select u.user_id, m.event_nid, s.user_id as sender, m.membership, m.display_name, m.avatar_url
     from unnest($2) as wanted (user_id)
     cross join lateral (select * from users where user_id = wanted.user_id offset 0) u
     cross join lateral (select * from memberships where room_nid = $1 and user_nid = u.user_nid offset 0) m
@@ -83,13 +83,13 @@ impl Verifier {
         let mut stored: HashMap<String, Member> = rows
             .map(|row| {
                 let member = Member {
-                    event_nid: row.get(2),
-                    sender: row.opt(3).unwrap_or_default(),
-                    membership: row.get(4),
-                    display_name: row.opt(5),
-                    avatar_url: row.opt(6),
+                    event_nid: row.get("event_nid"),
+                    sender: row.opt("sender").unwrap_or_default(),
+                    membership: row.get("membership"),
+                    display_name: row.opt("display_name"),
+                    avatar_url: row.opt("avatar_url"),
                 };
-                (row.get(1), member)
+                (row.get("user_id"), member)
             })
             .collect();
         for (user_id, nid) in members {
@@ -149,7 +149,7 @@ impl Verifier {
     pub fn check_strangers(&mut self, view: &View<'_, '_>) {
         let (db, room_nid) = (view.room.db, view.room.nid);
         for row in db.query(STRANGERS, &[room_nid.into()]) {
-            let (user_id, membership): (String, String) = (row.get(1), row.get(2));
+            let (user_id, membership): (String, String) = (row.get("user_id"), row.get("membership"));
             let finding = Finding::new("memberships").subject(&user_id).found(membership);
             if self.report.add(finding.expected("no row").action("removed")) {
                 db.execute(REMOVE_MEMBER, &[room_nid.into(), user_id.into()]);

@@ -13,7 +13,7 @@ use crate::room::{
     state_at::StateAt,
 };
 
-const IS_REDACTED: &str = "select redacted_by is not null from events where event_nid = $1";
+const IS_REDACTED: &str = "select redacted_by is not null as is_redacted from events where event_nid = $1";
 
 /// Redactions in partial rooms wait until these are whole.
 const IS_PARTIAL: &str = "select from partial_states where event_nid = $1";
@@ -54,7 +54,8 @@ impl Verifier {
             }
             return;
         };
-        let is_redacted = db.query_opt(IS_REDACTED, &[target.nid.into()]).is_some_and(|row| row.get(1));
+        let is_redacted =
+            db.query_opt(IS_REDACTED, &[target.nid.into()]).is_some_and(|row| row.get("is_redacted"));
         let waits = db.query_opt(IS_PARTIAL, &[redaction.nid.into()]).is_some();
         if is_redacted
             || waits
@@ -94,7 +95,7 @@ impl Verifier {
     /// Checks that no redaction waits for what is here.
     pub fn check_waiting_redactions(&mut self, view: &View<'_, '_>) {
         for row in view.room.db.query(WAITS_FOR_NOTHING, &[view.room.nid.into()]) {
-            let (event_id, redaction_nid): (String, i64) = (row.get(1), row.get(2));
+            let (event_id, redaction_nid): (String, i64) = (row.get("event_id"), row.get("redaction_nid"));
             let finding =
                 Finding::new("redaction").event(&event_id).found("a row of missing_redacted_events");
             if self.report.add(finding.expected("no row").action("removed")) {

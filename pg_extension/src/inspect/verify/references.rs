@@ -22,7 +22,7 @@ const SET_PREV: &str = "update events set prev_nids = $2 where event_nid = $1";
 
 /// A rejected event has edges if it was known as an outlier before; it needs none.
 const LACKING_EDGES: &str = "
-    select e.event_nid, e.event_id, cited.auth_nid, a.event_id
+    select e.event_nid, e.event_id, cited.auth_nid, a.event_id as auth_id
     from unnest($1) as wanted (event_nid)
     cross join lateral (select * from events where event_nid = wanted.event_nid offset 0) e
     cross join lateral unnest(e.auth_nids) as cited (auth_nid)
@@ -32,7 +32,7 @@ const LACKING_EDGES: &str = "
     )";
 
 const SURPLUS_EDGES: &str = "
-    select edge.event_nid, c.event_id, edge.auth_nid, a.event_id
+    select edge.event_nid, c.event_id, edge.auth_nid, a.event_id as auth_id
     from unnest($1) as wanted (auth_nid)
     join event_auth_edges edge on edge.auth_nid = wanted.auth_nid
     join events a on a.event_nid = edge.auth_nid
@@ -47,7 +47,7 @@ const REMOVE_EDGE: &str = "delete from event_auth_edges where event_nid = $1 and
 impl Verifier {
     pub fn read_missing_prevs(&mut self, view: &View<'_, '_>) {
         for row in view.room.db.query(MISSING, &[view.room.nid.into()]) {
-            self.missing_prevs.entry(row.get(1)).or_default().insert(row.get(2));
+            self.missing_prevs.entry(row.get("event_nid")).or_default().insert(row.get("prev_event_id"));
         }
     }
 
@@ -151,8 +151,8 @@ impl Verifier {
         ];
         for (select, found, expected, action, repair) in checks {
             for row in view.room.db.query(select, &[nids.to_vec().into()]) {
-                let (event_nid, auth_nid): (i64, i64) = (row.get(1), row.get(3));
-                let (event_id, auth_id): (String, String) = (row.get(2), row.get(4));
+                let (event_nid, auth_nid): (i64, i64) = (row.get("event_nid"), row.get("auth_nid"));
+                let (event_id, auth_id): (String, String) = (row.get("event_id"), row.get("auth_id"));
                 let finding = Finding::new("auth edges").event(&event_id).subject(auth_id);
                 if self.report.add(finding.found(found).expected(expected).action(action)) {
                     view.room.db.execute(repair, &[event_nid.into(), auth_nid.into()]);

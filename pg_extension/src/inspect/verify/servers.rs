@@ -11,7 +11,7 @@ const SERVERS: &str = "
     join destinations d on d.destination_nid = r.destination_nid
     where r.room_nid = $1 and r.left_nid is null";
 
-const PRESUMED: &str = "select unnest(servers) from partial_joins where room_nid = $1";
+const PRESUMED: &str = "select unnest(servers) as server_name from partial_joins where room_nid = $1";
 
 const OTHER_SERVERS: &str = "select other_servers from rooms where room_nid = $1";
 
@@ -21,7 +21,7 @@ impl Verifier {
         let (db, room_nid) = (view.room.db, view.room.nid);
         let mut stored: BTreeMap<String, i64> = db
             .query(SERVERS, &[room_nid.into()])
-            .map(|row| (row.get(1), i64::from(row.get::<i32>(2))))
+            .map(|row| (row.get("server_name"), i64::from(row.get::<i32>("joined_members"))))
             .collect();
         let known = stored.len() as i64;
         let mut wrong: Vec<(String, i64)> = Vec::new();
@@ -33,7 +33,7 @@ impl Verifier {
         };
         let mut expected_members = counts.servers.clone();
         for row in db.query(PRESUMED, &[room_nid.into()]) {
-            *expected_members.entry(row.get(1)).or_default() += 1;
+            *expected_members.entry(row.get("server_name")).or_default() += 1;
         }
         for (server, expected) in &expected_members {
             let found = stored.remove(server).unwrap_or_default();
@@ -44,7 +44,7 @@ impl Verifier {
         for (server, found) in stored {
             differ(&server, found, 0);
         }
-        let found = i64::from(db.query_one(OTHER_SERVERS, &[room_nid.into()]).get::<i32>(1));
+        let found = i64::from(db.query_one(OTHER_SERVERS, &[room_nid.into()]).get::<i32>("other_servers"));
         let mut recount = !wrong.is_empty();
         if found != known {
             let finding = Finding::new("room").subject("other_servers").found(found).expected(known);

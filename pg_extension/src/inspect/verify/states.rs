@@ -53,7 +53,8 @@ impl Verifier {
         let batch: Vec<_> = nids.iter().map(|nid| events.get(*nid)).collect();
         events.load(batch.iter().flat_map(|event| event.prev_nids.iter().chain(&event.auth_nids).copied()));
         self.check_room_roots(view, nids);
-        let given = view.room.db.query(GIVEN, &[nids.to_vec().into()]).map(|row| row.get(1)).collect();
+        let given =
+            view.room.db.query(GIVEN, &[nids.to_vec().into()]).map(|row| row.get("event_nid")).collect();
         let prev_nids = batch.iter().flat_map(|event| &event.prev_nids);
         let roots = prev_nids.filter_map(|nid| events.get(*nid).state_before);
         let wrong = self
@@ -169,7 +170,8 @@ impl Verifier {
     /// What the room became with an event depends on when it came: it can only be read or not.
     fn check_room_roots(&mut self, view: &View<'_, '_>, nids: &[i64]) {
         let rows = view.room.db.query(ROOM_ROOTS, &[nids.to_vec().into()]);
-        let roots: Vec<(i64, String, i64)> = rows.map(|row| (row.get(1), row.get(2), row.get(3))).collect();
+        let roots: Vec<(i64, String, i64)> =
+            rows.map(|row| (row.get("event_nid"), row.get("event_id"), row.get("room_root"))).collect();
         let wrong = self.wrong_roots(view, roots.iter().map(|(_, _, root)| *root).collect());
         for (nid, event_id, root) in roots {
             let Some(reason) = wrong.get(&root) else { continue };
@@ -197,7 +199,7 @@ pub fn describe(view: &View<'_, '_>, finding: Finding, differences: &[Difference
     let Some(first) = differences.first() else { return finding };
     let row = view.room.db.query_opt(KEY, &[view.room.nid.into(), first.key_idx.into()]);
     let mut subject = match row {
-        Some(row) => format!("{} {:?}", row.get::<String>(1), row.get::<String>(2)),
+        Some(row) => format!("{} {:?}", row.get::<String>("type"), row.get::<String>("state_key")),
         None => format!("key_idx {}", first.key_idx),
     };
     if differences.len() > 1 {

@@ -13,19 +13,19 @@ pub struct Walk {
 /// Each part has its index.
 const PARTS: [&str; 3] = [
     "
-    select event_nid, event_nid
+    select event_nid, event_nid as place
     from events
     where room_nid = $1 and status in (soft_failed(), rejected()) and event_nid > $2
     order by event_nid
     limit $3",
     "
-    select event_nid, event_nid
+    select event_nid, event_nid as place
     from events
     where room_nid = $1 and pos is null and status in (accepted(), outlier()) and event_nid > $2
     order by event_nid
     limit $3",
     "
-    select event_nid, pos
+    select event_nid, pos as place
     from events
     where room_nid = $1 and pos > $2
     order by pos
@@ -38,7 +38,7 @@ impl Walk {
         while let Some(part) = PARTS.get(self.part) {
             let after = self.after.unwrap_or(i64::MIN);
             let rows = view.room.db.query(part, &[view.room.nid.into(), after.into(), (BATCH as i64).into()]);
-            let found: Vec<(i64, i64)> = rows.map(|row| (row.get(1), row.get(2))).collect();
+            let found: Vec<(i64, i64)> = rows.map(|row| (row.get("event_nid"), row.get("place"))).collect();
             if let Some((_, last)) = found.last() {
                 self.after = Some(*last);
                 return found.into_iter().map(|(nid, _)| nid).collect();

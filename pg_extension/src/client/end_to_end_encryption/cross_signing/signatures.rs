@@ -108,7 +108,9 @@ impl<'a> Signer<'a> {
             keys: stored(db, session.user_nid, &session.user_id),
             devices: db
                 .query(DEVICES, &[session.user_nid.into(), devices.into()])
-                .filter_map(|row| Some((row.get(1), parse_object(&row.get::<String>(2)).ok()?)))
+                .filter_map(|row| {
+                    Some((row.get("device_id"), parse_object(&row.get::<String>("keys")).ok()?))
+                })
                 .collect(),
             others: read_others(db, others),
         }
@@ -145,7 +147,8 @@ impl<'a> Signer<'a> {
         }
         let own_nid = self.session.user_nid;
         let args = [own_nid.into(), user_nids.into(), key_names.into(), key_ids.into(), signatures.into()];
-        let new: Vec<(i64, String)> = db.query(STORE, &args).map(|row| (row.get(1), row.get(2))).collect();
+        let new: Vec<(i64, String)> =
+            db.query(STORE, &args).map(|row| (row.get("user_nid"), row.get("key_name"))).collect();
         let changes = new.iter().map(|(user_nid, key_name)| match *user_nid == own_nid {
             true => {
                 let device_id = (!self.is_cross_signing_key(key_name)).then_some(key_name.as_str());
@@ -232,12 +235,12 @@ fn read_others(db: &Db<'_>, user_ids: Vec<&str>) -> HashMap<String, (i64, Keys)>
         return others;
     }
     for row in db.query(OTHERS, &[user_ids.into()]) {
-        let user_id: String = row.get(1);
-        let key = row.opt::<String>(3).zip(row.opt::<String>(4)).and_then(|(usage, keys)| {
+        let user_id: String = row.get("user_id");
+        let key = row.opt::<String>("usage").zip(row.opt::<String>("keys")).and_then(|(usage, keys)| {
             let usage = Usage::named(&usage)?;
             Some((usage, CrossSigningKey::read(usage, &parse_object(&keys).ok()?, &user_id).ok()?))
         });
-        others.entry(user_id).or_insert_with(|| (row.get(2), Keys::new())).1.extend(key);
+        others.entry(user_id).or_insert_with(|| (row.get("user_nid"), Keys::new())).1.extend(key);
     }
     others
 }

@@ -89,9 +89,9 @@ impl<'a> Wanted<'a> {
         ];
         let mut done = BTreeSet::new();
         for row in db.query(CLAIM, &args) {
-            let index = row.get::<i64>(1) as usize - 1;
+            let index = row.get::<i64>("number") as usize - 1;
             done.insert(index);
-            self.note(index, &row.get::<String>(2), row.get(3), claimed);
+            self.note(index, &row.get::<String>("key_id"), row.get("key"), claimed);
         }
         let mut rest = Self::default();
         for index in (0..self.user_ids.len()).filter(|index| !done.contains(index)) {
@@ -105,11 +105,11 @@ impl<'a> Wanted<'a> {
             [self.user_ids.clone().into(), self.device_ids.clone().into(), self.algorithms.clone().into()];
         let (mut devices, mut algorithms, mut key_ids) = (Vec::new(), Vec::new(), Vec::new());
         for row in db.query(FALLBACK, &args) {
-            let index = row.get::<i64>(1) as usize - 1;
-            let key_id: String = row.get(2);
-            self.note(index, &key_id, row.get(3), claimed);
-            if !row.get::<bool>(5) {
-                devices.push(row.get::<i64>(4));
+            let index = row.get::<i64>("number") as usize - 1;
+            let key_id: String = row.get("key_id");
+            self.note(index, &key_id, row.get("key"), claimed);
+            if !row.get::<bool>("used") {
+                devices.push(row.get::<i64>("device_nid"));
                 algorithms.push(self.algorithms[index]);
                 key_ids.push(key_id);
             }

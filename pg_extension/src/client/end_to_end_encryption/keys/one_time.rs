@@ -91,8 +91,10 @@ pub fn store(db: &Db<'_>, device_nid: i64, keys: &[NamedKey]) -> Result<()> {
     }
     let (algorithms, key_ids, texts) = columns(keys);
     let names = || [device_nid.into(), algorithms.clone().into(), key_ids.clone().into()];
-    let stored: HashMap<(String, String), String> =
-        db.query(STORED, &names()).map(|row| ((row.get(1), row.get(2)), row.get(3))).collect();
+    let stored: HashMap<(String, String), String> = db
+        .query(STORED, &names())
+        .map(|row| ((row.get("algorithm"), row.get("key_id")), row.get("key")))
+        .collect();
     for key in keys {
         let stored = stored.get(&(key.algorithm.clone(), key.key_id.clone()));
         if stored.is_some_and(|stored| !same_key(stored, &key.key)) {
@@ -132,7 +134,7 @@ const STORE_FALLBACK: &str = "
     where (fallback_keys.key_id, fallback_keys.key) is distinct from (excluded.key_id, excluded.key)";
 
 const OTHER_FALLBACK: &str = "
-    select count(*) from fallback_keys where device_nid = $1 and algorithm <> all($2)";
+    select count(*) as others from fallback_keys where device_nid = $1 and algorithm <> all($2)";
 
 /// 400 `M_TOO_LARGE` where the device would have too many fallback keys with these.
 pub fn require_room(db: &Db<'_>, device_nid: i64, fallback_keys: &[NamedKey]) -> Result<()> {
@@ -141,7 +143,7 @@ pub fn require_room(db: &Db<'_>, device_nid: i64, fallback_keys: &[NamedKey]) ->
     }
     let algorithms: Vec<&str> = fallback_keys.iter().map(|key| key.algorithm.as_str()).collect();
     let new = i64::try_from(algorithms.len()).unwrap_or(i64::MAX);
-    let others: i64 = db.query_one(OTHER_FALLBACK, &[device_nid.into(), algorithms.into()]).get(1);
+    let others: i64 = db.query_one(OTHER_FALLBACK, &[device_nid.into(), algorithms.into()]).get("others");
     match new.saturating_add(others) <= MAX_FALLBACK {
         true => Ok(()),
         false => Err(MatrixError::new(400, "M_TOO_LARGE", "The device has too many fallback keys.")),
@@ -188,7 +190,7 @@ impl Counts {
     pub fn of_all(db: &Db<'_>, device_nids: Vec<i64>) -> Vec<Self> {
         let mut counts = vec![Self::none(); device_nids.len()];
         for row in db.query(COUNT, &[device_nids.into(), generation::timeline().into()]) {
-            counts[row.get::<i64>(1) as usize - 1].0.insert(row.get(2), row.get(3));
+            counts[row.get::<i64>("number") as usize - 1].0.insert(row.get("algorithm"), row.get("count"));
         }
         counts
     }
@@ -216,7 +218,7 @@ const UNUSED_FALLBACK: &str = "
 pub fn unused_fallback_types(db: &Db<'_>, device_nids: Vec<i64>) -> Vec<Vec<String>> {
     let mut types = vec![Vec::new(); device_nids.len()];
     for row in db.query(UNUSED_FALLBACK, &[device_nids.into()]) {
-        types[row.get::<i64>(1) as usize - 1].push(row.get(2));
+        types[row.get::<i64>("number") as usize - 1].push(row.get("algorithm"));
     }
     types
 }

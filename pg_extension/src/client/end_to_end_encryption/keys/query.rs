@@ -34,7 +34,8 @@ const USERS: &str = "
     cross join lateral (select user_nid from users where user_id = w.user_id offset 0) u";
 
 const DEVICES: &str = "
-    select k.user_nid, k.device_id, k.keys, d.display_name, k.device_nid is not null
+    select k.user_nid, k.device_id, k.keys, d.display_name,
+        k.device_nid is not null as is_logged_in
     from unnest($1::bigint[]) as w (user_nid)
     cross join lateral (select * from device_keys where user_nid = w.user_nid offset 0) k
     left join lateral (select display_name from devices where device_nid = k.device_nid offset 0) d on true";
@@ -60,8 +61,8 @@ type Signatures = HashMap<(i64, String), Vec<(String, String, String)>>;
 fn signatures(db: &Db<'_>, user_nids: &[i64], asker_nid: i64) -> Signatures {
     let mut signatures = Signatures::new();
     for row in db.query(SIGNATURES, &[user_nids.to_vec().into(), asker_nid.into()]) {
-        let signed = signatures.entry((row.get(1), row.get(2))).or_default();
-        signed.push((row.get(3), row.get(4), row.get(5)));
+        let signed = signatures.entry((row.get("user_nid"), row.get("key_name"))).or_default();
+        signed.push((row.get("user_id"), row.get("signer_key_id"), row.get("signature")));
     }
     signatures
 }
@@ -114,14 +115,14 @@ impl Wanted<'_> {
         }
         let indices: BTreeMap<i64, usize> = db
             .query(USERS, &[self.user_ids.clone().into()])
-            .map(|row| (row.get(2), row.get::<i64>(1) as usize - 1))
+            .map(|row| (row.get("user_nid"), row.get::<i64>("number") as usize - 1))
             .collect();
         let user_nids: Vec<i64> = indices.keys().copied().collect();
         let signatures = signatures(db, &user_nids, asker_nid);
 
         for row in db.query(DEVICES, &[user_nids.clone().into()]) {
-            let index = indices[&row.get::<i64>(1)];
-            let device_id: String = row.get(2);
+            let index = indices[&row.get::<i64>("user_nid")];
+            let device_id: String = row.get("device_id");
             let wanted = self.devices[index].as_ref().is_none_or(|devices| devices.contains(&*device_id));
             if let Some(device) = wanted.then(|| device(&row, &device_id, &signatures)).flatten() {
                 let devices = found.device_keys.entry(self.user_ids[index].to_owned()).or_default();
@@ -129,14 +130,14 @@ impl Wanted<'_> {
             }
         }
         for row in db.query(CROSS_SIGNING, &[user_nids.into(), asker_nid.into()]) {
-            let section = match &*row.get::<String>(2) {
+            let section = match &*row.get::<String>("usage") {
                 "master" => "master_keys",
                 "self_signing" => "self_signing_keys",
                 _ => "user_signing_keys",
             };
-            let user_nid: i64 = row.get(1);
-            let later = signatures.get(&(user_nid, row.get(3)));
-            if let Some(keys) = with_signatures(&row.get::<String>(4), later) {
+            let user_nid: i64 = row.get("user_nid");
+            let later = signatures.get(&(user_nid, row.get("public_key")));
+            if let Some(keys) = with_signatures(&row.get::<String>("keys"), later) {
                 let section = found.cross_signing.entry(section).or_default();
                 section.insert(self.user_ids[indices[&user_nid]].to_owned(), Value::Object(keys));
             }
@@ -146,11 +147,11 @@ impl Wanted<'_> {
 }
 
 fn device(row: &Row<'_>, device_id: &str, signatures: &Signatures) -> Option<Map> {
-    let later = signatures.get(&(row.get(1), device_id.to_owned()));
-    let mut keys = with_signatures(&row.get::<String>(3), later)?;
+    let later = signatures.get(&(row.get("user_nid"), device_id.to_owned()));
+    let mut keys = with_signatures(&row.get::<String>("keys"), later)?;
     // What is kept of another server's device has what that server said.
-    if row.get::<bool>(5) {
-        let unsigned = match row.opt::<String>(4) {
+    if row.get::<bool>("is_logged_in") {
+        let unsigned = match row.opt::<String>("display_name") {
             Some(name) => json!({ "device_display_name": name }),
             None => json!({}),
         };

@@ -101,7 +101,7 @@ pub fn store(db: &Db<'_>, owner: &Session, upload: &Upload) -> Result<bool> {
     owner.lock_user(db);
     let stored = db
         .query_opt(STORED, &[(*user_nid).into(), device_id.as_str().into()])
-        .and_then(|row| parse_object(&row.get::<String>(1)).ok());
+        .and_then(|row| parse_object(&row.get::<String>("keys")).ok());
     if stored.as_ref() == Some(keys) {
         return Ok(false);
     }

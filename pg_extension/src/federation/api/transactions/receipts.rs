@@ -112,7 +112,7 @@ impl Receipts {
             ]
         };
         db.execute(HOLD, &args());
-        db.query(WRITE, &args()).map(|row| row.get(1)).collect()
+        db.query(WRITE, &args()).map(|row| row.get("room_nid")).collect()
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Rescinded {
 }
 
 const FIND: &str = "
-    select o.user_nid, o.room_version, o.membership, s.user_id, o.state
+    select o.user_nid, o.room_version, o.membership, s.user_id as sender, o.state
     from users u
     join out_of_band_memberships o on o.user_nid = u.user_nid
     join users s on s.user_nid = o.sender_nid
@@ -54,13 +54,13 @@ pub fn take(db: &Db<'_>, origin: &str, room_id: &str, pdu: &Map) -> Option<Resci
         return None;
     }
     let row = db.query_opt(FIND, &[target.into(), room_id.into()])?;
-    let version = room_version(&row.get::<String>(2))?;
+    let version = room_version(&row.get::<String>("room_version"))?;
     let event = intake::parse(version, room_id, &Value::Object(pdu.clone()).to_string()).ok()?;
     let event_id = event.event_id().to_owned();
     let sender = event.sender().to_owned();
     let outcome = match verified(db, version, event, origin, &row) {
         Ok(shown) => {
-            let user_nid: i64 = row.get(1);
+            let user_nid: i64 = row.get("user_nid");
             let sender_nid = users::intern(db, &[&sender])[&sender];
             let shown = client_event(&event_id, &shown);
             db.execute(LEAVE, &[user_nid.into(), room_id.into(), sender_nid.into(), shown.into()]);
@@ -97,7 +97,8 @@ fn verified(
 /// Whether a server is one of those that are known to be in the room: of who invited, or of who made the state that is shown to
 /// those outside; or that state says of the sender that they may.
 fn speaks_for_room(row: &Row<'_>, origin: &str, sender_of_event: &str) -> bool {
-    let (membership, sender, state): (String, String, Vec<String>) = (row.get(3), row.get(4), row.get(5));
+    let (membership, sender, state): (String, String, Vec<String>) =
+        (row.get("membership"), row.get("sender"), row.get("state"));
     let invited = membership == "invite" && server_name(&sender) == Some(origin);
     let tells = |event: &String| {
         let event = request::object(event).unwrap_or_default();

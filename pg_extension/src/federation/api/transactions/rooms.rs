@@ -55,7 +55,7 @@ const ROOMS: &str = "
             ) m
             where k.room_nid = r.room_nid and k.type = 'm.room.member'
                 and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership = 'join'
-        ),
+        ) as is_here,
         acl.json
     from unnest($1::text[]) as wanted (room_id)
     cross join lateral (
@@ -72,7 +72,7 @@ const ROOMS: &str = "
 const JOINED_JUST_NOW: &str = "
     select exists (
         select from joins_in_progress where room_id = any($1::text[]) and until > now()
-    )";
+    ) as is_any";
 
 impl InboundRooms {
     /// Those of the rooms that are known, in one query.
@@ -83,19 +83,19 @@ impl InboundRooms {
         }
         let own_server = Signer::current(db).server_name.clone();
         let rooms = db.query(ROOMS, &[room_ids.into(), own_server.into()]).map(|row| {
-            let admits_origin = row.opt::<String>(5).is_none_or(|acl| {
+            let admits_origin = row.opt::<String>("json").is_none_or(|acl| {
                 parse_stored(&acl)
                     .get("content")
                     .and_then(Value::as_object)
                     .is_none_or(|content| server_acl::admits(content, origin))
             });
             let room = InboundRoom {
-                nid: row.get(2),
-                version: room_version(&row.get::<String>(3)),
-                is_here: row.get(4),
+                nid: row.get("room_nid"),
+                version: room_version(&row.get::<String>("room_version")),
+                is_here: row.get("is_here"),
                 admits_origin,
             };
-            (row.get(1), room)
+            (row.get("room_id"), room)
         });
         Self(rooms.collect())
     }
@@ -109,7 +109,7 @@ impl InboundRooms {
         let is_here = |room_id: &&str| self.get(room_id).is_some_and(InboundRoom::is_here);
         let absent: Vec<&str> =
             room_ids.iter().copied().filter(|id| !is_here(id) && !id.contains('\0')).collect();
-        !absent.is_empty() && db.query_one(JOINED_JUST_NOW, &[absent.into()]).get(1)
+        !absent.is_empty() && db.query_one(JOINED_JUST_NOW, &[absent.into()]).get("is_any")
     }
 
     /// The `room_nid` of a room for which something is taken from the server that sends.

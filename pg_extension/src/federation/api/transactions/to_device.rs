@@ -50,7 +50,7 @@ impl Messages {
         }
         let ids: Vec<&str> = self.0.keys().map(String::as_str).collect();
         let first: BTreeSet<String> =
-            db.query(FIRST, &[origin.into(), ids.into()]).map(|row| row.get(1)).collect();
+            db.query(FIRST, &[origin.into(), ids.into()]).map(|row| row.get("message_id")).collect();
         let mut new: Vec<(usize, send_to_device::Messages)> =
             self.0.into_iter().filter(|(id, _)| first.contains(id)).map(|(_, messages)| messages).collect();
         new.sort_by_key(|(number, _)| *number);

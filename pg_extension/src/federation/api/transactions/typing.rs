@@ -35,7 +35,7 @@ const START: &str = "
     set expires_at = excluded.expires_at,
         typing = true,
         xid = case when typing.typing then typing.xid else excluded.xid end
-    returning room_nid, xid = pg_current_xact_id()";
+    returning room_nid, xid = pg_current_xact_id() as is_news";
 
 const STOP: &str = "
     update typing t
@@ -43,7 +43,7 @@ const STOP: &str = "
     from unnest($1::bigint[], $2::text[]) a (room_nid, user_id)
     cross join lateral (select user_nid from users where user_id = a.user_id offset 0) u
     where t.room_nid = a.room_nid and t.user_nid = u.user_nid and t.typing
-    returning t.room_nid, true";
+    returning t.room_nid, true as is_news";
 
 impl Typing {
     /// Reads an EDU's content; `None` for what has no effect.
@@ -74,7 +74,7 @@ impl Typing {
                 true => db.query(START, &[room_nids.into(), user_ids.into(), TIMEOUT_MS.into()]),
                 false => db.query(STOP, &[room_nids.into(), user_ids.into()]),
             };
-            changed.extend(rows.filter(|row| row.get(2)).map(|row| row.get::<i64>(1)));
+            changed.extend(rows.filter(|row| row.get("is_news")).map(|row| row.get::<i64>("room_nid")));
         }
         changed
     }
