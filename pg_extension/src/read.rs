@@ -1,4 +1,4 @@
-//! Reading rooms: events as readers see them, and which of them they may see.
+//! Reading rooms: which events a reader may see, and how they are rendered.
 
 pub mod filter;
 pub mod gaps;

@@ -1,4 +1,4 @@
-//! The SPI connection of a call, by which what it writes is known to belong to its generation.
+//! The SPI connection of a call. It records the generation before the call writes anything.
 
 use pgrx::pg_extern;
 
@@ -18,7 +18,7 @@ pub fn connect<R>(mode: Mode, work: impl FnOnce(&Db<'_>) -> R) -> R {
     })
 }
 
-/// For writes that no other function of the extension makes, such as those of the API nodes' own statements.
+/// For triggers, whose statement may write without any other function of the extension.
 #[pg_extern(volatile)]
 fn record_generation() {
     connect(Mode::Write, |_| ());

@@ -1,4 +1,5 @@
-//! Filters: what of a sync, a page of messages or a context the client wants. Client-Server API, "Filtering".
+//! Filters: the parts of a sync, a page of messages or a context that a client requests. Client-Server API,
+//! "Filtering".
 
 use matriarch_rules::{glob::matches_star, property_path};
 use serde::{
@@ -9,9 +10,9 @@ use serde_json::{Map, Value};
 
 use crate::base::response::{MatrixError, Result};
 
-/// How many events a room's timeline holds in a sync, and a page of messages, when the client does not say.
+/// How many events a room's timeline in a sync, or a page of messages, has if the client sets no limit.
 pub const DEFAULT_LIMIT: usize = 10;
-/// The most events of a timeline or page, whatever the client says.
+/// The greatest number of events in a timeline or page, whatever limit the client sets.
 pub const MAX_LIMIT: usize = 1000;
 
 /// The filter of a sync.
@@ -36,7 +37,7 @@ pub enum EventFormat {
     Federation,
 }
 
-/// Filters of rooms and what is in them.
+/// The filter of rooms and their events.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RoomFilter {
@@ -66,16 +67,17 @@ pub struct EventFilter {
     not_rooms: Option<Vec<String>>,
     contains_url: Option<bool>,
     pub lazy_load_members: bool,
-    /// Redundant members are always sent: nothing is remembered of what a client was sent before.
+    /// Not used. Redundant members are always sent, as the server does not store what a client was sent
+    /// before.
     include_redundant_members: bool,
     unread_thread_notifications: bool,
-    /// Its name before it was stable.
+    /// The unstable name of `unread_thread_notifications` (MSC3773).
     #[serde(rename = "org.matrix.msc3773.unread_thread_notifications")]
     unstable_unread_thread_notifications: bool,
 }
 
 impl EventFilter {
-    /// The key for the unread counts of threads, if they are wanted apart from the room's.
+    /// The key for the unread counts of threads in the response; `None` if the client does not request them.
     pub fn thread_counts_key(&self) -> Option<&'static str> {
         match (self.unread_thread_notifications, self.unstable_unread_thread_notifications) {
             (true, _) => Some("unread_thread_notifications"),
@@ -86,14 +88,14 @@ impl EventFilter {
 }
 
 impl Filter {
-    /// Admits everything, up to this many events in each room.
+    /// A filter that admits everything, up to `limit` timeline events in each room.
     pub fn with_timeline_limit(limit: usize) -> Self {
         let mut filter = Self::default();
         filter.room.timeline.limit = Some(limit as u64);
         filter
     }
 
-    /// Reads a filter object. 400 `M_BAD_JSON` for one that is not as the specification has it.
+    /// Reads a filter object. 400 `M_BAD_JSON` for one that does not match the specification.
     pub fn parse(json: &str) -> Result<Self> {
         let filter: Self = read(json)?;
         let room = &filter.room;
@@ -106,7 +108,7 @@ impl Filter {
         Ok(filter)
     }
 
-    /// What is left of an event's JSON by `event_fields`.
+    /// The event's JSON with only the fields in `event_fields`; `None` if the filter does not set that.
     pub fn prune(&self, event: &str) -> Option<String> {
         let fields = self.event_fields.as_ref()?;
         let Ok(Value::Object(event)) = serde_json::from_str(event) else { return None };
@@ -119,24 +121,24 @@ impl Filter {
 }
 
 impl RoomFilter {
-    /// Whether anything of the room is wanted.
+    /// Whether the filter includes the room.
     pub fn admits_room(&self, room_id: &str) -> bool {
         admits(self.rooms.as_deref(), self.not_rooms.as_deref(), |id| id == room_id)
     }
 }
 
-/// What filters look at in an event.
+/// The parts of an event that filters check.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
     pub event_type: &'a str,
-    /// Absent for events that nobody sent, such as account data.
+    /// `None` for events without a sender, such as account data.
     pub sender: Option<&'a str>,
     /// JSON text.
     pub content: &'a str,
 }
 
 impl EventFilter {
-    /// Reads a `RoomEventFilter` object, as `/messages` takes it.
+    /// Reads a `RoomEventFilter` object, which `/messages` takes. Errors as in [`Filter::parse`].
     pub fn parse(json: &str) -> Result<Self> {
         let filter: Self = read(json)?;
         filter.check()?;
@@ -147,12 +149,12 @@ impl EventFilter {
         check_rooms(self.rooms.iter().chain(&self.not_rooms))?;
         let mut users = self.senders.iter().chain(&self.not_senders).flatten();
         if users.any(|user| !user.starts_with('@')) {
-            return Err(MatrixError::bad_json("A filter names a sender that is not a user id."));
+            return Err(MatrixError::bad_json("A sender in the filter is not a user id."));
         }
         Ok(())
     }
 
-    /// How many events are wanted. 0 is taken as none, though the specification does not have it.
+    /// The greatest number of events to return. 0 returns none, although the specification does not allow it.
     pub fn limit(&self) -> usize {
         self.limit.map_or(DEFAULT_LIMIT, |limit| usize::try_from(limit).unwrap_or(MAX_LIMIT).min(MAX_LIMIT))
     }
@@ -161,7 +163,7 @@ impl EventFilter {
         admits(self.rooms.as_deref(), self.not_rooms.as_deref(), |id| id == room_id)
     }
 
-    /// Whether it is plain that no event passes.
+    /// Whether no event at all can pass. `false` also in less obvious cases, where it only costs time.
     pub fn admits_nothing(&self) -> bool {
         let empty = |list: &Option<Vec<String>>| list.as_ref().is_some_and(Vec::is_empty);
         let all = self.not_types.iter().flatten().any(|pattern| pattern == "*");
@@ -184,17 +186,17 @@ impl EventFilter {
 fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
     let bad = |error: serde_json::Error| MatrixError::bad_json(format!("Bad filter: {error}"));
     let value: Value = serde_json::from_str(json).map_err(bad)?;
-    // serde takes an array for a struct as well.
+    // By itself serde also reads a struct from an array of its fields.
     let object = |value: &Value| value.is_object();
     let parts = ["presence", "account_data", "room", "timeline", "state", "ephemeral"];
     let inner = |value: &Value| parts.iter().filter_map(|part| value.get(part)).all(object);
     if !object(&value) || !inner(&value) || !value.get("room").is_none_or(inner) {
-        return Err(MatrixError::bad_json("A filter, and each part of it, is an object."));
+        return Err(MatrixError::bad_json("A filter and each part of it must be an object."));
     }
     serde_json::from_value(value).map_err(bad)
 }
 
-/// Reads a struct from an object only: serde would take an array of its fields as well.
+/// Reads a struct from an object only. By itself serde also accepts an array of its fields.
 fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> std::result::Result<T, D::Error> {
@@ -204,12 +206,12 @@ fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
 
 fn check_rooms<'a>(mut lists: impl Iterator<Item = &'a Vec<String>>) -> Result<()> {
     if lists.any(|rooms| rooms.iter().any(|room| !room.starts_with('!'))) {
-        return Err(MatrixError::bad_json("A filter names a room that is not a room id."));
+        return Err(MatrixError::bad_json("A room in the filter is not a room id."));
     }
     Ok(())
 }
 
-/// In the list, if there is one, and not in the other: exclusion wins.
+/// Whether an item is in `list`, if there is one, and not in `not_list`.
 fn admits(list: Option<&[String]>, not_list: Option<&[String]>, is: impl Fn(&str) -> bool) -> bool {
     let listed = |list: &[String]| list.iter().any(|item| is(item));
     list.is_none_or(listed) && !not_list.is_some_and(listed)
@@ -220,7 +222,7 @@ fn has_url(content: &str) -> bool {
         .is_ok_and(|content| content.get("url").is_some_and(Value::is_string))
 }
 
-/// Copies what is at the path, if anything, to the same place in `to`.
+/// Copies the value at a path, if there is one, to the same path in `to`.
 fn copy_path(from: &Map<String, Value>, path: &[String], to: &mut Map<String, Value>) {
     let Some((key, rest)) = path.split_first() else { return };
     let Some(value) = from.get(key) else { return };

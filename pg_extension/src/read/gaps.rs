@@ -1,4 +1,4 @@
-//! Where events of a room's timeline are missing: before those whose `prev_events` are not all here.
+//! Gaps in a room's timeline: they are before events whose `prev_events` are not all stored.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -30,10 +30,10 @@ const LACKING: &str = "
 /// A gap before an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gap {
-    /// Other servers may be asked for what is missing.
+    /// Other servers can be asked for the missing events.
     Open,
-    /// They were, lately and in vain.
-    Passed,
+    /// Other servers were asked a short time ago, and did not have the missing events.
+    Unavailable,
 }
 
 /// The gaps before some events of a room.
@@ -43,7 +43,8 @@ pub struct Gaps {
 }
 
 impl Gaps {
-    /// Finds those before these events, where what is missing may be for the eyes of the room's reader. Costs nothing in a room without gaps.
+    /// Finds the gaps before these events. Leaves out gaps whose missing events the room's reader may not
+    /// see. Runs no query in a room without gaps.
     pub fn find(
         db: &Db<'_>,
         events: &Events<'_, '_>,
@@ -55,13 +56,13 @@ impl Gaps {
         }
         let nids: Vec<i64> = before.iter().map(|event| event.event_nid).collect();
         let ids: Vec<&str> = before.iter().map(|event| event.event_id.as_str()).collect();
-        let passed: HashMap<i64, bool> = db
+        let unavailable: HashMap<i64, bool> = db
             .query(FIND, &[nids.into(), ids.into(), room.room_nid.into()])
             .map(|row| (row.get("event_nid"), row.get("passed")))
             .collect();
         let of_event = |event: &Rc<StoredEvent>| {
-            let passed = *passed.get(&event.event_nid)?;
-            let gap = if passed { Gap::Passed } else { Gap::Open };
+            let unavailable = *unavailable.get(&event.event_nid)?;
+            let gap = if unavailable { Gap::Unavailable } else { Gap::Open };
             room.reader.may_see_before(db, events, event).then_some((event.event_nid, gap))
         };
         Self { by_nid: before.iter().filter_map(of_event).collect() }
@@ -73,7 +74,7 @@ impl Gaps {
     }
 }
 
-/// Those of these events before which others are missing.
+/// Those of the events whose previous events are not all stored.
 pub fn lacking(db: &Db<'_>, event_nids: Vec<i64>) -> HashSet<i64> {
     if event_nids.is_empty() {
         return HashSet::new();

@@ -1,4 +1,4 @@
-//! Pages of a room's history: what the reader sees and the filter admits.
+//! Pages of a room's history: the events that the reader may see and the filter admits.
 
 use std::rc::Rc;
 
@@ -14,29 +14,31 @@ use crate::{
     },
 };
 
-/// The most events that are looked at for one page. The client goes on from there, as an empty page is not the end.
+/// The greatest number of events that are read for one page. A page may then be short or empty; the client
+/// continues from its end.
 const MAX_SCAN: usize = 5000;
 
-/// What to read.
+/// The page to read.
 pub struct Request<'f> {
     pub direction: Direction,
-    /// The place to begin at.
+    /// The position to begin at.
     pub from: i64,
-    /// The place to stop at, if before the end of what the reader may see.
+    /// The position to stop at; `None` for the end of what the reader may see.
     pub to: Option<i64>,
+    /// The greatest number of events in the page.
     pub limit: usize,
     pub filter: &'f EventFilter,
-    /// Whether the page ends where events are missing that other servers may be asked for.
+    /// Whether the page ends at a gap whose events other servers can be asked for.
     pub stops_at_gaps: bool,
 }
 
 /// A page.
 pub struct Page {
-    /// In the order of reading.
+    /// In the order of the direction.
     pub events: Vec<Rc<StoredEvent>>,
-    /// The place to go on from; `None` at the end.
+    /// The position from which to continue; `None` at the end.
     pub next: Option<i64>,
-    /// The event before which events are missing that belong into the page.
+    /// The id of the event after the gap at which the page ends, if it has fewer events than the limit.
     pub gap: Option<String>,
 }
 
@@ -59,7 +61,7 @@ pub fn read(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, request: 
         let chunk = timeline::read(db, events, room.room_nid, request.direction, (from, to), count);
         visibility::prepare(db, events, &[(&room.reader, &chunk)]);
         let gaps = Gaps::find(db, events, room, &chunk);
-        let mut passed = false;
+        let mut ends_at_unavailable = false;
         for event in &chunk {
             let pos = event.pos.unwrap_or(from);
             let before = if forward { pos - 1 } else { pos };
@@ -83,11 +85,11 @@ pub fn read(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, request: 
                 page.gap = (page.events.len() < request.limit).then(|| event.event_id.clone());
                 return page;
             }
-            passed = !forward && gap == Some(Gap::Passed);
+            ends_at_unavailable = !forward && gap == Some(Gap::Unavailable);
         }
         if chunk.len() < count {
-            // What is missing at the end may be there another time.
-            page.next = (passed && !page.events.is_empty()).then_some(from);
+            // The events missing at the end may be available later.
+            page.next = (ends_at_unavailable && !page.events.is_empty()).then_some(from);
             return page;
         }
         scanned += chunk.len();
@@ -99,7 +101,7 @@ pub fn read(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, request: 
     }
 }
 
-/// The event before which the place to begin at is, if something is missing there.
+/// The event after the position to begin at, if there is an open gap before it.
 fn gap_at_start(
     db: &Db<'_>,
     events: &Events<'_, '_>,
@@ -111,8 +113,8 @@ fn gap_at_start(
     if !is_asked || from >= room.upto() || to.is_some_and(|to| to >= from) {
         return None;
     }
-    let place = (from, room.upto());
-    let next = timeline::read(db, events, room.room_nid, Direction::Forward, place, 1);
+    let range = (from, room.upto());
+    let next = timeline::read(db, events, room.room_nid, Direction::Forward, range, 1);
     let gaps = Gaps::find(db, events, room, &next);
     let event = next.first().filter(|event| gaps.before(event) == Some(Gap::Open))?;
     Some(event.event_id.clone())

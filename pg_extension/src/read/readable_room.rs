@@ -1,4 +1,4 @@
-//! A room as somebody may read it: up to where, and in which state.
+//! A room as a user may read it: up to which position, and in which state.
 
 use std::rc::Rc;
 
@@ -22,16 +22,16 @@ use crate::{
 pub struct ReadableRoom {
     pub room_nid: i64,
     pub room_id: String,
-    /// In the public room directory.
+    /// Whether the room is in the public room directory.
     pub published: bool,
-    /// The reader's present membership, if they ever had one and did not forget the room.
+    /// The reader's current membership; `None` if they never had one or forgot the room.
     pub membership: Option<String>,
     pub reader: Reader,
     pub first_pos: i64,
     pub last_pos: i64,
-    /// Whether events before some of its events are missing.
+    /// Whether the room has gaps.
     pub has_gaps: bool,
-    /// Whether members are missing in its state.
+    /// Whether the room is partial: members are missing in its state.
     partial: bool,
     current_root: i64,
     world_readable: bool,
@@ -56,11 +56,11 @@ const OPEN: &str = "
     where r.room_id = $1";
 
 impl ReadableRoom {
-    /// Finds a room for a reader, whatever they may see of it; `None` for one that is not there.
+    /// Finds a room for a reader, without checking what they may see; `None` if the room is not known.
     pub fn find(db: &Db<'_>, events: &Events<'_, '_>, session: &Session, room_id: &str) -> Option<Self> {
         let args = [room_id.into(), session.user_nid.into(), session.user_id.as_str().into()];
         let row = db.query_opt(OPEN, &args)?;
-        // Who forgot the room is as somebody who never was there.
+        // A user who forgot the room is treated like one who was never in it.
         let forgotten: bool = row.get("forgotten");
         let membership: Option<String> = row.opt::<String>("membership").filter(|_| !forgotten);
         let member_event: Option<i64> = row.opt::<i64>("event_nid").filter(|_| !forgotten);
@@ -92,15 +92,15 @@ impl ReadableRoom {
         })
     }
 
-    /// Opens a room for reading: to members, to those who were members, and to everybody while it is world-readable.
-    /// 403 `M_FORBIDDEN` otherwise, whether or not there is such a room.
+    /// Opens a room for reading: for members, former members, and for any user while it is world-readable.
+    /// 403 `M_FORBIDDEN` otherwise, also if there is no such room.
     pub fn open(db: &Db<'_>, events: &Events<'_, '_>, session: &Session, room_id: &str) -> Result<Self> {
         Self::find(db, events, session, room_id)
             .filter(|room| room.world_readable || !matches!(room.reader.standing, Standing::Outside))
             .ok_or_else(|| MatrixError::forbidden("You are not a member of this room."))
     }
 
-    /// The event in which the reader left, unless they are in the room or only look in from outside.
+    /// The event by which the reader left; `None` if they are joined or never were.
     fn leave(&self) -> Option<&Rc<StoredEvent>> {
         match &self.reader.standing {
             Standing::Left(leave) => Some(leave),
@@ -108,7 +108,8 @@ impl ReadableRoom {
         }
     }
 
-    /// Has a request wait that tells all members, while some are missing. Who left is told who was known.
+    /// For requests that return all members: makes them wait while members of a partial room are missing.
+    /// Former members do not wait; they get the members that were known.
     pub fn await_whole(&self) -> Result<()> {
         if self.partial && matches!(self.reader.standing, Standing::Joined) {
             Err(wait_until_whole())
@@ -117,7 +118,7 @@ impl ReadableRoom {
         }
     }
 
-    /// The `pos` of the last event that the reader may see, as far as their leaving goes.
+    /// The last position that the reader may read: where they left, or else the end of the timeline.
     pub fn upto(&self) -> i64 {
         match self.leave() {
             Some(leave) if !self.world_readable => leave.pos.unwrap_or(i64::MIN),
@@ -125,7 +126,8 @@ impl ReadableRoom {
         }
     }
 
-    /// The state to show: now, or for those who left, as it was then.
+    /// The state that the reader may read: the current state, or for former members the state when they left.
+    /// 404 `M_NOT_FOUND` if that is unknown.
     pub fn state(&self) -> Result<StateAt> {
         match self.leave() {
             Some(leave) => leave.after().ok_or_else(|| MatrixError::not_found("The state is not known.")),
@@ -133,16 +135,16 @@ impl ReadableRoom {
         }
     }
 
-    /// The place that a token names in this room, not after what the reader may see.
+    /// The position that a token stands for in this room, at most [`upto`](Self::upto).
     pub fn position_of(&self, db: &Db<'_>, events: &Events<'_, '_>, token: &Token) -> i64 {
         match token {
             Token::Position(pos) => *pos,
-            Token::Sync(token) => self.place_of_sync(db, events, token),
+            Token::Sync(token) => self.position_of_sync(db, events, token),
         }
         .min(self.upto())
     }
 
-    fn place_of_sync(&self, db: &Db<'_>, events: &Events<'_, '_>, token: &SyncToken) -> i64 {
+    fn position_of_sync(&self, db: &Db<'_>, events: &Events<'_, '_>, token: &SyncToken) -> i64 {
         let newest = timeline::newest_seen(db, events, &[(self.room_nid, token)]).pop().flatten();
         newest.and_then(|event| event.pos).unwrap_or(self.first_pos - 1)
     }

@@ -1,4 +1,4 @@
-//! Events as clients get them. Client-Server API, "Room event format" and `unsigned`.
+//! Renders events for clients. Client-Server API, "Room event format" and `unsigned`.
 
 use std::{
     cell::RefCell,
@@ -19,28 +19,29 @@ use crate::{
     trie,
 };
 
-/// Who gets an event, and how they want it.
+/// For which device, and in which format, an event is rendered.
 #[derive(Clone, Copy)]
 pub struct Style<'a> {
-    /// Told the transaction ids of its own events.
+    /// The device that gets the event. It is told the transaction ids of events that it sent.
     pub device_nid: i64,
-    /// Absent for endpoints that have no such filter.
+    /// `None` for endpoints that have no such filter.
     pub filter: Option<&'a Filter>,
 }
 
-/// Renders the events of a call; what all readers of an event get alike is made once.
+/// Renders the events of a call. The part of an event that is equal for all readers is rendered once.
 pub struct Renderer<'e, 'd, 'c> {
     db: &'d Db<'c>,
     events: &'e Events<'d, 'c>,
-    /// Milliseconds since 1970.
+    /// Milliseconds since the Unix epoch.
     now: i64,
-    /// Absent in a sync, where the room id stands elsewhere.
+    /// `None` in a sync, where events have no `room_id`.
     room_id: Option<String>,
+    /// The parts of events that are equal for all readers, by `event_nid`.
     begun: RefCell<HashMap<i64, Rc<str>>>,
 }
 
 impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
-    /// Renders events with the `room_id`, or, for `None`, without.
+    /// Renders events with this `room_id`, or without one.
     pub fn new(db: &'d Db<'c>, events: &'e Events<'d, 'c>, room_id: Option<&str>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         Self {
@@ -52,7 +53,7 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         }
     }
 
-    /// Reads what rendering these events will need, for all readers at once.
+    /// Reads everything that is needed to render these events, for all readers at once.
     pub fn prepare(&self, jobs: &[(&Reader, &[Rc<StoredEvent>])]) {
         let all = || jobs.iter().flat_map(|(_, part)| part.iter());
         trie::prefetch(self.db, all().filter_map(|event| event.state_before));
@@ -70,12 +71,12 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         visibility::prepare(self.db, self.events, &older);
     }
 
-    /// The state event that a state event replaced.
+    /// The state event that this state event replaced.
     fn replaced_nid(&self, event: &StoredEvent) -> Option<i64> {
         trie::get(self.db, event.state_before?, event.key_idx?)
     }
 
-    /// An event of a timeline, with all that `unsigned` tells.
+    /// Renders an event of a timeline, with all keys of `unsigned`.
     pub fn event(&self, event: &StoredEvent, reader: &Reader, style: Style<'_>) -> String {
         let replaced = self.replaced_nid(event).map(|nid| self.events.get(nid));
         let mut text = self.begin(event, style).to_string();
@@ -97,12 +98,12 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         finish(text, style)
     }
 
-    /// An event of a list of state, where `unsigned` tells its age and little more.
+    /// Renders an event of a list of state. `unsigned` has only `age` and `redacted_because`.
     pub fn state_event(&self, event: &StoredEvent, style: Style<'_>) -> String {
         finish(self.begin(event, style).to_string(), style)
     }
 
-    /// The event up to the end of what is the same for all readers. `}}` is missing.
+    /// The part of the event that is equal for all readers. It ends inside of `unsigned`, so `}}` is missing.
     fn begin(&self, event: &StoredEvent, style: Style<'_>) -> Rc<str> {
         if style.filter.is_some_and(|filter| filter.event_format == EventFormat::Federation) {
             return self.begin_federation(event).into();
@@ -121,7 +122,7 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         text
     }
 
-    /// Without `unsigned`.
+    /// The event in the format for clients without `unsigned`. The closing `}` is missing.
     fn begin_bare(&self, event: &StoredEvent) -> String {
         let mut text = String::with_capacity(event.json.len() + 128);
         let mut object = Object::open(&mut text);
@@ -142,10 +143,10 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         text
     }
 
-    /// The event as servers exchange it, and what a client needs beside that.
+    /// The event in the federation format, with the `event_id` and `unsigned` that a client needs.
     fn begin_federation(&self, event: &StoredEvent) -> String {
         let mut text = event.json.clone();
-        // The object goes on after its last key.
+        // Removes the closing brace to add further keys.
         text.truncate(text.trim_end().len() - 1);
         let mut object = Object::reopen(&mut text);
         if !event.names_id {
@@ -155,14 +156,14 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         text
     }
 
-    /// What `unsigned` tells to everybody.
+    /// The keys of `unsigned` that are equal for all readers.
     fn begin_unsigned(&self, event: &StoredEvent) -> String {
         let mut text = String::new();
         let mut unsigned = Object::open(&mut text);
         unsigned.value("age", self.age(event));
         if let Some(redaction) = event.redacted_by {
             let redaction = self.events.get(redaction);
-            // A redaction may be redacted too, and so on: the chain ends here.
+            // A redaction may itself be redacted; its own `redacted_because` is left out to end the chain.
             let mut because = self.begin_bare(&redaction);
             let mut object = Object::reopen(&mut because);
             object.object("unsigned", |unsigned| {
@@ -180,14 +181,14 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
     }
 }
 
-/// Closes what [`Renderer::begin`] began.
+/// Completes the text of [`Renderer::begin`] and applies the filter's `event_fields`.
 fn finish(mut text: String, style: Style<'_>) -> String {
     text.push_str("}}");
     style.filter.and_then(|filter| filter.prune(&text)).unwrap_or(text)
 }
 
-/// A redaction tells what it redacts both at its top level and in its content, whatever the room version. Gives
-/// the content, if it must be another, and the top-level key.
+/// Clients get `redacts` of a redaction both at its top level and in its content, whatever the room version.
+/// Returns the content, if it must be changed, and the value of the top level.
 fn redaction_fields(event: &StoredEvent) -> (Option<String>, Option<String>) {
     if event.event_type != "m.room.redaction" {
         return (None, None);
@@ -203,7 +204,7 @@ fn redaction_fields(event: &StoredEvent) -> (Option<String>, Option<String>) {
     }
 }
 
-/// Stripped state: what somebody outside the room is told of it. Client-Server API, "Stripped state".
+/// Renders an event of stripped state. Client-Server API, "Stripped state".
 pub fn stripped(event: &StoredEvent) -> String {
     crate::base::json_text::object_text(|object| {
         object.raw("content", event.content());

@@ -1,4 +1,4 @@
-//! Lists of state events, whole or with the members that lazy loading leaves.
+//! Lists of state events: a whole state, or parts of it for lazy-loading of members.
 
 use std::{collections::BTreeSet, rc::Rc};
 
@@ -18,7 +18,8 @@ const MEMBER_KEYS: &str = "
         offset 0
     ) k";
 
-/// The keys of users' member events, for pairs of a room and a user: the pair's index, and the key.
+/// The `key_idx` of the users' member events. `rooms` and `users` are pairs of a room and a user; returns the
+/// index of a pair and its `key_idx`. Leaves out users who never had a member event.
 pub fn member_keys(db: &Db<'_>, rooms: Vec<i64>, users: Vec<String>) -> Vec<(usize, i32)> {
     if rooms.is_empty() {
         return Vec::new();
@@ -28,7 +29,7 @@ pub fn member_keys(db: &Db<'_>, rooms: Vec<i64>, users: Vec<String>) -> Vec<(usi
         .collect()
 }
 
-/// All of a state.
+/// All events of a state.
 pub fn all(db: &Db<'_>, events: &Events<'_, '_>, at: StateAt) -> Vec<Rc<StoredEvent>> {
     let state = StateAt::EMPTY.changes_to(db, at);
     let nids = || state.values().flatten().copied();
@@ -41,7 +42,7 @@ const OTHER_KEYS: &str = "
     union all
     select key_idx from room_state_keys where room_nid = $1 and type > 'm.room.member'";
 
-/// A state without its members.
+/// The events of a state except member events.
 pub fn without_members(
     db: &Db<'_>,
     events: &Events<'_, '_>,
@@ -61,7 +62,7 @@ pub fn members(db: &Db<'_>, events: &Events<'_, '_>, room_nid: i64, at: StateAt)
     of_keys(db, events, at, keys)
 }
 
-/// The member events of the senders of these events, in a state.
+/// The member events in a state of the users who sent these events.
 pub fn members_who_sent(
     db: &Db<'_>,
     events: &Events<'_, '_>,

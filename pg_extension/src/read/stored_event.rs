@@ -1,4 +1,4 @@
-//! Events as they are stored, with what readers look at taken out of their JSON, loaded once in a call.
+//! Stored events, with the fields that readers need parsed from their JSON. A call reads each event once.
 
 use std::{borrow::Cow, cell::RefCell, collections::HashMap, ops::Range, rc::Rc};
 
@@ -14,30 +14,32 @@ use crate::{
 #[derive(Debug)]
 pub struct StoredEvent {
     pub event_nid: i64,
-    /// Absent outside the timeline.
+    /// `None` if the event is not in the timeline.
     pub pos: Option<i64>,
-    /// Milliseconds since 1970.
+    /// Milliseconds since the Unix epoch.
     pub origin_server_ts: i64,
-    /// A root of the state trie; absent when unknown.
+    /// The root of the state before; `None` if unknown.
     pub state_before: Option<i64>,
-    /// The room's state once the event was in, where other branches make it differ from the state after the event.
+    /// The root of the current state just after the event was stored, where it differs from the state after
+    /// the event because of other branches.
     pub room_root: Option<i64>,
     pub redacted_by: Option<i64>,
     pub device_nid: Option<i64>,
     pub xid: Xid,
-    /// Present for state events.
+    /// `None` for message events.
     pub key_idx: Option<i32>,
     pub event_id: String,
     pub event_type: String,
     pub txn_id: Option<String>,
-    /// As signed.
+    /// The event as it was signed, or as redaction left it.
     pub json: String,
     pub sender: String,
     pub state_key: Option<String>,
-    /// The top level's `redacts`, where rooms before version 11 have it.
+    /// `redacts` at the top level of a redaction, where it is before room version 11.
     pub redacts: Option<String>,
-    /// Whether the JSON names the event's id, as room versions 1 and 2 have it.
+    /// Whether the JSON contains the event's id, as in room versions 1 and 2.
     pub names_id: bool,
+    /// Where the content is in `json`.
     content: Range<usize>,
 }
 
@@ -49,15 +51,15 @@ struct Fields<'j> {
     sender: Cow<'j, str>,
     #[serde(borrow)]
     state_key: Option<Cow<'j, str>>,
-    /// Anything, in events that are no redactions.
+    /// In events that are no redactions, this may be any JSON value.
     #[serde(borrow)]
     redacts: Option<&'j RawValue>,
     event_id: Option<IgnoredAny>,
 }
 
 impl StoredEvent {
-    /// Reads the columns `event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid, key_idx,
-    /// event_id, type, txn_id, json, room_root`.
+    /// Reads the columns `event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid,
+    /// key_idx, event_id, type, txn_id, json, room_root`.
     ///
     /// # Panics
     ///
@@ -66,7 +68,7 @@ impl StoredEvent {
         let json: String = row.get("json");
         let event_id: String = row.get("event_id");
         let fields: Fields<'_> = serde_json::from_str(&json)
-            .unwrap_or_else(|error| panic!("the stored event {event_id} is not one: {error}"));
+            .unwrap_or_else(|error| panic!("the stored event {event_id} is malformed: {error}"));
         let start = fields.content.get().as_ptr() as usize - json.as_ptr() as usize;
         let content = start..start + fields.content.get().len();
         Self {
@@ -96,8 +98,8 @@ impl StoredEvent {
         self.state_before.map(StateAt::root)
     }
 
-    /// The room's state once the event, which is of the timeline, was in, if known: the state after it, or what that and
-    /// other branches resolved to.
+    /// The room's state once the event, which is of the timeline, was in, if known: the state after it, or
+    /// what that and other branches resolved to.
     pub fn after(&self) -> Option<StateAt> {
         if let Some(root) = self.room_root {
             return Some(StateAt::root(root));
@@ -114,7 +116,7 @@ impl StoredEvent {
         &self.json[self.content.clone()]
     }
 
-    /// `depth`, as the sender's server claims; 0 if it has none.
+    /// `depth`, as the sender's server claims; 0 if it is missing or malformed.
     pub fn depth(&self) -> i64 {
         #[derive(Deserialize)]
         struct Depth {
@@ -130,12 +132,12 @@ impl StoredEvent {
         serde_json::from_str(content.get(key)?.get()).ok()
     }
 
-    /// Whether it is a state event of this type and key.
+    /// Whether this is a state event with this `type` and `state_key`.
     pub fn is(&self, event_type: &str, state_key: &str) -> bool {
         self.event_type == event_type && self.state_key.as_deref() == Some(state_key)
     }
 
-    /// Whether it is a member event of this user.
+    /// Whether this is a member event of the user.
     pub fn is_member(&self, user_id: &str) -> bool {
         self.is("m.room.member", user_id)
     }
@@ -151,7 +153,7 @@ const LOAD: &str = "
 pub struct Events<'d, 'c> {
     db: &'d Db<'c>,
     by_nid: RefCell<HashMap<i64, Rc<StoredEvent>>>,
-    /// What member events say, also of some that were not read.
+    /// The `membership` of member events, also of some that were not read.
     memberships: RefCell<HashMap<i64, Rc<str>>>,
 }
 
@@ -160,14 +162,14 @@ impl<'d, 'c> Events<'d, 'c> {
         Self { db, by_nid: RefCell::default(), memberships: RefCell::default() }
     }
 
-    /// Takes in an event that a query returned.
+    /// Keeps an event that a query returned.
     pub fn keep(&self, event: StoredEvent) -> Rc<StoredEvent> {
         let event = Rc::new(event);
         self.by_nid.borrow_mut().insert(event.event_nid, Rc::clone(&event));
         event
     }
 
-    /// Reads those that were not read yet, in one query.
+    /// Reads those of the events that were not read yet, in one query.
     pub fn load(&self, nids: impl IntoIterator<Item = i64>) {
         let mut missing: Vec<i64> = {
             let known = self.by_nid.borrow();
@@ -183,11 +185,12 @@ impl<'d, 'c> Events<'d, 'c> {
         }
     }
 
-    /// An event by its nid, from memory or the database.
+    /// An event by its nid. Reads it if it was not read yet.
     ///
     /// # Panics
     ///
-    /// If there is none: state and redactions name stored events only.
+    /// If it does not exist. Callers have the nid from states and redactions, which refer only to stored
+    /// events.
     pub fn get(&self, nid: i64) -> Rc<StoredEvent> {
         let known = || self.by_nid.borrow().get(&nid).cloned();
         known().unwrap_or_else(|| {
@@ -196,7 +199,7 @@ impl<'d, 'c> Events<'d, 'c> {
         })
     }
 
-    /// Notes what a member event says, so that it need not be read.
+    /// Remembers the `membership` of a member event, which then need not be read.
     pub fn note_membership(&self, nid: i64, membership: &str) {
         self.memberships.borrow_mut().entry(nid).or_insert_with(|| membership.into());
     }

@@ -1,4 +1,4 @@
-//! Stretches of rooms' timelines.
+//! Reads parts of rooms' timelines.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -10,28 +10,28 @@ use crate::{
     read::stored_event::{Events, StoredEvent},
 };
 
-/// Which way to read.
+/// The direction of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     Backward,
     Forward,
 }
 
-/// Windows onto the newest events of rooms, shared by everybody who reads a room in a call.
+/// Windows of rooms' timelines, shared by all readers of a call.
 #[derive(Default)]
 pub struct Windows {
-    windows: HashMap<Place, Window>,
+    windows: HashMap<WindowEnd, Window>,
 }
 
-/// A room, and the `pos` of the newest event to read there.
-pub type Place = (i64, i64);
+/// The end of a window: a room, and the position of the newest event to read.
+pub type WindowEnd = (i64, i64);
 
-/// The newest events up to a place.
+/// The newest events of a room up to an end, as far as they were read.
 #[derive(Default)]
 pub struct Window {
     /// Newest first.
     pub events: Vec<Rc<StoredEvent>>,
-    /// Whether there is nothing older.
+    /// Whether there are no older events.
     pub complete: bool,
 }
 
@@ -49,37 +49,37 @@ const NEWEST: &str = "
     order by w.number, e.pos desc";
 
 impl Windows {
-    /// The window that ends at a place; as far as it was read.
-    pub fn get(&self, place: Place) -> Option<&Window> {
-        self.windows.get(&place)
+    /// The window with this end; `None` if nothing of it was read.
+    pub fn get(&self, end: WindowEnd) -> Option<&Window> {
+        self.windows.get(&end)
     }
 
-    /// Makes windows at least so long, where there are so many events. One query for all.
-    pub fn lengthen(&mut self, db: &Db<'_>, events: &Events<'_, '_>, wanted: &HashMap<Place, usize>) {
-        let mut places = Vec::new();
+    /// Reads older events, in one query, until each window has the wanted number of events or is complete.
+    pub fn lengthen(&mut self, db: &Db<'_>, events: &Events<'_, '_>, wanted: &HashMap<WindowEnd, usize>) {
+        let mut ends = Vec::new();
         let (mut rooms, mut uptos, mut counts) = (Vec::new(), Vec::new(), Vec::new());
-        for (&place, &length) in wanted {
-            let window = self.windows.entry(place).or_default();
+        for (&end, &length) in wanted {
+            let window = self.windows.entry(end).or_default();
             let missing = length.saturating_sub(window.events.len());
             if window.complete || missing == 0 {
                 continue;
             }
             let oldest = window.events.last().and_then(|event| event.pos);
-            places.push((place, missing));
-            rooms.push(place.0);
-            uptos.push(oldest.map_or(place.1, |pos| pos - 1));
+            ends.push((end, missing));
+            rooms.push(end.0);
+            uptos.push(oldest.map_or(end.1, |pos| pos - 1));
             counts.push(i32::try_from(missing).unwrap_or(i32::MAX));
         }
-        if places.is_empty() {
+        if ends.is_empty() {
             return;
         }
-        let mut found: Vec<Vec<Rc<StoredEvent>>> = places.iter().map(|_| Vec::new()).collect();
+        let mut found: Vec<Vec<Rc<StoredEvent>>> = ends.iter().map(|_| Vec::new()).collect();
         for row in db.query(NEWEST, &[rooms.into(), uptos.into(), counts.into()]) {
             let number: i64 = row.get("number");
             found[number as usize - 1].push(events.keep(StoredEvent::read(&row)));
         }
-        for ((place, missing), found) in places.into_iter().zip(found) {
-            let window = self.windows.entry(place).or_default();
+        for ((end, missing), found) in ends.into_iter().zip(found) {
+            let window = self.windows.entry(end).or_default();
             window.complete = found.len() < missing;
             window.events.extend(found);
         }
@@ -102,7 +102,8 @@ const FORWARD: &str = "
     order by pos
     limit $4";
 
-/// The next `count` events from a place on, in the order of reading, as far as `to`.
+/// Up to `count` events from the position `from` to the position `to`, in the order of the direction.
+/// Positions stand after the event with that `pos`, as pagination tokens do.
 pub fn read(
     db: &Db<'_>,
     events: &Events<'_, '_>,
@@ -123,7 +124,7 @@ fn keep(events: &Events<'_, '_>, rows: Rows<'_>) -> Vec<Rc<StoredEvent>> {
     rows.map(|row| events.keep(StoredEvent::read(&row))).collect()
 }
 
-/// Appends to a room are serialized, so what a token sees is all that is older than some place.
+/// Writes to a room are serialized, so the events that a token sees are those up to some position.
 const NEWEST_SEEN: &str = "
     select e.event_nid, e.pos, e.origin_server_ts, e.state_before, e.redacted_by, e.device_nid, e.xid,
         e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, w.number
@@ -140,7 +141,7 @@ const NEWEST_SEEN: &str = "
         limit 1
     ) e";
 
-/// The newest event of each room that its token sees, if any. One query for all.
+/// For each pair of a room and a token, the newest event that the token sees, if any. Runs one query.
 pub fn newest_seen(
     db: &Db<'_>,
     events: &Events<'_, '_>,

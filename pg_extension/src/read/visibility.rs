@@ -1,4 +1,4 @@
-//! Who may see which event. Client-Server API, "Room History Visibility".
+//! Which events a reader may see. Client-Server API, "Room History Visibility".
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
@@ -8,18 +8,18 @@ use crate::{
     trie,
 };
 
-/// How many of a user's own memberships are gone through to find out when they were last in the room.
+/// How many of a user's older member events are read to find their last leave after a join.
 const MAX_STEPS: usize = 1000;
-/// The depth up to which events are of the room's making.
+/// Events up to this depth are taken as those that created the room.
 const FIRST_EVENTS: i64 = 20;
 
-/// What ties a user to a room.
+/// Whether a user is or was joined to a room.
 #[derive(Debug, Clone)]
 pub enum Standing {
     Joined,
-    /// Was joined until this event, their leave or ban.
+    /// The user was joined until this event, a leave or ban.
     Left(Rc<StoredEvent>),
-    /// Never was joined.
+    /// The user was never joined.
     Outside,
 }
 
@@ -31,22 +31,23 @@ pub struct Reader {
     pub standing: Standing,
     member_key: Option<i32>,
     visibility_key: Option<i32>,
-    /// The reader's member events and the room's `m.room.history_visibility`, by state root.
+    /// The reader's member event in states, by root.
     members: RefCell<HashMap<i64, Option<i64>>>,
+    /// The `m.room.history_visibility` event in states, by root.
     visibilities: RefCell<HashMap<i64, Option<i64>>>,
 }
 
-/// The key indexes that judging needs.
+/// The `key_idx` of the state events that visibility depends on.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Keys {
-    /// Of the reader's `m.room.member`.
+    /// The reader's `m.room.member`.
     pub member: Option<i32>,
-    /// Of `m.room.history_visibility`.
+    /// `m.room.history_visibility`.
     pub visibility: Option<i32>,
 }
 
 impl Standing {
-    /// What ties a user to a room, from their current member event if any.
+    /// Finds whether a user is or was joined. `current` is the nid of their current member event.
     pub fn find(events: &Events<'_, '_>, db: &Db<'_>, member_key: Option<i32>, current: Option<i64>) -> Self {
         let (Some(key), Some(mut nid)) = (member_key, current) else { return Self::Outside };
         if &*events.membership(nid) == "join" {
@@ -64,7 +65,7 @@ impl Standing {
         Self::Outside
     }
 
-    /// Up to where the user was in the room. Shared history is open to them until there.
+    /// The position up to which the user was joined. They may see shared history up to it.
     fn joined_until(&self) -> i64 {
         match self {
             Self::Joined => i64::MAX,
@@ -101,12 +102,12 @@ impl Reader {
         self.member_in(db, root).map_or_else(|| "leave".into(), |nid| events.membership(nid))
     }
 
-    /// Whether the event is from before the reader left.
+    /// Whether the event's position is not after the reader's leave.
     pub fn was_there(&self, event: &StoredEvent) -> bool {
         event.pos.is_some_and(|pos| pos <= self.standing.joined_until())
     }
 
-    /// The reader's membership at an event, with what the event itself changes; `None` when unknown.
+    /// The reader's membership in the state after an event; `None` if unknown.
     pub fn membership_at(
         &self,
         db: &Db<'_>,
@@ -119,8 +120,8 @@ impl Reader {
         Some(self.membership_in(db, events, event.state_before?))
     }
 
-    /// Whether the reader may see what is right before an event, as far as the state there tells. Where the rule was made
-    /// by an event that is missing itself, what is before that may be under another one.
+    /// Whether the reader may see missing events just before this event. If the history visibility was set by
+    /// an event that is in the gap itself, older events may have had another one, so the answer is yes.
     pub fn may_see_before(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
         let Some(root) = event.state_before else { return false };
         let membership = self.membership_in(db, events, root);
@@ -143,12 +144,12 @@ impl Reader {
             _ if membership == "join" => true,
             "invited" => membership == "invite",
             "joined" => false,
-            // Shared, and whatever is not understood.
+            // `shared` and unknown values.
             _ => pos.is_some_and(|pos| pos < self.standing.joined_until()),
         }
     }
 
-    /// Whether the reader may see an event. Events whose state before is unknown are seen by nobody.
+    /// Whether the reader may see an event. No reader sees an event whose state before is unknown.
     pub fn sees(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
         let Some(root) = event.state_before else { return false };
         let before = self.membership_in(db, events, root);
@@ -160,7 +161,8 @@ impl Reader {
         if may(&before, &visibility) {
             return true;
         }
-        // For these two kinds what the event makes of it counts as well.
+        // For the reader's member event and the history visibility itself, the state after the event counts
+        // as well.
         if event.is_member(&self.user_id) {
             return may(&events.membership(event.event_nid), &visibility);
         }
@@ -169,7 +171,7 @@ impl Reader {
     }
 }
 
-/// Reads what judging these events will need, for all readers at once.
+/// Reads what [`Reader::sees`] needs for these events, for all readers at once.
 pub fn prepare(db: &Db<'_>, events: &Events<'_, '_>, jobs: &[(&Reader, &[Rc<StoredEvent>])]) {
     let roots =
         |part: &[Rc<StoredEvent>]| part.iter().filter_map(|event| event.state_before).collect::<Vec<_>>();
@@ -188,7 +190,7 @@ pub fn prepare(db: &Db<'_>, events: &Events<'_, '_>, jobs: &[(&Reader, &[Rc<Stor
     events.load(wanted);
 }
 
-/// The event of a key in a state, looked up once.
+/// The event for a state key in a state. Remembers it in `found`.
 fn look_up(
     db: &Db<'_>,
     found: &RefCell<HashMap<i64, Option<i64>>>,

@@ -12,7 +12,7 @@ use crate::{
         filter::Subject,
         gaps,
         stored_event::{Events, StoredEvent},
-        timeline::{Place, Window, Windows},
+        timeline::{Window, WindowEnd, Windows},
         visibility,
     },
 };
@@ -31,7 +31,7 @@ pub struct Cut {
     pub hidden: Vec<Rc<StoredEvent>>,
     /// Whether older events that are new to the client were left out.
     pub limited: bool,
-    /// The place before the oldest event delivered.
+    /// The position before the oldest delivered event.
     pub before: i64,
     /// The newest event that the client knows, if it was come upon.
     pub known: Option<Rc<StoredEvent>>,
@@ -50,7 +50,7 @@ pub type Ignored = HashMap<i64, HashSet<String>>;
 /// Cuts the timelines of all sections. Reads in a few rounds, each one query.
 pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>], ignored: &Ignored) {
     let mut windows = Windows::default();
-    let mut wanted: HashMap<Place, usize> = HashMap::new();
+    let mut wanted: HashMap<WindowEnd, usize> = HashMap::new();
     let mut open: Vec<usize> = Vec::new();
     for (index, section) in sections.iter_mut().enumerate() {
         section.cut.before = end_of(events, section);
@@ -65,7 +65,7 @@ pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>
         let whole = filter.limit() + 1;
         // Little is new, as a rule.
         let first = if section.since.is_some() { whole.min(FIRST_READ) } else { whole };
-        want(&mut wanted, place_of(events, section), first);
+        want(&mut wanted, window_end(events, section), first);
         open.push(index);
     }
     while !open.is_empty() {
@@ -76,15 +76,15 @@ pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>
             .iter()
             .filter_map(|&index| {
                 let section = &sections[index];
-                let window = windows.get(place_of(events, section))?;
+                let window = windows.get(window_end(events, section))?;
                 Some((&section.reader, new_to(section, window)))
             })
             .collect();
         visibility::prepare(db, events, &jobs);
         open.retain(|&index| {
             let section = &sections[index];
-            let place = place_of(events, section);
-            let Some(window) = windows.get(place) else { return false };
+            let end = window_end(events, section);
+            let Some(window) = windows.get(end) else { return false };
             match cut(db, events, section, window, &lacking, ignored) {
                 Some(cut) => {
                     sections[index].cut = cut;
@@ -92,7 +92,7 @@ pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>
                 }
                 None => {
                     let whole = section.asker.filter.room.timeline.limit() + 1;
-                    want(&mut wanted, place, whole.max(window.events.len() * 4));
+                    want(&mut wanted, end, whole.max(window.events.len() * 4));
                     true
                 }
             }
@@ -110,15 +110,15 @@ fn lacking(
 ) -> HashSet<i64> {
     let with_gaps = open.iter().map(|&index| &sections[index]).filter(|section| section.part.room.has_gaps);
     let new: HashSet<i64> = with_gaps
-        .filter_map(|section| Some(new_to(section, windows.get(place_of(events, section))?)))
+        .filter_map(|section| Some(new_to(section, windows.get(window_end(events, section))?)))
         .flatten()
         .map(|event| event.event_nid)
         .collect();
     gaps::lacking(db, new.into_iter().collect())
 }
 
-fn want(wanted: &mut HashMap<Place, usize>, place: Place, length: usize) {
-    let entry = wanted.entry(place).or_default();
+fn want(wanted: &mut HashMap<WindowEnd, usize>, end: WindowEnd, length: usize) {
+    let entry = wanted.entry(end).or_default();
     *entry = length.max(*entry);
 }
 
@@ -130,7 +130,7 @@ fn end_of(events: &Events<'_, '_>, section: &Section<'_>) -> i64 {
     }
 }
 
-fn place_of(events: &Events<'_, '_>, section: &Section<'_>) -> Place {
+fn window_end(events: &Events<'_, '_>, section: &Section<'_>) -> WindowEnd {
     (section.part.room.room_nid, end_of(events, section))
 }
 
