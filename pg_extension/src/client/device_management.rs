@@ -123,7 +123,11 @@ fn rename_device(token_hash: &[u8], device_id: &str, request: &str) -> ResponseR
 
 /// In order, as everybody locks several devices.
 const LOCK: &str = "
-    select device_nid from devices where user_nid = $1 and device_id = any($2) order by device_nid for update";
+    select device_nid
+    from devices
+    where user_nid = $1 and device_id = any($2)
+    order by device_nid
+    for update";
 
 /// `DELETE /devices/{deviceId}` and `POST /delete_devices`, when the user has authenticated once more. What belongs to the devices
 /// goes with them. `request` is the body of the latter; devices that are not known are passed over.

@@ -61,7 +61,9 @@ const SETTLE: &str = "
     with settled as (
         select p.user_nid, s.presence,
             case s.presence
-                when 'online' then least(p.last_active_at + interval '5 minutes', d.online_until, now() + interval '25 minutes')
+                when 'online' then least(
+                    p.last_active_at + interval '5 minutes', d.online_until, now() + interval '25 minutes'
+                )
                 when 'unavailable' then least(d.until, now() + interval '25 minutes')
             end as check_at,
             s.presence <> p.presence as changed
@@ -75,7 +77,8 @@ const SETTLE: &str = "
         cross join lateral (
             select case
                 when d.until is null then 'offline'
-                when d.online_until is not null and p.last_active_at > now() - interval '5 minutes' then 'online'
+                when d.online_until is not null and p.last_active_at > now() - interval '5 minutes'
+                    then 'online'
                 else 'unavailable'
             end as presence
         ) s

@@ -25,7 +25,9 @@ use crate::{
 };
 
 const CLAIM_ALIAS: &str = "
-    insert into room_aliases (room_alias, room_nid, creator_nid) values ($1, $2, $3) on conflict (room_alias) do nothing";
+    insert into room_aliases (room_alias, room_nid, creator_nid)
+    values ($1, $2, $3)
+    on conflict (room_alias) do nothing";
 
 /// `POST /createRoom`
 ///

@@ -122,7 +122,8 @@ const BEGIN: &str = "
 const QUEUE: &str = "
     with addressed as (
         select distinct on (d.device_nid, m.request) d.device_nid, m.request, m.message
-        from unnest($1::integer[], $2::text[], $3::text[], $4::text[]) m (request, user_id, device_id, message)
+        from unnest($1::integer[], $2::text[], $3::text[], $4::text[])
+            m (request, user_id, device_id, message)
         cross join lateral (
             select user_nid from users where user_id = m.user_id offset 0
         ) u

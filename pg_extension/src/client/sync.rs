@@ -1,13 +1,17 @@
-//! `GET /sync`: what is new for a device since its token. Client-Server API, "Syncing".
+//! `GET /sync`: everything that is new for a device since its token. Client-Server API, "Syncing".
 //!
-//! Many requests are answered by one call, and each step is one query for all of them, whatever the number of rooms:
+//! One call answers many requests. Each step runs a fixed number of queries for all of them, whatever the
+//! number of rooms:
 //!
-//! 1. who asks, and for what ([`asker`]);
-//! 2. which of their rooms have news, and of what kind ([`news`]: [`probe`], [`parts`], [`ephemeral`], [`account_data`]);
-//! 3. the sections of these rooms ([`fill`]): the new stretch of the timeline, as far as the asker sees it ([`cut`]), the
-//!    state that goes with it ([`room_state`]), summary ([`summary`]) and unread counts ([`unread`]);
-//! 4. messages to their devices ([`to_device`]), and presence ([`presence`]);
-//! 5. the answers ([`body`]).
+//! 1. reads the requests and their sessions, the askers ([`asker`]);
+//! 2. finds which of their rooms have news, and of which kinds ([`news`]: [`probe`], [`parts`],
+//!    [`ephemeral`], [`account_data`]);
+//! 3. fills the sections of these rooms ([`fill`]): the new events of the timeline that the asker may see
+//!    ([`cut`]), the state for that timeline ([`room_state`]), the summary ([`summary`]) and the unread
+//!    counts ([`unread`]);
+//! 4. reads messages to the devices ([`to_device`]), presence ([`presence`]) and stripped state
+//!    ([`stripped`]);
+//! 5. writes the answers ([`body`]).
 
 pub mod account_data;
 mod asker;
@@ -48,8 +52,8 @@ use crate::{
     read::{render::Renderer, stored_event::Events},
 };
 
-/// Each answer: HTTP status, body, whether there is news, what to wait for if not, and the device that acknowledged
-/// messages which are still stored.
+/// An answer: HTTP status, body, whether there is news, the user and rooms to wait for if not, and the device
+/// that acknowledged send-to-device messages which are still stored.
 pub type SyncRow = (
     name!(status, i16),
     name!(body, String),
@@ -59,7 +63,7 @@ pub type SyncRow = (
     name!(acknowledged_by, Option<i64>),
 );
 
-/// Of `sync` and `events`.
+/// The result of `sync` and `events`.
 pub type SyncRows = TableIterator<'static, SyncRow>;
 
 /// `GET /sync`, for several requests at once.
@@ -139,7 +143,8 @@ fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &SyncTok
     answers
 }
 
-/// Reads something for those who have any of it: an item for each asker, by their indexes, and `none` for the others.
+/// Calls `read` with the indexes of the askers for whom `has_any` is true. Returns an item for each asker;
+/// `none` for the others.
 fn of_those<T: Clone>(
     found: &[Found],
     has_any: impl Fn(&Found) -> bool,
@@ -156,7 +161,7 @@ fn of_those<T: Clone>(
     items
 }
 
-/// The rooms that a user is in.
+/// The nids of the rooms that a user is joined to.
 pub fn joined_rooms(db: &Db<'_>, user_nid: i64) -> Vec<i64> {
     parts::joined(db, vec![user_nid]).concat()
 }

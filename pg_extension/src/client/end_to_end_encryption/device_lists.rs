@@ -91,7 +91,8 @@ const KEY_CHANGES: &str = "
     select a.number, c.user_nid, bool_or(c.audience is not null) as has_audience
     from (
         select number, user_nid, from_token::pg_snapshot as from_token, to_token::pg_snapshot as to_token
-        from unnest($1::bigint[], $2::text[], $3::text[]) with ordinality a (user_nid, from_token, to_token, number)
+        from unnest($1::bigint[], $2::text[], $3::text[])
+            with ordinality a (user_nid, from_token, to_token, number)
         offset 0
     ) a
     cross join lateral (
@@ -109,7 +110,8 @@ const OWN_CHANGES: &str = "
     select a.number, c.room_nid, c.joined, pg_visible_in_snapshot(c.xid, a.to_token) as is_before_end
     from (
         select number, user_nid, from_token::pg_snapshot as from_token, to_token::pg_snapshot as to_token
-        from unnest($1::bigint[], $2::text[], $3::text[]) with ordinality a (user_nid, from_token, to_token, number)
+        from unnest($1::bigint[], $2::text[], $3::text[])
+            with ordinality a (user_nid, from_token, to_token, number)
         offset 0
     ) a
     cross join lateral (
@@ -126,7 +128,8 @@ const CANDIDATES: &str = "
     select a.number, c.user_nid
     from (
         select number, room_nid, from_token::pg_snapshot as from_token, all_members
-        from unnest($1::bigint[], $2::bigint[], $3::text[], $4::boolean[]) as a (number, room_nid, from_token, all_members)
+        from unnest($1::bigint[], $2::bigint[], $3::text[], $4::boolean[])
+            as a (number, room_nid, from_token, all_members)
         offset 0
     ) a
     cross join lateral (
@@ -164,7 +167,8 @@ const ROOMS_SINCE: &str = "
 const SHARED: &str = "
     select a.index, u.user_id, s.shared[1] as at_start, s.shared[2] as at_end
     from (
-        select index, user_nid, other_nid, from_token::pg_snapshot as from_token, to_token::pg_snapshot as to_token
+        select index, user_nid, other_nid,
+            from_token::pg_snapshot as from_token, to_token::pg_snapshot as to_token
         from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) with ordinality
             a (user_nid, other_nid, from_token, to_token, index)
         offset 0

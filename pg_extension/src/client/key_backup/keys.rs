@@ -32,7 +32,8 @@ const WRITE: &str = "
     ),
     written as (
         insert into key_backup_keys as k
-            (user_nid, version, room_id, session_id, first_message_index, forwarded_count, is_verified, session_data)
+            (user_nid, version, room_id, session_id, first_message_index, forwarded_count, is_verified,
+                session_data)
         select $1, $2, room_id, session_id, first_message_index, forwarded_count, is_verified, session_data
         from given
         on conflict (user_nid, version, room_id, session_id) do update

@@ -33,7 +33,8 @@ const PRUNE_DEVICES: &str = "delete from presence_devices where user_nid = any($
 
 const REMOTE_IS_GONE: &str = "
     update presence
-    set presence = 'offline', currently_active = false, check_at = null, changed_at = now(), xid = pg_current_xact_id()
+    set presence = 'offline', currently_active = false, check_at = null, changed_at = now(),
+        xid = pg_current_xact_id()
     where user_nid = any($1)";
 
 /// Ends what is over, and has other servers reminded of who is there: they take users for gone of whom they hear

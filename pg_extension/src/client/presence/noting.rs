@@ -80,7 +80,8 @@ const CAME: &str = "
 const SYNCED: &str = "
     insert into presence_devices as d (device_nid, user_nid, asked, presence, until)
     select n.device_nid, n.user_nid, n.asked, n.asked, now() + n.seconds * interval '1 second'
-    from unnest($1::bigint[], $2::bigint[], $3::text[], $4::float8[]) as n (device_nid, user_nid, asked, seconds)
+    from unnest($1::bigint[], $2::bigint[], $3::text[], $4::float8[])
+        as n (device_nid, user_nid, asked, seconds)
     order by n.device_nid
     on conflict (device_nid) do update
     set asked = excluded.asked,

@@ -63,7 +63,8 @@ const OF_USER: &str = "
         or exists (
             select
             from memberships own
-            join memberships m on m.room_nid = own.room_nid and m.user_nid = u.user_nid and m.membership = 'join'
+            join memberships m on m.room_nid = own.room_nid and m.user_nid = u.user_nid
+                and m.membership = 'join'
             where own.user_nid = $1 and own.membership = 'join'
         )
     )";
@@ -125,7 +126,8 @@ const CHANGED: &str = "
     where p.user_nid = a.user_nid or exists (
         select
         from memberships m
-        join memberships own on own.room_nid = m.room_nid and own.user_nid = a.user_nid and own.membership = 'join'
+        join memberships own on own.room_nid = m.room_nid and own.user_nid = a.user_nid
+            and own.membership = 'join'
         where m.user_nid = p.user_nid and m.membership = 'join'
     )";
 
@@ -140,7 +142,8 @@ const THERE: &str = "
         p.user_nid = a.user_nid or exists (
             select
             from memberships m
-            join memberships own on own.room_nid = m.room_nid and own.user_nid = a.user_nid and own.membership = 'join'
+            join memberships own on own.room_nid = m.room_nid and own.user_nid = a.user_nid
+                and own.membership = 'join'
             where m.user_nid = p.user_nid and m.membership = 'join'
         )
     )";

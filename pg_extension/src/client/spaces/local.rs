@@ -32,10 +32,16 @@ const ROOMS: &str = "
             and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership = 'join'
     )
     left join lateral (
-        select membership from memberships where room_nid = r.room_nid and user_nid = $3 and not forgotten offset 0
+        select membership
+        from memberships
+        where room_nid = r.room_nid and user_nid = $3 and not forgotten
+        offset 0
     ) m on true
     left join lateral (
-        select membership from out_of_band_memberships where room_id = wanted.room_id and user_nid = $3 offset 0
+        select membership
+        from out_of_band_memberships
+        where room_id = wanted.room_id and user_nid = $3
+        offset 0
     ) o on true";
 
 const CHILDREN: &str = "

@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::parts::Columns;
 use crate::base::{json_text::object_text, spi::Db};
 
-/// A type and its content, JSON text.
+/// The type of account data, and its content as JSON text.
 pub type Datum = (String, String);
 
-/// Stands for no room.
+/// In the place of a `room_nid`: global account data.
 pub const GLOBAL: i64 = 0;
 
 const NEW: &str = "
@@ -28,7 +28,8 @@ const NEW: &str = "
         offset 0
     ) d";
 
-/// What is new, by asker and room ([`GLOBAL`] for none).
+/// The account data that is new for each asker, by the asker's index and the room ([`GLOBAL`] for global
+/// data).
 pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<(usize, i64), Vec<Datum>> {
     let mut data: BTreeMap<_, Vec<Datum>> = BTreeMap::new();
     for row in db.query(NEW, &[columns.users.clone().into(), columns.tokens.clone().into()]) {
@@ -48,7 +49,7 @@ const OF_ROOMS: &str = "
         offset 0
     ) d";
 
-/// All that users keep of rooms, in the order of the pairs of user and room.
+/// All account data of rooms, for pairs of a user and a room, in their order.
 pub fn of_rooms(db: &Db<'_>, pairs: &[(i64, i64)]) -> Vec<Vec<Datum>> {
     let mut data = vec![Vec::new(); pairs.len()];
     if pairs.is_empty() {
@@ -72,7 +73,7 @@ const IGNORED: &str = "
     select user_nid, content from account_data
     where user_nid = any($1) and room_nid = 0 and type = 'm.ignored_user_list'";
 
-/// Whom each of these users ignores. Client-Server API, "Ignoring Users".
+/// The users whom each of these users ignores. Client-Server API, "Ignoring Users".
 pub fn ignored(db: &Db<'_>, users: Vec<i64>) -> HashMap<i64, HashSet<String>> {
     let list = |content: String| -> Option<HashSet<String>> {
         let content: Value = serde_json::from_str(&content).ok()?;

@@ -1,4 +1,4 @@
-//! Who syncs, and for what they ask.
+//! Reads the sync requests and authenticates their devices.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -14,7 +14,7 @@ use crate::{
     read::filter::Filter,
 };
 
-/// A request as the API node hands it on: the query parameters of `/sync`.
+/// A request as the API node passes it: the query parameters of `/sync`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Request {
@@ -23,27 +23,27 @@ struct Request {
     filter: Option<String>,
     full_state: bool,
     use_state_after: bool,
-    /// As `use_state_after`, of clients that know it by the name it had before it was stable.
+    /// The unstable name of `use_state_after` (MSC4222).
     unstable_use_state_after: bool,
-    /// Whether the server keeps presence.
+    /// Whether presence is enabled on this server.
     presence: bool,
 }
 
-/// One request to sync.
+/// A device that syncs, with the parameters of its request.
 pub struct Asker {
     pub session: Session,
     pub since: Option<SyncToken>,
     pub filter: Rc<Filter>,
     pub full_state: bool,
     pub use_state_after: bool,
-    /// Whether who is there is wanted.
+    /// Whether presence was requested.
     pub presence: bool,
-    /// Under which key a room's state stands in the answer.
+    /// The key of a room's state in the answer.
     pub state_key: &'static str,
 }
 
 impl Asker {
-    /// Whether the members of rooms are told only as they speak.
+    /// Whether the client lazy-loads members: it gets a member event only with an event of that member.
     pub fn loads_members_lazily(&self) -> bool {
         self.filter.room.state.lazy_load_members
     }
@@ -97,7 +97,8 @@ struct Filters {
 }
 
 impl Filters {
-    /// Takes JSON, told by its first character, or else the id of a filter that this user uploaded.
+    /// Finds a filter by the parameter `filter`: JSON, if it begins with `{`, or else the id of a filter that
+    /// the user uploaded.
     fn find(&mut self, db: &Db<'_>, user_nid: i64, filter: Option<&str>) -> Result<Rc<Filter>> {
         match filter {
             None => Ok(Rc::default()),

@@ -1,4 +1,4 @@
-//! The JSON of the answers.
+//! Writes the JSON of the answers.
 
 use serde_json::json;
 
@@ -26,19 +26,19 @@ use crate::{
     },
 };
 
-/// What a sync found.
+/// The answer to one sync.
 pub struct Answer {
     pub body: String,
-    /// Whether there is anything but the token.
+    /// Whether the answer has news.
     pub changed: bool,
     pub user_nid: i64,
-    /// The rooms the user is in, where `changed` is false: what to wait for.
+    /// The rooms that the user is joined to, if `changed` is false: the API node waits for news in them.
     pub room_nids: Vec<i64>,
-    /// The device whose token acknowledged messages that are still stored.
+    /// The device, if its token acknowledged send-to-device messages that are still stored.
     pub acknowledged_by: Option<i64>,
 }
 
-/// What goes into the answers.
+/// Everything that the answers are written from.
 pub struct Writer<'w, 'a, 'd, 'c> {
     pub events: &'w Events<'d, 'c>,
     pub news: &'w News,
@@ -51,17 +51,17 @@ pub struct Writer<'w, 'a, 'd, 'c> {
     pub keys: &'w Keys,
 }
 
-/// What devices have published, in the order of the askers.
+/// The numbers and types of keys that the devices have, in the order of the askers.
 pub struct Keys {
     pub counts: Vec<Counts>,
     pub unused_fallback_types: Vec<Vec<String>>,
 }
 
 impl Writer<'_, '_, '_, '_> {
-    /// The answer to one asker.
+    /// Writes the answer to one asker.
     pub fn answer(&self, index: usize, asker: &Asker, now: &SyncToken) -> Answer {
         let batch = &self.to_device[index];
-        // Whoever has no token, or asks for full state, is answered at once.
+        // An asker without a token, or that requests full state, never waits.
         let mut changed = asker.since.is_none() || asker.full_state || !batch.messages.is_empty();
         let body = object_text(|body| {
             body.value("next_batch", now.acknowledging(batch.upto).to_string());
@@ -89,9 +89,9 @@ impl Writer<'_, '_, '_, '_> {
         Answer { body, changed, user_nid: asker.session.user_nid, room_nids: Vec::new(), acknowledged_by }
     }
 
-    /// Writes the sections of rooms; tells whether there are any.
+    /// Writes the sections of rooms. Returns whether there are any.
     fn rooms(&self, rooms: &mut Object<'_>, index: usize, asker: &Asker) -> bool {
-        // Askers' rooms stand together, in the order of the askers.
+        // Sections are in the order of the askers.
         let start = self.sections.partition_point(|section| section.index < index);
         let end = self.sections.partition_point(|section| section.index <= index);
         let (left, joined): (Vec<_>, Vec<_>) = self.sections[start..end]
@@ -175,7 +175,7 @@ impl Writer<'_, '_, '_, '_> {
     }
 }
 
-/// Whether there is anything in a object that the asker wants to know.
+/// Whether the asker is told of the room: anything in the section is news for it.
 fn has_news(section: &Section<'_>, asker: &Asker) -> bool {
     section.is_full()
         || section.part.is_left()
@@ -215,7 +215,8 @@ fn wanted_data(data: &[Datum], filter: &EventFilter) -> Vec<String> {
     data.iter().filter(|(data_type, _)| filter.admits_type(data_type)).map(account_data::event).collect()
 }
 
-/// The push rules as account data. They are the same for everybody, and never news.
+/// The push rules as account data. They are the same for all users and never change, so only an initial sync
+/// has them.
 fn push_rules(asker: &Asker) -> String {
     let content = json!({ "global": push_rules::default_ruleset(&asker.session.user_id) });
     account_data::event(&(push_rules::ACCOUNT_DATA_TYPE.to_owned(), content.to_string()))

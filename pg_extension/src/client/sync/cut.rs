@@ -1,4 +1,4 @@
-//! The stretch of a room's timeline that goes into an answer.
+//! Selects the events of a room's timeline that an answer contains.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,37 +17,38 @@ use crate::{
     },
 };
 
-/// The most events of a room that are looked at for those which the asker sees and the filter admits.
+/// The greatest number of a room's events that are read to find those that the asker may see and the filter
+/// admits.
 const MAX_SCAN: usize = 2000;
-/// How many events are read at first.
+/// How many events are read first.
 const FIRST_READ: usize = 32;
 
-/// What of a window goes into an answer.
+/// A room's timeline in an answer, selected from a window.
 #[derive(Default)]
 pub struct Cut {
     /// Oldest first.
     pub delivered: Vec<Rc<StoredEvent>>,
-    /// What the filter leaves out or the asker may not see, newest first.
+    /// New events that the filter leaves out or the asker may not see, newest first.
     pub hidden: Vec<Rc<StoredEvent>>,
-    /// Whether older events that are new to the client were left out.
+    /// Whether older new events were left out.
     pub limited: bool,
     /// The position before the oldest delivered event.
     pub before: i64,
-    /// The newest event that the client knows, if it was come upon.
+    /// The newest event that the token sees, if the window reaches back to it.
     pub known: Option<Rc<StoredEvent>>,
 }
 
 impl Cut {
-    /// All events looked at that are new to the client.
+    /// All new events that were read, delivered or not.
     pub fn window(&self) -> impl Iterator<Item = &Rc<StoredEvent>> {
         self.delivered.iter().chain(&self.hidden)
     }
 }
 
-/// Users, and whom they ignore.
+/// For each user, by `user_nid`, the users whom they ignore.
 pub type Ignored = HashMap<i64, HashSet<String>>;
 
-/// Cuts the timelines of all sections. Reads in a few rounds, each one query.
+/// Selects the timelines of all sections. Reads in a few rounds, with one query each.
 pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>], ignored: &Ignored) {
     let mut windows = Windows::default();
     let mut wanted: HashMap<WindowEnd, usize> = HashMap::new();
@@ -63,7 +64,7 @@ pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>
             continue;
         }
         let whole = filter.limit() + 1;
-        // Little is new, as a rule.
+        // Usually few events are new.
         let first = if section.since.is_some() { whole.min(FIRST_READ) } else { whole };
         want(&mut wanted, window_end(events, section), first);
         open.push(index);
@@ -100,7 +101,7 @@ pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>
     }
 }
 
-/// Those of the new events in rooms with gaps before which others are missing.
+/// Those of the new events that have a gap before them.
 fn lacking(
     db: &Db<'_>,
     events: &Events<'_, '_>,
@@ -122,7 +123,8 @@ fn want(wanted: &mut HashMap<WindowEnd, usize>, end: WindowEnd, length: usize) {
     *entry = length.max(*entry);
 }
 
-/// What the client is shown ends here: at the newest event, or where the user left.
+/// The position at which the timeline ends for the asker: that of the newest event, or of the event by which
+/// the user left.
 fn end_of(events: &Events<'_, '_>, section: &Section<'_>) -> i64 {
     match section.part.is_left() {
         true => events.get(section.part.member_event_nid).pos.unwrap_or(section.part.room.last_pos),
@@ -134,14 +136,14 @@ fn window_end(events: &Events<'_, '_>, section: &Section<'_>) -> WindowEnd {
     (section.part.room.room_nid, end_of(events, section))
 }
 
-/// The part of a window that is new to the client.
+/// The events of a window that the token does not see.
 fn new_to<'w>(section: &Section<'_>, window: &'w Window) -> &'w [Rc<StoredEvent>] {
     let known = |event: &Rc<StoredEvent>| section.since.is_some_and(|since| since.sees(event.xid));
     let length = window.events.iter().position(known).unwrap_or(window.events.len());
     &window.events[..length]
 }
 
-/// Cuts a window for a section; `None` if the window is too short for that.
+/// Selects the timeline of a section from a window; `None` if the window must be longer for that.
 fn cut(
     db: &Db<'_>,
     events: &Events<'_, '_>,
@@ -163,7 +165,7 @@ fn cut(
             cut.before = event.pos.unwrap_or(cut.before) - 1;
             cut.delivered.push(Rc::clone(event));
         }
-        // The client gets what is missing there when it pages back.
+        // The client gets the missing events when it pages back.
         if lacking.contains(&event.event_nid) {
             cut.limited = true;
             cut.before = event.pos.unwrap_or(cut.before) - 1;
@@ -198,7 +200,7 @@ fn is_wanted(
         event.state_key.is_none()
             && ignored.get(&section.reader.user_nid).is_some_and(|users| users.contains(&event.sender))
     };
-    // How the user left is always told.
+    // The event by which the user left is always delivered.
     let own_leave = section.part.is_left() && event.event_nid == section.part.member_event_nid;
     filter.admits_room(&section.part.room.room_id)
         && filter.admits(subject)

@@ -7,23 +7,23 @@ use serde_json::{Map, Value, json};
 use super::{parts::Columns, probe::Found};
 use crate::base::spi::{Db, Row};
 
-/// A user has read up to an event.
+/// A receipt: a user has read up to an event.
 #[derive(Clone)]
 pub struct Receipt {
     user_id: String,
     pub user_nid: i64,
     receipt_type: String,
-    /// Empty for an unthreaded one.
+    /// Empty for an unthreaded receipt.
     thread_id: String,
     event_id: String,
     ts: i64,
 }
 
-/// What is new beside the timelines of rooms.
+/// New receipts and typing notifications.
 pub struct Ephemeral {
     /// By asker and room.
     pub receipts: BTreeMap<(usize, i64), Vec<Receipt>>,
-    /// Where the list of who types changed, by asker and room.
+    /// The rooms in which the list of typing users changed, by asker and room.
     pub typing: BTreeSet<(usize, i64)>,
 }
 
@@ -31,7 +31,8 @@ const NEW_RECEIPTS: &str = "
     select u.user_id, c.user_nid, c.receipt_type, c.thread_id, e.event_id, c.ts, a.number, c.room_nid
     from (
         select number, user_nid, token::pg_snapshot as token, room_nid
-        from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) as a (number, user_nid, token, room_nid)
+        from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[])
+            as a (number, user_nid, token, room_nid)
         offset 0
     ) a
     cross join lateral (
@@ -45,7 +46,7 @@ const NEW_RECEIPTS: &str = "
     join users u on u.user_nid = c.user_nid
     join events e on e.event_nid = c.event_nid";
 
-/// What is new for the askers who have a token.
+/// Reads what is new for the askers that have a token.
 pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Ephemeral {
     let places = |rooms: fn(&Found) -> &Vec<i64>| {
         found
@@ -80,7 +81,7 @@ const ALL_RECEIPTS: &str = "
     join events e on e.event_nid = c.event_nid
     where c.room_nid = any($1)";
 
-/// All receipts of rooms, those of others that are private among them.
+/// All receipts of rooms, including private receipts of all users.
 pub fn all_receipts(db: &Db<'_>, rooms: Vec<i64>) -> HashMap<i64, Vec<Receipt>> {
     let mut receipts: HashMap<i64, Vec<Receipt>> = HashMap::new();
     if !rooms.is_empty() {
@@ -109,7 +110,7 @@ const TYPING: &str = "
     where t.room_nid = any($1) and t.typing and t.expires_at > now()
     order by u.user_id";
 
-/// Who types in rooms.
+/// The users who are typing, by room.
 pub fn typing(db: &Db<'_>, rooms: Vec<i64>) -> HashMap<i64, Vec<String>> {
     let mut typing: HashMap<i64, Vec<String>> = HashMap::new();
     if !rooms.is_empty() {
@@ -125,8 +126,9 @@ pub fn typing_event(user_ids: &[String]) -> String {
     json!({ "type": "m.typing", "content": { "user_ids": user_ids } }).to_string()
 }
 
-/// `m.receipt` with those receipts that this user may see; `None` if there are none. A user may have a receipt of one
-/// kind in several threads at the same event, which the format cannot say in one object: it takes several events.
+/// The receipts that the reader may see, as `m.receipt` events. A user may have receipts of one
+/// type in several threads for the same event. One event can hold only one of them, so there may be several
+/// events.
 pub fn receipt_events(receipts: &[Receipt], reader_nid: i64) -> Vec<String> {
     let mut contents: Vec<Map<String, Value>> = Vec::new();
     for receipt in receipts {

@@ -1,4 +1,4 @@
-//! The deprecated event stream, `GET /events`: what a sync would tell, as a list of events.
+//! The deprecated event stream, `GET /events`: the news of a sync as a list of events.
 
 use super::{Asker, body::ephemeral_events, fill, news, outside::Outside, parts::Columns, presence};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// The events that are new to an asker, those of rooms with their room ids, as the deprecated event stream has them.
+/// The events that are new to an asker, for the deprecated event stream. Events of rooms have a `room_id`.
 pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker, now: &SyncToken) -> Vec<String> {
     let askers = [asker];
     let columns = Columns::of(&askers);
@@ -23,7 +23,7 @@ pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker, now: &Syn
         renderer.prepare(&[(reader, delivered)]);
         texts.extend(delivered.iter().map(|event| renderer.event(event, reader, style)));
         for mut event in ephemeral_events(&section, asker) {
-            // Goes on behind the last key.
+            // Removes the closing brace to add a key.
             event.pop();
             let mut object = Object::reopen(&mut event);
             object.value("room_id", room_id);

@@ -1,4 +1,4 @@
-//! Makes the sections of rooms and fills them, step by step, each for all askers at once.
+//! Makes the sections of rooms and fills them step by step, each step for all askers at once.
 
 use std::collections::HashMap;
 
@@ -60,7 +60,7 @@ fn add_ephemeral(db: &Db<'_>, sections: &mut [Section<'_>], news: &News) {
 
 fn add_account_data(db: &Db<'_>, sections: &mut [Section<'_>], news: &News) {
     let pair = |section: &Section<'_>| (section.reader.user_nid, section.part.room.room_nid);
-    // An initial sync has read everything already.
+    // For an initial sync, all account data was read before.
     let is_unread = |section: &Section<'_>| section.since.is_none() && section.asker.since.is_some();
     let pairs: Vec<(i64, i64)> = sections.iter().filter(|section| is_unread(section)).map(pair).collect();
     let unread: HashMap<(i64, i64), Vec<Datum>> =

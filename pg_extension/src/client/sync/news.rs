@@ -1,4 +1,4 @@
-//! What there is to tell each asker: which rooms have news, and of which kind.
+//! Finds the news of each asker: which rooms have news, and of which kinds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::{
     client::end_to_end_encryption::device_lists::{self, DeviceLists, Interval},
 };
 
-/// What there is to tell, before the sections are made of it.
+/// The news of all askers, from which the sections are made.
 pub struct News {
     /// By asker.
     pub found: Vec<Found>,
@@ -31,7 +31,7 @@ pub struct News {
     pub device_lists: Vec<DeviceLists>,
 }
 
-/// Finds out which rooms have news for whom.
+/// Finds the news of each asker.
 pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) -> News {
     let found = probe::find(db, askers, columns);
     let mut parts = parts::changed(db, columns, &found);
@@ -58,7 +58,7 @@ pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) 
         asker.filter.room.admits_room(room_id) && !by_ignored
     };
     parts.retain(|(asker, _), part| {
-        // Who asks for all members waits for them.
+        // A partial room is left out until its members are loaded, unless the client lazy-loads members.
         let is_whole = !part.room.partial || !part.is_joined() || askers[*asker].loads_members_lazily();
         is_whole && is_wanted(*asker, &part.room.room_id, &part.membership, &part.member_sender)
     });
@@ -97,12 +97,12 @@ fn device_lists(
 }
 
 impl News {
-    /// New account data that belongs to no room.
+    /// New global account data.
     pub fn global_data(&self, asker: usize) -> &[Datum] {
         self.data.get(&(asker, GLOBAL)).map_or(&[], Vec::as_slice)
     }
 
-    /// Rooms that no user of this server is in.
+    /// Out-of-band memberships that are news.
     pub fn outside(&self, asker: usize) -> &[Outside] {
         self.outside.get(&asker).map_or(&[], Vec::as_slice)
     }

@@ -1,4 +1,4 @@
-//! Rooms that only other servers are in, and that the asker is invited to, knocks on, or no longer is.
+//! Out-of-band memberships: the asker's invites, knocks and leaves for rooms that this server has not joined.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,14 @@ use crate::base::{
     token::pagination_token,
 };
 
-/// What a user is to such a room.
+/// An out-of-band membership of a user.
 pub struct Outside {
     pub room_id: String,
     pub membership: String,
     pub sender: String,
+    /// The member event, as clients get it; `None` for a leave of which no server was notified.
     event: Option<String>,
+    /// Stripped state.
     state: Vec<String>,
 }
 
@@ -46,12 +48,13 @@ const ALL: &str = "
     where o.user_nid = $1 and (o.membership = 'invite' or ($2 and o.membership = 'leave'))
     order by o.room_id";
 
-/// The rooms of this kind for the deprecated `/initialSync`, which has no knocks.
+/// All out-of-band memberships of a user for the deprecated `/initialSync`, which does not show knocks. With
+/// `archived`, also leaves.
 pub fn all(db: &Db<'_>, user_nid: i64, archived: bool) -> Vec<Outside> {
     db.query(ALL, &[user_nid.into(), archived.into()]).map(|row| Outside::of_row(&row)).collect()
 }
 
-/// The rooms of this kind that are news, by the index of the asker.
+/// The out-of-band memberships that are news, by the index of the asker.
 pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<usize, Vec<Outside>> {
     let args = [
         columns.users.clone().into(),
@@ -78,10 +81,11 @@ impl Outside {
         }
     }
 
-    /// The member event with its room, as the deprecated event stream has it; absent for a leave that no server was told of.
+    /// The member event with its `room_id`, for the deprecated event stream; `None` for a leave of which no
+    /// server was notified.
     pub fn event(&self) -> Option<String> {
         let mut event = self.event.clone()?;
-        // Goes on behind the last key.
+        // Removes the closing brace to add a key.
         event.pop();
         let mut object = Object::reopen(&mut event);
         object.value("room_id", &self.room_id);
@@ -89,12 +93,12 @@ impl Outside {
         Some(event)
     }
 
-    /// The section of an invite or a knock, whose state has this name.
+    /// Writes the section of an invite or a knock. `name` is the key of its stripped state.
     pub fn write_state(&self, section: &mut Object<'_>, name: &str) {
         section.events(name, self.state.iter().chain(&self.event));
     }
 
-    /// The section of a room that was left: the event by which it was, and nothing before it.
+    /// Writes the section of a room that the user left: only the event by which they left.
     pub fn write_leave(&self, section: &mut Object<'_>, asker: &Asker) {
         section.events::<&str>(asker.state_key, []);
         section.object("timeline", |timeline| {

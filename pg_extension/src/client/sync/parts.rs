@@ -1,4 +1,4 @@
-//! Which rooms a sync tells of.
+//! Finds the rooms that an answer includes.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,7 +8,7 @@ use std::{
 use super::{Asker, probe::Found};
 use crate::base::spi::{Db, Row};
 
-/// A row of `rooms`, shared by all who ask for it.
+/// A row of `rooms`, shared by all askers.
 pub struct RoomRow {
     pub room_nid: i64,
     pub room_id: String,
@@ -17,32 +17,32 @@ pub struct RoomRow {
     pub notify_seq: i64,
     pub joined_members: i32,
     pub invited_members: i32,
-    /// Whether events before some of its events are missing.
+    /// Whether the room has gaps.
     pub has_gaps: bool,
-    /// Whether members are missing in its state.
+    /// Whether the room is partial.
     pub partial: bool,
 }
 
-/// A room of an asker.
+/// A room with the asker's membership in it.
 pub struct Part {
     pub room: Rc<RoomRow>,
     pub membership: String,
-    /// The asker's member event.
+    /// The nid of the asker's member event.
     pub member_event_nid: i64,
-    /// Who sent it.
+    /// The sender of the member event.
     pub member_sender: String,
-    /// Whether the token does not see the membership.
+    /// Whether the membership is newer than the token.
     pub member_new: bool,
-    /// Whether the token does not see the room's newest append.
+    /// Whether the room has events that are newer than the token.
     pub room_new: bool,
-    /// Whether members were missing in the room's state when the token was made.
+    /// Whether the room was partial when the token was made.
     pub was_partial: bool,
-    /// Whether the asker left, and forgot the room.
+    /// Whether the asker forgot the room after leaving it.
     pub forgotten: bool,
 }
 
 impl Part {
-    /// Whether it stands in the section `leave`.
+    /// Whether the room is in the section `leave`.
     pub fn is_left(&self) -> bool {
         matches!(&*self.membership, "leave" | "ban")
     }
@@ -52,20 +52,20 @@ impl Part {
     }
 }
 
-/// Rooms by the index of their asker and by `room_nid`.
+/// Parts by the index of the asker and `room_nid`.
 pub type Parts = BTreeMap<(usize, i64), Part>;
 
-/// What SQL needs to know of the askers: their users, devices, tokens, and kinds of question, as arrays of one length.
+/// The askers as arrays for SQL, all of the same length.
 pub struct Columns {
     pub users: Vec<i64>,
-    /// Snapshots; NULL for those who ask for everything.
+    /// Snapshots; NULL for initial syncs.
     pub tokens: Vec<Option<String>>,
     pub devices: Vec<i64>,
-    /// `message_id` of the tokens.
+    /// The `message_id` of the tokens.
     pub message_ids: Vec<Option<i64>>,
-    /// Whether rooms without news are wanted as well.
+    /// Whether rooms without news are included.
     pub full: Vec<bool>,
-    /// Whether rooms that were left before the token are wanted as well.
+    /// Whether all left rooms are included.
     pub left: Vec<bool>,
 }
 
@@ -90,8 +90,9 @@ impl Columns {
     }
 }
 
-/// `offset 0` keeps the order of the joins: from the asker to their memberships, and from there to what is new. Who left
-/// and then forgot the room is told that they left, as another device may have done it; what came after that is no news.
+/// `offset 0` keeps the order of the joins: from the asker to the memberships, and from there to new rows. A
+/// user who left and then forgot the room gets the leave, as another device may have left; nothing after the
+/// leave is news.
 const CHANGED: &str = "
     select a.number, m.membership, m.event_nid, s.user_id as sender,
         a.token is null or not pg_visible_in_snapshot(m.xid, a.token) as member_new,
@@ -131,7 +132,8 @@ const CHANGED: &str = "
     join users s on s.user_nid = m.sender_nid
     where m.membership <> 'join' or a.everything or not pg_visible_in_snapshot(r.xid, a.token)";
 
-/// The rooms that have news in their timelines or the asker's membership, and all rooms of those who want all.
+/// The rooms with news in the timeline or the asker's membership, and all rooms of askers that get full
+/// state.
 pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Parts {
     let (full, others): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|&asker| columns.full[asker]);
     let mut parts = match full.is_empty() {
@@ -165,7 +167,8 @@ const ADDED: &str = "
         coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false) as was_partial
     from (
         select number, room_nid, user_nid, token::pg_snapshot as token
-        from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality a (room_nid, user_nid, token, number)
+        from unnest($1::bigint[], $2::bigint[], $3::text[])
+            with ordinality a (room_nid, user_nid, token, number)
         offset 0
     ) a
     cross join lateral (
@@ -177,14 +180,14 @@ const ADDED: &str = "
     join rooms r on r.room_nid = m.room_nid
     join users s on s.user_nid = m.sender_nid";
 
-/// Adds rooms whose news is not in the timeline, if the asker is in them.
+/// Adds rooms with news outside of the timeline, if the asker is joined to them.
 pub fn add(db: &Db<'_>, columns: &Columns, parts: &mut Parts, places: impl Iterator<Item = (usize, i64)>) {
     let missing: Vec<(usize, i64)> = places.filter(|place| !parts.contains_key(place)).collect();
     let joined = of_places(db, columns, &missing).into_iter();
     parts.extend(joined.filter(|(_, part)| part.is_joined() && !part.forgotten));
 }
 
-/// Rooms by their askers and nids, as far as the askers are or were in them.
+/// The parts for pairs of an asker and a room. Leaves out rooms in which the asker never had a membership.
 fn of_places(db: &Db<'_>, columns: &Columns, places: &[(usize, i64)]) -> Parts {
     if places.is_empty() {
         return Parts::new();
@@ -199,7 +202,7 @@ fn of_places(db: &Db<'_>, columns: &Columns, places: &[(usize, i64)]) -> Parts {
     rows.map(|((number, room_nid), part)| ((places[number].0, room_nid), part)).collect()
 }
 
-/// Reads a row whose first column counts from 1.
+/// Reads a row. Its number counts from 1, the returned index from 0.
 fn read(row: &Row<'_>, rooms: &mut HashMap<i64, Rc<RoomRow>>) -> ((usize, i64), Part) {
     let number: i64 = row.get("number");
     let room_nid = row.get("room_nid");
@@ -239,7 +242,7 @@ const JOINED: &str = "
         offset 0
     ) m";
 
-/// The rooms that users are in.
+/// The rooms that each of the users is joined to, in their order.
 pub fn joined(db: &Db<'_>, users: Vec<i64>) -> Vec<Vec<i64>> {
     let mut rooms = vec![Vec::new(); users.len()];
     for row in db.query(JOINED, &[users.into()]) {

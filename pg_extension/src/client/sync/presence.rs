@@ -1,4 +1,4 @@
-//! Who is there, of those who share a room with the asker, and the asker. Client-Server API, "Presence".
+//! Presence of the asker and of users who share a room with the asker. Client-Server API, "Presence".
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,7 +9,8 @@ use crate::{
     read::filter,
 };
 
-/// `m.presence` events for each asker, in their order: of users whose presence changed, and of those who came to share a room.
+/// `m.presence` events for each asker, in their order: of users whose presence changed, and of those who now
+/// share a room but did not when the token was made.
 pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, news: &News) -> Vec<Vec<String>> {
     let mut events = vec![Vec::new(); askers.len()];
     let mut wanted = Wanted::default();
@@ -40,7 +41,7 @@ pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, news: &News) -> V
     events
 }
 
-/// The same for who knows nothing yet, and asks by the deprecated `/initialSync`.
+/// All `m.presence` events for a user, for the deprecated `/initialSync`.
 pub fn all(db: &Db<'_>, user_nid: i64, ignored: &HashSet<String>) -> Vec<String> {
     let wanted = Wanted { askers: vec![user_nid], tokens: vec![None], met: Vec::new() };
     let found = presence::news(db, wanted);

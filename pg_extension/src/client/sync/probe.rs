@@ -1,37 +1,38 @@
-//! Where there is news, and of which kind. Most syncs find nothing of most kinds, so all of them are asked for at once, in one walk
-//! through the asker's rooms, and each kind is read only where there is some of it.
+//! Finds which kinds of news there are, and in which rooms. Most syncs have no news of most kinds. So one
+//! query checks for all kinds, in one walk through the asker's rooms, and a kind is read only where it has
+//! news.
 
 use super::{Asker, parts::Columns};
 use crate::base::spi::Db;
 
-/// What an asker's answer may have. It may turn out to be nothing, but there is nothing else.
+/// The kinds of news that an asker may have. Some may turn out to be none, but no others exist.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// The rooms that the asker is in; of those who have a token.
+    /// The rooms that the asker is joined to; empty for an initial sync.
     pub joined: Vec<i64>,
-    /// Rooms with news in their timelines or the asker's membership; of those who have a token.
+    /// Rooms with news in the timeline or the asker's membership; empty for an initial sync.
     pub news: Vec<i64>,
-    /// Of those joined, the ones with new receipts.
+    /// The joined rooms with new receipts.
     pub receipts: Vec<i64>,
-    /// Of those joined, the ones where the list of who types changed.
+    /// The joined rooms in which the list of typing users changed.
     pub typing: Vec<i64>,
-    /// Devices or cross-signing keys, of anybody, that changed.
+    /// Whether device keys or cross-signing keys of any user changed.
     pub key_changes: bool,
-    /// Rooms that the asker came into or went out of.
+    /// Whether the asker joined or left rooms.
     pub own_changes: bool,
     pub account_data: bool,
-    /// Rooms that no user of this server is in.
+    /// Whether there are out-of-band memberships.
     pub outside: bool,
-    /// Messages to the device.
+    /// Whether there are send-to-device messages.
     pub messages: bool,
     pub one_time_keys: bool,
     pub fallback_keys: bool,
-    /// Presence, of anybody, that changed.
+    /// Whether the presence of any user changed.
     pub presence: bool,
 }
 
-/// Who left and then forgot the room is told that they left, as another device may have done it; what came after that is no news.
-/// `offset 0` keeps each look-up one by an index.
+/// A user who left and then forgot the room gets the leave, as another device may have left; nothing after
+/// the leave is news. `offset 0` makes the planner use an index for each look-up.
 const PROBE: &str = "
     select a.number, m.joined, m.news, m.receipts, m.typing,
         exists (
@@ -92,7 +93,8 @@ const PROBE: &str = "
                     not m.forgotten or exists (
                         select
                         from events
-                        where event_nid = m.event_nid and xid <> m.xid and not pg_visible_in_snapshot(xid, a.token)
+                        where event_nid = m.event_nid and xid <> m.xid
+                            and not pg_visible_in_snapshot(xid, a.token)
                         offset 0
                     )
                 )
@@ -116,14 +118,15 @@ const PROBE: &str = "
                 )
             ) as typing
         from (
-            select room_nid, event_nid, xid, membership, forgotten, membership = 'join' and not forgotten as joined
+            select room_nid, event_nid, xid, membership, forgotten,
+                membership = 'join' and not forgotten as joined
             from memberships
             where user_nid = a.user_nid
             offset 0
         ) m
     ) m";
 
-/// Finds it for each asker, in their order. Of an asker who has no token nothing is known yet.
+/// Checks for news of each asker, in their order. For an initial sync, every kind is read.
 pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> Vec<Found> {
     let mut found: Vec<Found> = askers
         .iter()

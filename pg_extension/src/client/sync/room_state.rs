@@ -1,4 +1,4 @@
-//! The state that goes with a timeline: all of it, or what changed since the token.
+//! The state in a room's section: the whole state, or the changes since the token.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,29 +17,35 @@ use crate::{
     room::state_at::StateAt,
 };
 
-/// What of a room's state a client gets.
+/// Which part of a room's state the client gets.
 enum Wanted {
     Nothing,
     All(StateAt),
     Changes { since: StateAt, to: StateAt },
 }
 
-/// The current state of a room as far as it was read: keys, and their events.
+/// The current state of a room, as far as it was read: `key_idx`s and their events.
 #[derive(Default)]
 struct Current {
-    /// All keys but those of members.
+    /// All state keys except those of members.
     others: HashMap<i32, Option<i64>>,
-    /// Keys of members, where they were read.
+    /// State keys of members, if they were read.
     members: HashMap<i32, Option<i64>>,
 }
 
 const OTHERS: &str = "
-    select room_nid, key_idx, current_event_nid from room_state_keys where room_nid = any($1) and type < 'm.room.member'
+    select room_nid, key_idx, current_event_nid
+    from room_state_keys
+    where room_nid = any($1) and type < 'm.room.member'
     union all
-    select room_nid, key_idx, current_event_nid from room_state_keys where room_nid = any($1) and type > 'm.room.member'";
+    select room_nid, key_idx, current_event_nid
+    from room_state_keys
+    where room_nid = any($1) and type > 'm.room.member'";
 
 const MEMBERS: &str = "
-    select room_nid, key_idx, current_event_nid from room_state_keys where room_nid = any($1) and type = 'm.room.member'";
+    select room_nid, key_idx, current_event_nid
+    from room_state_keys
+    where room_nid = any($1) and type = 'm.room.member'";
 
 /// Finds the state of each section.
 pub fn find_state(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>]) {
@@ -59,7 +65,7 @@ pub fn find_state(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<
         };
         if let Some(at) = start_of(section) {
             for &key in member_keys {
-                // The members of a partial room come with what they say.
+                // In a partial room, a member may be known only since it sent an event.
                 let later = || section.end().filter(|_| section.part.room.partial)?.get(db, key);
                 state.extend(at.get(db, key).or_else(later).map(|nid| (key, nid)));
             }
@@ -76,8 +82,8 @@ pub fn find_state(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<
     }
 }
 
-/// The state that the events listed are judged against: at the start of the timeline, or with `use_state_after` at its
-/// end. Who left is not shown the state of later, though a ban may be in the timeline.
+/// The state that is listed: the state at the start of the timeline, or with `use_state_after` at its
+/// end. A user who left does not get later state, although a later ban may be in the timeline.
 fn start_of(section: &Section<'_>) -> Option<StateAt> {
     match section.cut.delivered.first() {
         Some(first) if !section.asker.use_state_after && section.reader.was_there(first) => first.before(),
@@ -152,7 +158,8 @@ fn read_current(db: &Db<'_>, sections: &[Section<'_>], wanted: &[Wanted]) -> Has
     current
 }
 
-/// A whole state: the current one, changed back to what it was there. Without members, when those are loaded lazily.
+/// A whole state: the current one, changed back to the state at `at`. Without members, if the client
+/// lazy-loads them.
 fn all(db: &Db<'_>, section: &Section<'_>, at: StateAt, current: &Current) -> BTreeMap<i32, i64> {
     let lazy = is_lazy(section);
     let mut state = current.others.clone();
@@ -167,7 +174,8 @@ fn all(db: &Db<'_>, section: &Section<'_>, at: StateAt, current: &Current) -> BT
     state.into_iter().filter_map(|(key, nid)| Some((key, nid?))).collect()
 }
 
-/// The keys of the members that lazy loading does not leave out: senders in the timeline, heroes, and the user.
+/// The `key_idx`s of members that are sent despite lazy-loading: senders in the timeline, heroes, and the
+/// asker's user.
 fn member_keys(db: &Db<'_>, sections: &[Section<'_>], wanted: &[Wanted]) -> Vec<Vec<i32>> {
     let mut keys = vec![Vec::new(); sections.len()];
     let (mut owners, mut rooms, mut users) = (Vec::new(), Vec::new(), Vec::new());
@@ -193,7 +201,7 @@ fn member_keys(db: &Db<'_>, sections: &[Section<'_>], wanted: &[Wanted]) -> Vec<
     keys
 }
 
-/// State events within the timeline's stretch that are not delivered there, where they still hold at its end.
+/// New state events that were not delivered in the timeline but are in the state at its end.
 fn undelivered(db: &Db<'_>, section: &Section<'_>) -> Vec<(i32, i64)> {
     let Some(end) = section.end() else { return Vec::new() };
     section
@@ -205,7 +213,8 @@ fn undelivered(db: &Db<'_>, section: &Section<'_>) -> Vec<(i32, i64)> {
         .collect()
 }
 
-/// State that no event of the timeline brings: branches met, and state resolution chose.
+/// State changes that no event of the timeline shows: branches were joined, and state resolution chose other
+/// events.
 fn resolved(db: &Db<'_>, section: &Section<'_>, wanted: &Wanted) -> Vec<(i32, i64)> {
     if section.cut.window().all(|event| event.room_root.is_none()) {
         return Vec::new();

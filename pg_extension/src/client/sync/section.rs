@@ -1,4 +1,4 @@
-//! A joined or left room of one asker, on its way into the answer.
+//! The section of a joined or left room in the answer to one asker.
 
 use std::rc::Rc;
 
@@ -15,22 +15,22 @@ use crate::{
 
 /// A room in the section `join` or `leave` of an answer.
 pub struct Section<'a> {
-    /// Which of the askers it is for.
+    /// The index of the asker.
     pub index: usize,
     pub asker: &'a Asker,
     pub part: &'a Part,
     pub reader: Reader,
     member_key: Option<i32>,
-    /// What the client knows of the room; `None` sends all of it, as on an initial sync and after joining.
+    /// The asker's token; `None` if the client gets the whole room, as on an initial sync and after joining.
     pub since: Option<&'a SyncToken>,
     pub cut: Cut,
-    /// The members that the summary names.
+    /// The members in the summary's `m.heroes`.
     pub heroes: Vec<String>,
-    /// The state that goes with the timeline.
+    /// The listed state.
     pub state: Vec<Rc<StoredEvent>>,
     pub unread: Unread,
     pub receipts: Vec<Receipt>,
-    /// Who types, where that is to be told.
+    /// The users who are typing; `None` if the client is not told.
     pub typing: Option<Vec<String>>,
     pub account_data: Vec<Datum>,
 }
@@ -50,7 +50,7 @@ const KEYS: &str = "
     from unnest($1::bigint[], $2::text[]) with ordinality w (room_nid, user_id, number)";
 
 impl<'a> Section<'a> {
-    /// Makes sections of parts that are joined or left.
+    /// Makes the sections of joined or left rooms.
     pub fn open_all(
         db: &Db<'_>,
         events: &Events<'_, '_>,
@@ -77,7 +77,7 @@ impl<'a> Section<'a> {
         keys: Keys,
     ) -> Self {
         events.note_membership(part.member_event_nid, &part.membership);
-        // As long as members are missing, the client is not told of the room.
+        // The client was not told of the room while it was partial.
         let is_untold = part.was_partial && part.is_joined() && !asker.loads_members_lazily();
         let standing = if part.is_joined() {
             Standing::Joined
@@ -106,8 +106,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The state at the end of what is shown: now, or as it was when the user left. `None` for those who never were
-    /// in the room or forgot it, and where it is not known.
+    /// The state at the end of the timeline: the current state, or the state when the user left. `None` for
+    /// users who never were joined or forgot the room, and if the state is unknown.
     pub fn end(&self) -> Option<StateAt> {
         match &self.reader.standing {
             _ if self.part.forgotten => None,
@@ -117,17 +117,22 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Whether the client knows already that the user left, and is only told how the user's membership went on.
+    /// Whether the token sees that the user left. The client then only gets later changes of the user's
+    /// membership.
     pub fn is_over(&self) -> bool {
-        matches!((&self.reader.standing, self.since), (Standing::Left(leave), Some(since)) if since.sees(leave.xid))
+        match (&self.reader.standing, self.since) {
+            (Standing::Left(leave), Some(since)) => since.sees(leave.xid),
+            _ => false,
+        }
     }
 
-    /// Whether all state is sent, and not only what changed: also where it was made anew, as members had been missing.
+    /// Whether the whole state is sent and not only changes; also if the room was partial when the token was
+    /// made.
     pub fn is_full(&self) -> bool {
         self.since.is_none() || self.asker.full_state || (self.part.was_partial && self.part.is_joined())
     }
 
-    /// Whether the user was in the room after this event.
+    /// Whether the user was joined in the state after this event.
     fn was_joined(
         &self,
         db: &Db<'_>,
@@ -140,7 +145,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Lets go of the token where the user was not in the room when it was made: the client knows nothing of that room.
+/// Ignores `since` for rooms that the user had not joined at that token: the client knows nothing of them.
 fn forget_unjoined(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>]) {
     let mut moved: Vec<&mut Section<'_>> = sections
         .iter_mut()

@@ -1,4 +1,4 @@
-//! What invited and knocking users are told of a room. Client-Server API, "Stripped state".
+//! Stripped state for invited and knocking users. Client-Server API, "Stripped state".
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What outsiders are shown of a room; [`KEYS`] has the same.
+/// The types of stripped state; [`KEYS`] has the same list.
 pub const SHOWN_TO_OUTSIDERS: [&str; 7] = [
     "m.room.create",
     "m.room.name",
@@ -39,7 +39,7 @@ const KEYS: &str = "
         offset 0
     ) k";
 
-/// The state that outsiders are shown, of rooms with invited or knocking users.
+/// Stripped state of the rooms that askers are invited to or knock on, by `room_nid`.
 pub struct Stripped {
     rooms: HashMap<i64, Vec<Rc<StoredEvent>>>,
 }
@@ -63,7 +63,7 @@ impl Stripped {
         Self { rooms }
     }
 
-    /// The stripped state for one user: the room's, and their own membership.
+    /// The stripped state for one user: that of the room, and the user's member event.
     pub fn state(&self, events: &Events<'_, '_>, part: &Part) -> Vec<String> {
         let room = self.rooms.get(&part.room.room_nid).into_iter().flatten();
         room.map(|event| stripped(event)).chain([stripped(&events.get(part.member_event_nid))]).collect()

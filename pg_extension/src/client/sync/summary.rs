@@ -1,4 +1,5 @@
-//! Who is in a room, for clients that name it by its members. Client-Server API, `RoomSummary`.
+//! The summary of a room's members, by which clients name rooms without a name. Client-Server API,
+//! `RoomSummary`.
 
 use std::collections::HashMap;
 
@@ -8,7 +9,7 @@ use crate::{
     read::stored_event::Events,
 };
 
-/// How many members a summary names.
+/// The greatest number of members in `m.heroes`.
 const HEROES: usize = 5;
 
 const NAMES: &str = "
@@ -22,8 +23,8 @@ const NAMES: &str = "
         offset 0
     ) k";
 
-/// One more than needed, as the asker is left out. Keys are numbered as they are first used, so the oldest members come
-/// first; `offset 0` reads them in this order, and no more than it takes.
+/// One more than needed, as the asker is left out. `key_idx` grows in order of first use, so the oldest
+/// members come first; with `offset 0` they are read in this order, and no more than needed.
 const PRESENT: &str = "
     select w.room_nid, h.state_key
     from unnest($1::bigint[]) w (room_nid)
@@ -62,8 +63,8 @@ const GONE: &str = "
         limit 6
     ) h";
 
-/// Whether a section has a summary: members may have come, gone, or changed, or the room may have lost the name that
-/// stood for its heroes.
+/// Whether a section has a summary: memberships may have changed, or the room may have lost the name that
+/// was used instead of its heroes.
 fn is_due(section: &Section<'_>) -> bool {
     let is_told =
         |event_type: &str| matches!(event_type, "m.room.member" | "m.room.name" | "m.room.canonical_alias");
@@ -73,7 +74,7 @@ fn is_due(section: &Section<'_>) -> bool {
             || section.cut.window().any(|event| is_told(&event.event_type)))
 }
 
-/// Finds the heroes of each section; none where no summary is due or the room has a name.
+/// Finds the heroes of each section; none if it has no summary or the room has a name.
 pub fn find_heroes(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>]) {
     let mut rooms: Vec<i64> =
         sections.iter().filter(|section| is_due(section)).map(|section| section.part.room.room_nid).collect();
@@ -105,7 +106,7 @@ pub fn find_heroes(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section
         section.heroes = of_section(&present, section);
     }
 
-    // Where nobody else is left, those who were there.
+    // If no other members are left, former members are the heroes.
     let is_alone = |section: &Section<'_>| {
         section.heroes.is_empty() && is_due(section) && rooms.contains(&section.part.room.room_nid)
     };

@@ -1,34 +1,35 @@
 //! Messages to the asker's device. Client-Server API, "Send-to-Device messaging".
 //!
-//! A sync gives what its token has not acknowledged, oldest first, as long as there is room. A token acknowledges what its
-//! snapshot sees: all that was there when it was made, and so was in its answer or acknowledged before. Where an answer had
-//! no room for all, its token acknowledges up to its last message only, and says so. Messages that were committed later than ones
-//! with a greater `message_id` are in neither, and come with the next sync.
+//! A sync returns the messages that its token has not acknowledged, oldest first, up to a limit. A token
+//! acknowledges the messages that its snapshot sees: they were in its answer or had been acknowledged before.
+//! If an answer reached the limit, its token contains the `message_id` of its last message and acknowledges
+//! only up to that. Messages that were committed later than others with a greater `message_id` are not
+//! acknowledged, and the next sync returns them.
 //!
-//! Acknowledged messages are deleted afterwards by `acknowledge_to_device`; until then they are passed over here.
+//! `acknowledge_to_device` deletes acknowledged messages later; until then they are left out here.
 
 use super::{parts::Columns, probe::Found};
 use crate::base::spi::Db;
 
-/// As the specification recommends.
+/// The limit that the specification recommends.
 const MAX_MESSAGES: usize = 100;
 
-/// Bytes of messages that an answer has, once it has any.
+/// An answer gets no further messages once it has this many bytes of them.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What an asker's answer says of messages.
+/// The send-to-device messages in an answer.
 #[derive(Default)]
 pub struct Batch {
     /// JSON texts.
     pub messages: Vec<String>,
-    /// The `message_id` of the last one, where more remain.
+    /// The `message_id` of the last message, if more remain.
     pub upto: Option<i64>,
     /// Whether the asker's token acknowledged messages that are still stored.
     pub acknowledged: bool,
 }
 
-/// One more than fit into an answer tells that more remain. A row without message stands for acknowledged messages: they
-/// are the oldest.
+/// Reads one message more than the limit, to know whether more remain. A row without message says that there
+/// are acknowledged messages, which are always the oldest.
 const QUEUED: &str = "
     select a.number, m.message_id, m.message
     from (
@@ -49,7 +50,11 @@ const QUEUED: &str = "
         union all
         select message_id, null
         from (
-            select message_id, xid from to_device_messages where device_nid = a.device_nid order by message_id limit 1
+            select message_id, xid
+            from to_device_messages
+            where device_nid = a.device_nid
+            order by message_id
+            limit 1
         ) oldest
         where pg_visible_in_snapshot(xid, a.token) and message_id <= coalesce(a.message_id, message_id)
     ) m";

@@ -1,7 +1,8 @@
 //! Unread counts, by the default push rules. Client-Server API, "Receiving notifications".
 //!
-//! What notifies in the main timeline is counted in `notify_seq` on the room and on each event: a count is a
-//! difference. Mentions and threads are counted, by indexes that hold nothing else.
+//! `notify_seq`, of the room and of each event, counts the events of the main timeline that notify: an unread
+//! count is a difference. Mentions and events in threads are counted by queries, with indexes that contain
+//! nothing else.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +21,15 @@ pub struct Counts {
 /// The counts of a room for one user.
 #[derive(Debug, Default, Clone)]
 pub struct Unread {
-    /// Of events that are in no thread.
+    /// The counts of events that are in no thread.
     main: Counts,
-    /// By the event id of the thread's root.
+    /// The counts of threads, by the event id of the thread's root.
     pub threads: BTreeMap<String, Counts>,
 }
 
 impl Unread {
-    /// `unread_notifications`: of the main timeline only, if the client wants threads apart.
+    /// `unread_notifications`: of the main timeline only, if the client gets the counts of threads
+    /// separately.
     pub fn counts(&self, threads_apart: bool) -> Counts {
         let mut counts = self.main;
         if !threads_apart {
@@ -40,8 +42,9 @@ impl Unread {
     }
 }
 
-/// Read is what is up to the newest of the user's receipts and own events. `offset 0` holds the planner to `events_mentions`:
-/// while a table has no statistics it would read all of `events_sender`, which does not begin with the room.
+/// Events up to the newest of the user's receipts and own events are read. `offset 0` makes the planner use
+/// `events_mentions`: while the table has no statistics, it would read all of `events_sender`, which does not
+/// begin with the room.
 const MAIN: &str = "
     select w.number,
         (select e.notify_seq from events e where e.room_nid = w.room_nid and e.pos = read.pos) as read,
@@ -56,7 +59,8 @@ const MAIN: &str = "
             where e.thread_root_nid is null and e.sender_nid <> w.user_nid
                 and e.mentions && array[w.user_id, '@room'] collate \"C\"
         ) as mentions
-    from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality w (room_nid, user_nid, user_id, number)
+    from unnest($1::bigint[], $2::bigint[], $3::text[])
+        with ordinality w (room_nid, user_nid, user_id, number)
     cross join lateral (
         select greatest(
             (
@@ -75,8 +79,8 @@ const MAIN: &str = "
         ) as pos
     ) read";
 
-/// A thread is read up to the newest of the unthreaded receipt, the thread's receipt, the user's own event in it, and
-/// the user's member event, as what was said before they came does not count.
+/// A thread is read up to the newest of the unthreaded receipt, the thread's receipt, the user's own events
+/// in it, and the user's member event, as events from before the join do not count.
 const THREADS: &str = "
     select w.number, t.event_id, count(*) filter (where e.notifies or mentioned.it) as notification_count,
         count(*) filter (where mentioned.it) as highlight_count
@@ -103,7 +107,8 @@ const THREADS: &str = "
         and not exists (
             select
             from receipts c
-            where c.room_nid = w.room_nid and c.user_nid = w.user_nid and c.thread_id = t.event_id and c.pos >= e.pos
+            where c.room_nid = w.room_nid and c.user_nid = w.user_nid and c.thread_id = t.event_id
+                and c.pos >= e.pos
         )
         and not exists (
             select
@@ -112,7 +117,7 @@ const THREADS: &str = "
         )
     group by w.number, t.event_id";
 
-/// Counts what is unread in each section.
+/// Counts the unread notifications of each section.
 pub fn count(db: &Db<'_>, sections: &mut [Section<'_>]) {
     if sections.is_empty() {
         return;

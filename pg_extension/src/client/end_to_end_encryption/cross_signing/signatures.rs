@@ -55,8 +55,10 @@ const STORE: &str = "
     with stored as (
         insert into key_signatures (user_nid, key_name, signer_nid, signer_key_id, signature)
         select s.user_nid, s.key_name, $1, s.signer_key_id, s.signature
-        from unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) as s (user_nid, key_name, signer_key_id, signature)
-        on conflict (user_nid, key_name, signer_nid, signer_key_id) do update set signature = excluded.signature
+        from unnest($2::bigint[], $3::text[], $4::text[], $5::text[])
+            as s (user_nid, key_name, signer_key_id, signature)
+        on conflict (user_nid, key_name, signer_nid, signer_key_id) do update
+        set signature = excluded.signature
         where key_signatures.signature <> excluded.signature
         returning user_nid, key_name
     )

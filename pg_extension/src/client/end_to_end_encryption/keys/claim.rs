@@ -33,7 +33,8 @@ const CLAIM: &str = "
     set claimed_at = now()
     from (
         select w.number, o.device_nid, o.algorithm, o.key_id
-        from unnest($1::text[], $2::text[], $3::text[]) with ordinality w (user_id, device_id, algorithm, number)
+        from unnest($1::text[], $2::text[], $3::text[])
+            with ordinality w (user_id, device_id, algorithm, number)
         cross join lateral (select user_nid from users where user_id = w.user_id offset 0) u
         cross join lateral (
             select device_nid from devices where user_nid = u.user_nid and device_id = w.device_id offset 0
@@ -41,7 +42,8 @@ const CLAIM: &str = "
         cross join lateral (
             select device_nid, algorithm, key_id
             from one_time_keys
-            where device_nid = d.device_nid and algorithm = w.algorithm and claimed_at is null and timeline = $4
+            where device_nid = d.device_nid and algorithm = w.algorithm and claimed_at is null
+                and timeline = $4
             order by upload_id
             limit 1
             for update skip locked

@@ -130,7 +130,8 @@ const STORE_FALLBACK: &str = "
     insert into fallback_keys (device_nid, algorithm, key_id, key)
     select $1, n.algorithm, n.key_id, n.key
     from unnest($2::text[], $3::text[], $4::text[]) as n (algorithm, key_id, key)
-    on conflict (device_nid, algorithm) do update set key_id = excluded.key_id, key = excluded.key, used = false
+    on conflict (device_nid, algorithm) do update
+    set key_id = excluded.key_id, key = excluded.key, used = false
     where (fallback_keys.key_id, fallback_keys.key) is distinct from (excluded.key_id, excluded.key)";
 
 const OTHER_FALLBACK: &str = "
@@ -212,7 +213,9 @@ impl Counts {
 const UNUSED_FALLBACK: &str = "
     select d.number, f.algorithm
     from unnest($1::bigint[]) with ordinality d (device_nid, number)
-    cross join lateral (select algorithm from fallback_keys where device_nid = d.device_nid and not used offset 0) f";
+    cross join lateral (
+        select algorithm from fallback_keys where device_nid = d.device_nid and not used offset 0
+    ) f";
 
 /// The algorithms of which devices have a fallback key that was not handed out, in the order of the devices.
 pub fn unused_fallback_types(db: &Db<'_>, device_nids: Vec<i64>) -> Vec<Vec<String>> {
