@@ -7,7 +7,7 @@
 //! 2. finds which of their rooms have news, and of which kinds ([`news`]: [`probe`], [`parts`],
 //!    [`ephemeral`], [`account_data`]);
 //! 3. fills the sections of these rooms ([`fill`]): the new events of the timeline that the asker may see
-//!    ([`cut`]), the state for that timeline ([`room_state`]), the summary ([`summary`]) and the unread
+//!    ([`room_timeline`]), the state for that timeline ([`room_state`]), the summary ([`summary`]) and the unread
 //!    counts ([`unread`]);
 //! 4. reads messages to the devices ([`to_device`]), presence ([`presence`]) and stripped state
 //!    ([`stripped`]);
@@ -16,7 +16,6 @@
 pub mod account_data;
 mod asker;
 mod body;
-mod cut;
 mod ephemeral;
 mod event_stream;
 mod fill;
@@ -26,6 +25,7 @@ mod parts;
 pub mod presence;
 mod probe;
 mod room_state;
+mod room_timeline;
 mod section;
 mod stripped;
 mod summary;
@@ -38,7 +38,7 @@ pub use self::{asker::Asker, body::Answer, event_stream::new_events, stripped::S
 use self::{
     body::{Keys, Writer},
     parts::Columns,
-    probe::Found,
+    probe::Probe,
     stripped::Stripped,
 };
 use crate::{
@@ -104,25 +104,25 @@ fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &SyncTok
     let news = news::find(db, askers, &columns, now);
     let keys = Keys {
         counts: of_those(
-            &news.found,
+            &news.probes,
             |found| found.one_time_keys,
             Counts::none(),
             |those| Counts::of_all(db, columns.devices_of(those)),
         ),
         unused_fallback_types: of_those(
-            &news.found,
+            &news.probes,
             |found| found.fallback_keys,
             Vec::new(),
             |those| keys::unused_fallback_types(db, columns.devices_of(those)),
         ),
     };
     let sections = fill::sections(db, events, askers, &news);
-    let to_device = to_device::queued(db, &columns, &news.found);
+    let to_device = to_device::queued(db, &columns, &news.probes);
     let presence = presence::news(db, askers, &columns, &news);
     let stripped = Stripped::read(db, events, &news.parts);
     let renderer = Renderer::new(db, events, None);
     let jobs: Vec<_> =
-        sections.iter().map(|section| (&section.reader, section.cut.delivered.as_slice())).collect();
+        sections.iter().map(|section| (&section.reader, section.timeline.delivered.as_slice())).collect();
     renderer.prepare(&jobs);
 
     let writer = Writer {
@@ -137,7 +137,7 @@ fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &SyncTok
     };
     let mut answers: Vec<Answer> =
         askers.iter().enumerate().map(|(index, asker)| writer.answer(index, asker, now)).collect();
-    for (answer, found) in answers.iter_mut().zip(&news.found).filter(|(answer, _)| !answer.changed) {
+    for (answer, found) in answers.iter_mut().zip(&news.probes).filter(|(answer, _)| !answer.changed) {
         answer.room_nids.clone_from(&found.joined);
     }
     answers
@@ -146,8 +146,8 @@ fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &SyncTok
 /// Calls `read` with the indexes of the askers for whom `has_any` is true. Returns an item for each asker;
 /// `none` for the others.
 fn of_those<T: Clone>(
-    found: &[Found],
-    has_any: impl Fn(&Found) -> bool,
+    found: &[Probe],
+    has_any: impl Fn(&Probe) -> bool,
     none: T,
     read: impl FnOnce(&[usize]) -> Vec<T>,
 ) -> Vec<T> {

@@ -12,7 +12,7 @@ use crate::{
     },
     client::sync::{
         account_data::{self, GLOBAL},
-        outside::{self, Outside},
+        outside::{self, OutOfBand},
         presence,
     },
     read::{
@@ -75,7 +75,8 @@ fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool, presence:
             }
         }
         let outside = outside::all(db, user_nid, archived).into_iter();
-        rooms.extend(outside.filter(|room| !ignored.contains(&room.sender)).map(|room| of_outside(&room)));
+        rooms
+            .extend(outside.filter(|room| !ignored.contains(&room.sender)).map(|room| of_out_of_band(&room)));
         let presence = if presence { presence::all(db, user_nid, &ignored) } else { Vec::new() };
         let data = account_data::of_rooms(db, &[(user_nid, GLOBAL)]).concat();
         Ok(Response::new(object_text(|body| {
@@ -111,7 +112,7 @@ fn invited(
 }
 
 /// A room that only other servers are in.
-fn of_outside(room: &Outside) -> String {
+fn of_out_of_band(room: &OutOfBand) -> String {
     object_text(|info| {
         info.value("room_id", &room.room_id).value("membership", &room.membership);
         match room.membership.as_str() {

@@ -161,12 +161,14 @@ impl Writer<'_, '_, '_, '_> {
             asker.state_key,
             section.state.iter().map(|event| self.renderer.state_event(event, style)),
         );
-        let cut = &section.cut;
+        let shown = &section.timeline;
         object.object("timeline", |timeline| {
             let reader = &section.reader;
-            timeline
-                .array("events", cut.delivered.iter().map(|event| self.renderer.event(event, reader, style)));
-            timeline.value("limited", cut.limited).value("prev_batch", pagination_token(cut.before));
+            timeline.array(
+                "events",
+                shown.delivered.iter().map(|event| self.renderer.event(event, reader, style)),
+            );
+            timeline.value("limited", shown.limited).value("prev_batch", pagination_token(shown.before));
         });
     }
 
@@ -179,8 +181,8 @@ impl Writer<'_, '_, '_, '_> {
 fn has_news(section: &Section<'_>, asker: &Asker) -> bool {
     section.is_full()
         || section.part.is_left()
-        || section.cut.limited
-        || !section.cut.delivered.is_empty()
+        || section.timeline.limited
+        || !section.timeline.delivered.is_empty()
         || !section.state.is_empty()
         // The user's own receipt changes the unread counts.
         || section.receipts.iter().any(|receipt| receipt.user_nid == section.reader.user_nid)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use super::{parts::Columns, probe::Found};
+use super::{parts::Columns, probe::Probe};
 use crate::base::spi::{Db, Row};
 
 /// A receipt: a user has read up to an event.
@@ -47,8 +47,8 @@ const NEW_RECEIPTS: &str = "
     join events e on e.event_nid = c.event_nid";
 
 /// Reads what is new for the askers that have a token.
-pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Ephemeral {
-    let places = |rooms: fn(&Found) -> &Vec<i64>| {
+pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Probe]) -> Ephemeral {
+    let places = |rooms: fn(&Probe) -> &Vec<i64>| {
         found
             .iter()
             .enumerate()

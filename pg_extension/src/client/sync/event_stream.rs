@@ -1,6 +1,6 @@
 //! The deprecated event stream, `GET /events`: the news of a sync as a list of events.
 
-use super::{Asker, body::ephemeral_events, fill, news, outside::Outside, parts::Columns, presence};
+use super::{Asker, body::ephemeral_events, fill, news, outside::OutOfBand, parts::Columns, presence};
 use crate::{
     base::{json_text::Object, spi::Db, token::SyncToken},
     read::{
@@ -18,7 +18,7 @@ pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker, now: &Syn
     let mut texts = Vec::new();
     for section in fill::sections(db, events, &askers, &news) {
         let (room_id, reader) = (&section.part.room.room_id, &section.reader);
-        let delivered = &section.cut.delivered;
+        let delivered = &section.timeline.delivered;
         let renderer = Renderer::new(db, events, Some(room_id));
         renderer.prepare(&[(reader, delivered)]);
         texts.extend(delivered.iter().map(|event| renderer.event(event, reader, style)));
@@ -35,7 +35,9 @@ pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker, now: &Syn
         let renderer = Renderer::new(db, events, Some(&part.room.room_id));
         texts.push(renderer.state_event(&events.get(part.member_event_nid), style));
     }
-    texts.extend(news.outside(0).iter().filter(|room| room.membership != "knock").filter_map(Outside::event));
+    texts.extend(
+        news.outside(0).iter().filter(|room| room.membership != "knock").filter_map(OutOfBand::event),
+    );
     texts.extend(presence::news(db, &askers, &columns, &news).concat());
     texts
 }

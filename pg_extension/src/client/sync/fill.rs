@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::{
     Asker,
     account_data::{self, Datum},
-    cut, ephemeral,
+    ephemeral,
     news::News,
-    room_state,
+    room_state, room_timeline,
     section::Section,
     summary, unread,
 };
@@ -25,7 +25,7 @@ pub fn sections<'a>(
         return Vec::new();
     }
     let mut sections = Section::open_all(db, events, &parts);
-    cut::cut_all(db, events, &mut sections, &news.ignored);
+    room_timeline::read_all(db, events, &mut sections, &news.ignored);
     summary::find_heroes(db, events, &mut sections);
     room_state::find_state(db, events, &mut sections);
     unread::count(db, &mut sections);

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Asker,
     account_data::{self, Datum, GLOBAL},
-    cut::Ignored,
     ephemeral::{self, Ephemeral},
-    outside::{self, Outside},
+    outside::{self, OutOfBand},
     parts::{self, Columns, Part, Parts},
-    probe::{self, Found},
+    probe::{self, Probe},
+    room_timeline::Ignored,
 };
 use crate::{
     base::{spi::Db, token::SyncToken},
@@ -19,10 +19,10 @@ use crate::{
 /// The news of all askers, from which the sections are made.
 pub struct News {
     /// By asker.
-    pub found: Vec<Found>,
+    pub probes: Vec<Probe>,
     pub parts: Parts,
     /// By asker.
-    outside: BTreeMap<usize, Vec<Outside>>,
+    outside: BTreeMap<usize, Vec<OutOfBand>>,
     pub ephemeral: Ephemeral,
     /// By asker and room.
     pub data: BTreeMap<(usize, i64), Vec<Datum>>,
@@ -65,13 +65,13 @@ pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) 
     for (asker, rooms) in &mut outside {
         rooms.retain(|room| is_wanted(*asker, &room.room_id, &room.membership, &room.sender));
     }
-    News { found, parts, outside, ephemeral, data, ignored, device_lists }
+    News { probes: found, parts, outside, ephemeral, data, ignored, device_lists }
 }
 
 fn device_lists(
     db: &Db<'_>,
     askers: &[&Asker],
-    found: &[Found],
+    found: &[Probe],
     parts: &Parts,
     now: &SyncToken,
 ) -> Vec<DeviceLists> {
@@ -81,7 +81,7 @@ fn device_lists(
         .enumerate()
         .filter_map(|(index, asker)| {
             let from = asker.since.as_ref()?;
-            let Found { key_changes, own_changes, .. } = found[index];
+            let Probe { key_changes, own_changes, .. } = found[index];
             let user_nid = asker.session.user_nid;
             Some((index, Interval { user_nid, from, to: now, key_changes, own_changes }))
         })
@@ -103,7 +103,7 @@ impl News {
     }
 
     /// Out-of-band memberships that are news.
-    pub fn outside(&self, asker: usize) -> &[Outside] {
+    pub fn outside(&self, asker: usize) -> &[OutOfBand] {
         self.outside.get(&asker).map_or(&[], Vec::as_slice)
     }
 

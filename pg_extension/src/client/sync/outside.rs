@@ -10,7 +10,7 @@ use crate::base::{
 };
 
 /// An out-of-band membership of a user.
-pub struct Outside {
+pub struct OutOfBand {
     pub room_id: String,
     pub membership: String,
     pub sender: String,
@@ -50,27 +50,27 @@ const ALL: &str = "
 
 /// All out-of-band memberships of a user for the deprecated `/initialSync`, which does not show knocks. With
 /// `archived`, also leaves.
-pub fn all(db: &Db<'_>, user_nid: i64, archived: bool) -> Vec<Outside> {
-    db.query(ALL, &[user_nid.into(), archived.into()]).map(|row| Outside::of_row(&row)).collect()
+pub fn all(db: &Db<'_>, user_nid: i64, archived: bool) -> Vec<OutOfBand> {
+    db.query(ALL, &[user_nid.into(), archived.into()]).map(|row| OutOfBand::of_row(&row)).collect()
 }
 
 /// The out-of-band memberships that are news, by the index of the asker.
-pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<usize, Vec<Outside>> {
+pub fn changed(db: &Db<'_>, columns: &Columns) -> BTreeMap<usize, Vec<OutOfBand>> {
     let args = [
         columns.users.clone().into(),
         columns.tokens.clone().into(),
         columns.full.clone().into(),
         columns.left.clone().into(),
     ];
-    let mut rooms: BTreeMap<usize, Vec<Outside>> = BTreeMap::new();
+    let mut rooms: BTreeMap<usize, Vec<OutOfBand>> = BTreeMap::new();
     for row in db.query(CHANGED, &args) {
         let number: i64 = row.get("number");
-        rooms.entry(number as usize - 1).or_default().push(Outside::of_row(&row));
+        rooms.entry(number as usize - 1).or_default().push(OutOfBand::of_row(&row));
     }
     rooms
 }
 
-impl Outside {
+impl OutOfBand {
     fn of_row(row: &Row<'_>) -> Self {
         Self {
             room_id: row.get("room_id"),

@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Asker, probe::Found};
+use super::{Asker, probe::Probe};
 use crate::base::spi::{Db, Row};
 
 /// A row of `rooms`, shared by all askers.
@@ -134,7 +134,7 @@ const CHANGED: &str = "
 
 /// The rooms with news in the timeline or the asker's membership, and all rooms of askers that get full
 /// state.
-pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Parts {
+pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Probe]) -> Parts {
     let (full, others): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|&asker| columns.full[asker]);
     let mut parts = match full.is_empty() {
         true => Parts::new(),

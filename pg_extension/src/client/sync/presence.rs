@@ -14,7 +14,7 @@ use crate::{
 pub fn news(db: &Db<'_>, askers: &[&Asker], columns: &Columns, news: &News) -> Vec<Vec<String>> {
     let mut events = vec![Vec::new(); askers.len()];
     let mut wanted = Wanted::default();
-    let has_any = |index: usize| news.found[index].presence || !news.device_lists[index].changed.is_empty();
+    let has_any = |index: usize| news.probes[index].presence || !news.device_lists[index].changed.is_empty();
     let owners: Vec<usize> =
         (0..askers.len()).filter(|&index| askers[index].presence && has_any(index)).collect();
     for &index in &owners {

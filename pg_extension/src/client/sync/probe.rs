@@ -7,7 +7,7 @@ use crate::base::spi::Db;
 
 /// The kinds of news that an asker may have. Some may turn out to be none, but no others exist.
 #[derive(Debug, Clone, Default)]
-pub struct Found {
+pub struct Probe {
     /// The rooms that the asker is joined to; empty for an initial sync.
     pub joined: Vec<i64>,
     /// Rooms with news in the timeline or the asker's membership; empty for an initial sync.
@@ -127,19 +127,19 @@ const PROBE: &str = "
     ) m";
 
 /// Checks for news of each asker, in their order. For an initial sync, every kind is read.
-pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> Vec<Found> {
-    let mut found: Vec<Found> = askers
+pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> Vec<Probe> {
+    let mut found: Vec<Probe> = askers
         .iter()
         .map(|asker| match asker.since {
-            Some(_) => Found::default(),
-            None => Found {
+            Some(_) => Probe::default(),
+            None => Probe {
                 account_data: true,
                 outside: true,
                 messages: true,
                 one_time_keys: true,
                 fallback_keys: true,
                 presence: asker.presence,
-                ..Found::default()
+                ..Probe::default()
             },
         })
         .collect();
@@ -162,7 +162,7 @@ pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> Vec<Found> {
     ];
     for row in db.query(PROBE, &args) {
         let rooms = |column: &str| row.opt::<Vec<i64>>(column).unwrap_or_default();
-        found[row.get::<i64>("number") as usize] = Found {
+        found[row.get::<i64>("number") as usize] = Probe {
             joined: rooms("joined"),
             news: rooms("news"),
             receipts: rooms("receipts"),

@@ -85,7 +85,7 @@ pub fn find_state(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<
 /// The state that is listed: the state at the start of the timeline, or with `use_state_after` at its
 /// end. A user who left does not get later state, although a later ban may be in the timeline.
 fn start_of(section: &Section<'_>) -> Option<StateAt> {
-    match section.cut.delivered.first() {
+    match section.timeline.delivered.first() {
         Some(first) if !section.asker.use_state_after && section.reader.was_there(first) => first.before(),
         _ => section.end(),
     }
@@ -104,14 +104,14 @@ fn wanted_of_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &[Section<'_>])
             wanted.push(Wanted::All(to));
             continue;
         }
-        let changed = section.cut.hidden.iter().any(|event| event.key_idx.is_some())
+        let changed = section.timeline.hidden.iter().any(|event| event.key_idx.is_some())
             || (section.asker.use_state_after
-                && section.cut.delivered.iter().any(|event| event.key_idx.is_some()));
-        if !section.cut.limited && !changed {
+                && section.timeline.delivered.iter().any(|event| event.key_idx.is_some()));
+        if !section.timeline.limited && !changed {
             wanted.push(Wanted::Nothing);
             continue;
         }
-        let since = section.cut.known.as_ref().map(|known| known.after());
+        let since = section.timeline.known.as_ref().map(|known| known.after());
         if since.is_none()
             && let Some(token) = section.since
         {
@@ -184,7 +184,7 @@ fn member_keys(db: &Db<'_>, sections: &[Section<'_>], wanted: &[Wanted]) -> Vec<
             continue;
         }
         let mut members: HashSet<&str> =
-            section.cut.delivered.iter().map(|event| event.sender.as_str()).collect();
+            section.timeline.delivered.iter().map(|event| event.sender.as_str()).collect();
         members.extend(section.heroes.iter().map(String::as_str));
         if matches!(wanted[index], Wanted::All(_)) {
             members.insert(&section.reader.user_id);
@@ -205,7 +205,7 @@ fn member_keys(db: &Db<'_>, sections: &[Section<'_>], wanted: &[Wanted]) -> Vec<
 fn undelivered(db: &Db<'_>, section: &Section<'_>) -> Vec<(i32, i64)> {
     let Some(end) = section.end() else { return Vec::new() };
     section
-        .cut
+        .timeline
         .hidden
         .iter()
         .filter_map(|event| Some((event.key_idx?, event.event_nid)))
@@ -216,15 +216,15 @@ fn undelivered(db: &Db<'_>, section: &Section<'_>) -> Vec<(i32, i64)> {
 /// State changes that no event of the timeline shows: branches were joined, and state resolution chose other
 /// events.
 fn resolved(db: &Db<'_>, section: &Section<'_>, wanted: &Wanted) -> Vec<(i32, i64)> {
-    if section.cut.window().all(|event| event.room_root.is_none()) {
+    if section.timeline.window().all(|event| event.room_root.is_none()) {
         return Vec::new();
     }
     let start = match wanted {
-        Wanted::Nothing => section.cut.known.as_ref().and_then(|known| known.after()),
+        Wanted::Nothing => section.timeline.known.as_ref().and_then(|known| known.after()),
         _ => start_of(section),
     };
     let (Some(start), Some(end)) = (start, section.end()) else { return Vec::new() };
-    let brought: HashSet<i32> = section.cut.delivered.iter().filter_map(|event| event.key_idx).collect();
+    let brought: HashSet<i32> = section.timeline.delivered.iter().filter_map(|event| event.key_idx).collect();
     start
         .changes_to(db, end)
         .into_iter()

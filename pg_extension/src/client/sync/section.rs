@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use super::{Asker, account_data::Datum, cut::Cut, ephemeral::Receipt, parts::Part, unread::Unread};
+use super::{
+    Asker, account_data::Datum, ephemeral::Receipt, parts::Part, room_timeline::RoomTimeline, unread::Unread,
+};
 use crate::{
     base::{spi::Db, token::SyncToken},
     read::{
@@ -23,7 +25,7 @@ pub struct Section<'a> {
     member_key: Option<i32>,
     /// The asker's token; `None` if the client gets the whole room, as on an initial sync and after joining.
     pub since: Option<&'a SyncToken>,
-    pub cut: Cut,
+    pub timeline: RoomTimeline,
     /// The members in the summary's `m.heroes`.
     pub heroes: Vec<String>,
     /// The listed state.
@@ -96,7 +98,7 @@ impl<'a> Section<'a> {
             ),
             member_key: keys.member,
             since: asker.since.as_ref().filter(|_| !is_untold),
-            cut: Cut::default(),
+            timeline: RoomTimeline::default(),
             heroes: Vec::new(),
             state: Vec::new(),
             unread: Unread::default(),

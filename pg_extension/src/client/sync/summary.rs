@@ -70,8 +70,8 @@ fn is_due(section: &Section<'_>) -> bool {
         |event_type: &str| matches!(event_type, "m.room.member" | "m.room.name" | "m.room.canonical_alias");
     section.part.is_joined()
         && (section.is_full()
-            || section.cut.limited
-            || section.cut.window().any(|event| is_told(&event.event_type)))
+            || section.timeline.limited
+            || section.timeline.window().any(|event| is_told(&event.event_type)))
 }
 
 /// Finds the heroes of each section; none if it has no summary or the room has a name.

@@ -8,7 +8,7 @@
 //!
 //! `acknowledge_to_device` deletes acknowledged messages later; until then they are left out here.
 
-use super::{parts::Columns, probe::Found};
+use super::{parts::Columns, probe::Probe};
 use crate::base::spi::Db;
 
 /// The limit that the specification recommends.
@@ -60,7 +60,7 @@ const QUEUED: &str = "
     ) m";
 
 /// The messages of each asker, in their order.
-pub fn queued(db: &Db<'_>, columns: &Columns, found: &[Found]) -> Vec<Batch> {
+pub fn queued(db: &Db<'_>, columns: &Columns, found: &[Probe]) -> Vec<Batch> {
     let mut batches: Vec<Batch> = columns.users.iter().map(|_| Batch::default()).collect();
     if !found.iter().any(|found| found.messages) {
         return batches;

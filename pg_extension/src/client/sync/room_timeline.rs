@@ -25,7 +25,7 @@ const FIRST_READ: usize = 32;
 
 /// A room's timeline in an answer, selected from a window.
 #[derive(Default)]
-pub struct Cut {
+pub struct RoomTimeline {
     /// Oldest first.
     pub delivered: Vec<Rc<StoredEvent>>,
     /// New events that the filter leaves out or the asker may not see, newest first.
@@ -38,7 +38,7 @@ pub struct Cut {
     pub known: Option<Rc<StoredEvent>>,
 }
 
-impl Cut {
+impl RoomTimeline {
     /// All new events that were read, delivered or not.
     pub fn window(&self) -> impl Iterator<Item = &Rc<StoredEvent>> {
         self.delivered.iter().chain(&self.hidden)
@@ -49,18 +49,18 @@ impl Cut {
 pub type Ignored = HashMap<i64, HashSet<String>>;
 
 /// Selects the timelines of all sections. Reads in a few rounds, with one query each.
-pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>], ignored: &Ignored) {
+pub fn read_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>], ignored: &Ignored) {
     let mut windows = Windows::default();
     let mut wanted: HashMap<WindowEnd, usize> = HashMap::new();
     let mut open: Vec<usize> = Vec::new();
     for (index, section) in sections.iter_mut().enumerate() {
-        section.cut.before = end_of(events, section);
+        section.timeline.before = end_of(events, section);
         let filter = &section.asker.filter.room.timeline;
-        let in_vain = match section.since {
+        let has_none = match section.since {
             Some(_) => !section.part.room_new,
             None => filter.admits_nothing() || !filter.admits_room(&section.part.room.room_id),
         };
-        if in_vain {
+        if has_none {
             continue;
         }
         let whole = filter.limit() + 1;
@@ -86,9 +86,9 @@ pub fn cut_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>
             let section = &sections[index];
             let end = window_end(events, section);
             let Some(window) = windows.get(end) else { return false };
-            match cut(db, events, section, window, &lacking, ignored) {
-                Some(cut) => {
-                    sections[index].cut = cut;
+            match select(db, events, section, window, &lacking, ignored) {
+                Some(timeline) => {
+                    sections[index].timeline = timeline;
                     false
                 }
                 None => {
@@ -144,46 +144,46 @@ fn new_to<'w>(section: &Section<'_>, window: &'w Window) -> &'w [Rc<StoredEvent>
 }
 
 /// Selects the timeline of a section from a window; `None` if the window must be longer for that.
-fn cut(
+fn select(
     db: &Db<'_>,
     events: &Events<'_, '_>,
     section: &Section<'_>,
     window: &Window,
     lacking: &HashSet<i64>,
     ignored: &Ignored,
-) -> Option<Cut> {
+) -> Option<RoomTimeline> {
     let limit = section.asker.filter.room.timeline.limit();
     let new = new_to(section, window);
-    let mut cut = Cut { before: end_of(events, section), ..Cut::default() };
+    let mut timeline = RoomTimeline { before: end_of(events, section), ..RoomTimeline::default() };
     for event in new {
         if !is_wanted(db, events, section, event, ignored) {
-            cut.hidden.push(Rc::clone(event));
-        } else if cut.delivered.len() == limit {
-            cut.limited = true;
+            timeline.hidden.push(Rc::clone(event));
+        } else if timeline.delivered.len() == limit {
+            timeline.limited = true;
             break;
         } else {
-            cut.before = event.pos.unwrap_or(cut.before) - 1;
-            cut.delivered.push(Rc::clone(event));
+            timeline.before = event.pos.unwrap_or(timeline.before) - 1;
+            timeline.delivered.push(Rc::clone(event));
         }
         // The client gets the missing events when it pages back.
         if lacking.contains(&event.event_nid) {
-            cut.limited = true;
-            cut.before = event.pos.unwrap_or(cut.before) - 1;
+            timeline.limited = true;
+            timeline.before = event.pos.unwrap_or(timeline.before) - 1;
             break;
         }
     }
-    if !cut.limited {
-        cut.known = window.events.get(new.len()).map(Rc::clone);
-        if cut.known.is_none() && !window.complete {
+    if !timeline.limited {
+        timeline.known = window.events.get(new.len()).map(Rc::clone);
+        if timeline.known.is_none() && !window.complete {
             if new.len() < MAX_SCAN {
                 return None;
             }
-            cut.limited = true;
-            cut.before = new.last().and_then(|event| event.pos).map_or(cut.before, |pos| pos - 1);
+            timeline.limited = true;
+            timeline.before = new.last().and_then(|event| event.pos).map_or(timeline.before, |pos| pos - 1);
         }
     }
-    cut.delivered.reverse();
-    Some(cut)
+    timeline.delivered.reverse();
+    Some(timeline)
 }
 
 fn is_wanted(
