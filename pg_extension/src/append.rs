@@ -1,4 +1,5 @@
-//! Appending: a local event is made, judged by the room's current state, signed and stored, under the room's lock.
+//! Appends local events: an event is made, authorized by the room's current state, signed and stored under
+//! the room's lock.
 //!
 //! A refused event leaves nothing behind: everything is checked before the first write.
 
@@ -29,13 +30,13 @@ use crate::{
     room::{Room, StateEvent, annotations::Annotations, reference},
 };
 
-/// Appends an event, or returns the current state event if it says the same and has the same sender.
+/// Appends an event. Returns the current state event instead if it has the same content and sender.
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for U+0000 in type or state key, 400 `M_BAD_JSON` for what the room version's event format
-/// does not allow, 413 `M_TOO_LARGE`, 403 `M_FORBIDDEN` with the authorization rule that rejects it, and what is
-/// specific to redactions and threads. The room is then as it was before.
+/// 400 `M_INVALID_PARAM` for U+0000 in the type, the state key or the target, 400 `M_BAD_JSON` for what the
+/// room version's event format does not allow, 413 `M_TOO_LARGE`, 403 `M_FORBIDDEN` with the authorization
+/// rule that rejects the event, and the errors of redactions and threads. The room is unchanged then.
 pub fn append(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<Appended> {
     check_storable(&local)?;
     load_for(room, &local);
@@ -43,7 +44,8 @@ pub fn append(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<Appended> {
     if room.header.extremities.len() <= MAX_PREV_EVENTS {
         return Ok(Appended { event_id: append_next(room, local)?.0 });
     }
-    // What servers will judge it by is the state after the events that it can cite, and the current state.
+    // Other servers authorize the event by the state after the events that it cites, and by the current
+    // state.
     authorize(room, &make(room, local.clone())?.0.event)?;
     let merge = merge::begin(room, keys_of(room, &local));
     let appended = append_next(room, local);
@@ -51,7 +53,7 @@ pub fn append(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<Appended> {
     Ok(Appended { event_id: appended?.0 })
 }
 
-/// Makes an event and judges it, as [`append`] does, but does not append it.
+/// Makes and authorizes an event like [`append`], but does not append it.
 pub fn prepare(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<BuiltEvent> {
     check_storable(&local)?;
     load_for(room, &local);
@@ -61,7 +63,7 @@ pub fn prepare(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<BuiltEvent>
     Ok(built)
 }
 
-/// The event's id, and its nid if it is a new one.
+/// Returns the event's id, and its nid if the event is new.
 fn append_next(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<(String, Option<i64>)> {
     let redacted =
         local.redacts.map(|target| redaction::target_of(room, local.sender, target)).transpose()?;
@@ -89,7 +91,7 @@ fn append_next(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<(String, Op
     Ok((event.event_id().to_owned(), Some(event_nid)))
 }
 
-/// Appends a create event that was made before its room, by [`make_create_event`].
+/// Appends a create event, which [`make_create_event`] made before the room existed.
 pub fn append_create(room: &mut Room<'_>, creator: &User, built: BuiltEvent) -> Result<()> {
     authorize(room, &built.event)?;
     let event = Rc::new(built.event);
@@ -112,18 +114,18 @@ fn load_for(room: &mut Room<'_>, event: &LocalEvent<'_>) {
     room.load(keys.iter().map(|(event_type, state_key)| (event_type.as_str(), state_key.as_str())));
 }
 
-/// The state that authorizes the event and the state that it replaces. [`append`] reads it for its own event;
-/// reading it before, for several events, saves queries.
+/// The state keys of the events that authorize the event, and its own. [`append`] loads them; to load them
+/// before, for several events, saves queries.
 pub fn keys_of(room: &Room<'_>, event: &LocalEvent<'_>) -> Vec<(String, String)> {
     let LocalEvent { sender, event_type, state_key, content, .. } = event;
     let mut keys = auth_types_for_event(room.version, event_type, &sender.id, *state_key, content);
-    // Where the room's id stands for the create event, no event cites it, but the rules ask for it.
+    // In room versions whose room id is made of the create event, no event cites it, but the rules need it.
     keys.push(("m.room.create".to_owned(), String::new()));
     keys.extend(state_key.map(|state_key| ((*event_type).to_owned(), state_key.to_owned())));
     keys
 }
 
-/// Makes and signs the event; returns its auth events' nids too.
+/// Makes and signs the event. Also returns the nids of its auth events.
 fn make(room: &Room<'_>, local: LocalEvent<'_>) -> Result<(BuiltEvent, Vec<i64>)> {
     let LocalEvent { sender, event_type, state_key, content, redacts, .. } = local;
     let auth_events: Vec<&StateEvent> =
@@ -153,7 +155,7 @@ fn make(room: &Room<'_>, local: LocalEvent<'_>) -> Result<(BuiltEvent, Vec<i64>)
     Ok((built, auth_nids))
 }
 
-/// Judges an event by the authorization rules at the room's current state, which must have been loaded for it.
+/// Authorizes an event by the room's current state. The state keys that this needs must be loaded.
 pub fn authorize(room: &Room<'_>, event: &Event) -> Result<()> {
     let fetch_state = |event_type: &str, state_key: &str| {
         room.loaded(event_type, state_key)?.current.as_ref().map(|current| Rc::clone(&current.event))
@@ -168,8 +170,8 @@ pub fn authorize(room: &Room<'_>, event: &Event) -> Result<()> {
         .map_err(|rejection| MatrixError::forbidden(rejection.to_string()))
 }
 
-/// Appends an event that the request does not depend on. Where the policy server is to sign it first, it follows when that has
-/// happened, if it does; [`Room::answer`] has the API node see to it.
+/// Appends an event that the request does not depend on. If the room's policy server must sign it, it is
+/// appended when that has happened: [`Room::answer`] has the API node ask for the signature.
 pub fn append_once_signed(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<()> {
     match append(room, local) {
         Err(error) if error.needs_signature() => {
@@ -180,7 +182,8 @@ pub fn append_once_signed(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<
     }
 }
 
-/// Makes the create event of a room; `room_id` only where it is not made of this event's id.
+/// Makes the create event of a room. `room_id` is set in room versions whose room id is not made of the
+/// event.
 pub fn make_create_event(
     version: &RoomVersion,
     signer: &Signer,
@@ -213,7 +216,7 @@ fn check_storable(event: &LocalEvent<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The answer to an event whose format is wrong.
+/// The error for an event whose format is wrong.
 pub fn refuse_format(BuildError::Format(error): BuildError) -> MatrixError {
     match error {
         FormatError::TooLarge(_) | FormatError::TooLong(_) => {

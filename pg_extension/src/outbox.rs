@@ -1,17 +1,18 @@
-//! What other servers are to be sent. Server-Server API, "Transactions".
+//! The outbox queues what other servers are to be sent: events and EDUs. Server-Server API, "Transactions".
 //!
-//! An event of this server is marked as outgoing when others are in the room, and the rooms of those servers as pending, both
-//! in the transaction that appends it. A node then claims a server, makes a transaction of what waits for it, and sends
-//! it; see `transactions.rs`.
+//! The database transaction that appends a local event marks the event as outgoing if other servers are in
+//! the room, and marks the room as pending for each of them. Later a node claims a destination, builds a
+//! federation transaction from what is pending for it, and sends it; see `federation/outgoing.rs`.
 
 pub mod edus;
 
 use crate::base::spi::Db;
 
-/// Among the users to be woken, stands for whoever sends transactions: they have work.
+/// The user nid that stands for the senders of federation transactions among the users to wake.
 pub const SENDERS: i64 = 0;
 
-/// Rows that are pending are not looked at: a server that is away costs nothing, whatever is written.
+/// Rows that are pending already are not touched. So a destination that is backed off costs nothing, however
+/// many events are written.
 const MARK: &str = "
     with unmarked as (
         select r.destination_nid, r.room_nid
@@ -35,7 +36,7 @@ const MARK: &str = "
     from locked l
     where r.destination_nid = l.destination_nid and r.room_nid = l.room_nid";
 
-/// Marks rooms as having events to be sent to the servers in them. Their locks are held.
+/// Marks rooms as pending for the servers in them. The caller holds the rooms' locks.
 pub fn mark(db: &Db<'_>, room_nids: Vec<i64>) {
     db.execute(MARK, &[room_nids.into()]);
 }

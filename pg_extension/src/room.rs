@@ -1,7 +1,8 @@
-//! A room under its lock: its header, and the part of its current state that was asked for.
+//! A room under its lock: its header, and the part of its current state that was loaded.
 //!
-//! Whoever writes to a room gets it from [`Room::with`] (or [`Room::create`]), which takes the row lock before anything
-//! else and stores the header afterwards. [`append`](crate::append) adds events to it.
+//! Writers get a room from [`Room::with`] or [`Room::create`]. These lock its row before anything else, and
+//! store the header at the end. [`append`](crate::append) adds local events, [`intake`](crate::intake) remote
+//! ones.
 
 pub mod annotations;
 pub mod checks;
@@ -44,7 +45,8 @@ use crate::{
     outbox, trie,
 };
 
-/// How far apart the `pos` of successive events are: room for what is found between them later.
+/// The distance between the `pos` of successive live events. Events that are found later get positions in
+/// between.
 pub const POS_STEP: i64 = 1 << 20;
 
 /// A locked room.
@@ -54,17 +56,18 @@ pub struct Room<'a> {
     pub id: String,
     pub version: &'static RoomVersion,
     pub signer: Rc<Signer>,
-    /// Users whose membership changed.
+    /// Users to wake, because their memberships changed.
     pub wake_users: Vec<i64>,
     pub(crate) header: Header,
-    /// Whether the state that was read is that of some branches, not the current one.
+    /// Whether the loaded state is that of some forward extremities only, not the current state; see
+    /// `append/merge.rs`.
     pub(crate) merging: bool,
-    /// Events that the API node is to have signed by the room's policy server after the request is answered.
+    /// Events that the API node has the room's policy server sign after it answered the request.
     pub(crate) unsigned: Vec<Value>,
-    /// Events that are appended but not yet written.
+    /// Events that were appended and are not written to the database yet.
     pub(crate) unwritten: Vec<EventRow>,
     slots: HashMap<StateKey, Slot>,
-    /// The root and the rewrites that the room was found with.
+    /// The state that the room had when it was locked.
     found: StateVersion,
 }
 
@@ -72,7 +75,7 @@ pub struct Room<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Header {
     pub root: i64,
-    /// Not yet loaded ones; [`Room::load`] turns them into `extremities`.
+    /// The forward extremities that are not loaded yet; [`Room::load`] moves them to `extremities`.
     pub extremity_nids: Vec<i64>,
     pub extremities: Vec<Extremity>,
     pub depth: i64,
@@ -80,11 +83,11 @@ pub(crate) struct Header {
     pub last_pos: i64,
     pub notify_seq: i64,
     pub state_rewrites: i64,
-    /// How many other servers are in the room.
+    /// The number of other servers in the room.
     pub other_servers: i32,
-    /// Whether members are missing in the state; see [`partial`].
+    /// Whether the current state lacks members; see [`partial`].
     pub partial: bool,
-    /// Whether an event was appended that they are to be sent.
+    /// Whether an event was appended that other servers are to be sent.
     pub outgoing: bool,
     pub joined_change: i32,
     pub invited_change: i32,
@@ -92,8 +95,8 @@ pub(crate) struct Header {
 }
 
 const LOCK: &str = "
-    select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
-        r.notify_seq,
+    select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx,
+        r.last_pos, r.notify_seq,
         (
             select k.key_id
             from signing_keys k
@@ -109,8 +112,8 @@ const LOCK: &str = "
 
 /// [`LOCK`] without the lock.
 const READ: &str = "
-    select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx, r.last_pos,
-        r.notify_seq,
+    select r.room_nid, r.room_version, r.current_root, r.forward_extremities, r.depth, r.next_key_idx,
+        r.last_pos, r.notify_seq,
         (
             select k.key_id
             from signing_keys k
@@ -126,24 +129,24 @@ const CREATE: &str = "
     insert into rooms (room_id, room_version, published) values ($1, $2, $3) on conflict (room_id) do nothing
     returning room_nid";
 
-/// The rooms by their place in the arrays.
+/// `i` is the index of the room in the arrays.
 const STORE: &str = "
     update rooms
-    set (current_root, forward_extremities, depth, next_key_idx, last_pos, notify_seq, state_rewrites, joined_members,
-        invited_members, xid) = (
-            select ($2)[i], ($3)[i]::bigint[], ($4)[i], ($5)[i], ($6)[i], ($7)[i], ($8)[i], joined_members + ($9)[i],
-                invited_members + ($10)[i], pg_current_xact_id()
+    set (current_root, forward_extremities, depth, next_key_idx, last_pos, notify_seq, state_rewrites,
+        joined_members, invited_members, xid) = (
+            select ($2)[i], ($3)[i]::bigint[], ($4)[i], ($5)[i], ($6)[i], ($7)[i], ($8)[i],
+                joined_members + ($9)[i], invited_members + ($10)[i], pg_current_xact_id()
             from array_position($1, room_nid) as i
         )
     where room_nid = any($1)";
 
 impl Header {
-    /// The extremities that the next event cites: the newest, as many as an event may.
+    /// The forward extremities that the next event cites: the newest, up to the limit of `prev_events`.
     pub fn cited(&self) -> &[Extremity] {
         &self.extremities[self.extremities.len().saturating_sub(MAX_PREV_EVENTS)..]
     }
 
-    /// Puts an event in the place of those that it cites.
+    /// Replaces the cited forward extremities with the event that cites them.
     pub fn advance(&mut self, event: Extremity) {
         self.extremities.truncate(self.extremities.len().saturating_sub(MAX_PREV_EVENTS));
         self.extremities.push(event);
@@ -151,13 +154,14 @@ impl Header {
 }
 
 impl<'a> Room<'a> {
-    /// Locks a room, works on it, and stores what it became: all that was appended, also when `work` fails after it.
-    /// `None` if the room is not known.
+    /// Locks a room, runs `work`, and stores the changes. What was appended is stored even if `work` fails
+    /// later. `None` if the room does not exist.
     pub fn with<R>(db: &'a Db<'a>, room_id: &str, work: impl FnOnce(&mut Self) -> R) -> Option<R> {
         Self::with_all(db, &[room_id], |rooms| rooms.first_mut().map(work))
     }
 
-    /// The same for several rooms, in the order of their nids; those that are not known are left out.
+    /// Like [`Room::with`] for several rooms, which are locked in the order of their nids. Rooms that do not
+    /// exist are left out.
     pub fn with_all<R>(db: &'a Db<'a>, room_ids: &[&str], work: impl FnOnce(&mut [Self]) -> R) -> R {
         let rows = db.query(LOCK, &[room_ids.to_vec().into()]);
         let mut rooms: Vec<Self> = rows.map(|row| Self::of_row(db, &row)).collect();
@@ -166,7 +170,7 @@ impl<'a> Room<'a> {
         result
     }
 
-    /// A room to look at, without its lock. `None` if it is not known.
+    /// Reads a room without its lock, for reading only. `None` if the room does not exist.
     pub fn read(db: &'a Db<'a>, room_id: &str) -> Option<Self> {
         Some(Self::of_row(db, &db.query_opt(READ, &[room_id.into()])?))
     }
@@ -200,7 +204,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Makes a room without events and works on it like [`Room::with`]. `None` if its id is taken.
+    /// Creates a room without events and works on it like [`Room::with`]. `None` if the id is taken.
     pub fn create<R>(
         db: &'a Db<'a>,
         signer: Rc<Signer>,
@@ -229,13 +233,13 @@ impl<'a> Room<'a> {
         Some(result)
     }
 
-    /// The event that the room's id stands for, in room versions where it does.
+    /// The id of the create event, in room versions whose room id is made of it.
     pub(crate) fn create_event_id(&self) -> Option<String> {
         let hash = self.id.strip_prefix('!').filter(|_| self.version.room_id_is_create_event_id)?;
         Some(format!("${hash}"))
     }
 
-    /// Writes what was appended to rooms, and what they became.
+    /// Writes the appended events and the changed headers of rooms.
     fn store_all(db: &Db<'_>, rooms: &[Self]) {
         event_rows::insert(db, rooms.iter().flat_map(|room| &room.unwritten));
         rooms.iter().for_each(Room::note_partial);
@@ -270,14 +274,14 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Writes the events that wait for it, so that statements see them.
+    /// Writes the appended events now, so that later queries see them.
     pub(crate) fn write_events(&mut self) {
         event_rows::insert(self.db, &self.unwritten);
         self.note_partial();
         self.unwritten.clear();
     }
 
-    /// Notes that the states before events that were just written lack members, where the room is partial.
+    /// If the room is partial, notes that the states before the events just written lack members.
     pub(crate) fn note_partial(&self) {
         if self.header.partial {
             let nids = self.unwritten.iter().map(|row| row.event_nid).collect();
@@ -285,7 +289,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// The answer to a request that changed the room.
+    /// The response to a request that changed the room.
     pub fn answer(&mut self, body: Value) -> Response {
         let mut response = Response::json(&body).wake_room(self.nid);
         response.wake_users = std::mem::take(&mut self.wake_users);
@@ -293,23 +297,23 @@ impl<'a> Room<'a> {
         response
     }
 
-    /// A key of the current state, read if need be.
+    /// The slot of a state key in the current state; it is loaded if necessary.
     pub fn slot(&mut self, event_type: &str, state_key: &str) -> Slot {
         self.load([(event_type, state_key)]);
         self.loaded(event_type, state_key).cloned().unwrap_or_default()
     }
 
-    /// Puts another state in the place of what was read of the current one, as far as these keys go.
+    /// Replaces the loaded part of the current state with slots of another state.
     pub(crate) fn pretend_state(&mut self, slots: impl IntoIterator<Item = (StateKey, Slot)>) {
         self.slots = slots.into_iter().collect();
     }
 
-    /// An event of the current state, read if need be.
+    /// The current event of a state key; it is loaded if necessary.
     pub fn state(&mut self, event_type: &str, state_key: &str) -> Option<StateEvent> {
         self.slot(event_type, state_key).current
     }
 
-    /// A user's membership and the event that says so.
+    /// A user's membership, and the member event.
     pub fn membership(&mut self, user_id: &str) -> Option<(String, StateEvent)> {
         let current = self.state("m.room.member", user_id)?;
         let membership = current.event.content().get("membership")?.as_str()?.to_owned();
@@ -320,7 +324,7 @@ impl<'a> Room<'a> {
         self.membership(user_id).is_some_and(|(membership, _)| membership == "join")
     }
 
-    /// Who may do what by the current state; `None` in a room without create event.
+    /// Calls `ask` with the power levels of the current state. `None` if the room has no create event.
     pub fn power_levels<R>(&mut self, ask: impl FnOnce(&PowerLevels<'_>) -> R) -> Option<R> {
         self.load([("m.room.create", ""), ("m.room.power_levels", "")]);
         let create = self.loaded("m.room.create", "")?.current.as_ref()?;
@@ -329,30 +333,30 @@ impl<'a> Room<'a> {
         Some(ask(&levels))
     }
 
-    /// What [`Room::load`] found at a key.
+    /// The slot of a state key, if [`Room::load`] has loaded it.
     pub(crate) fn loaded(&self, event_type: &str, state_key: &str) -> Option<&Slot> {
-        // Keys are few: a scan costs less than two owned strings for a look-up.
+        // Few keys are loaded: a scan costs less than two owned strings for a look-up.
         self.slots.iter().find(|((t, k), _)| t == event_type && k == state_key).map(|(_, slot)| slot)
     }
 
-    /// Every state event that was loaded.
+    /// The state events that were loaded.
     pub(crate) fn loaded_events(&self) -> impl Iterator<Item = &StateEvent> {
         self.slots.values().filter_map(|slot| slot.current.as_ref())
     }
 
-    /// Makes an event the current one of its key; `key_idx` is the key's place in the trie.
+    /// Sets the current event of a state key, whose number in the room is `key_idx`.
     pub(crate) fn set_state(&mut self, key: StateKey, key_idx: i32, new: StateEvent) {
         let changes = BTreeMap::from([(key_idx, Some(new.nid))]);
         self.header.root = trie::set_many(self.db, self.nid, self.header.root, &changes);
         self.slots.insert(key, Slot { key_idx: Some(key_idx), current: Some(new) });
     }
 
-    /// Forgets what was read of the current state, since it has changed.
+    /// Drops the loaded state because the current state has changed.
     pub(crate) fn forget_state(&mut self) {
         self.slots.clear();
     }
 
-    /// Forgets what was read of a key, here and in other sessions, since its event was rewritten.
+    /// Drops the loaded slot of an event that was redacted, and has other backends drop theirs.
     pub(crate) fn rewritten(&mut self, event_nid: i64) {
         self.header.state_rewrites += 1;
         self.slots.retain(|_, slot| slot.current.as_ref().is_none_or(|current| current.nid != event_nid));

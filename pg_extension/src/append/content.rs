@@ -1,4 +1,4 @@
-//! What a client may set as state, beyond what the authorization rules ask.
+//! Checks of state events from clients that the authorization rules do not make.
 
 use matriarch_rules::{Map, identifiers::is_room_alias};
 use serde_json::Value;
@@ -11,7 +11,8 @@ use crate::{
 const ALIASES_OF_ROOM: &str =
     "select room_alias from room_aliases where room_nid = $1 and room_alias = any($2)";
 
-/// Checks the content of a state event from a client (Client-Server API, "PUT state"). Membership has a way of its own.
+/// Checks the content of a state event from a client (Client-Server API, "PUT state"). Member events are
+/// checked in `client/room_membership`.
 ///
 /// # Errors
 ///
@@ -27,7 +28,7 @@ pub fn check(room: &mut Room<'_>, event_type: &str, content: &Map) -> Result<()>
     }
 }
 
-/// Aliases that the event names newly must be well-formed and point to this room.
+/// Checks that aliases which the event adds are well-formed and point to this room.
 fn check_canonical_alias(room: &mut Room<'_>, content: &Map) -> Result<()> {
     let current = room.state("m.room.canonical_alias", "");
     let old = match &current {
@@ -57,7 +58,7 @@ fn named_aliases(content: &Map) -> Result<Vec<&str>> {
     let malformed = |key| MatrixError::bad_json(format!("`{key}` of m.room.canonical_alias is malformed."));
     let mut aliases = Vec::new();
     match content.get("alias") {
-        // An empty string is how older clients take the alias away.
+        // Older clients remove the alias by an empty string.
         None | Some(Value::Null) => {}
         Some(Value::String(alias)) if alias.is_empty() => {}
         Some(Value::String(alias)) => aliases.push(alias.as_str()),
@@ -75,7 +76,7 @@ fn named_aliases(content: &Map) -> Result<Vec<&str>> {
     Ok(aliases)
 }
 
-/// Client-Server API, "m.room.server_acl".
+/// Checks an `m.room.server_acl`. Client-Server API, "m.room.server_acl".
 fn check_server_acl(content: &Map) -> Result<()> {
     let is_list = |key| match content.get(key) {
         None => true,
@@ -89,7 +90,8 @@ fn check_server_acl(content: &Map) -> Result<()> {
     }
 }
 
-/// Levels are integers. Older room versions take strings and more for levels, but nobody should make such events anew.
+/// Checks that power levels are integers. Older room versions accept other levels, but nobody should make
+/// such events anew.
 fn check_power_levels(content: &Map) -> Result<()> {
     let malformed =
         |key: &str| Err(MatrixError::bad_json(format!("`{key}` of m.room.power_levels is not an integer.")));

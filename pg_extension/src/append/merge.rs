@@ -1,5 +1,5 @@
-//! Appending where the room has more forward extremities than an event can cite: the event follows some of them, and
-//! their number falls.
+//! Appends to a room that has more forward extremities than an event can cite. The event cites some of them,
+//! so that their number falls.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,11 +16,11 @@ use crate::{
     trie,
 };
 
-/// A room as the events that are cited see it.
+/// What [`end`] needs of a room that is in the state of the cited forward extremities.
 pub(super) struct Merge<'a> {
     events: GraphEvents<'a, 'a>,
     keys: StateKeys<'a, 'a>,
-    /// The current state that `room_state_keys` says.
+    /// The root of the current state, which the flat rows have.
     current: i64,
     /// The states after the forward extremities that are not cited.
     others: BTreeSet<i64>,
@@ -28,7 +28,7 @@ pub(super) struct Merge<'a> {
 
 const SET_ROOM_ROOT: &str = "update events set room_root = $2 where event_nid = $1";
 
-/// Puts the state after the cited extremities in the place of the current one, with these keys read.
+/// Replaces the current state by the state after the forward extremities to cite, and loads these state keys.
 pub fn begin<'a>(room: &mut Room<'a>, keys: Vec<StateKey>) -> Merge<'a> {
     room.write_events();
     let mut merge = Merge {
@@ -56,18 +56,18 @@ pub fn begin<'a>(room: &mut Room<'a>, keys: Vec<StateKey>) -> Merge<'a> {
     room.merging = true;
 
     merge.keys.load(keys.iter().cloned());
-    let places: HashMap<StateKey, Option<i32>> = keys
+    let key_idxs: HashMap<StateKey, Option<i32>> = keys
         .into_iter()
         .map(|key| {
             let key_idx = merge.keys.get(&key.0, &key.1);
             (key, key_idx)
         })
         .collect();
-    let wanted: Vec<i32> = places.values().flatten().copied().collect();
+    let wanted: Vec<i32> = key_idxs.values().flatten().copied().collect();
     let nids: BTreeMap<i32, Option<i64>> =
         wanted.iter().copied().zip(trie::get_many(room.db, root, &wanted)).collect();
     merge.events.load(nids.values().flatten().copied());
-    room.pretend_state(places.into_iter().map(|(key, key_idx)| {
+    room.pretend_state(key_idxs.into_iter().map(|(key, key_idx)| {
         let nid = key_idx.and_then(|key_idx| nids[&key_idx]);
         let current = nid.map(|nid| StateEvent { nid, event: Rc::clone(&merge.events.get(nid).event) });
         (key, Slot { key_idx, current })
@@ -75,8 +75,8 @@ pub fn begin<'a>(room: &mut Room<'a>, keys: Vec<StateKey>) -> Merge<'a> {
     merge
 }
 
-/// Chooses the extremities to cite: those that bring the events that allow the sender to act, as the current state has
-/// them at these keys, then the newest. They become the last ones, which are cited.
+/// Chooses the forward extremities to cite: first those whose states have the events that authorize the
+/// sender in the current state, then the newest. They are moved to the end, since the last ones are cited.
 fn choose<'a>(room: &mut Room<'a>, keys: &[StateKey], after: &HashMap<i64, i64>) -> BTreeSet<i64> {
     let newest_first: Vec<i64> =
         room.header.extremities.iter().rev().map(|extremity| extremity.nid).collect();
@@ -99,7 +99,7 @@ fn choose<'a>(room: &mut Room<'a>, keys: &[StateKey], after: &HashMap<i64, i64>)
     chosen
 }
 
-/// Goes back to the current state: without the event, if it was refused, or as it is with it.
+/// Returns to the current state, which includes the event if one was appended.
 pub fn end<'a>(room: &mut Room<'a>, merge: Merge<'_>, appended: Option<i64>) {
     room.write_events();
     room.forget_state();

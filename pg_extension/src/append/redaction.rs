@@ -1,4 +1,4 @@
-//! Redactions by users of this server: who may.
+//! Checks whether a local user may redact an event.
 
 use matriarch_rules::power_levels::LevelName;
 
@@ -10,12 +10,12 @@ use crate::{
     room::{Room, redaction::Target},
 };
 
-/// Finds the target of a redaction, and checks that this user of ours may redact it.
+/// Finds the target of a redaction, and checks that the local user may redact it.
 ///
-/// The authorization rules leave that to us since room version 3. Users redact their own events, and those of
-/// others with the `redact` level (Client-Server API, "Redactions").
+/// Since room version 3 the authorization rules do not check this. Users may redact their own events, and
+/// with the `redact` level those of others (Client-Server API, "Redactions").
 pub fn target_of(room: &mut Room<'_>, sender: &User, event_id: &str) -> Result<Target> {
-    // What is in the room is not for those to know who are not.
+    // Users who are not in the room must not learn which events it has.
     if !room.is_joined(&sender.id) {
         return Err(MatrixError::forbidden("You are not in this room."));
     }

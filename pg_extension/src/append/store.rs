@@ -1,4 +1,4 @@
-//! Writing an event that was let in.
+//! Stores a local event that was authorized.
 
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// An event to be written.
+/// An authorized event.
 pub(super) struct NewEvent<'e> {
     pub event: &'e Rc<Event>,
     pub canonical_json: String,
@@ -33,10 +33,11 @@ const SET_KEY: &str = "
     with cited as (
         insert into event_auth_edges (auth_nid, event_nid) select auth_nid, $5 from unnest($6) as auth_nid
     )
-    insert into room_state_keys (room_nid, key_idx, type, state_key, current_event_nid) values ($1, $2, $3, $4, $5)
+    insert into room_state_keys (room_nid, key_idx, type, state_key, current_event_nid)
+    values ($1, $2, $3, $4, $5)
     on conflict (room_nid, key_idx) do update set current_event_nid = excluded.current_event_nid";
 
-/// [`SET_KEY`] without saying that the current state has the event.
+/// Like [`SET_KEY`], but the event does not become the current one of its state key.
 const ADD_KEY: &str = "
     with cited as (
         insert into event_auth_edges (auth_nid, event_nid) select auth_nid, $5 from unnest($6) as auth_nid
@@ -52,24 +53,25 @@ const SET_MEMBERSHIP: &str = "
     values ($1, $2, $3, $4, $5, $6, $7)
     on conflict (room_nid, user_nid) do update
     set event_nid = excluded.event_nid, sender_nid = excluded.sender_nid, xid = excluded.xid,
-        membership = excluded.membership, display_name = excluded.display_name, avatar_url = excluded.avatar_url,
-        forgotten = memberships.forgotten and excluded.membership in ('leave', 'ban')";
+        membership = excluded.membership, display_name = excluded.display_name,
+        avatar_url = excluded.avatar_url, forgotten = memberships.forgotten
+            and excluded.membership in ('leave', 'ban')";
 
-/// Stores the event and what follows from it; returns its nid. A message waits in memory for others to be written
-/// with it, at the latest when the room is stored.
+/// Stores the event and updates the room. Returns the event's nid. A message event is kept in memory to be
+/// written with others, at the latest when the room is stored.
 pub fn store_event(room: &mut Room<'_>, new: NewEvent<'_>) -> i64 {
     let NewEvent { event, canonical_json, sender, auth_nids, annotations, transaction } = new;
     let key = event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned()));
     let key_idx = key.as_ref().map(|(event_type, state_key)| key_idx(room, event_type, state_key));
     let prev_nids: Vec<i64> = room.header.cited().iter().map(|extremity| extremity.nid).collect();
 
-    let outsider = room.outside_server(event);
-    let outgoing = room.mark_outgoing() || outsider.is_some();
+    let out_of_band_server = room.out_of_band_server(event);
+    let outgoing = room.mark_outgoing() || out_of_band_server.is_some();
     let header = &mut room.header;
     header.changed = true;
     header.depth = event.depth();
     header.last_pos += POS_STEP;
-    // Threads are counted apart, by their root.
+    // Unread counts of threads are separate, by thread root.
     if annotations.notifies && annotations.thread_root_nid.is_none() {
         header.notify_seq += 1;
     }
@@ -120,15 +122,15 @@ pub fn store_event(room: &mut Room<'_>, new: NewEvent<'_>) -> i64 {
         if event_type == "m.room.member" && !room.merging {
             set_membership(room, event, state_key, sender, nid);
         }
-        if let Some(server) = outsider {
-            room.send_outside(&server, nid);
+        if let Some(server) = out_of_band_server {
+            room.send_out_of_band(&server, nid);
         }
         room.set_state(key, key_idx, StateEvent { nid, event: Rc::clone(event) });
     }
     nid
 }
 
-/// The key's place in the trie: a new one if the room never had the key.
+/// The `key_idx` of a state key. A new state key gets the next number.
 fn key_idx(room: &mut Room<'_>, event_type: &str, state_key: &str) -> i32 {
     if let Some(key_idx) = room.slot(event_type, state_key).key_idx {
         return key_idx;
@@ -138,7 +140,7 @@ fn key_idx(room: &mut Room<'_>, event_type: &str, state_key: &str) -> i32 {
     key_idx
 }
 
-/// Keeps `memberships` and the room's counters in step. `event` is not yet in the loaded state.
+/// Updates `memberships` and the room's counters of members. The event must not be in the loaded state yet.
 fn set_membership(room: &mut Room<'_>, event: &Event, user_id: &str, sender: &User, event_nid: i64) {
     let user_nid =
         if user_id == sender.id { sender.nid } else { users::intern(room.db, &[user_id])[user_id] };

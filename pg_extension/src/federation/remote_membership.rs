@@ -21,7 +21,7 @@ use crate::{
         spi::{Db, Mode},
     },
     client::room_membership::{add_profile, content_of},
-    room::out_of_band_memberships::{self, Elsewhere, MAX_STATE, client_event, stripped},
+    room::out_of_band_memberships::{self, MAX_STATE, UnjoinedRoom, client_event, stripped},
 };
 
 const AUTHORISER: &str = "join_authorised_via_users_server";
@@ -183,7 +183,7 @@ fn knock_out_of_band(
             .collect();
         out_of_band_memberships::record(
             db,
-            Elsewhere { room_id, room_version, state },
+            UnjoinedRoom { room_id, room_version, state },
             session.user_nid,
             &session.user(),
             &event,

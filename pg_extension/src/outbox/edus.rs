@@ -1,4 +1,4 @@
-//! EDUs to other servers. Server-Server API, "EDUs" and the sections on what each is for.
+//! Queues EDUs for other servers. Server-Server API, "EDUs" and the sections on each type of EDU.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use crate::{
     outbox::SENDERS,
 };
 
-/// Bytes of messages that one `m.direct_to_device` is to hold, where it holds several.
+/// The size of the messages in one `m.direct_to_device`, in bytes. A single larger message gets an EDU of its
+/// own.
 const MESSAGES_BYTES: usize = 32_768;
 
 const TO_ROOM: &str = "
@@ -18,22 +19,23 @@ const TO_ROOM: &str = "
     select r.destination_nid, $4, edu.merge_key, edu.content
     from unnest($1::bigint[], $2::text[], $3::text[]) as edu (room_nid, merge_key, content)
     cross join lateral (
-        select destination_nid from destination_rooms where room_nid = edu.room_nid and left_nid is null offset 0
+        select destination_nid from destination_rooms
+        where room_nid = edu.room_nid and left_nid is null offset 0
     ) r
     order by r.destination_nid, edu.merge_key
     on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
     set edu_id = excluded.edu_id, content = excluded.content, created_at = excluded.created_at";
 
-/// An EDU about something in a room.
+/// An EDU about a room.
 #[derive(Debug)]
 pub struct RoomEdu {
     pub room_nid: i64,
-    /// It takes the place of those with this key and type that were not sent yet.
+    /// The EDU replaces unsent EDUs of the same type and key for the same destination.
     pub merge_key: String,
     pub content: Value,
 }
 
-/// Queues EDUs of one type for the other servers in their rooms. Whether there are any.
+/// Queues EDUs of one type for the other servers in their rooms. Returns whether any server is to get one.
 pub fn queue(db: &Db<'_>, edu_type: &str, edus: Vec<RoomEdu>) -> bool {
     if edus.is_empty() {
         return false;
@@ -44,7 +46,7 @@ pub fn queue(db: &Db<'_>, edu_type: &str, edus: Vec<RoomEdu>) -> bool {
     db.execute(TO_ROOM, &[rooms.into(), keys.into(), contents.into(), edu_type.into()]) > 0
 }
 
-/// That a user of ours types, or has ceased to.
+/// The EDU `m.typing` of a local user, who started or stopped typing.
 pub fn typing(room_nid: i64, room_id: &str, user_id: &str, typing: bool) -> RoomEdu {
     RoomEdu {
         room_nid,
@@ -53,7 +55,7 @@ pub fn typing(room_nid: i64, room_id: &str, user_id: &str, typing: bool) -> Room
     }
 }
 
-/// A public read receipt of a user of ours. `ts` is in milliseconds.
+/// The EDU `m.receipt` of a local user's public read receipt. `ts` is in milliseconds.
 pub fn receipt(
     room_nid: i64,
     room_id: &str,
@@ -74,7 +76,7 @@ pub fn receipt(
     }
 }
 
-/// A server with which no room is shared gets none.
+/// Servers that share no room with this one get nothing.
 const TO_SERVERS: &str = "
     insert into outgoing_edus (destination_nid, edu_type, content)
     select d.destination_nid, 'm.direct_to_device', edu.content
@@ -87,10 +89,10 @@ const TO_SERVERS: &str = "
     )
     order by d.destination_nid, edu.number";
 
-/// Contents, JSON text, by user and device.
+/// The contents of messages as JSON text, by user id and device id.
 pub type MessagesByDevice = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Queues messages to devices of other servers. The user to wake, if there are any.
+/// Queues messages to devices of remote users. Returns the user to wake if any were queued.
 pub fn send_to_device(
     db: &Db<'_>,
     sender: &str,
@@ -141,7 +143,7 @@ fn direct_to_device(sender: &str, event_type: &str, messages: &MessagesByDevice)
     })
 }
 
-/// Servers that see changes of a user's devices already know that there is something to ask for.
+/// Servers that share another room with the user have been told of the user's devices already.
 const INTRODUCE: &str = "
     insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
     select r.destination_nid, 'm.device_list_update', c.user_nid::text,
@@ -165,7 +167,8 @@ const INTRODUCE: &str = "
         select o.destination_nid
         from memberships m
         cross join lateral (
-            select destination_nid from destination_rooms where room_nid = m.room_nid and left_nid is null offset 0
+            select destination_nid from destination_rooms
+            where room_nid = m.room_nid and left_nid is null offset 0
         ) o
         where m.user_nid = joined.user_nid and m.membership = 'join' and m.room_nid <> $1
     ) r
@@ -173,8 +176,8 @@ const INTRODUCE: &str = "
     on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
     set edu_id = excluded.edu_id, content = excluded.content, created_at = excluded.created_at";
 
-/// Tells servers of the devices of users of ours who came into a room with them, where they share no other room, and that
-/// these users are there.
+/// Tells the servers of a room of the devices and the presence of local users who joined it. Servers that
+/// share another room with a user know the user's devices already.
 pub fn introduce(db: &Db<'_>, room_nid: i64, user_nids: Vec<i64>) {
     if !user_nids.is_empty() {
         db.execute(INTRODUCE, &[room_nid.into(), user_nids.clone().into()]);
@@ -218,12 +221,13 @@ const WELCOME: &str = "
     on conflict (destination_nid, edu_type, merge_key) where merge_key is not null do update
     set edu_id = excluded.edu_id, created_at = excluded.created_at";
 
-/// Tells servers whose first users came into a room which users of ours are there.
+/// Tells servers whose first users joined a room of the presence of the local members.
 pub fn welcome(db: &Db<'_>, room_nid: i64, servers: Vec<&str>) {
     db.execute(WELCOME, &[room_nid.into(), servers.into()]);
 }
 
-/// Servers that do not answer are not told: presence is not worth waiting for them. What is told is read when it is sent.
+/// Servers that do not answer are left out: presence would be outdated when they are back. The EDU holds the
+/// user's nid; the presence itself is read when it is sent.
 const PRESENCE: &str = "
     insert into outgoing_edus (destination_nid, edu_type, merge_key, content)
     select r.destination_nid, 'm.presence', u.user_nid::text, u.user_nid::text
@@ -232,7 +236,8 @@ const PRESENCE: &str = "
         select distinct o.destination_nid
         from memberships m
         cross join lateral (
-            select destination_nid from destination_rooms where room_nid = m.room_nid and left_nid is null offset 0
+            select destination_nid from destination_rooms
+            where room_nid = m.room_nid and left_nid is null offset 0
         ) o
         where m.user_nid = u.user_nid and m.membership = 'join'
         offset 0
@@ -245,7 +250,8 @@ const PRESENCE: &str = "
 
 const TOLD: &str = "update presence set told_at = now() where user_nid = any($1)";
 
-/// Queues the presence of users of ours, whose rows of it are locked, for the servers that share rooms with them.
+/// Queues the presence of local users for the servers that share rooms with them. The caller has locked the
+/// users' rows of `presence`.
 pub fn presence(db: &Db<'_>, user_nids: Vec<i64>) {
     db.execute(PRESENCE, &[user_nids.clone().into()]);
     db.execute(TOLD, &[user_nids.into()]);

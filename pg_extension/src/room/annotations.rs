@@ -1,4 +1,5 @@
-//! What is computed of an event once, when it is appended: whether it notifies, whom it mentions, its thread.
+//! The columns of `events` that are computed when an event is stored: whether it notifies, the users it
+//! mentions, and its thread.
 
 use matriarch_rules::{Event, Map, identifiers::is_user_id, power_levels::PowerLevels};
 use serde_json::Value;
@@ -11,7 +12,7 @@ use crate::{
     room::{Room, parse_stored},
 };
 
-/// The derived columns of `events`.
+/// The computed columns of `events`.
 #[derive(Debug, Default)]
 pub(crate) struct Annotations {
     pub notifies: bool,
@@ -19,12 +20,14 @@ pub(crate) struct Annotations {
     pub thread_root_nid: Option<i64>,
 }
 
-/// A highlight for everybody in the room, in `events.mentions`.
+/// The entry in `events.mentions` that stands for all members.
 const ROOM_MENTION: &str = "@room";
 
 const THREAD_ROOT: &str = "select event_nid, json from events where event_id = $1 and room_nid = $2";
 
 impl Room<'_> {
+    /// Computes the annotations of an event that is about to be appended.
+    ///
     /// # Errors
     ///
     /// As [`thread_root`].
@@ -43,7 +46,8 @@ impl Room<'_> {
 }
 
 impl Annotations {
-    /// What an event says by itself; `may_mention_room` is asked if it mentions the room.
+    /// The annotations that need only the event. `may_mention_room` is called only if the event mentions the
+    /// room.
     pub(crate) fn of(event: &Event, may_mention_room: impl FnOnce() -> bool) -> Self {
         if event.is_state() {
             // `.m.rule.tombstone` highlights for everybody.
@@ -55,12 +59,12 @@ impl Annotations {
     }
 }
 
-/// The event that a message's thread starts at, if it is in the room.
+/// The nid of the root of the event's thread, if the root is in the room.
 ///
 /// # Errors
 ///
-/// 400 `M_UNKNOWN` for a thread on an event that relates to another itself (Client-Server API, "Validation of
-/// m.thread relationships").
+/// 400 `M_UNKNOWN` if the root relates to another event itself (Client-Server API, "Validation of m.thread
+/// relationships").
 pub(crate) fn thread_root(db: &Db<'_>, room_nid: i64, event: &Event) -> Result<Option<i64>> {
     let root = if event.is_state() { None } else { relation(event.content(), "m.thread") };
     let Some(event_id) = root.filter(|event_id| !event_id.contains('\0')) else { return Ok(None) };
@@ -75,7 +79,7 @@ pub(crate) fn thread_root(db: &Db<'_>, room_nid: i64, event: &Event) -> Result<O
     Ok(Some(row.get("event_nid")))
 }
 
-/// Whether a user has the level to notify the whole room.
+/// Whether the user's power level allows notifying the whole room.
 pub(crate) fn may_mention_room(levels: &PowerLevels<'_>, user_id: &str) -> bool {
     matches!(
         (levels.user_level(user_id), levels.notification_level("room")),
@@ -83,9 +87,9 @@ pub(crate) fn may_mention_room(levels: &PowerLevels<'_>, user_id: &str) -> bool 
     )
 }
 
-/// Whom the event mentions: user ids, and [`ROOM_MENTION`] if the sender may.
+/// The ids of the mentioned users, and [`ROOM_MENTION`] if the sender may mention the room.
 fn mentions(event: &Event, may_mention_room: impl FnOnce() -> bool) -> Option<Vec<String>> {
-    // `.m.rule.suppress_notices` stands before the rules on mentions.
+    // `.m.rule.suppress_notices` precedes the rules on mentions.
     if is_notice(event) {
         return None;
     }
@@ -101,7 +105,7 @@ fn mentions(event: &Event, may_mention_room: impl FnOnce() -> bool) -> Option<Ve
     (!mentioned.is_empty()).then_some(mentioned)
 }
 
-/// Whether the default push rules notify members of a message event that does not mention them.
+/// Whether the default push rules notify members whom a message event does not mention.
 fn notifies(event: &Event) -> bool {
     match event.event_type() {
         "m.room.message" => !is_notice(event) && relation(event.content(), "m.replace").is_none(),
@@ -116,7 +120,7 @@ fn is_notice(event: &Event) -> bool {
         && event.content().get("msgtype").and_then(Value::as_str) == Some("m.notice")
 }
 
-/// The event that a content relates to by this `rel_type`.
+/// The id of the event that a content relates to with this `rel_type`.
 fn relation<'c>(content: &'c Map, rel_type: &str) -> Option<&'c str> {
     let relates_to = content.get("m.relates_to")?;
     let is_type = relates_to.get("rel_type").and_then(Value::as_str) == Some(rel_type);

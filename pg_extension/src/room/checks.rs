@@ -1,7 +1,8 @@
-//! Checks of an event against the room: by its auth events, and by a state.
+//! Authorizes events by their auth events and by a state of the room.
 //!
 //! Spec: [Checks performed on receipt of a
-//! PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu), 4 to 6.
+//! PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu), checks 4 to
+//! 6.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -12,21 +13,20 @@ use matriarch_rules::{
 
 use crate::room::{StateKey, resolve::RoomGraph, state_at::StateAt};
 
-/// The keys of the state that an event is judged by, and its own.
+/// The state keys of the auth events that authorize an event, and the event's own state key.
 pub fn keys_of(version: &RoomVersion, event: &Event) -> Vec<StateKey> {
     let mut keys = auth_keys(version, event);
     keys.extend(event.state_key().map(|state_key| (event.event_type().to_owned(), state_key.to_owned())));
     keys
 }
 
-/// The keys of the state that an event is judged by.
+/// The state keys of the auth events that authorize an event. Server-Server API, "Auth events selection".
 pub fn auth_keys(version: &RoomVersion, event: &Event) -> Vec<StateKey> {
     auth_types_for_event(version, event.event_type(), event.sender(), event.state_key(), event.content())
 }
 
 impl RoomGraph<'_, '_, '_> {
-    /// Check 4: the rules on the auth events themselves, and the event by the state that they make. They must have been
-    /// read.
+    /// Check 4: the auth events must be a valid selection, and must allow the event. They must be loaded.
     pub fn check_by_auth_events(&self, event: &Event, verified: Verified) -> Result<(), Rejection> {
         let fetch = |id: &str| self.events.by_id(id).map(|known| Rc::clone(&known.event));
         check_state_independent(self.version, event, fetch)?;
@@ -39,7 +39,7 @@ impl RoomGraph<'_, '_, '_> {
         })
     }
 
-    /// Checks 5 and 6: the event by a state of the room.
+    /// Checks 5 and 6: a state of the room must allow the event.
     pub fn check_by_state(&self, event: &Event, state: StateAt) -> Result<(), Rejection> {
         let at = self.auth_state(event, state);
         check_state_dependent(self.version, event, |event_type, state_key| {
@@ -48,15 +48,15 @@ impl RoomGraph<'_, '_, '_> {
         })
     }
 
-    /// The events of a state that an event is judged by, by their keys.
+    /// The events of a state that authorize an event, by `key_idx`.
     pub fn auth_state(&self, event: &Event, state: StateAt) -> HashMap<i32, i64> {
         let mut keys = auth_keys(self.version, event);
         keys.push(("m.room.create".to_owned(), String::new()));
         self.keys.load(keys.iter().cloned());
-        let places: Vec<i32> =
+        let key_idxs: Vec<i32> =
             keys.iter().filter_map(|(event_type, state_key)| self.keys.get(event_type, state_key)).collect();
-        let nids = state.get_many(self.db, &places);
+        let nids = state.get_many(self.db, &key_idxs);
         self.events.load(nids.iter().flatten().copied());
-        places.into_iter().zip(nids).filter_map(|(place, nid)| Some((place, nid?))).collect()
+        key_idxs.into_iter().zip(nids).filter_map(|(key_idx, nid)| Some((key_idx, nid?))).collect()
     }
 }

@@ -1,4 +1,5 @@
-//! Moving a room's current state to another root: `room_state_keys` and `memberships` follow, by what differs.
+//! Moves a room's current state to another root: changes the flat rows (`room_state_keys`, `memberships`)
+//! where the two states differ.
 
 use std::collections::HashMap;
 
@@ -22,36 +23,42 @@ const SET_KEYS: &str = "
     where k.room_nid = $1 and k.key_idx = c.key_idx
     returning case when k.type = 'm.room.member' then k.state_key end as member, k.key_idx";
 
-/// Whose member event went out of the state is as if they had left, so that syncs notice.
+/// A user whose member event is no longer in the state gets the membership `leave`, so that syncs report it.
 const SET_MEMBERSHIPS: &str = "
     with changed as (
         select *
-        from unnest($2, $3, $4, $5, $6, $7) as c (user_nid, event_nid, sender, membership, display_name, avatar_url)
+        from unnest($2, $3, $4, $5, $6, $7) as c (user_nid, event_nid, sender, membership, display_name,
+            avatar_url)
     ), before as (
         select m.user_nid, m.membership
         from changed c
-        cross join lateral (select * from memberships where room_nid = $1 and user_nid = c.user_nid offset 0) m
+        cross join lateral (
+            select * from memberships where room_nid = $1 and user_nid = c.user_nid offset 0
+        ) m
     ), written as (
-        insert into memberships (room_nid, user_nid, event_nid, sender_nid, membership, display_name, avatar_url)
+        insert into memberships (room_nid, user_nid, event_nid, sender_nid, membership, display_name,
+            avatar_url)
         select $1, c.user_nid, c.event_nid, s.user_nid, c.membership, c.display_name, c.avatar_url
         from changed c
         cross join lateral (select user_nid from users where user_id = c.sender offset 0) s
         on conflict (room_nid, user_nid) do update
         set event_nid = excluded.event_nid, sender_nid = excluded.sender_nid, xid = excluded.xid,
-            membership = excluded.membership, display_name = excluded.display_name, avatar_url = excluded.avatar_url,
-            forgotten = memberships.forgotten and excluded.membership in ('leave', 'ban')
+            membership = excluded.membership, display_name = excluded.display_name,
+            avatar_url = excluded.avatar_url, forgotten = memberships.forgotten
+                and excluded.membership in ('leave', 'ban')
     )
     select c.user_nid, c.membership, b.membership as membership_before
     from changed c
     left join before b on b.user_nid = c.user_nid";
 
-/// The room's own state says now what these users are to it.
-const SETTLE: &str = "delete from out_of_band_memberships where room_id = $1 and user_nid = any($2)";
+/// The memberships of these users are now in the room's own state.
+const DELETE_OUT_OF_BAND: &str = "delete from out_of_band_memberships
+    where room_id = $1 and user_nid = any($2)";
 
-/// How many changes are written by one statement, so that memory stays bounded.
+/// The number of changes that one statement writes. It bounds the memory.
 const CHUNK: usize = 1_000;
 
-/// Rows of `memberships`, by columns.
+/// Rows of `memberships`, one vector per column.
 #[derive(Default)]
 struct Memberships {
     user_nids: Vec<i64>,
@@ -63,12 +70,13 @@ struct Memberships {
 }
 
 impl Room<'_> {
-    /// Makes `room_state_keys` and `memberships`, which say what the state `from` says, say what the current state does.
+    /// Changes the flat rows from the state `from` to the current state.
     pub(crate) fn follow_state(&mut self, from: i64) {
         let changes = trie::diff(self.db, from, self.header.root);
         let mut joined = Vec::new();
         for changes in changes.chunks(CHUNK) {
-            // A connection for each part gives back the memory of its queries: there may be hundreds of thousands.
+            // There may be hundreds of thousands of changes. A connection per chunk frees the memory of its
+            // queries.
             connect(Mode::Write, |db| self.follow(db, changes, &mut joined));
         }
         self.forget_state();
@@ -76,7 +84,7 @@ impl Room<'_> {
         edus::introduce(self.db, self.nid, joined);
     }
 
-    /// Adds users of ours who came in to `joined`.
+    /// Writes one chunk of changes. Appends the local users who joined to `joined`.
     fn follow(&mut self, db: &Db<'_>, changes: &[Change], joined: &mut Vec<i64>) {
         let events = GraphEvents::new(db);
         let old: HashMap<i32, i64> =
@@ -95,7 +103,7 @@ impl Room<'_> {
         let user_ids: Vec<&str> = members.iter().map(|(user_id, _)| user_id.as_str()).collect();
         let user_nids = users::intern(db, &user_ids);
         let mut rows = Memberships::default();
-        let mut ours = Vec::new();
+        let mut local_nids = Vec::new();
         for (user_id, key) in &members {
             let Some(nid) = by_key[key].or_else(|| old.get(key).copied()) else { continue };
             let event = &events.get(nid).event;
@@ -114,12 +122,12 @@ impl Room<'_> {
             rows.display_names.push(text("displayname"));
             rows.avatar_urls.push(text("avatar_url"));
             if self.signer.is_ours(user_id) {
-                ours.push(user_nid);
+                local_nids.push(user_nid);
             }
         }
-        if !ours.is_empty() {
-            db.execute(SETTLE, &[self.id.as_str().into(), ours.clone().into()]);
-            self.wake_users.extend(ours);
+        if !local_nids.is_empty() {
+            db.execute(DELETE_OUT_OF_BAND, &[self.id.as_str().into(), local_nids.clone().into()]);
+            self.wake_users.extend(local_nids);
         }
         let by_nid: HashMap<i64, (&str, i64)> = members
             .iter()

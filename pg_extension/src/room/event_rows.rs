@@ -1,4 +1,5 @@
-//! Rows of `events`: all that a call appends are written by one statement, since starting one costs as much as a row does.
+//! Inserts rows into `events`. All events of a call are written by one statement, because starting a
+//! statement costs as much as a row.
 
 use pgrx::{IntoDatum, direct_function_call, pg_sys};
 
@@ -12,12 +13,12 @@ use crate::{
 pub struct EventRow {
     pub event_nid: i64,
     pub room_nid: i64,
-    /// Present for accepted events of the timeline.
+    /// Set for accepted events of the timeline.
     pub pos: Option<i64>,
     pub depth: i64,
     pub origin_server_ts: i64,
     pub sender_nid: i64,
-    /// Absent when unknown.
+    /// `None` if unknown.
     pub state_before: Option<i64>,
     pub device_nid: Option<i64>,
     pub thread_root_nid: Option<i64>,
@@ -32,20 +33,21 @@ pub struct EventRow {
     pub prev_nids: Vec<i64>,
     pub auth_nids: Vec<i64>,
     pub mentions: Option<Vec<String>>,
-    /// Whether the other servers of the room are to be sent it.
+    /// Whether the event is to be sent to the other servers of the room.
     pub outgoing: bool,
     pub json: String,
 }
 
 const INSERT: &str = "
-    insert into events (event_nid, room_nid, pos, depth, origin_server_ts, sender_nid, state_before, device_nid,
-        thread_root_nid, notify_seq, key_idx, status, status_reason, notifies, event_id, type, txn_id, prev_nids, auth_nids,
-        mentions, json, outgoing)
-    select ($1)[i], ($2)[i], ($3)[i], ($4)[i], ($5)[i], ($6)[i], ($7)[i], ($8)[i], ($9)[i], ($10)[i], ($11)[i], ($12)[i],
-        ($13)[i], ($14)[i], ($15)[i], ($16)[i], ($17)[i], ($18)[i]::bigint[], ($19)[i]::bigint[], ($20)[i]::text[], ($21)[i], ($22)[i]
+    insert into events (event_nid, room_nid, pos, depth, origin_server_ts, sender_nid, state_before,
+        device_nid, thread_root_nid, notify_seq, key_idx, status, status_reason, notifies, event_id, type,
+        txn_id, prev_nids, auth_nids, mentions, json, outgoing)
+    select ($1)[i], ($2)[i], ($3)[i], ($4)[i], ($5)[i], ($6)[i], ($7)[i], ($8)[i], ($9)[i], ($10)[i],
+        ($11)[i], ($12)[i], ($13)[i], ($14)[i], ($15)[i], ($16)[i], ($17)[i], ($18)[i]::bigint[],
+        ($19)[i]::bigint[], ($20)[i]::text[], ($21)[i], ($22)[i]
     from generate_series(1, cardinality($1)) as i";
 
-/// Writes events.
+/// Inserts events.
 pub fn insert<'r>(db: &Db<'_>, rows: impl IntoIterator<Item = &'r EventRow>) {
     let rows: Vec<&EventRow> = rows.into_iter().collect();
     if rows.is_empty() {
@@ -85,11 +87,11 @@ pub fn insert<'r>(db: &Db<'_>, rows: impl IntoIterator<Item = &'r EventRow>) {
     );
 }
 
-/// Takes the next `event_nid`. Whoever does holds the room's lock and knows the event's auth events, so that it is greater
-/// than theirs.
+/// Takes the next `event_nid`. The caller must hold the room's lock and know the event's auth events: then
+/// the nid is greater than theirs.
 pub fn next_event_nid() -> i64 {
-    // SAFETY: both look-ups take NUL-terminated names, and `nextval` an oid; it raises an ERROR for one that is not a
-    // sequence's.
+    // SAFETY: both look-ups take NUL-terminated names. `nextval` takes an oid, and raises an ERROR if it is
+    // not a sequence's.
     let nid = unsafe {
         let sequence = pg_sys::get_relname_relid(
             c"event_nids".as_ptr(),
@@ -105,7 +107,8 @@ const NOTE_PARTIAL: &str = "
     select event_nid, $1, event_nid = any($3) from unnest($2) as event_nid
     on conflict (event_nid) do nothing";
 
-/// Notes that the states before these events lack members; `lost` are those of which events before them cannot be had.
+/// Notes that the states before these events lack members. `lost` are the events some of whose previous
+/// events cannot be obtained.
 pub fn note_partial(db: &Db<'_>, room_nid: i64, event_nids: Vec<i64>, lost: Vec<i64>) {
     if !event_nids.is_empty() {
         db.execute(NOTE_PARTIAL, &[room_nid.into(), event_nids.into(), lost.into()]);

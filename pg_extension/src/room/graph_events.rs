@@ -1,4 +1,5 @@
-//! Events as the rules look at them, read once in a call: parsed, with their auth events and their place in the trie.
+//! Events as the authorization rules read them: parsed, with their auth events and `key_idx`. A call reads
+//! each once.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
@@ -9,18 +10,18 @@ use crate::{
     room::parse_stored,
 };
 
-/// `events.status`
+/// The values of `events.status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     Accepted,
     SoftFailed,
     Rejected,
-    /// Accepted by its auth events, not yet judged by the state before it.
+    /// Accepted by its auth events. The state before it is unknown.
     Outlier,
 }
 
 impl Status {
-    /// As `events.status` has it.
+    /// The number in `events.status`.
     pub fn code(self) -> i16 {
         match self {
             Self::Accepted => 0,
@@ -30,9 +31,11 @@ impl Status {
         }
     }
 
+    /// The status of a number in `events.status`.
+    ///
     /// # Panics
     ///
-    /// On a code that the table's check does not allow.
+    /// If the number is no status.
     pub fn of_code(code: i16) -> Self {
         match code {
             0 => Self::Accepted,
@@ -43,7 +46,7 @@ impl Status {
         }
     }
 
-    /// As `matrix.events.status` has it.
+    /// The name in `matrix.events.status`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -54,27 +57,29 @@ impl Status {
     }
 }
 
-/// An event of a room's graph.
+/// An event with what its row says of the graph.
 #[derive(Debug, Clone)]
 pub struct GraphEvent {
     pub nid: i64,
     pub room_nid: i64,
     pub event: Rc<Event>,
     pub status: Status,
-    /// Present for state events, unless rejected.
+    /// Set for state events that are not rejected.
     pub key_idx: Option<i32>,
-    /// As cited: without the create event in room versions whose room id stands for it.
+    /// The auth events that the event cites. In room versions whose room id is made of the create event, that
+    /// event is not cited.
     pub auth_nids: Vec<i64>,
-    /// Those in the graph.
+    /// The previous events that are in the graph.
     pub prev_nids: Vec<i64>,
-    /// Absent when unknown.
+    /// The root of the state before the event. `None` if unknown.
     pub state_before: Option<i64>,
-    /// Whether an accepted event cites this one, which was not accepted, directly or through others like it.
+    /// Whether an accepted event follows this soft-failed or rejected one, directly or through others that
+    /// are not accepted.
     pub superseded: bool,
 }
 
 impl GraphEvent {
-    /// Whether it is in the graph: an outlier is only known, and so is an event that was rejected as one.
+    /// Whether the event is in the graph. Outliers are not, and neither are outliers that were rejected.
     pub fn is_in_graph(&self) -> bool {
         match self.status {
             Status::Accepted | Status::SoftFailed => true,
@@ -85,14 +90,14 @@ impl GraphEvent {
 }
 
 const COLUMNS_BY_NID: &str = "
-    select e.event_nid, e.room_nid, e.event_id, e.json, e.status, e.key_idx, e.auth_nids, e.prev_nids, e.state_before,
-        e.superseded
+    select e.event_nid, e.room_nid, e.event_id, e.json, e.status, e.key_idx, e.auth_nids, e.prev_nids,
+        e.state_before, e.superseded
     from unnest($1) as wanted (event_nid)
     cross join lateral (select * from events where event_nid = wanted.event_nid offset 0) e";
 
 const COLUMNS_BY_ID: &str = "
-    select e.event_nid, e.room_nid, e.event_id, e.json, e.status, e.key_idx, e.auth_nids, e.prev_nids, e.state_before,
-        e.superseded
+    select e.event_nid, e.room_nid, e.event_id, e.json, e.status, e.key_idx, e.auth_nids, e.prev_nids,
+        e.state_before, e.superseded
     from unnest($1) as wanted (event_id)
     cross join lateral (select * from events where event_id = wanted.event_id offset 0) e";
 
@@ -101,7 +106,7 @@ pub struct GraphEvents<'d, 'c> {
     db: &'d Db<'c>,
     by_nid: RefCell<HashMap<i64, Rc<GraphEvent>>>,
     by_id: RefCell<HashMap<String, i64>>,
-    /// Whether events that are not there or damaged are taken for empty ones.
+    /// Whether missing and damaged events are read as empty ones.
     tolerant: bool,
 }
 
@@ -110,12 +115,12 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
         Self { db, by_nid: RefCell::default(), by_id: RefCell::default(), tolerant: false }
     }
 
-    /// Events that may be damaged, or not there although others name them: those are empty, and rejected.
+    /// Reads missing and damaged events as empty, rejected ones.
     pub fn tolerant(db: &'d Db<'c>) -> Self {
         Self { tolerant: true, ..Self::new(db) }
     }
 
-    /// Takes in an event, in the place of what was known under its nid.
+    /// Adds an event, or replaces the event of the same nid.
     pub fn keep(&self, event: GraphEvent) -> Rc<GraphEvent> {
         let event = Rc::new(event);
         self.by_id.borrow_mut().insert(event.event.event_id().to_owned(), event.nid);
@@ -145,12 +150,12 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
         });
     }
 
-    /// Forgets what was read of an event whose row was changed, but for its id.
+    /// Forgets an event whose row was changed. Its id stays known.
     pub fn forget(&self, nid: i64) {
         self.by_nid.borrow_mut().remove(&nid);
     }
 
-    /// Reads those that were not read yet, in one query.
+    /// Reads the events that are not loaded yet, in one query.
     pub fn load(&self, nids: impl IntoIterator<Item = i64>) {
         let mut missing: Vec<i64> = {
             let known = self.by_nid.borrow();
@@ -166,11 +171,11 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
         }
     }
 
-    /// Reads events by their ids, in one query. What does not exist stays unknown.
+    /// Reads events by their ids, in one query. Ids that do not exist stay unknown.
     pub fn load_ids<'i>(&self, ids: impl IntoIterator<Item = &'i str>) {
         let mut missing: Vec<&str> = {
             let known = self.by_id.borrow();
-            // `text` cannot hold U+0000, so that no event has such an id.
+            // `text` cannot hold U+0000, so no event has such an id.
             ids.into_iter().filter(|id| !known.contains_key(*id) && !id.contains('\0')).collect()
         };
         if missing.is_empty() {
@@ -183,11 +188,11 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
         }
     }
 
-    /// An event by its nid, from memory or the database.
+    /// An event by its nid; it is loaded if necessary.
     ///
     /// # Panics
     ///
-    /// If there is none: states and edges name stored events only.
+    /// If it does not exist: states and edges name stored events only.
     pub fn get(&self, nid: i64) -> Rc<GraphEvent> {
         let known = || self.by_nid.borrow().get(&nid).cloned();
         known().unwrap_or_else(|| {
@@ -199,14 +204,14 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
         })
     }
 
-    /// An event by its id, if it was read or made.
+    /// An event by its id, if it is loaded.
     pub fn by_id(&self, event_id: &str) -> Option<Rc<GraphEvent>> {
         let nid = self.by_id.borrow().get(event_id).copied()?;
         Some(self.get(nid))
     }
 }
 
-/// What stands for an event that is not there.
+/// The stand-in for a missing event.
 fn absent(nid: i64) -> GraphEvent {
     GraphEvent {
         nid,

@@ -1,4 +1,4 @@
-//! Receipts of other servers' users that came before the events they are for.
+//! Held receipts: receipts of remote users that were received before their events.
 
 use crate::base::spi::Db;
 
@@ -17,7 +17,7 @@ const APPLY: &str = "
     set event_nid = excluded.event_nid, pos = excluded.pos, ts = excluded.ts, xid = excluded.xid
     where receipts.pos < excluded.pos";
 
-/// Has receipts that came before their events take effect, now that events have come into the room. It is woken for these.
+/// Applies the held receipts of events that were stored since. The caller wakes the room.
 pub fn apply(db: &Db<'_>, room_nid: i64) {
     db.execute(APPLY, &[room_nid.into()]);
 }

@@ -1,4 +1,4 @@
-//! Reading what a room's current state says, for several rooms at once.
+//! Loads parts of the current states of rooms, for several rooms at once.
 
 use std::rc::Rc;
 
@@ -9,8 +9,8 @@ use crate::{
     room::{Extremity, Room, Slot, StateEvent, StateKey, parse_stored, reference, remembered},
 };
 
-/// `offset 0` holds the planner to one look-up a key: a plan made while rooms are small would otherwise read all keys of
-/// the room, and be kept when it has grown.
+/// `offset 0` holds the planner to one look-up per key. A plan made while rooms are small would otherwise
+/// read all state keys of the room, and be kept when the room has grown.
 const LOAD: &str = "
     select wanted.room_nid, wanted.type, wanted.state_key, k.key_idx, e.event_nid, e.event_id, e.json
     from unnest($1, $2, $3) as wanted (room_nid, type, state_key)
@@ -23,28 +23,28 @@ const LOAD: &str = "
     ) k
     left join events e on e.event_nid = k.current_event_nid";
 
-/// With the JSON of those whose hash is cited with their id.
+/// Reads the JSON only of events that are cited with their hash.
 const LOAD_EXTREMITIES: &str = "
     select room_nid, event_nid, event_id, case when event_nid = any($2) then json end as json
     from events
     where event_nid = any($1)";
 
 impl Room<'_> {
-    /// Reads what is not yet known of these keys, and of the forward extremities.
+    /// Loads the state keys and the forward extremities that are not loaded yet.
     pub fn load<'k>(&mut self, keys: impl IntoIterator<Item = (&'k str, &'k str)>) {
         let keys =
             keys.into_iter().map(|(event_type, state_key)| (event_type.to_owned(), state_key.to_owned()));
         Self::load_all(std::slice::from_mut(self), vec![keys.collect()]);
     }
 
-    /// The same for several rooms, in the order of their nids, with some keys for each: one query for all keys and one
-    /// for all extremities.
+    /// Like [`Room::load`] for several rooms, in the order of their nids: one query for all state keys and
+    /// one for all forward extremities. `keys` has one list per room.
     pub fn load_all(rooms: &mut [Self], keys: Vec<Vec<StateKey>>) {
         let Some(db) = rooms.first().map(|room| room.db) else { return };
         let mut missing: Vec<(i64, StateKey)> = Vec::new();
         for (room, keys) in rooms.iter_mut().zip(keys) {
             for key in keys {
-                // `text` cannot hold U+0000, so that no state has such a key.
+                // `text` cannot hold U+0000, so no state has such a key.
                 let storable = !key.0.contains('\0') && !key.1.contains('\0');
                 if storable && !room.slots.contains_key(&key) && !room.recall(&key) {
                     missing.push((room.nid, key));
@@ -61,13 +61,13 @@ impl Room<'_> {
         }
     }
 
-    /// Takes a key from memory; whether it was there.
+    /// Takes a slot from the backend's memory. Returns whether it was there.
     fn recall(&mut self, key: &StateKey) -> bool {
         let slot = self.is_as_found().then(|| remembered::recall(self.found, key)).flatten();
         slot.map(|slot| self.slots.insert(key.clone(), slot)).is_some()
     }
 
-    /// Whether `room_state_keys` still say the state that the room was found with.
+    /// Whether the current state is still the one that the room had when it was locked.
     fn is_as_found(&self) -> bool {
         !self.header.changed && !self.merging && self.header.root == self.found.root
     }
@@ -128,8 +128,8 @@ impl Room<'_> {
     }
 }
 
-/// The room with this nid, which is one of these; they are in the order of their nids.
+/// The room with this nid. It must be in `rooms`, which are in the order of their nids.
 fn room_of<'r, 'a>(rooms: &'r mut [Room<'a>], nid: i64) -> &'r mut Room<'a> {
-    let place = rooms.binary_search_by_key(&nid, |room| room.nid);
-    &mut rooms[place.unwrap_or_else(|_| panic!("room {nid} was not asked for"))]
+    let index = rooms.binary_search_by_key(&nid, |room| room.nid);
+    &mut rooms[index.unwrap_or_else(|_| panic!("room {nid} was not asked for"))]
 }

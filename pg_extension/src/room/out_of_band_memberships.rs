@@ -1,15 +1,17 @@
-//! What users of this server are to rooms that only other servers are in: invited, knocking, or no longer either.
+//! Out-of-band memberships: invites, knocks and leaves of local users for rooms that this server has not
+//! joined.
 
 use matriarch_rules::Map;
 use serde_json::{Value, json};
 
 use crate::base::{spi::Db, users::User};
 
-/// The most state events that other servers may tell of a room.
+/// The number of stripped state events of a room that another server may send.
 pub const MAX_STATE: usize = 100;
 
 const RECORD: &str = "
-    insert into out_of_band_memberships (user_nid, room_id, room_version, sender_nid, membership, event, state)
+    insert into out_of_band_memberships (user_nid, room_id, room_version, sender_nid, membership, event,
+        state)
     values ($1, $2, $3, $4, $5, $6, $7)
     on conflict (user_nid, room_id) do update
     set room_version = excluded.room_version, sender_nid = excluded.sender_nid, xid = excluded.xid,
@@ -22,16 +24,16 @@ const LEAVE: &str = "
 
 const IS_KNOWN: &str = "select from out_of_band_memberships where user_nid = $1 and room_id = $2";
 
-/// A room that no user of this server is in.
-pub struct Elsewhere<'r> {
+/// A room that this server has not joined.
+pub struct UnjoinedRoom<'r> {
     pub room_id: &'r str,
     pub room_version: &'r str,
     /// Stripped state events.
     pub state: Vec<String>,
 }
 
-/// Notes that a user is invited to a room, or knocks there, by a member event of this server or another.
-pub fn record(db: &Db<'_>, room: Elsewhere<'_>, user_nid: i64, sender: &User, event: &Map) {
+/// Records the invite or knock of a local user, from its member event.
+pub fn record(db: &Db<'_>, room: UnjoinedRoom<'_>, user_nid: i64, sender: &User, event: &Map) {
     let membership = event.get("content").and_then(|content| content.get("membership")?.as_str());
     db.execute(
         RECORD,
@@ -47,7 +49,8 @@ pub fn record(db: &Db<'_>, room: Elsewhere<'_>, user_nid: i64, sender: &User, ev
     );
 }
 
-/// A state event as outsiders are shown it; `None` for what is not one. Client-Server API, "Stripped state".
+/// The stripped form of a state event; `None` if `event` is no state event. Client-Server API, "Stripped
+/// state".
 pub fn stripped(event: &Map) -> Option<String> {
     let text = |key: &str| event.get(key).and_then(Value::as_str);
     let content = event.get("content").filter(|content| content.is_object())?;
@@ -56,8 +59,8 @@ pub fn stripped(event: &Map) -> Option<String> {
     Some(event.to_string())
 }
 
-/// Notes that a user leaves a room by `event`, as a sync shows it; without one if no server took one in. Whether the user
-/// was invited, knocked or had left.
+/// Records that a local user left a room, with `event` as a sync shows it. Without an event if no server
+/// accepted one. Returns whether the user had an out-of-band membership.
 pub fn leave(db: &Db<'_>, user_nid: i64, room_id: &str, event: Option<String>) -> bool {
     if db.query_opt(IS_KNOWN, &[user_nid.into(), room_id.into()]).is_none() {
         return false;
@@ -66,7 +69,7 @@ pub fn leave(db: &Db<'_>, user_nid: i64, room_id: &str, event: Option<String>) -
     true
 }
 
-/// An event as a sync shows it.
+/// An event in the format in which a sync returns it.
 pub fn client_event(event_id: &str, event: &Map) -> String {
     let mut shown: Map = ["content", "origin_server_ts", "sender", "state_key", "type"]
         .into_iter()

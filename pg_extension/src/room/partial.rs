@@ -1,6 +1,6 @@
-//! Rooms of which members are missing, since a user of this server has just joined. MSC3706, MSC3902.
+//! Partial rooms: a local user has just joined, and most members are still being loaded. MSC3706, MSC3902.
 //!
-//! What needs to know all members waits until they have come ([`Room::check_member_known`]).
+//! A request that must know all members waits until the room is whole ([`Room::check_member_known`]).
 
 use crate::{
     base::{
@@ -21,7 +21,7 @@ const BEGIN: &str = "
     )
     update partial_joins set room_nid = $1, join_nid = $3 where join_event_id = $2 returning servers";
 
-/// Has a request wait that needs to know all members, while the room is partial.
+/// Makes a request wait while the room is partial, because it must know all members.
 pub fn await_whole(db: &Db<'_>, room_nid: i64) -> Result<()> {
     match db.query_opt(IS_PARTIAL, &[room_nid.into()]) {
         Some(_) => Err(wait_until_whole()),
@@ -29,13 +29,13 @@ pub fn await_whole(db: &Db<'_>, room_nid: i64) -> Result<()> {
     }
 }
 
-/// The error that has the API node ask again once the room is whole.
+/// The error that makes the API node repeat the request when the room is whole.
 pub fn wait_until_whole() -> MatrixError {
     MatrixError::new(PARTIAL, "M_UNKNOWN", "The members of the room are still being loaded.")
 }
 
 impl Room<'_> {
-    /// 404 `M_UNABLE_DUE_TO_PARTIAL_STATE` for other servers that ask for what this one does not know yet.
+    /// 404 `M_UNABLE_DUE_TO_PARTIAL_STATE` while the room is partial, for requests of other servers.
     pub fn check_whole(&self) -> Result<()> {
         if !self.header.partial {
             return Ok(());
@@ -44,18 +44,18 @@ impl Room<'_> {
         Err(MatrixError::new(404, "M_UNABLE_DUE_TO_PARTIAL_STATE", error))
     }
 
-    /// Has a request wait that needs to know all members, while the room is partial.
+    /// Makes a request wait while the room is partial, because it must know all members.
     pub fn await_whole(&self) -> Result<()> {
         if self.header.partial { Err(wait_until_whole()) } else { Ok(()) }
     }
 
-    /// Has the request wait, if it may be that a user is a member whom this server does not know yet.
+    /// Makes a request wait while the room is partial and this user's membership is unknown.
     pub fn check_member_known(&mut self, user_id: &str) -> Result<()> {
         let may_be_unknown = self.header.partial && self.state("m.room.member", user_id).is_none();
         if may_be_unknown { Err(wait_until_whole()) } else { Ok(()) }
     }
 
-    /// As [`Room::check_member_known`], for the user whom an event of this type and state key is about.
+    /// Like [`Room::check_member_known`], for the target of a member event with this type and state key.
     pub fn check_target_known(&mut self, event_type: &str, state_key: Option<&str>) -> Result<()> {
         match state_key.filter(|_| event_type == "m.room.member") {
             Some(user_id) => self.check_member_known(user_id),
@@ -63,14 +63,16 @@ impl Room<'_> {
         }
     }
 
-    /// Makes the room partial, by a join that was just accepted; the servers in it that the answer named.
+    /// Makes the room partial with a join that was just accepted. Returns the servers in the room that the
+    /// resident server named.
     pub(crate) fn begin_partial(&mut self, join: &GraphEvent) -> Vec<String> {
         self.header.partial = true;
         let args = [self.nid.into(), join.event.event_id().into(), join.nid.into()];
         self.db.query_opt(BEGIN, &args).map_or_else(Vec::new, |row| row.get("servers"))
     }
 
-    /// Counts a member that nobody knows for each of these servers, or ceases to (`change` is 1 or -1).
+    /// Adds one presumed member to each of these servers (`change` is 1), or removes it (-1): the servers are
+    /// in the room, but their members are not loaded yet.
     pub(crate) fn count_presumed(&mut self, servers: &[String], change: i32, join_nid: i64) {
         let mut changes = ServerChanges::default();
         servers.iter().for_each(|server| changes.add_server(server, change, join_nid));

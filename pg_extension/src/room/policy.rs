@@ -1,4 +1,4 @@
-//! The policy server that a room uses, if it uses one. Server-Server API, "Policy Servers".
+//! The policy server that a room uses. Server-Server API, "Policy Servers".
 
 use matriarch_rules::{
     Event, RoomVersion,
@@ -12,10 +12,10 @@ use crate::{
     room::Room,
 };
 
-/// Policy servers sign by this key id whatever the key.
+/// The key id of every policy server's signature, as the specification requires.
 const KEY_ID: &str = "ed25519:policy_server";
 
-/// The policy server that a room uses.
+/// A room's policy server.
 #[derive(Debug, Clone)]
 pub struct PolicyServer {
     /// Its server name.
@@ -24,7 +24,7 @@ pub struct PolicyServer {
 }
 
 impl PolicyServer {
-    /// Whether an event needs no signature, or has it.
+    /// Whether the policy server has signed the event, or need not.
     pub fn recommends(&self, version: &RoomVersion, event: &Event) -> bool {
         event.is("m.room.policy", "")
             || event_is_signed_with(version, event.json(), &self.via, KEY_ID, &self.key)
@@ -32,8 +32,8 @@ impl PolicyServer {
 }
 
 impl Room<'_> {
-    /// The policy server that the room uses: one that is named with its key, and has a user in the room. This server is none, so
-    /// that a room which names it uses none.
+    /// The room's policy server, if the room uses one: `m.room.policy` must name it with its key, and it must
+    /// have a user in the room. A room that names this server uses none.
     pub fn policy_server(&mut self) -> Option<PolicyServer> {
         if self.header.other_servers == 0 {
             return None;

@@ -1,4 +1,4 @@
-//! What users made their own of a room follows them into the room that replaces it.
+//! Copies users' own data from a room to the room that replaces it. Client-Server API, "Room upgrades".
 
 use serde_json::{Map, Value};
 
@@ -17,7 +17,8 @@ const COPY_TAGS: &str = "
 
 const DIRECT: &str = "m.direct";
 
-/// Copies tags, and the mark of a direct chat, from the room that this one replaces. `joined` are users of ours who came in.
+/// Copies tags and the mark of a direct chat from the predecessor to this room. `joined` are local users who
+/// just joined.
 pub fn carry_over(room: &mut Room<'_>, joined: &[i64]) {
     let Some(create) = room.state("m.room.create", "").filter(|_| !joined.is_empty()) else { return };
     let predecessor = create.event.content().get("predecessor").and_then(|old| old.get("room_id")?.as_str());
@@ -26,16 +27,16 @@ pub fn carry_over(room: &mut Room<'_>, joined: &[i64]) {
     for user_nid in joined {
         let direct = account_data::read(room.db, *user_nid, GLOBAL, DIRECT);
         let direct = direct.and_then(|content| serde_json::from_str::<Map<String, Value>>(&content).ok());
-        let followed =
-            direct.and_then(|mut direct| follow(&mut direct, predecessor, &room.id).then_some(direct));
-        if let Some(direct) = followed {
+        let changed =
+            direct.and_then(|mut direct| add_successor(&mut direct, predecessor, &room.id).then_some(direct));
+        if let Some(direct) = changed {
             account_data::write(room.db, *user_nid, GLOBAL, DIRECT, &Value::Object(direct).to_string());
         }
     }
 }
 
-/// Adds the new room wherever the old one is; whether it was anywhere.
-fn follow(direct: &mut Map<String, Value>, old: &str, new: &str) -> bool {
+/// Adds the new room to each list of direct chats that has the old one. Returns whether there was one.
+fn add_successor(direct: &mut Map<String, Value>, old: &str, new: &str) -> bool {
     let mut changed = false;
     for rooms in direct.values_mut().filter_map(Value::as_array_mut) {
         if rooms.iter().any(|room| room == old) && !rooms.iter().any(|room| room == new) {

@@ -1,10 +1,10 @@
-//! What becomes of an event that is redacted.
+//! Applies redactions to stored events.
 
 use matriarch_rules::{Event, canonical_json::object_to_canonical_lenient, redaction::redact};
 
 use crate::room::{Room, parse_stored};
 
-/// An event that may be redacted.
+/// An event that a redaction may target.
 pub struct Target {
     nid: i64,
     event: Event,
@@ -12,7 +12,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// An event of the room, or `None` if it is not here.
+    /// Finds the target by its id; `None` if it is not in the room.
     pub fn find(room: &Room<'_>, event_id: &str) -> Option<Self> {
         let row = room.db.query_opt(TARGET, &[event_id.into(), room.nid.into()])?;
         let event = Event::new(row.get::<String>("event_id"), parse_stored(&row.get::<String>("json")));
@@ -33,7 +33,8 @@ const TARGET: &str = "
     from events
     where event_id = $1 and room_nid = $2";
 
-/// What clients derive of the content goes with it. `xid` stays: the event is not new in the timeline.
+/// Also clears the columns that were computed from the content. `xid` stays, because the event is not new in
+/// the timeline.
 pub const REDACT: &str = "
     update events
     set json = $2, redacted_by = $3, notifies = false, mentions = null, thread_root_nid = null
@@ -44,12 +45,12 @@ const REDACT_MEMBERSHIP: &str = "
     where room_nid = $1 and user_nid = (select user_nid from users where user_id = $2) and event_nid = $3";
 
 impl Room<'_> {
-    /// What a stored redaction redacts.
+    /// The id of the event that a stored redaction targets.
     pub fn redaction_of(&self, json: &str) -> Option<String> {
         Event::new(String::new(), parse_stored(json)).redacts(self.version).map(str::to_owned)
     }
 
-    /// Strips the target, once.
+    /// Redacts the target, unless that was done before.
     pub fn redact(&mut self, target: &Target, redaction_nid: i64) {
         if target.redacted {
             return;

@@ -1,31 +1,32 @@
-//! What this backend remembers of rooms: the event that it appended last, and the current states as parsed events, by the root of the
-//! state.
+//! The memory of a backend: the newest event of each room that this backend appended, and parsed events of
+//! current states by the root of the state.
 //!
-//! The state under a root never changes, but the JSON of its events does when they are redacted: `rooms.state_rewrites`
-//! counts these. Only what was committed is remembered, and only keys that the state has.
+//! The state of a root never changes, but the JSON of its events changes when they are redacted:
+//! `rooms.state_rewrites` counts redactions. Only committed data is kept, and only state keys that the state
+//! has.
 
 use std::{cell::RefCell, collections::HashMap};
 
 use crate::room::stored::{Extremity, Slot, StateKey};
 
-/// Guessed: events of this much JSON take some 10 MB when parsed.
+/// A guess: events with this much JSON take about 10 MB when parsed.
 const CAPACITY_BYTES: usize = 1 << 20;
 
-/// More rooms than that are forgotten all at once.
+/// At this number of rooms, all are forgotten.
 const MAX_ROOMS: usize = 10_000;
 
 thread_local! {
-    /// The newest event of each room, as far as this backend appended it. What it is cited by never changes.
+    /// The newest event of each room that this backend appended. How other events cite it never changes.
     static NEWEST: RefCell<HashMap<i64, Extremity>> = RefCell::default();
 }
 
-/// An event of a room, if it is the one that this backend appended last. Whether it was committed is for the room's row to say, which
-/// tells of it.
+/// The forward extremity with this nid, if this backend appended it last. The transaction may have been
+/// rolled back: so the nid must be from the room's row.
 pub fn extremity(room_nid: i64, event_nid: i64) -> Option<Extremity> {
     NEWEST.with_borrow(|newest| newest.get(&room_nid).filter(|newest| newest.nid == event_nid).cloned())
 }
 
-/// Remembers the newest event of a room.
+/// Keeps the newest event of a room.
 pub fn note_newest(room_nid: i64, event: &Extremity) {
     NEWEST.with_borrow_mut(|newest| {
         if newest.len() >= MAX_ROOMS {
@@ -35,7 +36,7 @@ pub fn note_newest(room_nid: i64, event: &Extremity) {
     });
 }
 
-/// A state, and how often events of its room were rewritten.
+/// A root, and the number of redactions of the room's state events at that time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StateVersion {
     pub root: i64,
@@ -52,7 +53,7 @@ thread_local! {
     static REMEMBERED: RefCell<Remembered> = RefCell::default();
 }
 
-/// Takes a key of a state from memory.
+/// The slot of a state key, if it is kept.
 pub fn recall(found: StateVersion, key: &StateKey) -> Option<Slot> {
     REMEMBERED.with_borrow(|remembered| {
         let (rewrites, slots) = remembered.states.get(&found.root)?;
@@ -60,8 +61,8 @@ pub fn recall(found: StateVersion, key: &StateKey) -> Option<Slot> {
     })
 }
 
-/// Keeps what was read of a key, which the state has. Full memory is emptied: what is in use comes back at once, and no
-/// list needs keeping.
+/// Keeps a slot that has an event. When the memory is full, it is emptied: what is in use is soon read again,
+/// and no order of use must be kept.
 pub fn remember(found: StateVersion, key: &StateKey, slot: &Slot, bytes: usize) {
     REMEMBERED.with_borrow_mut(|remembered| {
         if remembered.bytes + bytes > CAPACITY_BYTES {

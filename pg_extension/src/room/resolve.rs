@@ -1,5 +1,5 @@
-//! State resolution over the trie: what [`matriarch_rules::state_resolution`] asks, answered by SQL, and its result
-//! written back as a state.
+//! State resolution on the trie: answers the questions of [`matriarch_rules::state_resolution`] by SQL, and
+//! writes the resolved state to the trie.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,14 +22,14 @@ use crate::{
     trie,
 };
 
-/// What is needed of a room to resolve its states. `events` and `keys` may know what is not stored yet, but edges upward
-/// are read from the database.
+/// What state resolution reads of a room. `events` and `keys` may have entries that are not stored yet; which
+/// events cite an event is read from the database.
 #[derive(Clone, Copy)]
 pub struct RoomGraph<'g, 'd, 'c> {
     pub db: &'d Db<'c>,
     pub room_nid: i64,
     pub version: &'static RoomVersion,
-    /// The create event, which the room's id stands for in some room versions.
+    /// The create event, in room versions whose room id is made of it.
     pub create_nid: Option<i64>,
     pub events: &'g GraphEvents<'d, 'c>,
     pub keys: &'g StateKeys<'d, 'c>,
@@ -38,7 +38,8 @@ pub struct RoomGraph<'g, 'd, 'c> {
 const MEMO: &str = "select root from state_resolutions where room_nid = $1 and roots = $2";
 
 const REMEMBER: &str = "
-    insert into state_resolutions (room_nid, roots, root) values ($1, $2, $3) on conflict (room_nid, roots) do nothing";
+    insert into state_resolutions (room_nid, roots, root) values ($1, $2, $3)
+    on conflict (room_nid, roots) do nothing";
 
 const CITING: &str = "
     select event_nid
@@ -50,19 +51,21 @@ const CITING: &str = "
 const KEYS: &str = "
     select k.key_idx, k.type, k.state_key
     from unnest($2) as wanted (key_idx)
-    cross join lateral (select * from room_state_keys where room_nid = $1 and key_idx = wanted.key_idx offset 0) k";
+    cross join lateral (
+        select * from room_state_keys where room_nid = $1 and key_idx = wanted.key_idx offset 0
+    ) k";
 
-/// States that differ, and where.
+/// Several states of a room, and where they differ.
 pub struct StateSetsOfRoom<'g, 'd, 'c> {
     graph: RoomGraph<'g, 'd, 'c>,
     states: Vec<StateAt>,
-    /// Keys at which they differ, the events there, and which states have each.
+    /// The events of each `key_idx` at which the states differ, with the states that have each event.
     conflicts: BTreeMap<i32, BTreeMap<i64, StateSets>>,
 }
 
 impl<'g, 'd, 'c> StateSetsOfRoom<'g, 'd, 'c> {
-    /// Compares states, each given once. Each is compared with the first only: the cost follows what differs, whatever
-    /// their number.
+    /// Compares states, which must be distinct. Each is compared with the first only, so the cost depends on
+    /// the differences, not on the number of pairs.
     pub fn new(graph: RoomGraph<'g, 'd, 'c>, states: Vec<StateAt>) -> Self {
         let db = graph.db;
         let first = states.first().copied().unwrap_or(StateAt::EMPTY);
@@ -82,7 +85,7 @@ impl<'g, 'd, 'c> StateSetsOfRoom<'g, 'd, 'c> {
         Self { graph, states, conflicts }
     }
 
-    /// The keys at which the states differ, by type and state key.
+    /// The conflicted state, by state key.
     pub fn conflicted_state(&self) -> ConflictedState {
         let keys: Vec<i32> = self.conflicts.keys().copied().collect();
         let rows = self.graph.db.query(KEYS, &[self.graph.room_nid.into(), keys.into()]);
@@ -93,18 +96,18 @@ impl<'g, 'd, 'c> StateSetsOfRoom<'g, 'd, 'c> {
         .collect()
     }
 
-    /// Resolves the states, step by step.
+    /// Resolves the states. The result tells each step.
     pub fn resolve(&self) -> Resolution {
         let nids: Vec<i64> = self.conflicts.values().flat_map(BTreeMap::keys).copied().collect();
         self.graph.events.load(nids);
         resolve(self.graph.version, self, self.states.len(), &self.conflicted_state())
     }
 
-    /// The changes from the first of the states to the resolved one.
+    /// The changes that lead from the first state to the resolved one.
     pub fn changes(&self, resolution: &Resolution) -> BTreeMap<i32, Option<i64>> {
         let mut changes: BTreeMap<i32, Option<i64>> = self.conflicts.keys().map(|key| (*key, None)).collect();
         for ((event_type, state_key), nid) in &resolution.state {
-            // Every event that can be in a state has its key in the index.
+            // Every event of a state has a `key_idx`.
             changes.extend(self.graph.keys.get(event_type, state_key).map(|key_idx| (key_idx, Some(*nid))));
         }
         changes
@@ -136,7 +139,7 @@ impl Graph for StateSetsOfRoom<'_, '_, '_> {
         if let Some(holders) = self.conflicts.get(&key_idx) {
             return holders.get(&nid).cloned().unwrap_or_default();
         }
-        // All have the same event there.
+        // The states do not differ here.
         let everywhere = self.states.first().and_then(|state| state.get(self.graph.db, key_idx)) == Some(nid);
         (0..self.states.len()).filter(|_| everywhere).collect()
     }
@@ -163,7 +166,7 @@ impl<'g, 'd> RoomGraph<'g, 'd, 'd> {
         Self { db, room_nid, version, create_nid: create.map(|create| create.nid), events, keys }
     }
 
-    /// The state after an event; `None` if that before it is not known.
+    /// The root of the state after an event; `None` if the state before it is unknown.
     pub fn state_after(&self, event: &GraphEvent) -> Option<i64> {
         let before = event.state_before?;
         let Some(key_idx) = event.key_idx.filter(|_| event.status != Status::Rejected) else {
@@ -173,8 +176,8 @@ impl<'g, 'd> RoomGraph<'g, 'd, 'd> {
         Some(trie::set_many(self.db, self.room_nid, before, &change))
     }
 
-    /// The state that resolves these, remembered for the next time. Everything must be stored; the caller holds the
-    /// room's lock.
+    /// The root of the state that these states resolve to. The result is stored for the next time. All events
+    /// must be stored, and the caller must hold the room's lock.
     pub fn resolved(&self, roots: &BTreeSet<i64>) -> i64 {
         match roots.len() {
             0 => return trie::EMPTY,

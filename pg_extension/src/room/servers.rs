@@ -1,4 +1,4 @@
-//! Which other servers are in a room.
+//! Counts the joined members of other servers in a room, and marks what these servers are to be sent.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,9 @@ const ADD_SERVERS: &str = "
     order by 1
     on conflict (server_name) do nothing";
 
-/// A server that comes in is sent what is newer than `$5`, at once if there is such (`$6`); one that goes
-/// out gets what is older than the event by which it does, and that event where this server is to send it.
+/// A server that joins is sent what is newer than `$5`; `$6` says whether such events exist already. A server
+/// that leaves is sent what is older than the event by which it leaves, and that event if this server is to
+/// send it.
 const COUNT: &str = "
     with changes as (
         select d.destination_nid, c.change, c.last_nid
@@ -42,7 +43,8 @@ const COUNT: &str = "
             sent_nid = case when l.left_nid is not null and c.change > 0 then $5 else l.sent_nid end,
             left_nid = case when l.joined_members + c.change <= 0 then coalesce(l.left_nid, c.last_nid) end,
             pending_since = case
-                -- The row goes when what was to be sent has been.
+                -- The row of a server that leaves is pending in any case: the sender deletes it when
+                -- everything was sent.
                 when l.joined_members + c.change <= 0 or (l.left_nid is not null and $6)
                     then coalesce(l.pending_since, now())
                 else l.pending_since
@@ -64,19 +66,21 @@ const SET_OTHER_SERVERS: &str = "
     where room_nid = $1
     returning other_servers";
 
-/// A user's join of another server's room, which is taken in with the room, is told to the others by that server.
+/// The resident server distributes the join of a local user that came with a whole room. So such a join is
+/// not sent.
 const SENDERS_OF: &str = "
     select e.event_nid, u.user_id
-    from unnest($1) as head (event_nid)
+    from unnest($1) as extremity (event_nid)
     cross join lateral (
         select event_nid, sender_nid
         from events
-        where event_nid = head.event_nid and status = accepted() and (outgoing or xid <> pg_current_xact_id())
+        where event_nid = extremity.event_nid and status = accepted()
+            and (outgoing or xid <> pg_current_xact_id())
         offset 0
     ) e
     join users u on u.user_nid = e.sender_nid";
 
-/// There may have been nobody to send them to before.
+/// Marks events that were made while no other server was in the room.
 const SET_OUTGOING: &str = "update events set outgoing = true where event_nid = any($1) and not outgoing";
 
 const HAS_JOINED_MEMBER: &str = "
@@ -90,11 +94,11 @@ const HAS_JOINED_MEMBER: &str = "
         and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership = 'join'
     limit 1";
 
-/// While members are missing, the server that told of the room names those that are in it.
+/// The servers that the resident server named, while the room is partial.
 const IS_PRESUMED: &str = "
     select from partial_joins where room_nid = $1 and $2 = any(servers)";
 
-/// One member, of this server if there is such.
+/// One joined member, of the local server if it has one.
 const MEMBER: &str = "
     select exists (
         select
@@ -106,22 +110,23 @@ const MEMBER: &str = "
     where room_nid = $1 and membership = 'join'
     limit 1";
 
-/// How a room's members of other servers change.
+/// Changes in the numbers of joined members of other servers.
 #[derive(Debug, Default)]
 pub struct ServerChanges {
-    /// The change in the number of joined members, and the last of the events that make it, by server.
+    /// The change in the number of joined members, and the newest event that contributes to it, by server
+    /// name.
     by_server: BTreeMap<String, (i32, i64)>,
 }
 
 impl ServerChanges {
-    /// Notes that a user of another server came in (`change` is 1) or went out (-1) by this event.
+    /// Adds the join (`change` is 1) or leave (-1) of a remote user by this event.
     pub fn add(&mut self, user_id: &str, change: i32, event_nid: i64) {
         if let Some(server) = server_name(user_id).filter(|_| change != 0) {
             self.add_server(server, change, event_nid);
         }
     }
 
-    /// The same of a user of the named server.
+    /// Like [`ServerChanges::add`], with the user's server.
     pub fn add_server(&mut self, server: &str, change: i32, event_nid: i64) {
         let (sum, last) = self.by_server.entry(server.to_owned()).or_insert((0, event_nid));
         *sum += change;
@@ -130,21 +135,23 @@ impl ServerChanges {
 }
 
 impl Room<'_> {
-    /// Whether a user of the named server is in the room now.
+    /// Whether a user of the server is joined.
     pub fn has_joined_member_of(&self, server_name: &str) -> bool {
         let is_found =
             |sql: &'static str| self.db.query_opt(sql, &[self.nid.into(), server_name.into()]).is_some();
         is_found(HAS_JOINED_MEMBER) || (self.header.partial && is_found(IS_PRESUMED))
     }
 
-    /// Whether only other servers know what the room is like now: theirs are all that are in it, as far as this one knows.
+    /// Whether only other servers have the room's current state: remote users are joined, and no local user
+    /// is.
     pub fn is_elsewhere(&self) -> bool {
         let member = self.db.query_opt(MEMBER, &[self.nid.into()]);
-        // Members of a partial room may be unknown; those of this server are not.
+        // Members of a partial room may be unknown, but all local ones are known.
         self.header.root == 0 || member.map_or(self.header.partial, |row| !row.get::<bool>("is_ours"))
     }
 
-    /// Whether an event that is appended is to be sent to other servers. If it is, the room will be marked when it is stored.
+    /// Whether the event being appended is to be sent to other servers. If so, the room is marked as pending
+    /// when it is stored.
     pub(crate) fn mark_outgoing(&mut self) -> bool {
         let outgoing = self.header.other_servers > 0;
         if outgoing && !self.header.outgoing {
@@ -154,7 +161,7 @@ impl Room<'_> {
         outgoing
     }
 
-    /// Keeps count of the servers in the room. The events are written, the room is locked.
+    /// Updates the numbers of joined members. The events must be written and the room locked.
     pub(crate) fn count_servers(&mut self, db: &Db<'_>, changes: ServerChanges) {
         let changes: Vec<_> = changes.by_server.into_iter().filter(|(_, (change, _))| *change != 0).collect();
         if changes.is_empty() {
@@ -178,36 +185,39 @@ impl Room<'_> {
         edus::welcome(db, self.nid, servers);
     }
 
-    /// What servers that come in now have been sent, and whether there is something for them already. An event of this
-    /// server that is a forward extremity is not among those that the newcomer's join follows: it was made before that
-    /// was known here. The newcomer asks for what is behind it.
+    /// The nid up to which servers that join now count as having been sent everything, and whether there are
+    /// newer events for them. A local event that is a forward extremity was made before the join was known
+    /// here, so the join does not cite it: it must be sent. The new server fetches older events by itself.
     fn newcomers(&mut self, db: &Db<'_>) -> (i64, bool) {
-        let heads = self.header.extremities.iter().map(|extremity| extremity.nid);
-        let heads: Vec<i64> = heads.chain(self.header.extremity_nids.iter().copied()).collect();
-        let newest = heads.iter().copied().max().unwrap_or_default();
+        let extremity_nids = self.header.extremities.iter().map(|extremity| extremity.nid);
+        let extremity_nids: Vec<i64> =
+            extremity_nids.chain(self.header.extremity_nids.iter().copied()).collect();
+        let newest = extremity_nids.iter().copied().max().unwrap_or_default();
         let senders = db
-            .query(SENDERS_OF, &[heads.into()])
+            .query(SENDERS_OF, &[extremity_nids.into()])
             .map(|row| (row.get("event_nid"), row.get::<String>("user_id")));
-        let own: Vec<i64> =
+        let local_nids: Vec<i64> =
             senders.filter(|(_, sender)| self.signer.is_ours(sender)).map(|(nid, _)| nid).collect();
-        let Some(oldest) = own.iter().copied().min() else { return (newest, false) };
-        db.execute(SET_OUTGOING, &[own.into()]);
+        let Some(oldest) = local_nids.iter().copied().min() else { return (newest, false) };
+        db.execute(SET_OUTGOING, &[local_nids.into()]);
         self.wake_users.push(SENDERS);
         (oldest - 1, true)
     }
 }
 
-/// As if the last of its members left by the event: it is sent nothing else.
-const SEND_OUTSIDE: &str = "
-    insert into destination_rooms (destination_nid, room_nid, joined_members, sent_nid, left_nid, pending_since)
+/// As if the server's last member left by this event: the server is sent this event and nothing else.
+const SEND_OUT_OF_BAND: &str = "
+    insert into destination_rooms (destination_nid, room_nid, joined_members, sent_nid, left_nid,
+        pending_since)
     select destination_nid, $1, 0, $3 - 1, $3, now()
     from destinations
     where server_name = $2
     on conflict (destination_nid, room_nid) do nothing";
 
 impl Room<'_> {
-    /// The other server whose user is no longer invited, or may not knock any more, by this event, which is to be appended.
-    pub(crate) fn outside_server(&mut self, event: &Event) -> Option<String> {
+    /// The other server whose invited or knocking user loses that membership by this event, which is about to
+    /// be appended.
+    pub(crate) fn out_of_band_server(&mut self, event: &Event) -> Option<String> {
         let target = event.state_key().filter(|_| event.event_type() == "m.room.member")?;
         let membership = event.content().get("membership").and_then(Value::as_str);
         if self.signer.is_ours(target) || !matches!(membership, Some("leave" | "ban")) {
@@ -217,29 +227,31 @@ impl Room<'_> {
         matches!(before.as_str(), "invite" | "knock").then(|| server_name(target).map(str::to_owned))?
     }
 
-    /// Has an event sent to a server that is not in the room. One that is gets it with all others, and one that just left
-    /// may learn of it by asking.
-    pub(crate) fn send_outside(&mut self, server: &str, event_nid: i64) {
+    /// Sends an event to a server that is not in the room. A server in the room gets it anyway, and one that
+    /// just left can fetch it.
+    pub(crate) fn send_out_of_band(&mut self, server: &str, event_nid: i64) {
         self.db.execute(ADD_SERVERS, &[vec![server].into()]);
-        if self.db.execute(SEND_OUTSIDE, &[self.nid.into(), server.into(), event_nid.into()]) > 0 {
+        if self.db.execute(SEND_OUT_OF_BAND, &[self.nid.into(), server.into(), event_nid.into()]) > 0 {
             self.wake_users.push(SENDERS);
         }
     }
 }
 
-/// What [`COUNT`] does by changes, by what the numbers of members are to be.
+/// Like [`COUNT`], with the new numbers instead of changes.
 const SET_MEMBERS: &str = "
     insert into destination_rooms as r (destination_nid, room_nid, joined_members, sent_nid)
-    select d.destination_nid, $1, c.members, (select coalesce(max(event_nid), 0) from events where room_nid = $1 and outgoing)
+    select d.destination_nid, $1, c.members,
+        (select coalesce(max(event_nid), 0) from events where room_nid = $1 and outgoing)
     from unnest($2, $3) as c (server_name, members)
     cross join lateral (select destination_nid from destinations where server_name = c.server_name offset 0) d
     order by d.destination_nid
     on conflict (destination_nid, room_nid) do update
     set joined_members = excluded.joined_members,
         left_nid = case when excluded.joined_members = 0 then coalesce(r.left_nid, excluded.sent_nid) end,
-        pending_since = case when excluded.joined_members = 0 then coalesce(r.pending_since, now()) else r.pending_since end";
+        pending_since = case when excluded.joined_members = 0 then coalesce(r.pending_since, now())
+            else r.pending_since end";
 
-/// Sets how many members of servers are in a room, which is locked.
+/// Sets the numbers of joined members by server. The room must be locked.
 pub fn set_members(db: &Db<'_>, room_nid: i64, members: Vec<(String, i64)>) {
     let (servers, counts): (Vec<String>, Vec<i32>) =
         members.into_iter().map(|(server, count)| (server, count as i32)).unzip();

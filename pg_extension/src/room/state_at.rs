@@ -1,4 +1,4 @@
-//! The state at a place of a room's timeline.
+//! The state at an event of a room.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use crate::{
     trie,
 };
 
-/// A state: that of a root, with one key set anew. The state after an event has a root of its own only once another
-/// event follows.
+/// The state of a root, with one event replaced. The state after an event gets a root of its own only when
+/// another event follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateAt {
     root: i64,
@@ -23,18 +23,18 @@ impl StateAt {
         Self { root, with: None }
     }
 
-    /// The state of a root, with the event of one key set anew.
+    /// The state of a root, with the event of one state key replaced.
     pub fn with(root: i64, key_idx: i32, event_nid: i64) -> Self {
         Self { root, with: Some((key_idx, event_nid)) }
     }
 
-    /// The state after an event of the graph, by its own branch alone, if known.
+    /// The state after an event of the graph by its own branch; `None` if unknown.
     pub fn after_in_graph(event: &GraphEvent) -> Option<Self> {
         let with = event.key_idx.filter(|_| event.status != Status::Rejected);
         event.state_before.map(|root| Self { root, with: with.map(|key_idx| (key_idx, event.nid)) })
     }
 
-    /// The event of a key.
+    /// The nid of the event of a state key.
     pub fn get(self, db: &Db<'_>, key_idx: i32) -> Option<i64> {
         match self.with {
             Some((with, event_nid)) if with == key_idx => Some(event_nid),
@@ -42,7 +42,7 @@ impl StateAt {
         }
     }
 
-    /// The events of several keys, in their order.
+    /// The nids of the events of several state keys, in their order.
     pub fn get_many(self, db: &Db<'_>, keys: &[i32]) -> Vec<Option<i64>> {
         let mut found = trie::get_many(db, self.root, keys);
         if let Some((with, event_nid)) = self.with {
@@ -55,7 +55,7 @@ impl StateAt {
         found
     }
 
-    /// What changes from this state to another: the keys, and their events there.
+    /// The changes from this state to another: event nids by `key_idx`.
     pub fn changes_to(self, db: &Db<'_>, to: Self) -> BTreeMap<i32, Option<i64>> {
         let mut changes: BTreeMap<i32, Option<i64>> = trie::diff(db, self.root, to.root)
             .into_iter()

@@ -1,4 +1,4 @@
-//! The dense index of a room's state keys (`room_state_keys`), as far as a call has read it.
+//! The numbers of a room's state keys (`room_state_keys`), as far as a call has read them.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -19,12 +19,12 @@ const ADD: &str = "
     select $1, added.key_idx, added.type, added.state_key
     from unnest($2, $3, $4) as added (key_idx, type, state_key)";
 
-/// Keys of a room and their places in the trie; `None` for keys that the room never had.
+/// State keys and their `key_idx`; `None` for state keys that the room never had.
 pub struct StateKeys<'d, 'c> {
     db: &'d Db<'c>,
     room_nid: i64,
     known: RefCell<HashMap<StateKey, Option<i32>>>,
-    /// Not written yet.
+    /// State keys that are not written yet.
     added: RefCell<Vec<(i32, StateKey)>>,
 }
 
@@ -33,7 +33,7 @@ impl<'d, 'c> StateKeys<'d, 'c> {
         Self { db, room_nid, known: RefCell::default(), added: RefCell::default() }
     }
 
-    /// Reads those that were not read yet, in one query.
+    /// Reads the state keys that are not loaded yet, in one query.
     pub fn load(&self, keys: impl IntoIterator<Item = StateKey>) {
         let mut known = self.known.borrow_mut();
         let mut missing: Vec<StateKey> = Vec::new();
@@ -42,7 +42,7 @@ impl<'d, 'c> StateKeys<'d, 'c> {
                 continue;
             }
             known.insert(key.clone(), None);
-            // `text` cannot hold U+0000, so that no state has such a key.
+            // `text` cannot hold U+0000, so no state has such a key.
             if !key.0.contains('\0') && !key.1.contains('\0') {
                 missing.push(key);
             }
@@ -58,7 +58,7 @@ impl<'d, 'c> StateKeys<'d, 'c> {
         }
     }
 
-    /// The place of a key, read if need be.
+    /// The `key_idx` of a state key; it is loaded if necessary.
     pub fn get(&self, event_type: &str, state_key: &str) -> Option<i32> {
         let key = (event_type.to_owned(), state_key.to_owned());
         if let Some(known) = self.known.borrow().get(&key) {
@@ -68,22 +68,22 @@ impl<'d, 'c> StateKeys<'d, 'c> {
         self.known.borrow()[&key]
     }
 
-    /// Gives a key that the room never had its place; [`StateKeys::flush`] writes it. The caller holds the room's lock.
+    /// Gives a new state key its `key_idx`; [`StateKeys::flush`] writes it. The caller holds the room's lock.
     pub fn add(&self, event_type: &str, state_key: &str, key_idx: i32) {
         let key = (event_type.to_owned(), state_key.to_owned());
         self.added.borrow_mut().push((key_idx, key.clone()));
         self.known.borrow_mut().insert(key, Some(key_idx));
     }
 
-    /// Writes the keys that were added.
+    /// Writes the state keys that were added.
     pub fn flush(&self) {
         let added = self.added.take();
         if added.is_empty() {
             return;
         }
-        let places: Vec<i32> = added.iter().map(|(key_idx, _)| *key_idx).collect();
+        let key_idxs: Vec<i32> = added.iter().map(|(key_idx, _)| *key_idx).collect();
         let types: Vec<&str> = added.iter().map(|(_, (event_type, _))| event_type.as_str()).collect();
         let state_keys: Vec<&str> = added.iter().map(|(_, (_, state_key))| state_key.as_str()).collect();
-        self.db.execute(ADD, &[self.room_nid.into(), places.into(), types.into(), state_keys.into()]);
+        self.db.execute(ADD, &[self.room_nid.into(), key_idxs.into(), types.into(), state_keys.into()]);
     }
 }

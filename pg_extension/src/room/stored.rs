@@ -1,10 +1,10 @@
-//! Stored events as a room's header and state hold them.
+//! Stored events as they appear in a room's header and state.
 
 use std::rc::Rc;
 
 use matriarch_rules::{Event, Map, RoomVersion, base64, build::EventReference, hash::reference_hash};
 
-/// A type and a state key.
+/// A state key: `type` and `state_key`.
 pub type StateKey = (String, String);
 
 /// An event of the current state.
@@ -14,22 +14,22 @@ pub struct StateEvent {
     pub event: Rc<Event>,
 }
 
-/// What is known of one key of the current state.
+/// The entry of the current state at a state key.
 #[derive(Debug, Clone, Default)]
 pub struct Slot {
-    /// The key's place in the trie, if it was ever used.
+    /// The number of the state key, if the room ever had it.
     pub key_idx: Option<i32>,
     pub current: Option<StateEvent>,
 }
 
-/// An event that the next one cites.
+/// A forward extremity.
 #[derive(Debug, Clone)]
 pub struct Extremity {
     pub nid: i64,
     pub reference: EventReference,
 }
 
-/// How other events cite this one.
+/// How other events cite this one: by its id, and in room versions 1 and 2 with its hash.
 pub fn reference(version: &RoomVersion, event: &Event) -> EventReference {
     let sha256 = if version.event_id_in_event() {
         base64::encode(reference_hash(version, event.json()))
@@ -39,7 +39,7 @@ pub fn reference(version: &RoomVersion, event: &Event) -> EventReference {
     EventReference { event_id: event.event_id().to_owned(), sha256 }
 }
 
-/// An event's JSON as `events.json` has it.
+/// Parses the text of `events.json`.
 ///
 /// # Panics
 ///

@@ -21,7 +21,7 @@ use crate::{
     intake::{self, Unfit},
     room::{
         Room,
-        out_of_band_memberships::{self, Elsewhere, MAX_STATE, stripped},
+        out_of_band_memberships::{self, MAX_STATE, UnjoinedRoom, stripped},
     },
 };
 
@@ -80,8 +80,8 @@ fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str)
         if let Some(user_nid) = account.filter(|_| !is_inhabited) {
             let sender = event.sender();
             let sender = User { nid: users::intern(db, &[sender])[sender], id: sender.to_owned() };
-            let elsewhere = Elsewhere { room_id, room_version: version.id, state };
-            out_of_band_memberships::record(db, elsewhere, user_nid, &sender, event.json());
+            let unjoined = UnjoinedRoom { room_id, room_version: version.id, state };
+            out_of_band_memberships::record(db, unjoined, user_nid, &sender, event.json());
             response = response.wake_user(user_nid);
         }
         Ok(response)
