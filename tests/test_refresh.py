@@ -282,7 +282,7 @@ class TestReplay:
         user = nodes[0].register("prune")
         pairs = self.chain(nodes, user, 3)
         counts = "select count(*) from matriarch.revoked_refresh_tokens"
-        prune = (ROOT / "server/src/accounts/prune.sql").read_text()
+        prune = (ROOT / "server/src/database/housekeeping.sql").read_text()
         database.query("update matriarch.revoked_refresh_tokens set revoked_at = now() - interval '6 days'")
         database.query(prune, user="matriarch_api")
         assert database.query(counts) == [(2,)]

@@ -437,7 +437,7 @@ class TestTransactions:
         from harness import process
 
         shared_database.query(
-            (process.ROOT / "server/src/accounts/prune.sql").read_text(), user="matriarch_api"
+            (process.ROOT / "server/src/database/housekeeping.sql").read_text(), user="matriarch_api"
         )
         rows = shared_database.query(
             "select txn_id from matriarch.to_device_transactions "

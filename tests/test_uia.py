@@ -155,7 +155,7 @@ def test_pruning_deletes_what_has_expired_alone(database, start_nodes):
         f"insert into matriarch.registration_nonces "
         f"values ('old', {past}), ('new', now() + interval '1 hour')"
     )
-    database.query((ROOT / "server/src/accounts/prune.sql").read_text(), user="matriarch_api")
+    database.query((ROOT / "server/src/database/housekeeping.sql").read_text(), user="matriarch_api")
     left = database.query("select session_hash from matriarch.uia_sessions")
     assert left == [(hashlib.sha256(second.encode()).digest(),)]
     assert database.query("select nonce from matriarch.registration_nonces") == [("new",)]

@@ -3,23 +3,20 @@
 //! Each step is one SQL statement, in `accounts/*.sql`. Tokens are stored as SHA-256 hashes.
 
 pub mod create;
-mod deactivate;
+pub mod deactivate;
 pub mod first_use;
 pub mod last_seen;
 pub mod names;
 pub mod nonce;
-pub mod prune;
+pub mod password;
 pub mod session;
 pub mod tokens;
 
 use tokio_postgres::Row;
 
-use crate::db::Db;
-use crate::error::ApiError;
+use crate::base::error::ApiError;
+use crate::database::Db;
 use crate::hub::Hub;
-use crate::password;
-
-pub use deactivate::deactivate;
 
 /// The longest device id, in bytes.
 const MAX_DEVICE_ID: usize = 255;

@@ -1,12 +1,13 @@
-//! Endpoints for administrators' tools.
+//! Endpoints for those who run the server, and for their tools.
 
+pub mod monitoring;
 mod register;
 
 use axum::Router;
 
-use crate::state::AppState;
+use crate::app::App;
 
 /// Every endpoint of the admin API.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     register::routes()
 }

@@ -8,7 +8,6 @@ mod capabilities;
 mod context;
 mod dehydrated_devices;
 mod device_management;
-mod directory;
 mod end_to_end_encryption;
 mod event;
 mod filter;
@@ -26,15 +25,17 @@ mod read_marker;
 mod receipt;
 mod refresh;
 mod register;
+mod room_aliases;
 mod room_creation;
+mod room_directory;
 mod room_membership;
 mod room_state;
 mod room_upgrades;
-pub mod send;
-pub mod send_to_device;
+mod send;
+mod send_to_device;
 mod server_discovery;
 mod spaces;
-pub mod sync;
+mod sync;
 mod tags;
 mod third_party_invites;
 mod timestamp_to_event;
@@ -45,10 +46,10 @@ mod versions;
 
 use axum::Router;
 
-use crate::state::AppState;
+use crate::app::App;
 
 /// Every endpoint of the client-server API.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .merge(account::routes())
         .merge(account_data::routes())
@@ -56,7 +57,6 @@ pub fn routes() -> Router<AppState> {
         .merge(context::routes())
         .merge(dehydrated_devices::routes())
         .merge(device_management::routes())
-        .merge(directory::routes())
         .merge(end_to_end_encryption::routes())
         .merge(event::routes())
         .merge(filter::routes())
@@ -73,7 +73,9 @@ pub fn routes() -> Router<AppState> {
         .merge(receipt::routes())
         .merge(refresh::routes())
         .merge(register::routes())
+        .merge(room_aliases::routes())
         .merge(room_creation::routes())
+        .merge(room_directory::routes())
         .merge(room_membership::routes())
         .merge(room_state::routes())
         .merge(room_upgrades::routes())

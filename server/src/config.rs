@@ -7,11 +7,13 @@
 
 mod database;
 mod environment;
+mod error;
 mod federation;
 mod identity;
 mod listener;
 mod presence;
 mod registration;
+mod secret;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -23,56 +25,18 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use matriarch_rules::identifiers::is_server_name;
-use serde::de::{Error as _, IgnoredAny};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 pub use database::{Database, Embedded};
+pub use error::ConfigError;
 pub use federation::Federation;
 pub use identity::Identity;
 pub use listener::{Api, Listener, Tls};
 pub use presence::Presence;
 pub use registration::{Registration, RegistrationMode};
+pub use secret::Secret;
 pub use terms::Policy;
 pub use tokens::Tokens;
-
-/// A text that must not be seen in logs or in `matriarch config show`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself. Name it where it is used, and never log it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    /// Reads a text. What is none, such as digits without quotes, is refused without repeating it.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Given {
-            Text(String),
-            Other(IgnoredAny),
-        }
-        match Given::deserialize(deserializer)? {
-            Given::Text(text) => Ok(Self(text)),
-            Given::Other(IgnoredAny) => Err(D::Error::custom("must be a text: put it in quotes")),
-        }
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("(hidden)")
-    }
-}
 
 /// What a node knows about itself. Everything else is in the database.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -152,26 +116,6 @@ pub enum LogFormat {
 pub struct Debug {
     /// Answer how many database statements the request took, in the header `x-matriarch-db-statements`.
     pub statements_header: bool,
-}
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file named on the command line is not there.
-    #[error("configuration file {0}: {1}")]
-    File(PathBuf, std::io::Error),
-    /// A value that is not of its key's form, or a key that does not exist.
-    #[error("configuration: {0}")]
-    Form(String),
-    /// A value of the right form that makes no sense.
-    #[error("configuration key `{key}`: {reason}")]
-    Value { key: String, reason: String },
-}
-
-impl ConfigError {
-    fn value(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Value { key: key.into(), reason: reason.into() }
-    }
 }
 
 impl Default for Config {

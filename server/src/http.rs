@@ -3,12 +3,12 @@
 //! # How to add an endpoint
 //!
 //! 1. Find (or make) the file named after the module of the specification, such as `client/typing.rs`. It exposes
-//!    `pub fn routes() -> Router<AppState>`; a new file is named once in `client.rs`.
+//!    `pub fn routes() -> Router<App>`; a new file is named once in `client.rs`.
 //! 2. Write the handler: extract, call one SQL function, answer. The first line of its doc comment is method and path.
 //!    ```ignore
 //!    /// `GET /_matrix/client/v3/rooms/{roomId}/joined_members`
 //!    async fn joined_members(
-//!        State(app): State<AppState>,
+//!        State(app): State<App>,
 //!        token: AccessToken,
 //!        Path(room_id): Path<String>,
 //!    ) -> Result<MatrixResponse, ApiError> {
@@ -20,34 +20,28 @@
 //!    ```
 //! 3. Register it: `Router::new().client_v3("/rooms/{room_id}/joined_members", get(joined_members))`.
 //!
-//! [`AppState::call`] runs the statement, retries what may be retried, wakes the syncs that the answer names, and
+//! [`App::call`] runs the statement, retries what may be retried, wakes the syncs that the answer names, and
 //! turns database trouble into Matrix errors. Extractors ([`AccessToken`], [`Path`], [`Query`], [`JsonBody`],
 //! [`RawJsonBody`]) refuse bad input with the errors of the specification. Extractors run in the order of the
 //! arguments, so the token comes before the body; one body extractor stands last.
 //!
-//! [`AppState::call`]: crate::state::AppState::call
+//! [`App::call`]: crate::app::App::call
 
 mod access_token;
 mod body;
 mod context;
 mod cors;
+mod form;
 mod params;
 mod peer;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod token_use;
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-
-pub use access_token::{AccessToken, hash_token};
+pub use crate::base::access_token::{AccessToken, hash_token};
+pub use crate::base::json_response::json_response;
 pub use body::{JsonBody, JsonBodyOrEmpty, RawJsonBody, RawJsonBodyOrEmpty, from_object};
-pub use context::{client_gone, count_statements, log_user, with_statement_counter};
 pub use params::{Path, Query, QueryPairs, Via};
-pub use peer::{Peer, client_address};
+pub use peer::Peer;
 pub use routes::{ClientRoutes, finish};
-
-/// An answer whose body is JSON text already.
-pub fn json_response(status: StatusCode, body: String) -> Response {
-    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
-}

@@ -8,34 +8,25 @@
 //! The race between "nothing new" and "now I wait" is closed by marks: take [`Hub::mark`] before asking the database,
 //! and [`Hub::wait`] returns at once if anything that concerns the waiter was woken since.
 
-mod announce;
+pub mod announce;
 mod board;
 mod payload;
-mod poll;
+pub mod poll;
+mod topic;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::http::client_gone;
-pub use announce::{announce, announce_once};
-use board::Board;
-pub use board::Mark;
-pub use poll::poll;
+use self::board::{Board, Mark};
+use self::topic::{Source, Topic};
+use crate::base::current_request::client_gone;
 
 /// Among the users to be woken, stands for whoever sends to other servers: no user has this `user_nid`.
 const SENDERS: i64 = 0;
-
-/// A room or user that has news, by its numeric id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Topic {
-    /// A `room_nid`.
-    Room(i64),
-    /// A `user_nid`.
-    User(i64),
-}
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +37,6 @@ pub enum Woken {
     Timeout,
     /// The node shuts down, or the client is gone: answer with what there is.
     Shutdown,
-}
-
-/// Where a wake-up came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    Local,
-    Notify,
-    Poll,
 }
 
 /// The waiting syncs of this node. Cheap to clone.
@@ -119,7 +102,7 @@ impl Hub {
             return;
         }
         self.wake_here(&topics, Source::Local);
-        lock(&self.shared.outbox).extend(topics);
+        self.shared.outbox.lock().extend(topics);
         self.shared.outbox_filled.notify_one();
     }
 
@@ -144,12 +127,7 @@ impl Hub {
     }
 
     fn wake_here(&self, topics: &[Topic], source: Source) {
-        let label = match source {
-            Source::Local => "local",
-            Source::Notify => "notify",
-            Source::Poll => "poll",
-        };
-        crate::metrics::wakes(label, topics.len());
+        crate::base::metrics::wakes(source.name(), topics.len());
         self.board().wake(topics, source != Source::Poll);
     }
 
@@ -160,18 +138,13 @@ impl Hub {
 
     fn register(&self, mark: Mark, user_nid: i64, rooms: &[i64]) -> Option<(Waiter, oneshot::Receiver<()>)> {
         let (id, news) = self.board().register(mark, user_nid, rooms)?;
-        crate::metrics::sync_waiters(1.0);
+        crate::base::metrics::sync_waiters(1.0);
         Some((Waiter { hub: self.clone(), user_nid, id }, news))
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
-        lock(&self.shared.board)
+        self.shared.board.lock()
     }
-}
-
-/// Takes a lock whose holder cannot panic half-way in a way that matters: the board is only ever a cache.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes its entry off the board when the wait ends or the client goes.
@@ -184,6 +157,6 @@ struct Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         self.hub.board().forget(self.user_nid, self.id);
-        crate::metrics::sync_waiters(-1.0);
+        crate::base::metrics::sync_waiters(-1.0);
     }
 }

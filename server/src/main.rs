@@ -3,39 +3,27 @@
 
 mod accounts;
 mod admin;
-mod batcher;
-mod cli;
+mod app;
+mod base;
+mod calls;
 mod client;
+mod commands;
 mod config;
 mod database;
-mod db;
-mod embedded;
-mod error;
-mod failure;
 mod federation;
-mod graph_command;
 mod http;
 mod hub;
-mod listen;
-mod logs;
-mod metrics;
-mod migrate;
-mod monitoring;
-mod password;
-mod presence;
-mod serve;
-mod state;
-mod user_command;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigCommand, KeysCommand};
+use base::failure::Failure;
+use commands::cli::{Cli, Command, ConfigCommand, KeysCommand};
+use commands::{graph, listen, logs, serve, user};
 use config::Config;
-use database::Database;
-use db::Db;
-use failure::Failure;
+use database::targets::Database;
+use database::{Db, migrate};
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
@@ -72,11 +60,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Command::User(command) => {
             logs::start(&config.log)?;
-            block_on(with_db(&config, async |db| user_command::run(command, &config, db).await))
+            block_on(with_db(&config, async |db| user::run(command, &config, db).await))
         }
         Command::Graph(arguments) => {
             logs::start(&config.log)?;
-            block_on(with_db(&config, async |db| graph_command::run(arguments, db).await))
+            block_on(with_db(&config, async |db| graph::run(arguments, db).await))
         }
     }
 }

@@ -4,8 +4,8 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::tokens::Grant;
-use crate::db::Db;
-use crate::error::ApiError;
+use crate::base::error::ApiError;
+use crate::database::Db;
 
 /// An account to be made.
 pub struct NewAccount<'a> {
@@ -13,7 +13,7 @@ pub struct NewAccount<'a> {
     pub user_id: &'a str,
     /// The name that others see at first.
     pub display_name: &'a str,
-    /// A PHC string, from [`crate::password::hash`].
+    /// A PHC string, from [`crate::accounts::password::hash`].
     pub password_hash: &'a str,
     pub admin: bool,
     /// Counted when the account is made.

@@ -1,12 +1,11 @@
 //! The end of an account.
 
 use super::room_nids;
-use crate::db::Db;
-use crate::error::ApiError;
-use crate::federation::policy_servers;
-use crate::http::AccessToken;
+use crate::base::access_token::AccessToken;
+use crate::base::error::ApiError;
+use crate::database::Db;
+use crate::federation::base::Federation;
 use crate::hub::Hub;
-use crate::state::AppState;
 
 const LEAVE: &str =
     "select status, body, wake_rooms, wake_users from matriarch.set_membership($1, $2, 'leave', '{}')";
@@ -15,12 +14,12 @@ const LEAVE: &str =
 /// never given out again. With `erase`, profile, account data and filters go as well.
 ///
 /// `token` is one of the user's own: leaving is an event that the user sends. It is void afterwards. A room that
-/// cannot be left keeps its member, and the log says so. `app` asks the policy servers of rooms that use one; a command, which
-/// has none, cannot leave those.
+/// cannot be left keeps its member, and the log says so. `federation` asks the policy servers of rooms that use one; a
+/// command, which has none, cannot leave those.
 pub async fn deactivate(
     db: &Db,
     hub: &Hub,
-    app: Option<&AppState>,
+    federation: Option<&Federation>,
     user_nid: i64,
     token: &AccessToken,
     erase: bool,
@@ -29,10 +28,10 @@ pub async fn deactivate(
         let room_id: &str = row.get("room_id");
         let response = db.call(LEAVE, &[&token.hash(), &room_id]).await?;
         hub.wake(&response.wake_rooms, &response.wake_users);
-        let status = match app {
-            Some(app) => policy_servers::complete(app, response)
-                .await
-                .map_or_else(|error| error.status, |it| it.status),
+        let status = match federation {
+            Some(federation) => {
+                federation.sign(response).await.map_or_else(|error| error.status, |it| it.status)
+            }
             None => response.status,
         };
         if !status.is_success() {

@@ -2,17 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::extract::{OptionalFromRequestParts, Request, State};
-use axum::http::StatusCode;
-use axum::middleware::Next;
-use axum::response::Response;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_postgres::types::ToSql;
 
-use crate::db::Db;
-use crate::http::{AccessToken, client_address};
+use crate::base::access_token::AccessToken;
+use crate::database::Db;
 
 /// How often a node writes.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -30,7 +27,8 @@ pub struct LastSeen {
 }
 
 impl LastSeen {
-    fn note(&self, token: AccessToken, at: SystemTime, address: IpAddr) {
+    /// Remembers when and where a token was used.
+    pub fn note(&self, token: AccessToken, at: SystemTime, address: IpAddr) {
         let mut seen = self.lock();
         if seen.len() >= REMEMBERED && !seen.contains_key(&token) {
             return;
@@ -64,22 +62,6 @@ impl LastSeen {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AccessToken, (SystemTime, IpAddr)>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
-}
-
-/// Remembers who sent the request, unless the token is not known.
-pub async fn note(State(last_seen): State<LastSeen>, request: Request, next: Next) -> Response {
-    let at = SystemTime::now();
-    let (mut parts, body) = request.into_parts();
-    // A request whose token cannot be read is refused by its handler.
-    let token = AccessToken::from_request_parts(&mut parts, &()).await.ok().flatten();
-    let address = client_address(&parts.extensions, &parts.headers);
-    let response = next.run(Request::from_parts(parts, body)).await;
-    if let (Some(token), Some(address)) = (token, address)
-        && response.status() != StatusCode::UNAUTHORIZED
-    {
-        last_seen.note(token, at, address);
-    }
-    response
 }

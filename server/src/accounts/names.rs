@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use matriarch_rules::identifiers::{MAX_ID_BYTES, localpart::is_localpart};
 use rand::Rng;
 
-use crate::error::ApiError;
+use crate::base::error::ApiError;
 
 /// The full id of a localpart.
 pub fn user_id(localpart: &str, server_name: &str) -> String {

@@ -15,8 +15,8 @@ use rand::RngCore;
 use rand::rngs::OsRng;
 use sha2::Sha256;
 
-use crate::db::Db;
-use crate::error::ApiError;
+use crate::base::error::ApiError;
+use crate::database::Db;
 
 /// How long a nonce is good.
 const LIFETIME: Duration = Duration::from_secs(60);

@@ -2,9 +2,10 @@
 
 use axum::http::StatusCode;
 
-use crate::db::Db;
-use crate::error::ApiError;
-use crate::http::{AccessToken, log_user};
+use crate::base::access_token::AccessToken;
+use crate::base::current_request::log_user;
+use crate::base::error::ApiError;
+use crate::database::Db;
 
 /// The owner of an access token.
 #[derive(Clone, Debug)]

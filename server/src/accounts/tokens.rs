@@ -11,7 +11,7 @@ use rand::rngs::OsRng;
 use rand::{Rng, RngCore};
 use serde_json::{Map, Value};
 
-use crate::http::hash_token;
+use crate::base::access_token::hash_token;
 
 /// What an access token begins with.
 const ACCESS: &str = "mat_";

@@ -14,16 +14,16 @@ use serde_json::{Map, Value, json};
 use sha1::Sha1;
 
 use crate::accounts::create::{NewAccount, NewDevice, create};
+use crate::accounts::password;
 use crate::accounts::tokens::{self, Grant};
 use crate::accounts::{names, nonce};
+use crate::app::App;
+use crate::base::error::ApiError;
 use crate::config::Secret;
-use crate::error::ApiError;
 use crate::http::{JsonBody, json_response};
-use crate::password;
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().route("/_synapse/admin/v1/register", get(new_nonce).post(register))
 }
 
@@ -41,7 +41,7 @@ struct RegisterBody {
 }
 
 /// `GET /_synapse/admin/v1/register`
-async fn new_nonce(State(app): State<AppState>) -> Result<Response, ApiError> {
+async fn new_nonce(State(app): State<App>) -> Result<Response, ApiError> {
     let nonce = nonce::new(secret(&app)?);
     Ok(json_response(StatusCode::OK, json!({ "nonce": nonce }).to_string()))
 }
@@ -51,7 +51,7 @@ async fn new_nonce(State(app): State<AppState>) -> Result<Response, ApiError> {
 /// `mac` is the HMAC-SHA1 by the shared secret, in hexadecimal, over nonce, user name, password, `admin` or
 /// `notadmin`, and the user type if there is one, with NUL between them.
 async fn register(
-    State(app): State<AppState>,
+    State(app): State<App>,
     JsonBody(body): JsonBody<RegisterBody>,
 ) -> Result<Response, ApiError> {
     let secret = secret(&app)?;
@@ -90,7 +90,7 @@ async fn register(
     Ok(json_response(StatusCode::OK, Value::Object(answer).to_string()))
 }
 
-fn secret(app: &AppState) -> Result<&str, ApiError> {
+fn secret(app: &App) -> Result<&str, ApiError> {
     app.config.registration.shared_secret.as_ref().map(Secret::reveal).ok_or_else(|| {
         ApiError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", "Registration by shared secret is not enabled")
     })

@@ -9,17 +9,18 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::uia::{self, BY_PASSWORD, Guard, Refusal};
+use crate::accounts::deactivate::deactivate;
 use crate::accounts::session::Session;
-use crate::accounts::{deactivate, set_password};
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::accounts::set_password;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, JsonBody, from_object, json_response};
-use crate::state::AppState;
 
 const WHOAMI: &str = "select status, body, wake_rooms, wake_users from matriarch.whoami($1)";
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/account/whoami", get(whoami))
         .client_v3("/account/password", post(password))
@@ -27,7 +28,7 @@ pub fn routes() -> Router<AppState> {
 }
 
 /// `GET /_matrix/client/v3/account/whoami`
-async fn whoami(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+async fn whoami(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     app.call(WHOAMI, &[&token.hash()]).await
 }
 
@@ -41,7 +42,7 @@ struct PasswordBody {
 ///
 /// Without an access token it would be a reset by e-mail or phone, which this server does not have.
 async fn password(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<Response, Refusal> {
@@ -64,7 +65,7 @@ struct DeactivateBody {
 
 /// `POST /_matrix/client/v3/account/deactivate`
 async fn deactivate_account(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<Response, Refusal> {
@@ -72,7 +73,8 @@ async fn deactivate_account(
     let guard = Guard { operation: "POST /account/deactivate", user: Some(&session), flows: BY_PASSWORD };
     let passed = uia::authorize(&app, &guard, request).await?;
     let body: DeactivateBody = from_object(passed.body)?;
-    deactivate(&app.db, &app.hub, Some(&app), session.user_nid, &token, body.erase == Some(true)).await?;
+    deactivate(&app.db, &app.hub, Some(&app.federation), session.user_nid, &token, body.erase == Some(true))
+        .await?;
     // There are no third-party ids that could be bound.
     Ok(json_response(StatusCode::OK, json!({ "id_server_unbind_result": "success" }).to_string()))
 }

@@ -4,13 +4,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::put;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
-use crate::state::AppState;
 
 /// The endpoints of this file.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/user/{user_id}/account_data/{type}", put(set_account_data).get(account_data))
         .client_v3(
@@ -26,7 +26,7 @@ const GET: &str = "select status, body, wake_rooms, wake_users from matriarch.ac
 
 /// `PUT /_matrix/client/v3/user/{userId}/account_data/{type}`
 async fn set_account_data(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((user_id, data_type)): Path<(String, String)>,
     RawJsonBody(content): RawJsonBody,
@@ -36,7 +36,7 @@ async fn set_account_data(
 
 /// `GET /_matrix/client/v3/user/{userId}/account_data/{type}`
 async fn account_data(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((user_id, data_type)): Path<(String, String)>,
 ) -> Result<MatrixResponse, ApiError> {
@@ -45,7 +45,7 @@ async fn account_data(
 
 /// `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`
 async fn set_room_account_data(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((user_id, room_id, data_type)): Path<(String, String, String)>,
     RawJsonBody(content): RawJsonBody,
@@ -55,7 +55,7 @@ async fn set_room_account_data(
 
 /// `GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`
 async fn room_account_data(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((user_id, room_id, data_type)): Path<(String, String, String)>,
 ) -> Result<MatrixResponse, ApiError> {

@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use serde_json::{Map, json};
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes};
-use crate::state::AppState;
 
 /// The function authenticates; its answer is of use only when it refuses.
 const AUTHENTICATE: &str = "select status, body, wake_rooms, wake_users from matriarch.whoami($1)";
@@ -18,12 +18,12 @@ const ROOM_VERSIONS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "1
 const DEFAULT_ROOM_VERSION: &str = "12";
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/capabilities", get(capabilities))
 }
 
 /// `GET /_matrix/client/v3/capabilities`
-async fn capabilities(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+async fn capabilities(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     let response = app.call(AUTHENTICATE, &[&token.hash()]).await?;
     if response.status != StatusCode::OK {
         return Ok(response);

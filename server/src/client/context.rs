@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::routing::get;
 use serde::Deserialize;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/rooms/{room_id}/context/{event_id}", get(context))
 }
 
@@ -26,14 +26,14 @@ const CONTEXT: &str =
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}`
 async fn context(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((room_id, event_id)): Path<(String, String)>,
     Query(Parameters { limit, filter }): Query<Parameters>,
 ) -> Result<MatrixResponse, ApiError> {
     let hash = token.hash();
     let response = app.call(CONTEXT, &[&hash, &room_id, &event_id, &limit, &filter]).await?;
-    match response.elsewhere && app.fetch_event(&room_id, &event_id).await {
+    match response.is_elsewhere() && app.fetch_event(&room_id, &event_id).await {
         true => app.call(CONTEXT, &[&hash, &room_id, &event_id, &limit, &filter]).await,
         false => Ok(response),
     }

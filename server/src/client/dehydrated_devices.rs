@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::routing::{get, put};
 use serde::Deserialize;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, Path, Query, RawJsonBody, RawJsonBodyOrEmpty};
-use crate::state::AppState;
 
 /// The endpoints of this file.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     let device = put(set_device).get(device).delete(delete_device);
     Router::new().client_unstable("/org.matrix.msc3814.v1/dehydrated_device", device).client_unstable(
         "/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events",
@@ -34,7 +34,7 @@ const POST_EVENTS: &str =
 
 /// `PUT /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device`
 async fn set_device(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     RawJsonBody(body): RawJsonBody,
 ) -> Result<MatrixResponse, ApiError> {
@@ -42,12 +42,12 @@ async fn set_device(
 }
 
 /// `GET /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device`
-async fn device(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+async fn device(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     app.call(GET, &[&token.hash()]).await
 }
 
 /// `DELETE /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device`
-async fn delete_device(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+async fn delete_device(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     app.call(DELETE, &[&token.hash()]).await
 }
 
@@ -58,7 +58,7 @@ struct Place {
 
 /// `GET /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events`
 async fn events(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(device_id): Path<String>,
     Query(Place { from }): Query<Place>,
@@ -68,7 +68,7 @@ async fn events(
 
 /// `POST /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events`
 async fn post_events(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(device_id): Path<String>,
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,

@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::uia::{self, BY_PASSWORD, Guard, Refusal};
 use crate::accounts::session::Session;
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, JsonBody, JsonBodyOrEmpty, Path, RawJsonBody};
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/devices", get(devices))
         .client_v3("/devices/{device_id}", get(device).put(rename_device).delete(delete_device))
@@ -26,13 +26,13 @@ const RENAME: &str = "select status, body, wake_rooms, wake_users from matriarch
 const DELETE: &str = "select status, body, wake_rooms, wake_users from matriarch.delete_devices($1, $2)";
 
 /// `GET /_matrix/client/v3/devices`
-async fn devices(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+async fn devices(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     app.call(DEVICES, &[&token.hash()]).await
 }
 
 /// `GET /_matrix/client/v3/devices/{deviceId}`
 async fn device(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(device_id): Path<String>,
 ) -> Result<MatrixResponse, ApiError> {
@@ -41,7 +41,7 @@ async fn device(
 
 /// `PUT /_matrix/client/v3/devices/{deviceId}`
 async fn rename_device(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(device_id): Path<String>,
     RawJsonBody(request): RawJsonBody,
@@ -52,7 +52,7 @@ async fn rename_device(
 /// `DELETE /_matrix/client/v3/devices/{deviceId}`. Deletes a device as [`delete_devices`] does: so the authentication is bound
 /// to this device, which is not in the body.
 async fn delete_device(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(device_id): Path<String>,
     JsonBodyOrEmpty(mut request): JsonBodyOrEmpty<Map<String, Value>>,
@@ -63,7 +63,7 @@ async fn delete_device(
 
 /// `POST /_matrix/client/v3/delete_devices`
 async fn delete_devices(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<MatrixResponse, Refusal> {
@@ -71,7 +71,7 @@ async fn delete_devices(
 }
 
 async fn delete(
-    app: &AppState,
+    app: &App,
     token: &AccessToken,
     operation: &'static str,
     request: Map<String, Value>,

@@ -4,13 +4,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, Path};
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/rooms/{room_id}/event/{event_id}", get(event))
         .client_v3("/events/{event_id}", get(event_of_any_room))
@@ -20,13 +20,13 @@ const EVENT: &str = "select status, body, wake_rooms, wake_users from matriarch.
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
 async fn event(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((room_id, event_id)): Path<(String, String)>,
 ) -> Result<MatrixResponse, ApiError> {
     let (hash, room) = (token.hash(), Some(&room_id));
     let response = app.call(EVENT, &[&hash, &room, &event_id]).await?;
-    match response.elsewhere && app.fetch_event(&room_id, &event_id).await {
+    match response.is_elsewhere() && app.fetch_event(&room_id, &event_id).await {
         true => app.call(EVENT, &[&hash, &room, &event_id]).await,
         false => Ok(response),
     }
@@ -34,7 +34,7 @@ async fn event(
 
 /// `GET /_matrix/client/v3/events/{eventId}`, deprecated
 async fn event_of_any_room(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(event_id): Path<String>,
 ) -> Result<MatrixResponse, ApiError> {

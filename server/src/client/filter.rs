@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use serde_json::{Map, Value};
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
-use crate::state::AppState;
 
 /// The endpoints of this file.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/user/{user_id}/filter", post(create_filter))
         .client_v3("/user/{user_id}/filter/{filter_id}", get(filter))
@@ -25,7 +25,7 @@ const GET: &str = "select status, body, wake_rooms, wake_users from matriarch.fi
 ///
 /// Keys are sorted and white space is dropped, so that the same filter is told by its text.
 async fn create_filter(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(user_id): Path<String>,
     JsonBody(filter): JsonBody<Map<String, Value>>,
@@ -35,7 +35,7 @@ async fn create_filter(
 
 /// `GET /_matrix/client/v3/user/{userId}/filter/{filterId}`
 async fn filter(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((user_id, filter_id)): Path<(String, String)>,
 ) -> Result<MatrixResponse, ApiError> {

@@ -5,7 +5,7 @@ mod tests;
 
 use serde_json::{Map, Value};
 
-use crate::error::ApiError;
+use crate::base::error::ApiError;
 
 /// Whom the client means.
 #[derive(Debug, PartialEq, Eq)]

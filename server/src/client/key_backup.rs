@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use serde::Deserialize;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, Path, Query, RawJsonBody};
-use crate::state::AppState;
 
 /// The endpoints of this file. Clients of before v1.1 look below `unstable`.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     let versions = || post(create_version).get(current_version);
     let version = || get(version).put(update_version).delete(delete_version);
     let keys = || get(keys).put(set_keys).delete(delete_keys);
@@ -41,7 +41,7 @@ const DELETE: &str = "select status, body, wake_rooms, wake_users from matriarch
 
 /// `POST /_matrix/client/v3/room_keys/version`
 async fn create_version(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     RawJsonBody(content): RawJsonBody,
 ) -> Result<MatrixResponse, ApiError> {
@@ -49,16 +49,13 @@ async fn create_version(
 }
 
 /// `GET /_matrix/client/v3/room_keys/version`
-async fn current_version(
-    State(app): State<AppState>,
-    token: AccessToken,
-) -> Result<MatrixResponse, ApiError> {
+async fn current_version(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     app.call(READ, &[&token.hash(), &None::<String>]).await
 }
 
 /// `GET /_matrix/client/v3/room_keys/version/{version}`
 async fn version(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(version): Path<String>,
 ) -> Result<MatrixResponse, ApiError> {
@@ -67,7 +64,7 @@ async fn version(
 
 /// `PUT /_matrix/client/v3/room_keys/version/{version}`
 async fn update_version(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(version): Path<String>,
     RawJsonBody(content): RawJsonBody,
@@ -77,7 +74,7 @@ async fn update_version(
 
 /// `DELETE /_matrix/client/v3/room_keys/version/{version}`
 async fn delete_version(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(version): Path<String>,
 ) -> Result<MatrixResponse, ApiError> {
@@ -99,7 +96,7 @@ const DELETE_KEYS: &str =
 
 /// `PUT /_matrix/client/v3/room_keys/keys`
 async fn set_keys(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Query(query): Query<KeysQuery>,
     RawJsonBody(content): RawJsonBody,
@@ -110,7 +107,7 @@ async fn set_keys(
 
 /// `PUT /_matrix/client/v3/room_keys/keys/{roomId}`
 async fn set_room_keys(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
     Query(query): Query<KeysQuery>,
@@ -121,7 +118,7 @@ async fn set_room_keys(
 
 /// `PUT /_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}`
 async fn set_key(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((room_id, session_id)): Path<(String, String)>,
     Query(query): Query<KeysQuery>,
@@ -132,7 +129,7 @@ async fn set_key(
 
 /// `GET /_matrix/client/v3/room_keys/keys`
 async fn keys(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Query(query): Query<KeysQuery>,
 ) -> Result<MatrixResponse, ApiError> {
@@ -141,7 +138,7 @@ async fn keys(
 
 /// `GET /_matrix/client/v3/room_keys/keys/{roomId}`
 async fn room_keys(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
     Query(query): Query<KeysQuery>,
@@ -151,7 +148,7 @@ async fn room_keys(
 
 /// `GET /_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}`
 async fn key(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((room_id, session_id)): Path<(String, String)>,
     Query(query): Query<KeysQuery>,
@@ -161,7 +158,7 @@ async fn key(
 
 /// `DELETE /_matrix/client/v3/room_keys/keys`
 async fn delete_keys(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Query(query): Query<KeysQuery>,
 ) -> Result<MatrixResponse, ApiError> {
@@ -170,7 +167,7 @@ async fn delete_keys(
 
 /// `DELETE /_matrix/client/v3/room_keys/keys/{roomId}`
 async fn delete_room_keys(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
     Query(query): Query<KeysQuery>,
@@ -180,7 +177,7 @@ async fn delete_room_keys(
 
 /// `DELETE /_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}`
 async fn delete_key(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((room_id, session_id)): Path<(String, String)>,
     Query(query): Query<KeysQuery>,

@@ -9,17 +9,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::identifier::Identifier;
+use crate::accounts::password;
 use crate::accounts::tokens::{self, Grant};
 use crate::accounts::{check_device, names};
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
 use crate::http::{ClientRoutes, JsonBody, json_response};
-use crate::password;
-use crate::state::AppState;
 
 const PASSWORD: &str = "m.login.password";
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/login", get(flows).post(login))
 }
 
@@ -40,7 +40,7 @@ struct LoginBody {
 
 /// `POST /_matrix/client/v3/login`
 async fn login(
-    State(app): State<AppState>,
+    State(app): State<App>,
     JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
     let identifier = Identifier::of(&request)?;
@@ -101,7 +101,7 @@ struct Account {
 ///
 /// A wrong password and an unknown user are answered alike, after the same time. 403 `M_USER_DEACTIVATED` goes to
 /// those alone who know the password of a deactivated account.
-async fn authenticate(app: &AppState, user: &str, password: &str) -> Result<Account, ApiError> {
+async fn authenticate(app: &App, user: &str, password: &str) -> Result<Account, ApiError> {
     let row = match names::login_candidates(user, &app.config.server_name) {
         Some([exact, folded]) => {
             app.db.query_opt(include_str!("../accounts/find.sql"), &[&exact, &folded]).await?

@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::routing::get;
 use serde::Deserialize;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/rooms/{room_id}/members", get(members))
         .client_v3("/rooms/{room_id}/joined_members", get(joined_members))
@@ -33,7 +33,7 @@ struct Parameters {
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/members`
 async fn members(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
     Query(Parameters { at, membership, not_membership }): Query<Parameters>,
@@ -43,7 +43,7 @@ async fn members(
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/joined_members`
 async fn joined_members(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
 ) -> Result<MatrixResponse, ApiError> {
@@ -51,6 +51,6 @@ async fn joined_members(
 }
 
 /// `GET /_matrix/client/v3/joined_rooms`
-async fn joined_rooms(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+async fn joined_rooms(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     app.call(JOINED_ROOMS, &[&token.hash()]).await
 }

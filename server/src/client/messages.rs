@@ -6,17 +6,17 @@ use axum::routing::get;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
-use crate::federation::history::PATIENCE;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
+use crate::federation::history::TIMEOUT;
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
-use crate::state::AppState;
 
 /// How often a page is read again, when other servers gave what it lacked.
 const MAX_READS: usize = 20;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/rooms/{room_id}/messages", get(messages))
 }
 
@@ -37,13 +37,13 @@ const MESSAGES: &str = "
 /// Where the page comes to a gap, other servers are asked for what is missing. After a few seconds the client gets what
 /// there is, and may go on from there.
 async fn messages(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
     Query(Parameters { from, to, dir, limit, filter }): Query<Parameters>,
 ) -> Result<MatrixResponse, ApiError> {
-    let deadline = Instant::now() + PATIENCE;
-    let (hash, federated) = (token.hash(), app.config.federation.enabled);
+    let deadline = Instant::now() + TIMEOUT;
+    let (hash, federated) = (token.hash(), app.federation.is_enabled());
     let mut reads = 1;
     loop {
         let row = app
@@ -55,7 +55,7 @@ async fn messages(
         let Some(event_id) = gap.filter(|_| reads < MAX_READS) else {
             return MatrixResponse::from_row(&row);
         };
-        if !app.federation.history.fill(&app, &room_id, &event_id, deadline).await {
+        if !app.history.fill(&room_id, &event_id, deadline).await {
             return MatrixResponse::from_row(&row);
         }
         reads += 1;

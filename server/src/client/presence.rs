@@ -6,14 +6,14 @@ use axum::http::StatusCode;
 use axum::routing::put;
 use serde::Deserialize;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::calls::presence;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
-use crate::presence;
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/presence/{user_id}/status", put(set_presence).get(presence))
 }
 
@@ -33,7 +33,7 @@ struct Status {
 ///
 /// Has no effect where presence is turned off.
 async fn set_presence(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(user_id): Path<String>,
     JsonBody(Status { presence, status_msg }): JsonBody<Status>,
@@ -48,7 +48,7 @@ async fn set_presence(
 
 /// `GET /_matrix/client/v3/presence/{userId}/status`
 async fn presence(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(user_id): Path<String>,
 ) -> Result<MatrixResponse, ApiError> {
@@ -59,7 +59,7 @@ async fn presence(
 }
 
 /// Authenticates, and then gives the answer that is the same for everybody.
-async fn answer(app: &AppState, token: AccessToken, body: &str) -> Result<MatrixResponse, ApiError> {
+async fn answer(app: &App, token: AccessToken, body: &str) -> Result<MatrixResponse, ApiError> {
     let response = app.call(WHOAMI, &[&token.hash()]).await?;
     Ok(match response.status {
         StatusCode::OK => MatrixResponse { body: body.to_owned(), ..response },

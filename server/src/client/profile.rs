@@ -6,14 +6,14 @@ use axum::routing::get;
 use matriarch_rules::identifiers::is_user_id;
 use serde_json::Value;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::federation::queries;
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
-use crate::state::AppState;
 
 /// The endpoints of this file.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     let field = || get(profile_field).put(set_profile_field).delete(delete_profile_field);
     Router::new()
         .client_v3("/profile/{user_id}", get(profile))
@@ -32,25 +32,22 @@ const DELETE: &str =
     "select status, body, wake_rooms, wake_users from matriarch.delete_profile_field($1, $2, $3)";
 
 /// `GET /_matrix/client/v3/profile/{userId}`
-async fn profile(
-    State(app): State<AppState>,
-    Path(user_id): Path<String>,
-) -> Result<MatrixResponse, ApiError> {
+async fn profile(State(app): State<App>, Path(user_id): Path<String>) -> Result<MatrixResponse, ApiError> {
     read(&app, &user_id, None).await
 }
 
 /// `GET /_matrix/client/v3/profile/{userId}/{keyName}`
 async fn profile_field(
-    State(app): State<AppState>,
+    State(app): State<App>,
     Path((user_id, key)): Path<(String, String)>,
 ) -> Result<MatrixResponse, ApiError> {
     read(&app, &user_id, Some(&key)).await
 }
 
 /// Of users of other servers, what their servers say.
-async fn read(app: &AppState, user_id: &str, key: Option<&str>) -> Result<MatrixResponse, ApiError> {
-    if is_user_id(user_id) && app.is_elsewhere(user_id) {
-        let profile = queries::remote_profile(app, user_id, key).await?;
+async fn read(app: &App, user_id: &str, key: Option<&str>) -> Result<MatrixResponse, ApiError> {
+    if is_user_id(user_id) && app.federation.is_elsewhere(user_id) {
+        let profile = queries::remote_profile(&app.federation, user_id, key).await?;
         return Ok(MatrixResponse::of(Value::Object(profile)));
     }
     app.call(PROFILE, &[&user_id, &key]).await
@@ -58,7 +55,7 @@ async fn read(app: &AppState, user_id: &str, key: Option<&str>) -> Result<Matrix
 
 /// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`
 async fn set_profile_field(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((user_id, key)): Path<(String, String)>,
     RawJsonBody(body): RawJsonBody,
@@ -68,7 +65,7 @@ async fn set_profile_field(
 
 /// `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
 async fn delete_profile_field(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((user_id, key)): Path<(String, String)>,
 ) -> Result<MatrixResponse, ApiError> {

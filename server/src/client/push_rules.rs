@@ -4,13 +4,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes};
-use crate::state::AppState;
 
 /// The endpoints of this file. Older clients leave the last slash away.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/pushrules/", get(push_rules))
         .client_v3("/pushrules", get(push_rules))
@@ -24,14 +24,11 @@ const PUSH_RULES_GLOBAL: &str =
     "select status, body, wake_rooms, wake_users from matriarch.push_rules_global($1)";
 
 /// `GET /_matrix/client/v3/pushrules/`
-async fn push_rules(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+async fn push_rules(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     app.call(PUSH_RULES, &[&token.hash()]).await
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/`
-async fn push_rules_global(
-    State(app): State<AppState>,
-    token: AccessToken,
-) -> Result<MatrixResponse, ApiError> {
+async fn push_rules_global(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     app.call(PUSH_RULES_GLOBAL, &[&token.hash()]).await
 }

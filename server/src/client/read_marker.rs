@@ -6,19 +6,19 @@ use axum::routing::post;
 use serde_json::{Map, Value};
 
 use super::receipt::SET_RECEIPTS;
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
-use crate::state::AppState;
 
 /// The endpoints of this file.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/rooms/{room_id}/read_markers", post(set_read_marker))
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/read_markers`
 async fn set_read_marker(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
     JsonBody(body): JsonBody<Map<String, Value>>,

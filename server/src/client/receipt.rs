@@ -7,13 +7,13 @@ use axum::routing::post;
 use serde_json::{Map, Value};
 use tokio_postgres::types::ToSql;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, JsonBodyOrEmpty, Path};
-use crate::state::AppState;
 
 /// The endpoints of this file.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/rooms/{room_id}/receipt/{receipt_type}/{event_id}", post(send_receipt))
 }
 
@@ -23,7 +23,7 @@ pub const SET_RECEIPTS: &str =
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}`
 async fn send_receipt(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((room_id, receipt_type, event_id)): Path<(String, String, String)>,
     JsonBodyOrEmpty(body): JsonBodyOrEmpty<Map<String, Value>>,

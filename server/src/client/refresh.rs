@@ -9,15 +9,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::accounts::tokens::Grant;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
 use crate::http::{ClientRoutes, JsonBody, hash_token, json_response};
-use crate::state::AppState;
 
 /// How often a refresh is tried that meets others with the same token.
 const ATTEMPTS: usize = 5;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/refresh", post(refresh))
         .client_v1("/refresh", post(refresh))
@@ -37,7 +37,7 @@ const REFUSE: &str = "select status, body, wake_rooms, wake_users from matriarch
 /// The old pair of tokens stays good until the new one is used, so that a client whose answer was lost may ask again.
 /// Whoever comes with it later has a copy of what somebody else used, so that the session ends.
 async fn refresh(
-    State(app): State<AppState>,
+    State(app): State<App>,
     JsonBody(body): JsonBody<RefreshBody>,
 ) -> Result<Response, ApiError> {
     let presented = hash_token(&body.refresh_token);

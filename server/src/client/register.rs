@@ -12,10 +12,10 @@ use super::uia::{self, Flows, Guard, Refusal, Stage};
 use crate::accounts::create::{NewAccount, NewDevice, check_free, create};
 use crate::accounts::tokens::{self, Grant};
 use crate::accounts::{check_device, names};
+use crate::app::App;
+use crate::base::error::ApiError;
 use crate::config::RegistrationMode;
-use crate::error::ApiError;
 use crate::http::{ClientRoutes, JsonBody, Query, json_response};
-use crate::state::AppState;
 
 const OPEN: Flows = &[&[Stage::Dummy]];
 const BY_TOKEN: Flows = &[&[Stage::RegistrationToken]];
@@ -24,7 +24,7 @@ const OPEN_WITH_TERMS: Flows = &[&[Stage::Terms]];
 const BY_TOKEN_WITH_TERMS: Flows = &[&[Stage::RegistrationToken, Stage::Terms]];
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/register", post(register))
         .client_v3("/register/available", get(available))
@@ -62,7 +62,7 @@ impl RegisterBody {
 
 /// `POST /_matrix/client/v3/register`
 async fn register(
-    State(app): State<AppState>,
+    State(app): State<App>,
     Query(query): Query<RegisterQuery>,
     JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<Response, Refusal> {
@@ -90,7 +90,7 @@ async fn register(
     };
     let user_id = names::user_id(&localpart, &app.config.server_name);
     let password = body.password.ok_or_else(|| ApiError::missing_param("password"))?;
-    let password_hash = crate::password::hash(&password).await?;
+    let password_hash = crate::accounts::password::hash(&password).await?;
     let login = body.inhibit_login != Some(true);
     let device_id = body.device_id.filter(|id| !id.is_empty()).unwrap_or_else(tokens::device_id);
     let lifetime = app.config.tokens.lifetime(body.refresh_token == Some(true));
@@ -121,7 +121,7 @@ async fn register(
 }
 
 /// The stages that the configuration asks for; 403 `M_FORBIDDEN` when nobody registers here.
-fn flows(app: &AppState) -> Result<Flows, ApiError> {
+fn flows(app: &App) -> Result<Flows, ApiError> {
     let registration = &app.config.registration;
     match (registration.mode(), registration.terms.is_empty()) {
         (RegistrationMode::Open, true) => Ok(OPEN),
@@ -141,7 +141,7 @@ struct AvailableQuery {
 
 /// `GET /_matrix/client/v3/register/available`
 async fn available(
-    State(app): State<AppState>,
+    State(app): State<App>,
     Query(query): Query<AvailableQuery>,
 ) -> Result<Response, ApiError> {
     flows(&app)?;
@@ -157,7 +157,7 @@ struct ValidityQuery {
 
 /// `GET /_matrix/client/v1/register/m.login.registration_token/validity`
 async fn token_validity(
-    State(app): State<AppState>,
+    State(app): State<App>,
     Query(query): Query<ValidityQuery>,
 ) -> Result<Response, ApiError> {
     flows(&app)?;

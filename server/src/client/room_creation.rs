@@ -10,14 +10,14 @@ use tracing::info;
 
 use super::room_membership::invite_user;
 use super::third_party_invites::ThirdPartyId;
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
-use crate::federation::inviting;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
+use crate::federation::remote_invites;
 use crate::http::{AccessToken, ClientRoutes, RawJsonBody};
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/createRoom", post(create_room))
 }
 
@@ -43,7 +43,7 @@ const MAX_INVITES: usize = 20;
 ///
 /// Invites by third-party id follow when the room is there; one that is refused does not undo it.
 async fn create_room(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     RawJsonBody(body): RawJsonBody,
 ) -> Result<MatrixResponse, ApiError> {
@@ -53,7 +53,7 @@ async fn create_room(
     };
     let invited: Invited = serde_json::from_str(&body).unwrap_or_default();
     let mut elsewhere = invited.invite.unwrap_or_default();
-    elsewhere.retain(|user_id| is_user_id(user_id) && app.is_elsewhere(user_id));
+    elsewhere.retain(|user_id| is_user_id(user_id) && app.federation.is_elsewhere(user_id));
     elsewhere.sort_unstable();
     elsewhere.dedup();
     let created = app.call(CREATE_ROOM, &[&token.hash(), &body, &elsewhere]).await?;
@@ -62,7 +62,7 @@ async fn create_room(
     }
     let room: Room = serde_json::from_str(&created.body).map_err(|_| ApiError::internal())?;
     let content = if invited.is_direct == Some(true) { json!({ "is_direct": true }) } else { json!({}) };
-    inviting::invite_all(&app, &token, &room.room_id, &elsewhere, &content).await;
+    remote_invites::invite_all(&app.federation, &token, &room.room_id, &elsewhere, &content).await;
     for invite in by_address {
         match invite_user(&app, token, &room.room_id, invite).await {
             Ok(answer) if answer.status.is_success() => {}

@@ -10,15 +10,16 @@ use serde_json::{Map, Value, json};
 
 use super::third_party_invites::{self, Invited, ThirdPartyId};
 use crate::accounts::session::Session;
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
-use crate::federation::inviting;
-use crate::federation::membership::{self, Traveller};
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
+use crate::federation::queries::find_room;
+use crate::federation::remote_invites;
+use crate::federation::remote_membership::{Action, RemoteMembership};
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path, RawJsonBody, RawJsonBodyOrEmpty, Via};
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/join/{room_id_or_alias}", post(join))
         .client_v3("/knock/{room_id_or_alias}", post(knock))
@@ -41,7 +42,7 @@ type Answer = Result<MatrixResponse, ApiError>;
 
 /// `POST /_matrix/client/v3/join/{roomIdOrAlias}`, `POST /_matrix/client/v3/rooms/{roomId}/join`
 async fn join(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room): Path<String>,
     Via(via): Via,
@@ -51,23 +52,7 @@ async fn join(
         let session = Session::of(&app.db, &token).await?;
         third_party_invites::accept(&app, &session.user_id, &room, signed).await?;
     }
-    let response = app.call(JOIN, &[&token.hash(), &room, &body]).await?;
-    if !goes_elsewhere(&app, &room, &response) {
-        return Ok(response);
-    }
-    let session = Session::of(&app.db, &token).await?;
-    let (room_id, mut servers) = membership::find_room(&app, &room).await?;
-    servers.extend(via);
-    // An alias may name a room that this server is in.
-    if room_id != room {
-        let response = app.call(JOIN, &[&token.hash(), &room_id, &body]).await?;
-        if !response.elsewhere {
-            return Ok(response);
-        }
-    }
-    let traveller = Traveller { app: &app, token, user_id: &session.user_id, body: &body };
-    traveller.join(&room_id, servers).await?;
-    Ok(membership::room_answer(&room_id))
+    enter(&app, token, &room, via, &body, Action::Join).await
 }
 
 /// What an identity server signed about who joins. A body that is malformed otherwise is left to those who read the rest of it.
@@ -84,7 +69,7 @@ fn third_party_signed(body: &str) -> Result<Option<Value>, ApiError> {
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/forget`
 async fn forget(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room): Path<String>,
     _: RawJsonBodyOrEmpty,
@@ -94,33 +79,64 @@ async fn forget(
 
 /// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
 async fn knock(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room): Path<String>,
     Via(via): Via,
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
 ) -> Answer {
-    let response = app.call(SET_MEMBERSHIP, &[&token.hash(), &room, &"knock", &body]).await?;
-    if !goes_elsewhere(&app, &room, &response) {
+    enter(&app, token, &room, via, &body, Action::Knock).await
+}
+
+/// Joins a room or knocks on it, by the help of other servers where this one is not in the room.
+async fn enter(
+    app: &App,
+    token: AccessToken,
+    room: &str,
+    via: Vec<String>,
+    body: &str,
+    action: Action,
+) -> Answer {
+    let response = enter_here(app, token, room, body, action).await?;
+    if !goes_elsewhere(app, room, &response) {
         return Ok(response);
     }
     let session = Session::of(&app.db, &token).await?;
-    let (room_id, mut servers) = membership::find_room(&app, &room).await?;
+    let (room_id, mut servers) = find_room(&app.federation, room).await?;
     servers.extend(via);
+    // An alias may name a room that this server is in.
     if room_id != room {
-        let response = app.call(SET_MEMBERSHIP, &[&token.hash(), &room_id, &"knock", &body]).await?;
-        if !response.elsewhere {
+        let response = enter_here(app, token, &room_id, body, action).await?;
+        if !response.is_elsewhere() {
             return Ok(response);
         }
     }
-    let traveller = Traveller { app: &app, token, user_id: &session.user_id, body: &body };
-    traveller.knock(&room_id, servers).await?;
-    Ok(membership::room_answer(&room_id))
+    remote_membership(app, token, &session, body).ask_in_turn(action, &room_id, servers).await?;
+    Ok(MatrixResponse::of(json!({ "room_id": room_id })))
+}
+
+async fn enter_here(app: &App, token: AccessToken, room: &str, body: &str, action: Action) -> Answer {
+    match action {
+        Action::Join => app.call(JOIN, &[&token.hash(), &room, &body]).await,
+        Action::Knock | Action::Leave => {
+            app.call(SET_MEMBERSHIP, &[&token.hash(), &room, &action.name(), &body]).await
+        }
+    }
+}
+
+fn remote_membership<'a>(
+    app: &'a App,
+    token: AccessToken,
+    session: &'a Session,
+    body: &'a str,
+) -> RemoteMembership<'a> {
+    let (federation, partial_joins, user_id) = (&app.federation, &app.partial_joins, &session.user_id);
+    RemoteMembership { federation, partial_joins, token, user_id, body }
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/leave`
 async fn leave(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room): Path<String>,
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
@@ -130,18 +146,18 @@ async fn leave(
         return Ok(response);
     }
     let session = Session::of(&app.db, &token).await?;
-    Traveller { app: &app, token, user_id: &session.user_id, body: &body }.leave(&room).await
+    remote_membership(&app, token, &session, &body).leave(&room).await
 }
 
 /// Whether other servers are to be asked, as this one is not in the room or does not know what the alias names.
-fn goes_elsewhere(app: &AppState, room: &str, response: &MatrixResponse) -> bool {
-    let is_elsewhere = response.elsewhere || is_room_alias(room) && app.is_elsewhere(room);
-    !response.status.is_success() && is_elsewhere && app.config.federation.enabled
+fn goes_elsewhere(app: &App, room: &str, response: &MatrixResponse) -> bool {
+    let is_elsewhere = response.is_elsewhere() || is_room_alias(room) && app.federation.is_elsewhere(room);
+    !response.status.is_success() && is_elsewhere && app.federation.is_enabled()
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/invite`
 async fn invite(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room): Path<String>,
     JsonBody(request): JsonBody<Map<String, Value>>,
@@ -151,7 +167,7 @@ async fn invite(
 
 /// Invites by user id or third-party id.
 pub async fn invite_user(
-    app: &AppState,
+    app: &App,
     token: AccessToken,
     room: &str,
     mut request: Map<String, Value>,
@@ -164,10 +180,10 @@ pub async fn invite_user(
         };
     }
     let target = request.get("user_id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if is_user_id(&target) && app.is_elsewhere(&target) {
+    if is_user_id(&target) && app.federation.is_elsewhere(&target) {
         let reason = request.into_iter().filter(|(key, value)| key == "reason" && !value.is_null());
         let content = Value::Object(reason.collect()).to_string();
-        let answer = inviting::invite(app, &token, room, &target, &content).await?;
+        let answer = remote_invites::invite(&app.federation, &token, room, &target, &content).await?;
         return Ok(if answer.status.is_success() { MatrixResponse::of(json!({})) } else { answer });
     }
     let body = Value::Object(request).to_string();
@@ -175,22 +191,22 @@ pub async fn invite_user(
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/kick`
-async fn kick(app: State<AppState>, token: AccessToken, room: Path<String>, body: RawJsonBody) -> Answer {
+async fn kick(app: State<App>, token: AccessToken, room: Path<String>, body: RawJsonBody) -> Answer {
     set_membership(app, token, room, "kick", body.0).await
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/ban`
-async fn ban(app: State<AppState>, token: AccessToken, room: Path<String>, body: RawJsonBody) -> Answer {
+async fn ban(app: State<App>, token: AccessToken, room: Path<String>, body: RawJsonBody) -> Answer {
     set_membership(app, token, room, "ban", body.0).await
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/unban`
-async fn unban(app: State<AppState>, token: AccessToken, room: Path<String>, body: RawJsonBody) -> Answer {
+async fn unban(app: State<App>, token: AccessToken, room: Path<String>, body: RawJsonBody) -> Answer {
     set_membership(app, token, room, "unban", body.0).await
 }
 
 async fn set_membership(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room): Path<String>,
     action: &'static str,

@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::routing::get;
 use serde::Deserialize;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/rooms/{room_id}/state", get(room_state))
         .client_v3("/rooms/{room_id}/state/{event_type}", get(state_event))
@@ -30,7 +30,7 @@ struct Parameters {
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/state`
 async fn room_state(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
 ) -> Result<MatrixResponse, ApiError> {
@@ -39,7 +39,7 @@ async fn room_state(
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}`: the empty state key
 async fn state_event(
-    app: State<AppState>,
+    app: State<App>,
     token: AccessToken,
     Path((room_id, event_type)): Path<(String, String)>,
     query: Query<Parameters>,
@@ -49,7 +49,7 @@ async fn state_event(
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`
 async fn state_event_with_key(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((room_id, event_type, state_key)): Path<(String, String, String)>,
     Query(Parameters { format }): Query<Parameters>,

@@ -2,17 +2,16 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::routing::post;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
-use crate::federation::policy_servers::{self, Unsigned};
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::{MatrixResponse, Outcome};
+use crate::federation::base::Unsigned;
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/rooms/{room_id}/upgrade", post(upgrade))
 }
 
@@ -21,19 +20,20 @@ const UPGRADE: &str =
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`
 async fn upgrade(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
     RawJsonBody(body): RawJsonBody,
 ) -> Result<MatrixResponse, ApiError> {
     let (hash, unsigned) = (token.hash(), (None::<String>, None::<i64>));
-    let answer = app.call_when_whole(UPGRADE, &[&hash, &room_id, &body, &unsigned.0, &unsigned.1]).await?;
-    if answer.status != StatusCode::PRECONDITION_REQUIRED {
-        app.hub.wake(&answer.wake_rooms, &answer.wake_users);
-        return policy_servers::complete(&app, answer).await;
+    let federation = &app.federation;
+    let answer =
+        federation.call_when_whole(UPGRADE, &[&hash, &room_id, &body, &unsigned.0, &unsigned.1]).await?;
+    if answer.outcome != Outcome::SignFirst {
+        return federation.sign(answer).await;
     }
     // The room is made together with the tombstone of the old one, once that is signed.
-    let unsigned: Unsigned = serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())?;
-    let tombstone = policy_servers::signed(&app, &unsigned).await?;
+    let unsigned = Unsigned::of(&answer)?;
+    let tombstone = federation.signed_event(&unsigned).await?;
     app.call(UPGRADE, &[&hash, &room_id, &body, &tombstone, &unsigned.created_at]).await
 }

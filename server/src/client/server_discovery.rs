@@ -7,19 +7,19 @@ use axum::response::Response;
 use axum::routing::get;
 use serde_json::json;
 
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
 use crate::http::json_response;
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().route("/.well-known/matrix/client", get(well_known))
 }
 
 /// `GET /.well-known/matrix/client`
 ///
 /// 404 without `public_base_url`: clients then ask their user for the server's URL.
-async fn well_known(State(app): State<AppState>) -> Result<Response, ApiError> {
+async fn well_known(State(app): State<App>) -> Result<Response, ApiError> {
     let Some(base_url) = &app.config.public_base_url else {
         return Err(ApiError::not_found("This server does not tell its URL"));
     };

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::accounts::session::Session;
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
-use crate::federation::hierarchy::{Asked, PATIENCE, Wanted};
-use crate::federation::membership::find_room;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
+use crate::federation::hierarchy::{Asked, TIMEOUT, Wanted};
+use crate::federation::queries::find_room;
 use crate::http::{AccessToken, ClientRoutes, Path, Query, Via};
-use crate::state::AppState;
 
 /// How often other servers are asked for one answer: what they say of a space tells of other rooms to ask about.
 const MAX_ROUNDS: usize = 10;
@@ -24,7 +24,7 @@ const ROOM_SUMMARY: &str =
     "select status, body, wake_rooms, wake_users from matriarch.room_summary($1, $2, $3)";
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v1("/rooms/{room_id}/hierarchy", get(hierarchy))
         .client_v1("/room_summary/{room_id_or_alias}", get(room_summary))
@@ -42,12 +42,12 @@ struct Parameters {
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/hierarchy`
 async fn hierarchy(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
     Query(Parameters { from, limit, max_depth, suggested_only }): Query<Parameters>,
 ) -> Result<MatrixResponse, ApiError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let hash = token.hash();
     let mut answers: Vec<Asked> = Vec::new();
     for round in 1.. {
@@ -58,28 +58,28 @@ async fn hierarchy(
             .await?
             .ok_or_else(ApiError::internal)?;
         let needs: Option<String> = row.try_get("needs").map_err(|_| ApiError::internal())?;
-        let is_final = !app.config.federation.enabled || round > MAX_ROUNDS || Instant::now() >= deadline;
+        let is_final = !app.federation.is_enabled() || round > MAX_ROUNDS || Instant::now() >= deadline;
         let Some(needs) = needs.filter(|_| !is_final) else { return MatrixResponse::from_row(&row) };
         let wanted: Vec<Wanted> = serde_json::from_str(&needs).map_err(|_| ApiError::internal())?;
-        answers.extend(app.federation.hierarchies.ask(&app, wanted, deadline).await);
+        answers.extend(app.hierarchies.ask(wanted, deadline).await);
     }
     Err(ApiError::internal())
 }
 
 /// `GET /_matrix/client/v1/room_summary/{roomIdOrAlias}`
 async fn room_summary(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: Option<AccessToken>,
     Path(room): Path<String>,
     Via(mut via): Via,
 ) -> Result<MatrixResponse, ApiError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let hash = token.as_ref().map(AccessToken::hash);
-    let is_elsewhere = is_room_alias(&room) && app.is_elsewhere(&room);
+    let is_elsewhere = is_room_alias(&room) && app.federation.is_elsewhere(&room);
     if !is_elsewhere {
         let response = app.call(ROOM_SUMMARY, &[&hash, &room, &None::<String>]).await?;
         // Other servers are asked for those who are known here only.
-        if !response.elsewhere || token.is_none() || !app.config.federation.enabled {
+        if !response.is_elsewhere() || token.is_none() || !app.federation.is_enabled() {
             return Ok(response);
         }
     }
@@ -87,11 +87,11 @@ async fn room_summary(
         return Err(ApiError::not_found("There is no such room, or you may not see it."));
     };
     Session::of(&app.db, token).await?;
-    let (room_id, of_alias) = find_room(&app, &room).await?;
+    let (room_id, of_alias) = find_room(&app.federation, &room).await?;
     via.extend(of_alias);
     via.extend(server_name(&room_id).map(str::to_owned));
     let wanted = vec![Wanted { room_id: room_id.clone(), via }];
-    let answers = app.federation.hierarchies.ask(&app, wanted, deadline).await;
+    let answers = app.hierarchies.ask(wanted, deadline).await;
     app.call(ROOM_SUMMARY, &[&hash, &room_id, &as_json(&answers)?]).await
 }
 

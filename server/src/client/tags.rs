@@ -4,13 +4,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, put};
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
-use crate::state::AppState;
 
 /// The endpoints of this file.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/user/{user_id}/rooms/{room_id}/tags", get(tags))
         .client_v3("/user/{user_id}/rooms/{room_id}/tags/{tag}", put(set_tag).delete(delete_tag))
@@ -26,7 +26,7 @@ const DELETE_TAG: &str =
 
 /// `GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags`
 async fn tags(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((user_id, room_id)): Path<(String, String)>,
 ) -> Result<MatrixResponse, ApiError> {
@@ -35,7 +35,7 @@ async fn tags(
 
 /// `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}`
 async fn set_tag(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((user_id, room_id, tag)): Path<(String, String, String)>,
     RawJsonBody(content): RawJsonBody,
@@ -45,7 +45,7 @@ async fn set_tag(
 
 /// `DELETE /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}`
 async fn delete_tag(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((user_id, room_id, tag)): Path<(String, String, String)>,
 ) -> Result<MatrixResponse, ApiError> {

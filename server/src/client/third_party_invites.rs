@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::send;
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
-use crate::federation::{FederationError, membership, third_party_invites};
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
+use crate::federation::http_client::FederationError;
+use crate::federation::{queries, third_party_invites};
 use crate::http::AccessToken;
-use crate::state::AppState;
 
 const BEGIN: &str =
     "select status, body, wake_rooms, wake_users from matriarch.begin_third_party_invite($1, $2)";
@@ -59,7 +60,7 @@ pub enum Invited {
 ///
 /// 403 `M_SERVER_NOT_TRUSTED` for an identity server that the configuration does not name; the identity server's own refusals.
 pub async fn invite(
-    app: &AppState,
+    app: &App,
     token: AccessToken,
     room_id: &str,
     id: ThirdPartyId,
@@ -95,16 +96,16 @@ pub async fn invite(
 /// # Errors
 ///
 /// As those of [`third_party_invites::accept`], and of looking for the room.
-pub async fn accept(app: &AppState, user_id: &str, room: &str, signed: Value) -> Result<(), ApiError> {
-    let (room_id, _) = membership::find_room(app, room).await?;
+pub async fn accept(app: &App, user_id: &str, room: &str, signed: Value) -> Result<(), ApiError> {
+    let (room_id, _) = queries::find_room(&app.federation, room).await?;
     let invite = json!({ "room_id": room_id, "sender": signed.get("sender"), "signed": signed });
     let invite = invite.as_object().cloned().unwrap_or_default();
-    third_party_invites::accept(app, user_id, &invite).await.map_err(FederationError::for_client)
+    third_party_invites::accept(&app.federation, user_id, &invite).await.map_err(FederationError::for_client)
 }
 
 /// An identity server, asked in the name of a user about one address. Identity Service API.
 struct IdentityServer<'i> {
-    app: &'i AppState,
+    app: &'i App,
     id: &'i ThirdPartyId,
     address: &'i str,
 }
@@ -125,11 +126,11 @@ impl IdentityServer<'_> {
     ) -> Result<Map<String, Value>, FederationError> {
         let url = format!("https://{}/_matrix/identity/v2/{path}", self.id.id_server);
         let bearer = Some(self.id.id_access_token.as_str());
-        self.app.federation.client.fetch(method, &url, body, bearer).await
+        self.app.federation.http.fetch(method, &url, body, bearer).await
     }
 
     fn bad(&self, reason: &str) -> FederationError {
-        FederationError::BadAnswer { server: self.id.id_server.clone(), reason: reason.to_owned() }
+        FederationError::bad_answer(&self.id.id_server, reason)
     }
 
     /// The user whose address it is, if the identity server knows one.

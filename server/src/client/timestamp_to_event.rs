@@ -7,14 +7,14 @@ use axum::routing::get;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
-use crate::federation::history::{PATIENCE, Time};
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
+use crate::federation::history::{TIMEOUT, Time};
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v1("/rooms/{room_id}/timestamp_to_event", get(timestamp_to_event))
         .client_unstable("/org.matrix.msc3030/rooms/{room_id}/timestamp_to_event", get(timestamp_to_event))
@@ -39,12 +39,12 @@ const TIMESTAMP_TO_EVENT: &str = "
 ///
 /// Where what is here of the room has a gap between the time and the event, other servers are asked.
 async fn timestamp_to_event(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path(room_id): Path<String>,
     Query(Parameters { ts, dir }): Query<Parameters>,
 ) -> Result<MatrixResponse, ApiError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let look = async || {
         let row = app.db.query_opt(TIMESTAMP_TO_EVENT, &[&token.hash(), &room_id, &ts, &dir]).await?;
         let row = row.ok_or_else(ApiError::internal)?;
@@ -52,7 +52,7 @@ async fn timestamp_to_event(
         Ok::<_, ApiError>((MatrixResponse::from_row(&row)?, gap))
     };
     let (response, gap) = look().await?;
-    let Some(gap) = gap.filter(|_| app.config.federation.enabled) else { return Ok(response) };
+    let Some(gap) = gap.filter(|_| app.federation.is_enabled()) else { return Ok(response) };
     let known_ts = match response.status {
         StatusCode::OK => {
             let found: Found = serde_json::from_str(&response.body).map_err(|_| ApiError::internal())?;
@@ -61,7 +61,7 @@ async fn timestamp_to_event(
         _ => None,
     };
     let time = Time { room_id: &room_id, gap: &gap, ts, dir: &dir, known_ts };
-    match app.federation.history.fetch_closest(&app, &time, deadline).await {
+    match app.history.fetch_closest(&time, deadline).await {
         true => look().await.map(|(response, _)| response),
         false => Ok(response),
     }

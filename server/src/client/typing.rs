@@ -6,16 +6,16 @@ use axum::http::StatusCode;
 use axum::routing::put;
 use serde::Deserialize;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
-use crate::state::AppState;
 
 /// For clients that do not say how long, in milliseconds: as long as most do.
 const DEFAULT_TIMEOUT_MS: i64 = 30_000;
 
 /// The endpoints of this file.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/rooms/{room_id}/typing/{user_id}", put(set_typing))
 }
 
@@ -30,7 +30,7 @@ struct Typing {
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/typing/{userId}`
 async fn set_typing(
-    State(app): State<AppState>,
+    State(app): State<App>,
     token: AccessToken,
     Path((room_id, user_id)): Path<(String, String)>,
     JsonBody(body): JsonBody<Typing>,

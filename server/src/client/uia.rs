@@ -25,10 +25,10 @@ use serde_json::{Map, Value, json};
 
 use crate::accounts::session::Session;
 use crate::accounts::tokens;
+use crate::app::App;
+use crate::base::error::ApiError;
 use crate::config::Policy;
-use crate::error::ApiError;
 use crate::http::{hash_token, json_response};
-use crate::state::AppState;
 
 pub use fallback::routes;
 pub use stage::{Stage, is_registration_token};
@@ -108,7 +108,7 @@ struct UiaSession {
 
 /// Checks the `auth` of a request's body, and lets the request go on when a flow is complete.
 pub async fn authorize(
-    app: &AppState,
+    app: &App,
     guard: &Guard<'_>,
     mut body: Map<String, Value>,
 ) -> Result<Passed, Refusal> {
@@ -169,7 +169,7 @@ impl UiaSession {
 
     /// The session with this id; `None` for one that is unknown, has ended, or was begun by another user or for
     /// another operation.
-    async fn find(app: &AppState, guard: &Guard<'_>, id: &str) -> Result<Option<Self>, ApiError> {
+    async fn find(app: &App, guard: &Guard<'_>, id: &str) -> Result<Option<Self>, ApiError> {
         let hash = hash_token(id);
         let Some(row) = app.db.query_opt(include_str!("uia/find.sql"), &[&hash.as_slice()]).await? else {
             return Ok(None);
@@ -202,7 +202,7 @@ impl UiaSession {
     }
 
     /// Stores the session, and gives the answer that asks for the next stage.
-    async fn challenge(mut self, app: &AppState, guard: &Guard<'_>, failure: Option<Failure>) -> Refusal {
+    async fn challenge(mut self, app: &App, guard: &Guard<'_>, failure: Option<Failure>) -> Refusal {
         match self.store(app, guard).await {
             Ok(true) => Refusal::Challenge(self.describe(guard, &app.config.registration.terms, failure)),
             // Another request finished the session, or it expired.
@@ -221,7 +221,7 @@ impl UiaSession {
     }
 
     /// Stores what is new; false when the session has ended meanwhile.
-    async fn store(&mut self, app: &AppState, guard: &Guard<'_>) -> Result<bool, ApiError> {
+    async fn store(&mut self, app: &App, guard: &Guard<'_>) -> Result<bool, ApiError> {
         let request = Value::Object(self.body.clone()).to_string();
         if request.len() > MAX_REQUEST {
             return Err(ApiError::too_large());
@@ -277,7 +277,7 @@ impl UiaSession {
     }
 
     /// Ends the session, which then lets one request go on.
-    async fn finish(mut self, app: &AppState, guard: &Guard<'_>) -> Result<Passed, Refusal> {
+    async fn finish(mut self, app: &App, guard: &Guard<'_>) -> Result<Passed, Refusal> {
         if self.stored {
             let hash = hash_token(&self.id);
             if app.db.query_opt(include_str!("uia/finish.sql"), &[&hash.as_slice()]).await?.is_none() {

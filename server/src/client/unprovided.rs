@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
 use crate::http::{AccessToken, ClientRoutes};
-use crate::state::AppState;
 
 /// The endpoints of this file.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/voip/turnServer", get(turn_server))
         .client_v3("/thirdparty/protocols", get(protocols))
@@ -23,7 +23,7 @@ pub fn routes() -> Router<AppState> {
 const AUTHENTICATE: &str = "select status, body, wake_rooms, wake_users from matriarch.whoami($1)";
 
 /// Authenticates, and then gives the answer that is the same for everybody.
-async fn answer(app: &AppState, token: AccessToken, body: &str) -> Result<MatrixResponse, ApiError> {
+async fn answer(app: &App, token: AccessToken, body: &str) -> Result<MatrixResponse, ApiError> {
     let response = app.call(AUTHENTICATE, &[&token.hash()]).await?;
     Ok(match response.status {
         StatusCode::OK => MatrixResponse { body: body.to_owned(), ..response },
@@ -32,7 +32,7 @@ async fn answer(app: &AppState, token: AccessToken, body: &str) -> Result<Matrix
 }
 
 /// `GET /_matrix/client/v3/voip/turnServer`: there is none.
-async fn turn_server(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+async fn turn_server(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     let response = app.call(AUTHENTICATE, &[&token.hash()]).await?;
     if response.status == StatusCode::OK {
         return Err(ApiError::not_found("This server has no TURN server"));
@@ -41,19 +41,16 @@ async fn turn_server(State(app): State<AppState>, token: AccessToken) -> Result<
 }
 
 /// `GET /_matrix/client/v3/thirdparty/protocols`: there is no bridge to any.
-async fn protocols(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+async fn protocols(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     answer(&app, token, "{}").await
 }
 
 /// `GET /_matrix/client/v3/pushers`: nobody has one, for none can be set.
-async fn pushers(State(app): State<AppState>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+async fn pushers(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     answer(&app, token, r#"{"pushers":[]}"#).await
 }
 
 /// `GET /_matrix/client/v3/account/3pid`: nobody has an e-mail address or phone number here.
-async fn third_party_ids(
-    State(app): State<AppState>,
-    token: AccessToken,
-) -> Result<MatrixResponse, ApiError> {
+async fn third_party_ids(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     answer(&app, token, r#"{"threepids":[]}"#).await
 }

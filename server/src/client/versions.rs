@@ -6,8 +6,8 @@ use axum::response::Response;
 use axum::routing::get;
 use serde_json::json;
 
+use crate::app::App;
 use crate::http::json_response;
-use crate::state::AppState;
 
 /// Releases of the specification whose endpoints clients find here. Clients change their ways by this list, so a
 /// release is added when what it brought is there: v1.3 needs relations, v1.6 `timestamp_to_event`, v1.11 media.
@@ -31,7 +31,7 @@ const FEATURES: &[&str] = &[
 ];
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().route("/_matrix/client/versions", get(versions))
 }
 

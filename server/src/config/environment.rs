@@ -10,7 +10,8 @@ use figment::error::Kind;
 use figment::providers::Env;
 use strsim::osa_distance;
 
-use super::{Config, ConfigError};
+use super::Config;
+use super::error::ConfigError;
 
 const PREFIX: &str = "MATRIARCH_";
 /// What stands between the names of a table and of a key in it.

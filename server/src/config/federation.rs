@@ -6,7 +6,7 @@ use matriarch_rules::glob;
 use matriarch_rules::identifiers::is_server_name;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// How this server deals with others.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// One address that the node accepts connections on.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Policy, Secret, terms};
+use super::error::ConfigError;
+use super::secret::Secret;
+use super::terms::{self, Policy};
 
 /// Who may make an account.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

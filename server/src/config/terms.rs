@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use matriarch_rules::identifiers::is_opaque_identifier;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// A document, in one version.
 #[derive(Clone, Debug, Deserialize, Serialize)]

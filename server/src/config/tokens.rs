@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// How long access tokens live.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -4,21 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 use tracing::debug;
 
-use super::client::{FederationError, Request};
-use crate::error::ApiError;
-use crate::state::AppState;
+use super::base::Federation;
+use super::http_client::{FederationError, Request};
+use super::leased_work::{self, LeasedWork};
+use crate::base::error::ApiError;
+use crate::base::percent::encode;
 
-/// Servers that a node asks at the same time, each for one list.
-const WORKERS: usize = 8;
-/// How often a node looks for stale lists.
-const POLL: Duration = Duration::from_secs(5);
 /// A lease lasts longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes.
@@ -30,13 +25,14 @@ const STORE: &str =
 const FAIL: &str = include_str!("device_lists/fail.sql");
 
 /// This node's part in keeping device lists up to date. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct DeviceLists {
+    federation: Federation,
     arrived: Arc<Notify>,
 }
 
 /// A list that is stale, leased by this node.
-struct Stale {
+pub struct Stale {
     user_nid: i64,
     user_id: String,
     server_name: String,
@@ -44,51 +40,57 @@ struct Stale {
 }
 
 impl DeviceLists {
+    /// A node that fetches no list yet.
+    pub fn new(federation: Federation) -> Self {
+        Self { federation, arrived: Arc::default() }
+    }
+
     /// Updates came, which may have made lists stale.
     pub fn arrived(&self) {
         self.arrived.notify_one();
     }
 
     /// Fetches stale lists for as long as the node runs.
-    pub async fn run(self, app: AppState) {
-        let mut workers = JoinSet::new();
-        loop {
-            if workers.len() < WORKERS {
-                let limit = i64::try_from(WORKERS - workers.len()).unwrap_or(1);
-                // A database that is away was logged by `Db`.
-                for row in app.db.query(CLAIM, &[&limit]).await.unwrap_or_default() {
-                    let stale = Stale {
-                        user_nid: row.get("user_nid"),
-                        user_id: row.get("user_id"),
-                        server_name: row.get("server_name"),
-                        updates: row.get("updates"),
-                    };
-                    workers.spawn(refresh(app.clone(), stale));
-                }
-            }
-            tokio::select! {
-                Some(_) = workers.join_next() => {}
-                () = self.arrived.notified(), if workers.len() < WORKERS => {}
-                () = sleep(POLL) => {}
-            }
-        }
+    pub async fn run(self) {
+        leased_work::run(self).await;
     }
 }
 
-async fn refresh(app: AppState, stale: Stale) {
-    let reason = match fetch(&app, &stale).await {
-        Ok(()) => return,
-        Err(error) => error.to_string().replace('\0', "\u{fffd}"),
-    };
-    debug!(user_id = stale.user_id, reason, "a device list stays stale");
-    let _logged = app.db.query(FAIL, &[&stale.user_nid, &reason]).await;
+impl LeasedWork for DeviceLists {
+    type Lease = Stale;
+
+    /// Each asks one server for one list.
+    const WORKERS: usize = 8;
+    const POLL: Duration = Duration::from_secs(5);
+
+    fn has_come(&self) -> &Notify {
+        &self.arrived
+    }
+
+    async fn claim(&self, limit: usize) -> Result<Vec<Stale>, ApiError> {
+        let limit = i64::try_from(limit).unwrap_or(1);
+        let rows = self.federation.db.query(CLAIM, &[&limit]).await?;
+        let stale = rows.iter().map(|row| Stale {
+            user_nid: row.get("user_nid"),
+            user_id: row.get("user_id"),
+            server_name: row.get("server_name"),
+            updates: row.get("updates"),
+        });
+        Ok(stale.collect())
+    }
+
+    async fn work(self, stale: Stale) {
+        let reason = match fetch(&self.federation, &stale).await {
+            Ok(()) => return,
+            Err(error) => error.to_string().replace('\0', "\u{fffd}"),
+        };
+        debug!(user_id = stale.user_id, reason, "a device list stays stale");
+        let _logged = self.federation.db.query(FAIL, &[&stale.user_nid, &reason]).await;
+    }
 }
 
-async fn fetch(app: &AppState, stale: &Stale) -> Result<(), FederationError> {
-    let path = format!(
-        "/_matrix/federation/v1/user/devices/{}",
-        utf8_percent_encode(&stale.user_id, NON_ALPHANUMERIC)
-    );
+async fn fetch(federation: &Federation, stale: &Stale) -> Result<(), FederationError> {
+    let path = format!("/_matrix/federation/v1/user/devices/{}", encode(&stale.user_id));
     let request = Request {
         method: Method::GET,
         destination: &stale.server_name,
@@ -97,8 +99,8 @@ async fn fetch(app: &AppState, stale: &Stale) -> Result<(), FederationError> {
         max_answer: MAX_ANSWER,
         timeout: TIMEOUT,
     };
-    let answer = Value::Object(app.federation.client.send(&app.db, request).await?).to_string();
-    let response = app.call(STORE, &[&stale.user_id, &stale.updates, &answer]).await?;
+    let answer = Value::Object(federation.http.send(request).await?).to_string();
+    let response = federation.call(STORE, &[&stale.user_id, &stale.updates, &answer]).await?;
     if response.status == StatusCode::OK {
         return Ok(());
     }

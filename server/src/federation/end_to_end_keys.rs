@@ -1,23 +1,17 @@
-//! Keys of end-to-end encryption, between servers. Server-Server API, "End-to-End Encryption" and "Device Management".
+//! Keys of other servers' users, asked for on behalf of clients. Server-Server API, "End-to-End Encryption".
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
 use axum::http::Method;
-use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use matriarch_rules::identifiers::server_name;
 use serde_json::{Map, Value, json};
 use tracing::debug;
 
-use super::authentication::ServerRequest;
-use super::client::{FederationError, Request};
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
-use crate::http::Path;
-use crate::state::AppState;
+use super::base::Federation;
+use super::http_client::{FederationError, Request};
+use crate::base::error::ApiError;
 
 /// How many servers are asked at a time for one client.
 const CONCURRENCY: usize = 20;
@@ -26,50 +20,17 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// How long servers may take where the client does not say, as the specification recommends.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-const QUERY_KEYS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_query_keys($1)";
-const CLAIM_KEYS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_claim_keys($1)";
-const USER_DEVICES: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_user_devices($1)";
 const STORE: &str = "select matriarch.store_remote_keys($1, $2, $3)";
-
-/// The routes of this module.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/_matrix/federation/v1/user/keys/query", post(query_keys))
-        .route("/_matrix/federation/v1/user/keys/claim", post(claim_keys))
-        .route("/_matrix/federation/v1/user/devices/{user_id}", get(user_devices))
-}
-
-/// `POST /_matrix/federation/v1/user/keys/query`
-async fn query_keys(State(app): State<AppState>, request: ServerRequest) -> Result<MatrixResponse, ApiError> {
-    app.call(QUERY_KEYS, &[&Value::Object(request.content).to_string()]).await
-}
-
-/// `POST /_matrix/federation/v1/user/keys/claim`
-async fn claim_keys(State(app): State<AppState>, request: ServerRequest) -> Result<MatrixResponse, ApiError> {
-    app.call(CLAIM_KEYS, &[&Value::Object(request.content).to_string()]).await
-}
-
-/// `GET /_matrix/federation/v1/user/devices/{userId}`
-async fn user_devices(
-    State(app): State<AppState>,
-    Path(user_id): Path<String>,
-    _: ServerRequest,
-) -> Result<MatrixResponse, ApiError> {
-    app.call(USER_DEVICES, &[&user_id]).await
-}
 
 /// A question about users of several servers, cut by server: what stands under `key` of the client's request.
 fn by_server(
-    app: &AppState,
+    federation: &Federation,
     request: &Map<String, Value>,
     key: &str,
 ) -> BTreeMap<String, Map<String, Value>> {
     let mut servers: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for (user_id, wanted) in request.get(key).and_then(Value::as_object).into_iter().flatten() {
-        if let Some(server) = server_name(user_id).filter(|server| app.is_other_server(server)) {
+        if let Some(server) = server_name(user_id).filter(|server| federation.is_other_server(server)) {
             servers.entry(server.to_owned()).or_default().insert(user_id.clone(), wanted.clone());
         }
     }
@@ -82,21 +43,25 @@ fn timeout(request: &Map<String, Value>) -> Duration {
 }
 
 /// Whether the request is about users of other servers.
-pub fn concerns_other_servers(app: &AppState, request: &Map<String, Value>, key: &str) -> bool {
-    !by_server(app, request, key).is_empty()
+pub fn concerns_other_servers(federation: &Federation, request: &Map<String, Value>, key: &str) -> bool {
+    !by_server(federation, request, key).is_empty()
 }
 
 /// Asks the servers of all users in a client's `POST /keys/query`, and stores what they answer. The servers that answered.
-pub async fn fetch_keys(app: &AppState, request: &Map<String, Value>) -> Result<Vec<String>, ApiError> {
+pub async fn fetch_keys(
+    federation: &Federation,
+    request: &Map<String, Value>,
+) -> Result<Vec<String>, ApiError> {
     let timeout = timeout(request);
     let answers =
-        ask_all(app, by_server(app, request, "device_keys"), "query", "device_keys", timeout).await?;
+        ask_all(federation, by_server(federation, request, "device_keys"), "query", "device_keys", timeout)
+            .await?;
     let mut answered = Vec::new();
     for (server, users, answer) in answers {
         let is_all = |wanted: &Value| wanted.as_array().is_some_and(Vec::is_empty);
         let complete: Vec<String> =
             users.into_iter().filter(|(_, wanted)| is_all(wanted)).map(|(user_id, _)| user_id).collect();
-        app.db.query(STORE, &[&server, &Value::Object(answer).to_string(), &complete]).await?;
+        federation.db.query(STORE, &[&server, &Value::Object(answer).to_string(), &complete]).await?;
         answered.push(server);
     }
     Ok(answered)
@@ -105,13 +70,19 @@ pub async fn fetch_keys(app: &AppState, request: &Map<String, Value>) -> Result<
 /// Claims keys of other servers' users for a client's `POST /keys/claim`, and puts them into `answer`, which has those of
 /// this server's users, and a failure for each other server.
 pub async fn claim_elsewhere(
-    app: &AppState,
+    federation: &Federation,
     request: &Map<String, Value>,
     answer: &mut Map<String, Value>,
 ) -> Result<(), ApiError> {
     let timeout = timeout(request);
-    let answers =
-        ask_all(app, by_server(app, request, "one_time_keys"), "claim", "one_time_keys", timeout).await?;
+    let answers = ask_all(
+        federation,
+        by_server(federation, request, "one_time_keys"),
+        "claim",
+        "one_time_keys",
+        timeout,
+    )
+    .await?;
     for (server, users, mut keys) in answers {
         if let Some(failures) = answer.get_mut("failures").and_then(Value::as_object_mut) {
             failures.remove(&server);
@@ -134,7 +105,7 @@ type Answer = (String, Map<String, Value>, Map<String, Value>);
 
 /// Asks several servers at once, each about its own users. Those that fail are left out.
 async fn ask_all(
-    app: &AppState,
+    federation: &Federation,
     servers: BTreeMap<String, Map<String, Value>>,
     endpoint: &str,
     key: &str,
@@ -153,7 +124,7 @@ async fn ask_all(
                 max_answer: MAX_ANSWER,
                 timeout,
             };
-            let answer = tokio::time::timeout(timeout, app.federation.client.send(&app.db, request)).await;
+            let answer = tokio::time::timeout(timeout, federation.http.send(request)).await;
             match answer {
                 Ok(Ok(answer)) => Ok(Some((server, users, answer))),
                 Ok(Err(FederationError::Internal(error))) => Err(error),

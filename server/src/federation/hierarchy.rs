@@ -1,30 +1,24 @@
-//! Spaces across servers. Server-Server API, "Spaces".
+//! Spaces of other servers: what those say of rooms, remembered for a while. Server-Server API, "Spaces".
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
 use axum::http::Method;
-use axum::routing::get;
 use futures_util::{StreamExt, stream};
 use matriarch_rules::identifiers::is_server_name;
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use super::authentication::ServerRequest;
-use super::client::{FederationError, Request};
-use super::membership::encode;
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
-use crate::http::{Path, Query};
-use crate::state::AppState;
+use super::base::Federation;
+use super::http_client::{FederationError, Request};
+use crate::base::cache::bounded;
+use crate::base::percent::encode;
 
 /// How long a client waits for other servers, in all.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,33 +28,9 @@ const CONCURRENCY: usize = 10;
 /// How long an answer is good, and how long nobody is asked again where there was none.
 const ANSWER_LIFE: Duration = Duration::from_secs(300);
 const FAILURE_LIFE: Duration = Duration::from_secs(60);
-/// Bytes of answers that are kept, and how many.
-const MAX_KEPT_BYTES: usize = 32 * 1024 * 1024;
-const MAX_KEPT: usize = 10_000;
-
-const HIERARCHY: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_hierarchy($1, $2, $3)";
-
-/// The routes of this module.
-pub fn routes() -> Router<AppState> {
-    Router::new().route("/_matrix/federation/v1/hierarchy/{room_id}", get(hierarchy))
-}
-
-#[derive(Deserialize)]
-struct Parameters {
-    #[serde(default)]
-    suggested_only: bool,
-}
-
-/// `GET /_matrix/federation/v1/hierarchy/{roomId}`
-async fn hierarchy(
-    State(app): State<AppState>,
-    Path(room_id): Path<String>,
-    Query(Parameters { suggested_only }): Query<Parameters>,
-    request: ServerRequest,
-) -> Result<MatrixResponse, ApiError> {
-    app.call(HIERARCHY, &[&request.origin, &room_id, &suggested_only]).await
-}
+/// Bytes of answers that are kept, and how many each counts as at least.
+const MAX_KEPT_BYTES: u64 = 32 * 1024 * 1024;
+const MIN_ANSWER_BYTES: usize = 4 * 1024;
 
 /// A room that servers are to be asked about.
 #[derive(Debug, Deserialize)]
@@ -83,25 +53,40 @@ fn as_it_is<S: Serializer>(answer: &Option<Arc<RawValue>>, serializer: S) -> Res
 }
 
 /// What other servers answered lately, at this node. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Hierarchies {
-    kept: Arc<Mutex<Kept>>,
+    federation: Federation,
+    kept: Cache<String, Kept>,
 }
 
-#[derive(Default)]
+/// An answer about a room, or that there was none, and until when that is good.
+#[derive(Clone)]
 struct Kept {
-    answers: HashMap<String, (Instant, Option<Arc<RawValue>>)>,
-    bytes: usize,
+    answer: Option<Arc<RawValue>>,
+    until: Instant,
+}
+
+impl Kept {
+    fn bytes(&self) -> u32 {
+        let bytes = self.answer.as_ref().map_or(0, |answer| answer.get().len());
+        u32::try_from(bytes.max(MIN_ANSWER_BYTES)).unwrap_or(u32::MAX)
+    }
 }
 
 impl Hierarchies {
+    /// A node that remembers nothing yet.
+    pub fn new(federation: Federation) -> Self {
+        let kept = bounded(MAX_KEPT_BYTES).weigher(|_: &String, kept: &Kept| kept.bytes()).build();
+        Self { federation, kept }
+    }
+
     /// Asks servers about rooms, or remembers what they answered. Those that do not answer by `deadline` have none.
-    pub async fn ask(&self, app: &AppState, wanted: Vec<Wanted>, deadline: Instant) -> Vec<Asked> {
+    pub async fn ask(&self, wanted: Vec<Wanted>, deadline: Instant) -> Vec<Asked> {
         stream::iter(wanted)
             .map(|wanted| async move {
                 let answer = match self.recall(&wanted.room_id) {
                     Some(answer) => answer,
-                    None => timeout_at(deadline, self.ask_about(app, &wanted)).await.unwrap_or_default(),
+                    None => timeout_at(deadline, self.ask_about(&wanted)).await.unwrap_or_default(),
                 };
                 Asked { room_id: wanted.room_id, answer }
             })
@@ -110,11 +95,11 @@ impl Hierarchies {
             .await
     }
 
-    async fn ask_about(&self, app: &AppState, wanted: &Wanted) -> Option<Arc<RawValue>> {
+    async fn ask_about(&self, wanted: &Wanted) -> Option<Arc<RawValue>> {
         let Wanted { room_id, via } = wanted;
-        let client = &app.federation.client;
+        let federation = &self.federation;
         let path = format!("/_matrix/federation/v1/hierarchy/{}?suggested_only=false", encode(room_id));
-        let is_other = |server: &&String| is_server_name(server) && app.is_other_server(server);
+        let is_other = |server: &&String| is_server_name(server) && federation.is_other_server(server);
         for server in via.iter().filter(is_other).take(MAX_SERVERS) {
             let request = Request {
                 method: Method::GET,
@@ -122,9 +107,9 @@ impl Hierarchies {
                 path: &path,
                 body: None,
                 max_answer: MAX_ANSWER,
-                timeout: client.timeout().min(SERVER_TIMEOUT),
+                timeout: federation.http.timeout().min(SERVER_TIMEOUT),
             };
-            match client.send(&app.db, request).await {
+            match federation.http.send(request).await {
                 Ok(answer) => {
                     let answer: Arc<RawValue> = to_raw_value(&answer).ok()?.into();
                     self.keep(room_id, Some(Arc::clone(&answer)));
@@ -139,21 +124,12 @@ impl Hierarchies {
     }
 
     fn recall(&self, room_id: &str) -> Option<Option<Arc<RawValue>>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (until, answer) = kept.answers.get(room_id)?;
-        (*until > Instant::now()).then(|| answer.clone())
+        let kept = self.kept.get(room_id)?;
+        (kept.until > Instant::now()).then_some(kept.answer)
     }
 
     fn keep(&self, room_id: &str, answer: Option<Arc<RawValue>>) {
-        let size = |answer: &Option<Arc<RawValue>>| answer.as_ref().map_or(0, |answer| answer.get().len());
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.answers.len() >= MAX_KEPT || kept.bytes + size(&answer) > MAX_KEPT_BYTES {
-            *kept = Kept::default();
-        }
-        kept.bytes += size(&answer);
         let life = if answer.is_some() { ANSWER_LIFE } else { FAILURE_LIFE };
-        if let Some((_, old)) = kept.answers.insert(room_id.to_owned(), (Instant::now() + life, answer)) {
-            kept.bytes = kept.bytes.saturating_sub(size(&old));
-        }
+        self.kept.insert(room_id.to_owned(), Kept { answer, until: Instant::now() + life });
     }
 }

@@ -6,32 +6,34 @@
 //! left alone for a while, longer each time, and readers pass over it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use matriarch_rules::{Event, RoomVersion, room_version};
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info};
 
-use super::client::{FederationError, Request};
-use super::intake::{self, Batch, Kind, Outcome, Taken};
-use super::membership::encode;
-use crate::db::Db;
-use crate::error::ApiError;
-use crate::state::AppState;
+use super::base::Federation;
+use super::http_client::{FederationError, Request};
+use super::intake;
+use super::intake::batch::{Batch, Kind, Taken, Verdict};
+use crate::base::error::ApiError;
+use crate::base::percent::encode;
+use crate::database::Db;
 
 /// How long a reader waits for what is missing, in all.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Events to ask for, and the most that are taken of an answer.
 const EVENTS: usize = 100;
 /// The longest answer that is read, in mebibytes.
-const MAX_ANSWER: usize = 16;
+const MAX_ANSWER: u32 = 16;
 /// How many servers are asked.
 const MAX_SERVERS: usize = 5;
 /// How long a server is waited for.
@@ -53,8 +55,9 @@ const VERSION: &str = "select room_version from matriarch.rooms where room_id = 
 type Place = (String, String);
 
 /// This node's part in filling gaps. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct History {
+    federation: Federation,
     shared: Arc<Shared>,
 }
 
@@ -99,91 +102,250 @@ enum Task {
 }
 
 impl History {
+    /// A node that fills no gap yet.
+    pub fn new(federation: Federation) -> Self {
+        Self { federation, shared: Arc::default() }
+    }
+
     /// Has the gap before an event filled, in part at least. Whether that was done, or found to be impossible for now, by
     /// `deadline`; it goes on after that.
-    pub async fn fill(&self, app: &AppState, room_id: &str, event_id: &str, deadline: Instant) -> bool {
-        self.done(app, (room_id.to_owned(), event_id.to_owned()), Task::Gap, deadline).await
+    pub async fn fill(&self, room_id: &str, event_id: &str, deadline: Instant) -> bool {
+        self.done((room_id.to_owned(), event_id.to_owned()), Task::Gap, deadline).await
     }
 
     /// Has an event fetched that is missing. Whether somebody was asked, and was done, by `deadline`.
-    pub async fn fetch_event(
-        &self,
-        app: &AppState,
-        room_id: &str,
-        event_id: &str,
-        deadline: Instant,
-    ) -> bool {
-        self.done(app, (room_id.to_owned(), event_id.to_owned()), Task::Event, deadline).await
+    pub async fn fetch_event(&self, room_id: &str, event_id: &str, deadline: Instant) -> bool {
+        self.done((room_id.to_owned(), event_id.to_owned()), Task::Event, deadline).await
     }
 
     /// Asks servers for the event closest to a time, near the gap before `event_id`, and has one fetched that is closer than
     /// `known`. Whether to look again.
-    pub async fn fetch_closest(&self, app: &AppState, place: &Time<'_>, deadline: Instant) -> bool {
-        match timeout_at(deadline, closest(app, place)).await {
-            Ok(Some(event_id)) => self.fetch_event(app, place.room_id, &event_id, deadline).await,
+    pub async fn fetch_closest(&self, place: &Time<'_>, deadline: Instant) -> bool {
+        match timeout_at(deadline, self.closest(place)).await {
+            Ok(Some(event_id)) => self.fetch_event(place.room_id, &event_id, deadline).await,
             _ => false,
         }
     }
 
     /// Gives back what is leased still, when the node stops.
-    pub async fn release_all(&self, db: &Db) {
-        let leased = std::mem::take(&mut *lock(&self.shared.leased));
+    pub async fn release_all(&self) {
+        let leased = std::mem::take(&mut *self.shared.leased.lock());
         for (room_id, event_id) in leased {
-            let _logged = db.query(FINISH, &[&room_id, &event_id, &None::<&str>]).await;
+            let _logged = self.federation.db.query(FINISH, &[&room_id, &event_id, &None::<&str>]).await;
         }
     }
 
-    async fn done(&self, app: &AppState, place: Place, task: Task, deadline: Instant) -> bool {
-        let mut running = self.running(app, place, task);
+    async fn done(&self, place: Place, task: Task, deadline: Instant) -> bool {
+        let mut running = self.running(place, task);
         // Nothing is ever sent: it ends when the task does.
         timeout_at(deadline, running.changed()).await.is_ok()
     }
 
     /// The task for a place, begun unless it runs already.
-    fn running(&self, app: &AppState, place: Place, task: Task) -> watch::Receiver<()> {
-        let mut tasks = lock(&self.shared.tasks);
+    fn running(&self, place: Place, task: Task) -> watch::Receiver<()> {
+        let mut tasks = self.shared.tasks.lock();
         if let Some(running) = tasks.get(&place) {
             return running.clone();
         }
         let (ends, running) = watch::channel(());
         tasks.insert(place.clone(), running.clone());
-        let (this, app) = (self.clone(), app.clone());
+        let this = self.clone();
         tokio::spawn(async move {
             // A database that is away was logged by `Db`.
             let _logged = match task {
-                Task::Gap => this.fill_gap(&app, &place).await,
-                Task::Event => fetch_event(&app, &place).await,
+                Task::Gap => this.fill_gap(&place).await,
+                Task::Event => this.fetch_missing(&place).await,
             };
-            lock(&this.shared.tasks).remove(&place);
+            this.shared.tasks.lock().remove(&place);
             drop(ends);
         });
         running
     }
 
-    async fn fill_gap(&self, app: &AppState, place: &Place) -> Result<(), ApiError> {
-        let Some(claimed) = claim(&app.db, place).await? else { return Ok(()) };
-        lock(&self.shared.leased).insert(place.clone());
-        let filled = timeout(LEASE, ask_for(app, place, &claimed)).await;
+    async fn fill_gap(&self, place: &Place) -> Result<(), ApiError> {
+        let Some(claimed) = claim(&self.federation.db, place).await? else { return Ok(()) };
+        self.shared.leased.lock().insert(place.clone());
+        let filled = timeout(LEASE, self.ask_for(place, &claimed)).await;
         let error = match filled {
             Ok(Ok(())) => None,
             Ok(Err(FederationError::Internal(error))) => Some(error.message.into_owned()),
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("it took too long".to_owned()),
         };
-        crate::metrics::backfill(if error.is_none() { "filled" } else { "failed" });
+        crate::base::metrics::backfill(if error.is_none() { "filled" } else { "failed" });
         let (room_id, event_id) = place;
         if let Some(error) = &error {
             info!(room_id, event_id, error, "what is missing before an event cannot be had");
         }
         let error = error.map(|error| error.replace('\0', "\u{fffd}"));
-        let finished = app.db.query(FINISH, &[room_id, event_id, &error]).await;
-        lock(&self.shared.leased).remove(place);
+        let finished = self.federation.db.query(FINISH, &[room_id, event_id, &error]).await;
+        self.shared.leased.lock().remove(place);
         finished.map(drop)
     }
-}
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The servers to ask, the likeliest first.
+    async fn servers(&self, room_id: &str, event_id: Option<&str>) -> Result<Vec<String>, ApiError> {
+        let rows = self.federation.db.query(SERVERS, &[&room_id, &event_id]).await?;
+        let servers = rows.iter().filter_map(|row| row.try_get::<_, String>("server_name").ok());
+        let mut servers: Vec<String> = servers.filter(|server| self.federation.http.admits(server)).collect();
+        let slow = self.shared.slow.lock();
+        let now = Instant::now();
+        servers.sort_by_key(|server| slow.get(server).is_some_and(|until| *until > now));
+        servers.truncate(MAX_SERVERS);
+        Ok(servers)
+    }
+
+    /// Has a server asked after the others for a while.
+    fn note_slow(&self, server: &str) {
+        let mut slow = self.shared.slow.lock();
+        let now = Instant::now();
+        slow.retain(|_, until| *until > now);
+        slow.insert(server.to_owned(), now + SLOW);
+    }
+
+    /// Asks servers until one has given some of what is missing. One that is slow is not waited for before the next is asked.
+    async fn ask_for(&self, (room_id, event_id): &Place, claimed: &Claimed) -> Result<(), FederationError> {
+        let servers = self.servers(room_id, Some(event_id)).await?;
+        let mut path = format!("/_matrix/federation/v1/backfill/{}?limit={EVENTS}", encode(room_id));
+        for missing in &claimed.missing {
+            path += &format!("&v={}", encode(missing));
+        }
+        let mut failure = FederationError::unreachable("another server of the room", "there is none to ask");
+        let mut next = servers.iter();
+        let mut asked = FuturesUnordered::new();
+        loop {
+            if let Some(server) = next.next() {
+                let path = &path;
+                asked.push(async move { (server, self.ask(server, path).await) });
+            }
+            let answered = match next.len() {
+                0 => asked.next().await,
+                left => match timeout(HEDGE, asked.next()).await {
+                    Ok(answered) => answered,
+                    Err(_) => {
+                        self.note_slow(&servers[servers.len() - left - 1]);
+                        continue;
+                    }
+                },
+            };
+            let Some((server, answer)) = answered else { return Err(failure) };
+            let taken = match answer {
+                Ok(answer) => self.take_in(room_id, claimed, server, &servers, &answer).await?,
+                Err(error @ FederationError::Internal(_)) => return Err(error),
+                Err(error) => {
+                    debug!(room_id, server, %error, "asked for history in vain");
+                    failure = error;
+                    continue;
+                }
+            };
+            let is_known = |taken: &Taken| {
+                taken.event_id.as_ref().is_some_and(|id| claimed.missing.contains(id))
+                    && is_stored(&taken.verdict)
+            };
+            if taken.iter().any(is_known) {
+                return Ok(());
+            }
+            let reason = match taken.iter().find(|taken| !is_stored(&taken.verdict)) {
+                Some(taken) => format!("{:?}", taken.verdict),
+                None => "it has not what was asked for".to_owned(),
+            };
+            failure = FederationError::bad_answer(server, reason);
+        }
+    }
+
+    async fn ask(&self, server: &str, path: &str) -> Result<Map<String, Value>, FederationError> {
+        let federation = &self.federation;
+        let time = federation.http.timeout().min(SERVER_TIMEOUT);
+        let Some(_permits) = federation.await_answer(server, MAX_ANSWER, time).await else {
+            return Err(FederationError::unreachable(server, "too many long answers are awaited"));
+        };
+        let request = Request {
+            method: Method::GET,
+            destination: server,
+            path,
+            body: None,
+            max_answer: MAX_ANSWER as usize * 1024 * 1024,
+            timeout: time,
+        };
+        let answer = federation.http.send(request).await;
+        if matches!(answer, Err(FederationError::Unreachable { .. })) {
+            self.note_slow(server);
+        }
+        answer
+    }
+
+    /// Takes in what a server answered, as far as it was asked for.
+    async fn take_in(
+        &self,
+        room_id: &str,
+        claimed: &Claimed,
+        server: &str,
+        servers: &[String],
+        answer: &Map<String, Value>,
+    ) -> Result<Vec<Taken>, ApiError> {
+        let pdus = answer.get("pdus").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let pdus = &pdus[..pdus.len().min(EVENTS)];
+        let others = servers.iter().filter(|other| *other != server).cloned();
+        let servers: Vec<String> = std::iter::once(server.to_owned()).chain(others).collect();
+        let batch = Batch {
+            room_id,
+            room_version: claimed.version.id,
+            kind: Kind::Backfilled,
+            servers: &servers,
+            pdus: ancestors(claimed.version, pdus, &claimed.missing),
+            states: BTreeMap::new(),
+        };
+        intake::take_in(&self.federation, batch).await
+    }
+
+    /// The event that a server names as the closest to a time, if it is closer than what is known.
+    async fn closest(&self, time: &Time<'_>) -> Option<String> {
+        let Time { room_id, gap, ts, dir, known_ts } = *time;
+        let path = format!("/_matrix/federation/v1/timestamp_to_event/{}?ts={ts}&dir={dir}", encode(room_id));
+        for server in self.servers(room_id, Some(gap)).await.ok()? {
+            let answer = match self.ask(&server, &path).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    debug!(room_id, server, %error, "asked for the event closest to a time in vain");
+                    continue;
+                }
+            };
+            let event_id = answer.get("event_id").and_then(Value::as_str).filter(|id| !id.contains('\0'));
+            let found_ts = answer.get("origin_server_ts").and_then(Value::as_i64);
+            let (Some(event_id), Some(found_ts)) = (event_id, found_ts) else { continue };
+            let is_closer = match dir {
+                "f" => found_ts >= ts && known_ts.is_none_or(|known| found_ts < known),
+                _ => found_ts <= ts && known_ts.is_none_or(|known| found_ts > known),
+            };
+            if is_closer {
+                return Some(event_id.to_owned());
+            }
+        }
+        None
+    }
+
+    /// Asks servers of the room for an event, and takes it in.
+    async fn fetch_missing(&self, (room_id, event_id): &Place) -> Result<(), ApiError> {
+        let Some(row) = self.federation.db.query_opt(VERSION, &[room_id]).await? else { return Ok(()) };
+        let version = room_version(row.get("room_version")).ok_or_else(ApiError::internal)?;
+        let servers = self.servers(room_id, None).await?;
+        let path = format!("/_matrix/federation/v1/event/{}", encode(event_id));
+        let claimed = Claimed { version, missing: vec![event_id.clone()] };
+        for server in &servers {
+            match self.ask(server, &path).await {
+                Ok(answer) => {
+                    let taken = self.take_in(room_id, &claimed, server, &servers, &answer).await?;
+                    if taken.iter().any(|taken| is_stored(&taken.verdict)) {
+                        return Ok(());
+                    }
+                }
+                Err(FederationError::Internal(error)) => return Err(error),
+                Err(FederationError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
+                Err(error) => debug!(room_id, event_id, server, %error, "asked for an event in vain"),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Leases a gap, or waits until whoever has it is done. `None` if there is nothing to be done about it.
@@ -202,138 +364,8 @@ async fn claim(db: &Db, (room_id, event_id): &Place) -> Result<Option<Claimed>, 
     }
 }
 
-/// The servers to ask, the likeliest first.
-async fn servers(app: &AppState, room_id: &str, event_id: Option<&str>) -> Result<Vec<String>, ApiError> {
-    let rows = app.db.query(SERVERS, &[&room_id, &event_id]).await?;
-    let servers = rows.iter().filter_map(|row| row.try_get::<_, String>("server_name").ok());
-    let mut servers: Vec<String> = servers.filter(|server| app.federation.client.admits(server)).collect();
-    let slow = lock(&app.federation.history.shared.slow);
-    let now = Instant::now();
-    servers.sort_by_key(|server| slow.get(server).is_some_and(|until| *until > now));
-    servers.truncate(MAX_SERVERS);
-    Ok(servers)
-}
-
-/// Has a server asked after the others for a while.
-fn note_slow(app: &AppState, server: &str) {
-    let mut slow = lock(&app.federation.history.shared.slow);
-    let now = Instant::now();
-    slow.retain(|_, until| *until > now);
-    slow.insert(server.to_owned(), now + SLOW);
-}
-
-/// Asks servers until one has given some of what is missing. One that is slow is not waited for before the next is asked.
-async fn ask_for(
-    app: &AppState,
-    (room_id, event_id): &Place,
-    claimed: &Claimed,
-) -> Result<(), FederationError> {
-    let servers = servers(app, room_id, Some(event_id)).await?;
-    let mut path = format!("/_matrix/federation/v1/backfill/{}?limit={EVENTS}", encode(room_id));
-    for missing in &claimed.missing {
-        path += &format!("&v={}", encode(missing));
-    }
-    let nobody = || FederationError::Unreachable {
-        server: "another server of the room".to_owned(),
-        reason: "there is none to ask".to_owned(),
-    };
-    let mut failure = nobody();
-    let mut next = servers.iter();
-    let mut asked = FuturesUnordered::new();
-    loop {
-        if let Some(server) = next.next() {
-            let path = &path;
-            asked.push(async move { (server, ask(app, server, path).await) });
-        }
-        let answered = match next.len() {
-            0 => asked.next().await,
-            left => match timeout(HEDGE, asked.next()).await {
-                Ok(answered) => answered,
-                Err(_) => {
-                    note_slow(app, &servers[servers.len() - left - 1]);
-                    continue;
-                }
-            },
-        };
-        let Some((server, answer)) = answered else { return Err(failure) };
-        let taken = match answer {
-            Ok(answer) => take_in(app, room_id, claimed, server, &servers, &answer).await?,
-            Err(error @ FederationError::Internal(_)) => return Err(error),
-            Err(error) => {
-                debug!(room_id, server, %error, "asked for history in vain");
-                failure = error;
-                continue;
-            }
-        };
-        let is_known = |taken: &Taken| {
-            taken.event_id.as_ref().is_some_and(|id| claimed.missing.contains(id))
-                && is_stored(&taken.outcome)
-        };
-        if taken.iter().any(is_known) {
-            return Ok(());
-        }
-        let reason = match taken.iter().find(|taken| !is_stored(&taken.outcome)) {
-            Some(taken) => format!("{:?}", taken.outcome),
-            None => "it has not what was asked for".to_owned(),
-        };
-        failure = FederationError::BadAnswer { server: server.clone(), reason };
-    }
-}
-
-fn is_stored(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Accepted | Outcome::SoftFailed(_) | Outcome::Rejected(_))
-}
-
-async fn ask(app: &AppState, server: &str, path: &str) -> Result<Map<String, Value>, FederationError> {
-    let federation = &app.federation;
-    let time = federation.client.timeout().min(SERVER_TIMEOUT);
-    let unavailable = || FederationError::Unreachable {
-        server: server.to_owned(),
-        reason: "too many long answers are awaited".to_owned(),
-    };
-    let permits = federation.long_answers.acquire_many(u32::try_from(MAX_ANSWER).unwrap_or(u32::MAX));
-    let Ok(Ok(_permits)) = timeout(time, permits).await else {
-        info!(server, limit = "long_answers", "too many long answers are awaited");
-        crate::metrics::federation_limit("long_answers");
-        return Err(unavailable());
-    };
-    let request = Request {
-        method: Method::GET,
-        destination: server,
-        path,
-        body: None,
-        max_answer: MAX_ANSWER * 1024 * 1024,
-        timeout: time,
-    };
-    let answer = federation.client.send(&app.db, request).await;
-    if matches!(answer, Err(FederationError::Unreachable { .. })) {
-        note_slow(app, server);
-    }
-    answer
-}
-
-/// Takes in what a server answered, as far as it was asked for.
-async fn take_in(
-    app: &AppState,
-    room_id: &str,
-    claimed: &Claimed,
-    server: &str,
-    servers: &[String],
-    answer: &Map<String, Value>,
-) -> Result<Vec<Taken>, ApiError> {
-    let pdus = answer.get("pdus").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let pdus = &pdus[..pdus.len().min(EVENTS)];
-    let others = servers.iter().filter(|other| *other != server).cloned();
-    let servers: Vec<String> = std::iter::once(server.to_owned()).chain(others).collect();
-    let batch = Batch {
-        room_id,
-        room_version: claimed.version.id,
-        kind: Kind::Backfilled,
-        servers: &servers,
-        pdus: ancestors(claimed.version, pdus, &claimed.missing),
-        states: BTreeMap::new(),
-    };
-    intake::take_in(app, batch).await
+fn is_stored(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Accepted | Verdict::SoftFailed(_) | Verdict::Rejected(_))
 }
 
 /// Those of the events that are asked for, or come before those among them: JSON texts.
@@ -354,53 +386,4 @@ fn ancestors(version: &RoomVersion, pdus: &[Value], wanted: &[String]) -> Vec<St
         }
     }
     found
-}
-
-/// The event that a server names as the closest to a time, if it is closer than what is known.
-async fn closest(app: &AppState, time: &Time<'_>) -> Option<String> {
-    let Time { room_id, gap, ts, dir, known_ts } = *time;
-    let path = format!("/_matrix/federation/v1/timestamp_to_event/{}?ts={ts}&dir={dir}", encode(room_id));
-    for server in servers(app, room_id, Some(gap)).await.ok()? {
-        let answer = match ask(app, &server, &path).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                debug!(room_id, server, %error, "asked for the event closest to a time in vain");
-                continue;
-            }
-        };
-        let event_id = answer.get("event_id").and_then(Value::as_str).filter(|id| !id.contains('\0'));
-        let found_ts = answer.get("origin_server_ts").and_then(Value::as_i64);
-        let (Some(event_id), Some(found_ts)) = (event_id, found_ts) else { continue };
-        let is_closer = match dir {
-            "f" => found_ts >= ts && known_ts.is_none_or(|known| found_ts < known),
-            _ => found_ts <= ts && known_ts.is_none_or(|known| found_ts > known),
-        };
-        if is_closer {
-            return Some(event_id.to_owned());
-        }
-    }
-    None
-}
-
-/// Asks servers of the room for an event, and takes it in.
-async fn fetch_event(app: &AppState, (room_id, event_id): &Place) -> Result<(), ApiError> {
-    let Some(row) = app.db.query_opt(VERSION, &[room_id]).await? else { return Ok(()) };
-    let version = room_version(row.get("room_version")).ok_or_else(ApiError::internal)?;
-    let servers = servers(app, room_id, None).await?;
-    let path = format!("/_matrix/federation/v1/event/{}", encode(event_id));
-    let claimed = Claimed { version, missing: vec![event_id.clone()] };
-    for server in &servers {
-        match ask(app, server, &path).await {
-            Ok(answer) => {
-                let taken = take_in(app, room_id, &claimed, server, &servers, &answer).await?;
-                if taken.iter().any(|taken| is_stored(&taken.outcome)) {
-                    return Ok(());
-                }
-            }
-            Err(FederationError::Internal(error)) => return Err(error),
-            Err(FederationError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
-            Err(error) => debug!(room_id, event_id, server, %error, "asked for an event in vain"),
-        }
-    }
-    Ok(())
 }

@@ -7,26 +7,23 @@
 //! up in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use tracing::{debug, warn};
 
-use super::intake::{Batch, Kind, Outcome, Taken, take_in};
-use crate::db::Db;
-use crate::error::ApiError;
-use crate::state::AppState;
+use super::base::Federation;
+use super::intake::batch::{Batch, Kind, Taken, Verdict};
+use super::intake::take_in;
+use super::leased_work::{self, LeasedWork, while_renewed};
+use crate::base::error::ApiError;
 
-/// Queues that a node works off at the same time. Those that take long wait for other servers, and cost nothing meanwhile.
-const WORKERS: usize = 32;
 /// Events that are taken in together.
 const MAX_EVENTS: i64 = 50;
-/// How often a node looks for what others staged, or left.
-const POLL: Duration = Duration::from_secs(2);
 /// A third of what a lease lasts.
 const RENEWAL: Duration = Duration::from_secs(10);
 /// Seconds to wait before another attempt. After the last one the event is given up.
@@ -42,8 +39,9 @@ update matriarch.inbound_queues set leased_until = now() + interval '30 seconds'
 const RELEASE: &str = include_str!("inbound/release.sql");
 
 /// This node's part in working off what was staged. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Inbound {
+    federation: Federation,
     shared: Arc<Shared>,
 }
 
@@ -55,8 +53,7 @@ struct Shared {
 }
 
 /// A leased queue.
-#[derive(Clone)]
-struct Queue {
+pub struct Queue {
     room_nid: i64,
     room_id: String,
     room_version: String,
@@ -75,85 +72,84 @@ struct Staged {
 }
 
 impl Inbound {
+    /// A node that has leased nothing yet.
+    pub fn new(federation: Federation) -> Self {
+        Self { federation, shared: Arc::default() }
+    }
+
     /// Events were staged by this node.
     pub fn arrived(&self) {
         self.shared.arrived.notify_one();
     }
 
     /// Works off queues for as long as the node runs.
-    pub async fn run(self, app: AppState) {
-        let mut workers = JoinSet::new();
-        loop {
-            while workers.len() < WORKERS {
-                // A database that is away was logged by `Db`.
-                let Ok(Some(queue)) = claim(&app.db).await else { break };
-                let key = (queue.room_nid, queue.origin.clone());
-                self.leased().insert(key, queue.generation);
-                workers.spawn(self.clone().work_off(app.clone(), queue));
-            }
-            tokio::select! {
-                Some(_) = workers.join_next() => {}
-                () = self.shared.arrived.notified(), if workers.len() < WORKERS => {}
-                () = sleep(POLL) => {}
-            }
-        }
+    pub async fn run(self) {
+        leased_work::run(self).await;
     }
 
     /// Gives back what is leased still, when the node stops.
-    pub async fn release_all(&self, db: &Db) {
+    pub async fn release_all(&self) {
         let leased = std::mem::take(&mut *self.leased());
         for ((room_nid, origin), generation) in leased {
-            let _logged = db.query(RELEASE, &[&room_nid, &origin, &generation]).await;
+            let _logged = self.federation.db.query(RELEASE, &[&room_nid, &origin, &generation]).await;
         }
     }
 
-    async fn work_off(self, app: AppState, queue: Queue) {
-        let worked = async {
-            let mut renewal = tokio::time::interval(RENEWAL);
-            renewal.reset();
-            let work = work(&app, &queue);
-            tokio::pin!(work);
-            loop {
-                tokio::select! {
-                    worked = &mut work => return worked,
-                    _ = renewal.tick() => { app.db.query(RENEW, &[&queue.room_nid, &queue.origin]).await?; }
-                }
-            }
-        };
-        // What failed was logged; the lease is given back at once where the database permits.
-        let _logged: Result<(), ApiError> = worked.await;
-        let _logged = app.db.query(RELEASE, &[&queue.room_nid, &queue.origin, &queue.generation]).await;
-        self.leased().remove(&(queue.room_nid, queue.origin));
-    }
-
-    fn leased(&self) -> std::sync::MutexGuard<'_, BTreeMap<(i64, String), i64>> {
-        self.shared.leased.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leased(&self) -> MutexGuard<'_, BTreeMap<(i64, String), i64>> {
+        self.shared.leased.lock()
     }
 }
 
-async fn claim(db: &Db) -> Result<Option<Queue>, ApiError> {
-    let row = db.query_opt(CLAIM, &[]).await?;
-    Ok(row.map(|row| Queue {
-        room_nid: row.get("room_nid"),
-        room_id: row.get("room_id"),
-        room_version: row.get("room_version"),
-        origin: row.get("origin"),
-        generation: row.get("generation"),
-        abandoned: row.get("abandoned"),
-    }))
+impl LeasedWork for Inbound {
+    type Lease = Queue;
+
+    /// Those that take long wait for other servers, and cost nothing meanwhile.
+    const WORKERS: usize = 32;
+    const POLL: Duration = Duration::from_secs(2);
+
+    fn has_come(&self) -> &Notify {
+        &self.shared.arrived
+    }
+
+    async fn claim(&self, _limit: usize) -> Result<Vec<Queue>, ApiError> {
+        let row = self.federation.db.query_opt(CLAIM, &[]).await?;
+        let queue = row.map(|row| Queue {
+            room_nid: row.get("room_nid"),
+            room_id: row.get("room_id"),
+            room_version: row.get("room_version"),
+            origin: row.get("origin"),
+            generation: row.get("generation"),
+            abandoned: row.get("abandoned"),
+        });
+        if let Some(queue) = &queue {
+            self.leased().insert((queue.room_nid, queue.origin.clone()), queue.generation);
+        }
+        Ok(queue.into_iter().collect())
+    }
+
+    async fn work(self, queue: Queue) {
+        let federation = &self.federation;
+        let renew =
+            || async { federation.db.query(RENEW, &[&queue.room_nid, &queue.origin]).await.map(drop) };
+        // What failed was logged; the lease is given back at once where the database permits.
+        let _logged = while_renewed(RENEWAL, renew, work_off(federation, &queue)).await;
+        let params: [&(dyn ToSql + Sync); 3] = [&queue.room_nid, &queue.origin, &queue.generation];
+        let _logged = federation.db.query(RELEASE, &params).await;
+        self.leased().remove(&(queue.room_nid, queue.origin));
+    }
 }
 
 /// Takes in what is due of a queue.
-async fn work(app: &AppState, queue: &Queue) -> Result<(), ApiError> {
+async fn work_off(federation: &Federation, queue: &Queue) -> Result<(), ApiError> {
     loop {
         let at_once = if queue.abandoned { 1 } else { MAX_EVENTS };
-        let rows = app.db.query(READ, &[&queue.room_nid, &queue.origin, &at_once]).await?;
+        let rows = federation.db.query(READ, &[&queue.room_nid, &queue.origin, &at_once]).await?;
         let staged: Vec<Staged> = rows.iter().map(staged).collect();
         if let (true, [one]) = (queue.abandoned, staged.as_slice()) {
-            app.db.query(COUNT_ATTEMPT, &[&queue.room_nid, &queue.origin, &one.inbound_id]).await?;
+            federation.db.query(COUNT_ATTEMPT, &[&queue.room_nid, &queue.origin, &one.inbound_id]).await?;
         }
         let is_last = staged.len() < usize::try_from(at_once).unwrap_or(usize::MAX);
-        take(app, queue, staged).await?;
+        take(federation, queue, staged).await?;
         if is_last {
             return Ok(());
         }
@@ -170,28 +166,32 @@ fn staged(row: &Row) -> Staged {
 }
 
 /// Takes events in together or, should that fail, one by one, so that none stands in the others' way.
-async fn take(app: &AppState, queue: &Queue, staged: Vec<Staged>) -> Result<(), ApiError> {
+async fn take(federation: &Federation, queue: &Queue, staged: Vec<Staged>) -> Result<(), ApiError> {
     if staged.is_empty() {
         return Ok(());
     }
-    if let Ok(taken) = take_together(app, queue, &staged).await {
-        return settle(app, queue, &staged, &taken).await;
+    if let Ok(taken) = take_together(federation, queue, &staged).await {
+        return settle(federation, queue, &staged, &taken).await;
     }
     for event in staged {
         let event = std::slice::from_ref(&event);
-        let taken = match take_together(app, queue, event).await {
+        let taken = match take_together(federation, queue, event).await {
             Ok(taken) => taken,
             Err(error) => {
-                let outcome = Outcome::Unsettled { reason: error.message.into_owned(), later: true };
-                vec![Taken { event_id: None, outcome }]
+                let verdict = Verdict::Unsettled { reason: error.message.into_owned(), later: true };
+                vec![Taken { event_id: None, verdict }]
             }
         };
-        settle(app, queue, event, &taken).await?;
+        settle(federation, queue, event, &taken).await?;
     }
     Ok(())
 }
 
-async fn take_together(app: &AppState, queue: &Queue, staged: &[Staged]) -> Result<Vec<Taken>, ApiError> {
+async fn take_together(
+    federation: &Federation,
+    queue: &Queue,
+    staged: &[Staged],
+) -> Result<Vec<Taken>, ApiError> {
     let batch = Batch {
         room_id: &queue.room_id,
         room_version: &queue.room_version,
@@ -200,19 +200,24 @@ async fn take_together(app: &AppState, queue: &Queue, staged: &[Staged]) -> Resu
         pdus: staged.iter().map(|event| event.json.clone()).collect(),
         states: BTreeMap::new(),
     };
-    take_in(app, batch).await
+    take_in(federation, batch).await
 }
 
 /// Forgets what was taken in or is none, and puts off what has to wait.
-async fn settle(app: &AppState, queue: &Queue, staged: &[Staged], taken: &[Taken]) -> Result<(), ApiError> {
+async fn settle(
+    federation: &Federation,
+    queue: &Queue,
+    staged: &[Staged],
+    taken: &[Taken],
+) -> Result<(), ApiError> {
     let mut done = BTreeSet::new();
     let (mut waiting, mut pauses, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for (event, taken) in staged.iter().zip(taken) {
         let Queue { room_id, origin, .. } = queue;
         let event_id = &event.event_id;
-        crate::metrics::inbound_pdu(outcome_name(&taken.outcome));
-        match &taken.outcome {
-            Outcome::Unsettled { reason, later: true } => {
+        crate::base::metrics::inbound_pdu(verdict_name(&taken.verdict));
+        match &taken.verdict {
+            Verdict::Unsettled { reason, later: true } => {
                 let pause = usize::try_from(event.attempts).ok().and_then(|attempts| PAUSES.get(attempts));
                 if let Some(pause) = pause {
                     debug!(room_id, event_id, origin, reason, "an event has to wait");
@@ -221,15 +226,15 @@ async fn settle(app: &AppState, queue: &Queue, staged: &[Staged], taken: &[Taken
                     errors.push(reason.replace('\0', "\u{fffd}"));
                 } else {
                     warn!(room_id, event_id, origin, reason, "an event is given up: it was tried too often");
-                    crate::metrics::federation_limit("attempts");
+                    crate::base::metrics::federation_limit("attempts");
                     done.insert(event.inbound_id);
                 }
             }
-            Outcome::Unsettled { reason, later: false } => {
+            Verdict::Unsettled { reason, later: false } => {
                 warn!(room_id, event_id, origin, reason, "an event is given up: what it needs cannot be had");
                 done.insert(event.inbound_id);
             }
-            Outcome::Refused(reason) => {
+            Verdict::Refused(reason) => {
                 debug!(room_id, event_id, origin, reason, "an event is refused");
                 done.insert(event.inbound_id);
             }
@@ -239,18 +244,18 @@ async fn settle(app: &AppState, queue: &Queue, staged: &[Staged], taken: &[Taken
         }
     }
     let done: Vec<i64> = done.into_iter().collect();
-    app.db.query(SETTLE, &[&queue.room_nid, &queue.origin, &done, &waiting, &pauses, &errors]).await?;
+    federation.db.query(SETTLE, &[&queue.room_nid, &queue.origin, &done, &waiting, &pauses, &errors]).await?;
     Ok(())
 }
 
-fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accepted => "accepted",
-        Outcome::SoftFailed(_) => "soft-failed",
-        Outcome::Rejected(_) => "rejected",
-        Outcome::Outlier => "outlier",
-        Outcome::Refused(_) => "refused",
-        Outcome::Unsettled { later: true, .. } => "waiting",
-        Outcome::Unsettled { .. } => "given up",
+fn verdict_name(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accepted => "accepted",
+        Verdict::SoftFailed(_) => "soft-failed",
+        Verdict::Rejected(_) => "rejected",
+        Verdict::Outlier => "outlier",
+        Verdict::Refused(_) => "refused",
+        Verdict::Unsettled { later: true, .. } => "waiting",
+        Verdict::Unsettled { .. } => "given up",
     }
 }

@@ -6,151 +6,30 @@
 //! stored as rejected for ever.
 
 mod ask;
+pub mod batch;
 mod budget;
 mod fetch;
-mod pool;
+pub mod pool;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use matriarch_rules::{RoomVersion, room_version};
-use serde::Deserialize;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tracing::{debug, warn};
 
+use self::batch::{Batch, CHUNK_BYTES, CHUNK_EVENTS, Kind, Taken, Unavailable, Verdict, read_answer};
 use self::budget::Budget;
-pub use self::pool::Open;
-use self::pool::Pool;
-use crate::db::MatrixResponse;
-use crate::error::ApiError;
-use crate::state::AppState;
+use self::pool::{Open, Pool};
+use super::base::Federation;
+use super::http_client::{FederationError, Request};
+use super::state_downloads::{self, StateDownload};
+use crate::base::error::ApiError;
 
 const RECEIVE: &str =
     "select status, body, wake_rooms, wake_users from matriarch.receive_pdus($1, $2, $3, $4, $5, $6)";
-
-/// Events, and bytes, that one statement takes in at most.
-pub const CHUNK_EVENTS: usize = 500;
-pub const CHUNK_BYTES: usize = 4 * 1024 * 1024;
-
-/// What events are to a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// New ones, at the end of the timeline.
-    Live,
-    /// The same, of servers that leave it to this one to tell the others in the room: joins, knocks and leaves.
-    Relayed,
-    /// Old ones, that were missing before others. What is missing before them in turn is not asked for.
-    Backfilled,
-    /// Known for themselves only: auth events, and the events of a given state.
-    Outlier,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Relayed => "relayed",
-            Self::Backfilled => "backfilled",
-            Self::Outlier => "outlier",
-        }
-    }
-}
-
-/// Events of one room, in any order.
-#[derive(Debug)]
-pub struct Batch<'b> {
-    pub room_id: &'b str,
-    /// A room that is not known is made.
-    pub room_version: &'b str,
-    pub kind: Kind,
-    /// Whom to ask first for what is missing, in this order: the server that sent the events, mostly.
-    pub servers: &'b [String],
-    /// JSON texts.
-    pub pdus: Vec<String>,
-    /// The state before an event, as event ids by the event's id, where the caller has it from elsewhere (`send_join`).
-    pub states: BTreeMap<String, Vec<String>>,
-}
-
-/// What became of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Accepted,
-    /// Stored, and not shown: the reason.
-    SoftFailed(String),
-    /// Stored, and without effect: the reason.
-    Rejected(String),
-    /// Stored as known.
-    Outlier,
-    /// Not stored, as it is no event of the room: the reason.
-    Refused(String),
-    /// Not stored, as something that it needs could not be had: the reason, and whether it may be had later.
-    Unsettled {
-        reason: String,
-        later: bool,
-    },
-}
-
-/// A PDU that was taken in, or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// Absent for what is not an event of the room by its format.
-    pub event_id: Option<String>,
-    pub outcome: Outcome,
-}
-
-/// The answer of `receive_pdus`.
-#[derive(Deserialize)]
-pub struct Answer {
-    pub pdus: Vec<Report>,
-}
-
-/// What it says of an event.
-#[derive(Deserialize)]
-pub struct Report {
-    verdict: String,
-    reason: Option<String>,
-    #[serde(default)]
-    pub needs: Needs,
-}
-
-/// What the caller has to bring before an event can be judged.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(default)]
-pub struct Needs {
-    /// Server names and key ids.
-    pub keys: Vec<(String, String)>,
-    /// Events to be brought as outliers.
-    events: Vec<String>,
-    prev_events: Vec<String>,
-    /// The ids of the events of the state before it.
-    state: bool,
-    /// The signature of this policy server.
-    policy_server: Option<String>,
-}
-
-impl Report {
-    /// What became of the event; `None` if it needs something.
-    pub fn outcome(&self) -> Option<Outcome> {
-        let reason = || self.reason.clone().unwrap_or_default();
-        match self.verdict.as_str() {
-            "accepted" => Some(Outcome::Accepted),
-            "soft-failed" => Some(Outcome::SoftFailed(reason())),
-            "rejected" => Some(Outcome::Rejected(reason())),
-            "outlier" => Some(Outcome::Outlier),
-            "refused" => Some(Outcome::Refused(reason())),
-            _ => None,
-        }
-    }
-}
-
-/// Reads an answer of `receive_pdus`.
-pub fn read_answer(response: &MatrixResponse) -> Result<Answer, ApiError> {
-    if response.status != StatusCode::OK {
-        return Err(ApiError::new(response.status, "M_UNKNOWN", "The room takes in no events"));
-    }
-    serde_json::from_str(&response.body).map_err(|_| ApiError::internal())
-}
 
 /// Takes events into their room, fetches what they need, and wakes whom they concern. What became of each PDU, in their
 /// order.
@@ -158,14 +37,37 @@ pub fn read_answer(response: &MatrixResponse) -> Result<Answer, ApiError> {
 /// # Errors
 ///
 /// 400 `M_UNSUPPORTED_ROOM_VERSION`; 503 if the database is away. What other servers do wrong is no error.
-pub async fn take_in(app: &AppState, batch: Batch<'_>) -> Result<Vec<Taken>, ApiError> {
+pub async fn take_in(federation: &Federation, batch: Batch<'_>) -> Result<Vec<Taken>, ApiError> {
     let version = room_version(batch.room_version).ok_or_else(|| {
         let message = "The room version is not supported";
         ApiError::new(StatusCode::BAD_REQUEST, "M_UNSUPPORTED_ROOM_VERSION", message)
     })?;
-    let mut intake = Intake::new(app, version, batch);
+    let mut intake = Intake::new(federation, version, batch);
     while intake.round().await? {}
     Ok(intake.finish())
+}
+
+/// Asks a server for the state of a room, by a `send_join` or `state` request, and takes in what comes until the time is up.
+///
+/// # Errors
+///
+/// What the server did wrong, and limits that its answer is over.
+pub async fn download_state(
+    federation: &Federation,
+    room_id: &str,
+    version: &'static RoomVersion,
+    request: Request<'_>,
+    time: Duration,
+) -> Result<StateDownload, FederationError> {
+    let servers = [request.destination.to_owned()];
+    let take_in_outliers = |pdus| {
+        let (kind, states) = (Kind::Outlier, BTreeMap::new());
+        take_in(
+            federation,
+            Batch { room_id, room_version: version.id, kind, servers: &servers, pdus, states },
+        )
+    };
+    state_downloads::receive(federation, room_id, version, request, time, take_in_outliers).await
 }
 
 /// The states before events, by their ids, as the servers in the room have them; what of them is not here is taken in. Those that
@@ -175,7 +77,7 @@ pub async fn take_in(app: &AppState, batch: Batch<'_>) -> Result<Vec<Taken>, Api
 ///
 /// 503 if the database is away.
 pub async fn states_before(
-    app: &AppState,
+    federation: &Federation,
     room_id: &str,
     version: &'static RoomVersion,
     servers: &[String],
@@ -185,7 +87,7 @@ pub async fn states_before(
     for event_id in event_ids {
         let (kind, pdus, states) = (Kind::Live, Vec::new(), BTreeMap::new());
         let batch = Batch { room_id, room_version: version.id, kind, servers, pdus, states };
-        let mut intake = Intake::new(app, version, batch);
+        let mut intake = Intake::new(federation, version, batch);
         // Why one cannot be had was logged.
         if intake.fetch_state(event_id).await?.is_ok() {
             intake.take_in_outliers().await?;
@@ -197,7 +99,7 @@ pub async fn states_before(
 
 /// A batch on its way in.
 struct Intake<'i> {
-    app: &'i AppState,
+    federation: &'i Federation,
     version: &'static RoomVersion,
     room_id: &'i str,
     kind: Kind,
@@ -228,15 +130,8 @@ struct Intake<'i> {
     taken: Vec<Taken>,
 }
 
-/// Why something cannot be had, and whether it may be had later.
-#[derive(Clone, Debug)]
-pub struct Unavailable {
-    reason: String,
-    later: bool,
-}
-
 impl<'i> Intake<'i> {
-    fn new(app: &'i AppState, version: &'static RoomVersion, batch: Batch<'i>) -> Self {
+    fn new(federation: &'i Federation, version: &'static RoomVersion, batch: Batch<'i>) -> Self {
         let mut main = Pool::default();
         let mut taken = Vec::with_capacity(batch.pdus.len());
         for (place, text) in batch.pdus.into_iter().enumerate() {
@@ -245,18 +140,18 @@ impl<'i> Intake<'i> {
                     taken.push(Taken {
                         event_id: Some(open.event_id.clone()),
                         // Stays if nothing is found out.
-                        outcome: Outcome::Unsettled {
+                        verdict: Verdict::Unsettled {
                             reason: "it was not looked at".to_owned(),
                             later: true,
                         },
                     });
                     main.events.push(Open { place: Some(place), ..open });
                 }
-                Err(reason) => taken.push(Taken { event_id: None, outcome: Outcome::Refused(reason) }),
+                Err(reason) => taken.push(Taken { event_id: None, verdict: Verdict::Refused(reason) }),
             }
         }
         Self {
-            app,
+            federation,
             version,
             room_id: batch.room_id,
             kind: batch.kind,
@@ -347,12 +242,14 @@ impl<'i> Intake<'i> {
         };
         let given_up: Vec<&str> = self.given_up.iter().map(String::as_str).collect();
         let (room_id, version) = (self.room_id, self.version.id);
-        let response =
-            self.app.call(RECEIVE, &[&room_id, &version, &kind.name(), &texts, &states, &given_up]).await?;
+        let response = self
+            .federation
+            .call(RECEIVE, &[&room_id, &version, &kind.name(), &texts, &states, &given_up])
+            .await?;
         let answer = read_answer(&response)?;
         for (mut event, report) in part.into_iter().zip(answer.pdus) {
-            match report.outcome() {
-                Some(outcome) => self.settle(event, outcome),
+            match report.verdict() {
+                Some(verdict) => self.settle(event, verdict),
                 None => {
                     event.needs = report.needs;
                     open.events.push(event);
@@ -363,10 +260,10 @@ impl<'i> Intake<'i> {
     }
 
     /// Remembers what became of an event, and that those which need it cannot have it if it was not stored.
-    fn settle(&mut self, event: Open, outcome: Outcome) {
-        let lost = match &outcome {
-            Outcome::Refused(reason) => Some((reason.clone(), false)),
-            Outcome::Unsettled { reason, later } => Some((reason.clone(), *later)),
+    fn settle(&mut self, event: Open, verdict: Verdict) {
+        let lost = match &verdict {
+            Verdict::Refused(reason) => Some((reason.clone(), false)),
+            Verdict::Unsettled { reason, later } => Some((reason.clone(), *later)),
             _ => None,
         };
         match lost {
@@ -383,7 +280,7 @@ impl<'i> Intake<'i> {
             }
         }
         if let Some(place) = event.place {
-            self.taken[place].outcome = outcome;
+            self.taken[place].verdict = verdict;
         }
     }
 
@@ -397,7 +294,7 @@ impl<'i> Intake<'i> {
                 return;
             }
             for (event, Unavailable { reason, later }) in hopeless {
-                self.settle(event, Outcome::Unsettled { reason, later });
+                self.settle(event, Verdict::Unsettled { reason, later });
             }
         }
     }
@@ -436,10 +333,10 @@ impl<'i> Intake<'i> {
     fn stop(&mut self, limit: &'static str) {
         let origin = self.servers.first();
         warn!(room_id = self.room_id, origin, limit, open = self.main.events.len(), "events need too much");
-        crate::metrics::federation_limit(limit);
+        crate::base::metrics::federation_limit(limit);
         for event in std::mem::take(&mut self.main.events) {
             let reason = format!("what it needs is over the limit of {limit}");
-            self.settle(event, Outcome::Unsettled { reason, later: limit == "time" });
+            self.settle(event, Verdict::Unsettled { reason, later: limit == "time" });
         }
     }
 

@@ -2,40 +2,10 @@
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::{header, request::Parts};
-use sha2::{Digest, Sha256};
 
 use super::params::query_pairs;
-use crate::error::ApiError;
-
-/// The SHA-256 hash of the request's access token. The token itself goes no further than this extractor.
-///
-/// It is the first parameter of SQL functions, which authenticate it: `&token.hash()`, a `bytea`. As an extractor it refuses requests without a
-/// token (401 `M_MISSING_TOKEN`); `Option<AccessToken>` admits them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AccessToken([u8; 32]);
-
-impl AccessToken {
-    /// The hash of `token`.
-    pub fn of(token: &str) -> Self {
-        Self(hash_token(token))
-    }
-
-    /// The hash, as stored in the database.
-    pub fn hash(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// How tokens are hashed wherever they are stored. They are long and random, so that no salt is needed.
-pub fn hash_token(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
-impl std::fmt::Debug for AccessToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AccessToken")
-    }
-}
+use crate::base::access_token::AccessToken;
+use crate::base::error::ApiError;
 
 /// The token in the `Authorization` header, or else in the deprecated `access_token` query parameter.
 fn find_token(parts: &Parts) -> Result<Option<AccessToken>, ApiError> {

@@ -10,8 +10,8 @@ use matriarch_rules::json::{JsonError, parse_object};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::params::missing_field;
-use crate::error::ApiError;
+use super::form::{self, FormError};
+use crate::base::error::ApiError;
 
 /// The request's body, deserialized. `T` is a struct, or `serde_json::Map` for any object.
 #[derive(Clone, Debug)]
@@ -85,12 +85,9 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
 
 /// Reads `T` from a JSON object: 400 `M_MISSING_PARAM` when it lacks a key, `M_BAD_JSON` when one has the wrong type.
 pub fn from_object<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, ApiError> {
-    serde_json::from_value(Value::Object(object)).map_err(|error| {
-        let reason = error.to_string();
-        match missing_field(&reason) {
-            Some(name) => ApiError::missing_param(name),
-            None => ApiError::bad_json(reason),
-        }
+    form::from_object(object).map_err(|error| match error {
+        FormError::Missing(name) => ApiError::missing_param(name),
+        FormError::Invalid(reason) => ApiError::bad_json(reason),
     })
 }
 

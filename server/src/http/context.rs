@@ -1,6 +1,5 @@
 //! The layers around every handler: request id, log span, metrics, statement count, panics, whole bodies.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -13,8 +12,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, error, field, info, info_span, warn};
 
-use crate::error::ApiError;
-use crate::state::AppState;
+use crate::app::App;
+use crate::base::current_request::with_client;
+use crate::base::error::ApiError;
+use crate::base::statements::with_statement_counter;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const STATEMENTS: HeaderName = HeaderName::from_static("x-matriarch-db-statements");
@@ -22,41 +23,6 @@ const STATEMENTS: HeaderName = HeaderName::from_static("x-matriarch-db-statement
 /// Bodies over the limit are read on and thrown away up to this many times the limit, so that the client, which still
 /// sends, sees the answer and not a closed connection.
 const DRAINED_LIMITS: usize = 16;
-
-tokio::task_local! {
-    static STATEMENT_COUNT: Cell<u32>;
-    /// Closes when nobody waits for the answer any more.
-    static CLIENT: watch::Receiver<()>;
-}
-
-/// Adds to the statements of the current request; outside of one it does nothing.
-pub fn count_statements(count: u32) {
-    // Background work has no counter, and needs none.
-    let _ = STATEMENT_COUNT.try_with(|counter| counter.set(counter.get() + count));
-}
-
-/// Runs `work` with a counter of its own, and tells how many statements it took.
-pub async fn with_statement_counter<T>(work: impl Future<Output = T>) -> (T, u32) {
-    let counted = async {
-        let output = work.await;
-        (output, STATEMENT_COUNT.with(Cell::get))
-    };
-    STATEMENT_COUNT.scope(Cell::new(0), counted).await
-}
-
-/// Completes when the client of the current request has gone away. A handler that has nothing to commit may give up then.
-pub async fn client_gone() {
-    match CLIENT.try_with(watch::Receiver::clone) {
-        // Nothing is ever sent: this ends when the sender is dropped.
-        Ok(mut client) => while client.changed().await.is_ok() {},
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Names the user in the log lines of the current request.
-pub fn log_user(user: &str) {
-    tracing::Span::current().record("user", user);
-}
 
 /// The request's id, in its answer and its log lines.
 #[derive(Clone, Debug)]
@@ -86,7 +52,7 @@ impl RequestId {
 ///
 /// The handler runs in a task of its own. A client that goes away in the middle does not stop it: what it commits
 /// must still be followed by its wake-ups. And a panic, which is a bug, ends the task and becomes a 500.
-pub async fn observe(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
+pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
     let method = request.method().clone();
@@ -98,7 +64,7 @@ pub async fn observe(State(app): State<AppState>, mut request: Request, next: Ne
     request.extensions_mut().insert(id.clone());
 
     let (_client, gone) = watch::channel(());
-    let handler = CLIENT.scope(gone, with_statement_counter(next.run(request))).instrument(span.clone());
+    let handler = with_client(gone, with_statement_counter(next.run(request))).instrument(span.clone());
     let (mut response, statements) = tokio::spawn(handler).await.unwrap_or_else(|cause| {
         span.in_scope(|| error!(%cause, "a handler did not end"));
         (ApiError::internal().into_response(), 0)
@@ -106,7 +72,7 @@ pub async fn observe(State(app): State<AppState>, mut request: Request, next: Ne
 
     let status = response.status();
     let elapsed = started.elapsed();
-    crate::metrics::request(method.as_str(), &endpoint, status.as_u16(), elapsed, statements);
+    crate::base::metrics::request(method.as_str(), &endpoint, status.as_u16(), elapsed, statements);
     span.in_scope(|| {
         let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
         if status.is_server_error() {
@@ -134,7 +100,7 @@ const LONG_BODY_PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// A handler may refuse a request without looking at its body; were the body then unread, the connection would be
 /// closed under the client.
-pub async fn buffer_body(State(app): State<AppState>, request: Request, next: Next) -> Response {
+pub async fn buffer_body(State(app): State<App>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let limit = app.config.limits.max_body_size;
     let body = if parts.uri.path().starts_with("/_matrix/federation/") {
@@ -156,8 +122,7 @@ pub async fn buffer_body(State(app): State<AppState>, request: Request, next: Ne
     };
     match body {
         Ok(bytes) if bytes.len() > LONG_BODY => {
-            let permit = timeout(LONG_BODY_PATIENCE, app.federation.long_bodies.acquire()).await;
-            let Ok(Ok(_permit)) = permit else {
+            let Some(_permit) = app.federation.long_bodies.take(1, LONG_BODY_PATIENCE).await else {
                 server_body_limit("long_bodies");
                 let message = "Too many long requests are under way";
                 return ApiError::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", message)
@@ -172,7 +137,7 @@ pub async fn buffer_body(State(app): State<AppState>, request: Request, next: Ne
 
 fn server_body_limit(limit: &'static str) {
     info!(limit, "the body of another server's request is over a limit");
-    crate::metrics::federation_limit(limit);
+    crate::base::metrics::federation_limit(limit);
 }
 
 /// An answer after which the connection is of no use.

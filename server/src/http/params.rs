@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 
-use axum::extract::{FromRequestParts, Path as AxumPath, Query as AxumQuery, RawPathParams};
+use axum::extract::{FromRequestParts, Path as AxumPath, RawPathParams};
 use axum::http::request::Parts;
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
 
-use crate::error::ApiError;
+use super::form::{FormError, from_parameters};
+use crate::base::error::ApiError;
 
 /// The parameters of the path, as axum's `Path`: one value, a tuple, or a struct.
 #[derive(Clone, Debug)]
@@ -31,8 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
 }
 
 /// The parameters of the query, as axum's `Query`: a struct. A parameter that is given twice, or of the wrong form,
-/// is 400 `M_INVALID_PARAM`. Declare required parameters as `Option` and end with [`ApiError::missing_param`], or
-/// leave them plain: a missing one is `M_MISSING_PARAM` either way.
+/// is 400 `M_INVALID_PARAM`; a required one that is missing is `M_MISSING_PARAM`.
 #[derive(Clone, Debug)]
 pub struct Query<T>(pub T);
 
@@ -40,14 +40,9 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        query_pairs(parts)?;
-        let AxumQuery(value) = AxumQuery::try_from_uri(&parts.uri).map_err(|rejection| {
-            // The deserializer's own sentence, behind axum's.
-            let reason = std::error::Error::source(&rejection).map_or_else(String::new, ToString::to_string);
-            match missing_field(&reason) {
-                Some(name) => ApiError::missing_param(name),
-                None => ApiError::invalid_param(format!("Bad query parameter: {reason}")),
-            }
+        let value = from_parameters(query_pairs(parts)?).map_err(|error| match error {
+            FormError::Missing(name) => ApiError::missing_param(name),
+            FormError::Invalid(reason) => ApiError::invalid_param(format!("Bad query parameter: {reason}")),
         })?;
         Ok(Self(value))
     }
@@ -110,9 +105,4 @@ fn decode(encoded: &str) -> Result<String, ApiError> {
         return Err(ApiError::invalid_param("A query parameter holds a NUL character"));
     }
     Ok(decoded.into_owned())
-}
-
-/// The name in serde's sentence for a required field that is not there. serde offers it in no other form.
-pub(super) fn missing_field(reason: &str) -> Option<&str> {
-    reason.strip_prefix("missing field `")?.split_once('`').map(|(name, _)| name)
 }

@@ -4,11 +4,11 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::MethodRouter;
 
+use super::token_use::{note_last_seen, record_first_use};
 use super::{context, cors};
-use crate::accounts::first_use::{self, FirstUse};
-use crate::accounts::last_seen;
-use crate::error::ApiError;
-use crate::state::AppState;
+use crate::accounts::first_use::FirstUse;
+use crate::app::App;
+use crate::base::error::ApiError;
 
 /// Registers client-server endpoints under the prefixes that clients use.
 ///
@@ -18,39 +18,39 @@ use crate::state::AppState;
 pub trait ClientRoutes: Sized {
     /// `path` under `/_matrix/client/v3` and, for older clients, `/_matrix/client/r0`.
     #[must_use]
-    fn client_v3(self, path: &str, endpoint: MethodRouter<AppState>) -> Self;
+    fn client_v3(self, path: &str, endpoint: MethodRouter<App>) -> Self;
 
     /// `path` under `/_matrix/client/v1`.
     #[must_use]
-    fn client_v1(self, path: &str, endpoint: MethodRouter<AppState>) -> Self;
+    fn client_v1(self, path: &str, endpoint: MethodRouter<App>) -> Self;
 
     /// `path` under `/_matrix/client/unstable`, for what clients used before it became stable.
     #[must_use]
-    fn client_unstable(self, path: &str, endpoint: MethodRouter<AppState>) -> Self;
+    fn client_unstable(self, path: &str, endpoint: MethodRouter<App>) -> Self;
 }
 
-impl ClientRoutes for Router<AppState> {
-    fn client_v3(self, path: &str, endpoint: MethodRouter<AppState>) -> Self {
+impl ClientRoutes for Router<App> {
+    fn client_v3(self, path: &str, endpoint: MethodRouter<App>) -> Self {
         self.route(&format!("/_matrix/client/v3{path}"), endpoint.clone())
             .route(&format!("/_matrix/client/r0{path}"), endpoint)
     }
 
-    fn client_v1(self, path: &str, endpoint: MethodRouter<AppState>) -> Self {
+    fn client_v1(self, path: &str, endpoint: MethodRouter<App>) -> Self {
         self.route(&format!("/_matrix/client/v1{path}"), endpoint)
     }
 
-    fn client_unstable(self, path: &str, endpoint: MethodRouter<AppState>) -> Self {
+    fn client_unstable(self, path: &str, endpoint: MethodRouter<App>) -> Self {
         self.route(&format!("/_matrix/client/unstable{path}"), endpoint)
     }
 }
 
 /// Puts the layers and the answers to unknown requests around `router`. The last layer is the outermost.
-pub fn finish(router: Router<AppState>, app: AppState) -> Router {
+pub fn finish(router: Router<App>, app: App) -> Router {
     router
         .fallback(|| async { ApiError::unrecognized() })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
-        .layer(from_fn_with_state(app.last_seen.clone(), last_seen::note))
-        .layer(from_fn_with_state(FirstUse::new(app.db.clone()), first_use::record))
+        .layer(from_fn_with_state(app.last_seen.clone(), note_last_seen))
+        .layer(from_fn_with_state(FirstUse::new(app.db.clone()), record_first_use))
         .layer(from_fn_with_state(app.clone(), context::buffer_body))
         .layer(from_fn_with_state(app.clone(), context::observe))
         .layer(from_fn(cors::cors))

@@ -13,14 +13,14 @@ use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 
 use super::{
-    AccessToken, ClientRoutes, JsonBody, JsonBodyOrEmpty, Path, Query, RawJsonBody, count_statements, finish,
-    hash_token,
+    AccessToken, ClientRoutes, JsonBody, JsonBodyOrEmpty, Path, Query, RawJsonBody, finish, hash_token,
 };
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::base::statements::count_statements;
 use crate::config::Config;
-use crate::db::Db;
-use crate::error::ApiError;
+use crate::database::Db;
 use crate::hub::Hub;
-use crate::state::AppState;
 
 #[derive(Deserialize)]
 struct Login {
@@ -36,12 +36,12 @@ struct Page {
 }
 
 /// A node without a database.
-fn app() -> AppState {
+fn app() -> App {
     let mut config = Config::default();
     config.limits.max_body_size = 100;
     config.debug.statements_header = true;
     let db = Db::new(tokio_postgres::Config::new(), &config.database).unwrap();
-    AppState::new(config, db, Hub::new()).expect("a configuration for TLS and DNS")
+    App::new(config, db, Hub::new()).expect("a configuration for TLS and DNS")
 }
 
 fn router() -> Router {
@@ -280,7 +280,7 @@ async fn a_client_that_goes_away_does_not_stop_its_handler() {
     let mark = app.hub.mark();
     let routes = Router::new().client_v1(
         "/slow",
-        get(|State(app): State<AppState>| async move {
+        get(|State(app): State<App>| async move {
             tokio::time::sleep(Duration::from_millis(20)).await;
             app.hub.wake(&[1], &[]);
         }),
@@ -296,7 +296,7 @@ async fn a_client_that_goes_away_does_not_stop_its_handler() {
 async fn without_a_database_requests_are_told_to_come_back() {
     let mut target = tokio_postgres::Config::new();
     target.host("127.0.0.1").port(1).user("nobody");
-    let app = AppState { db: Db::new(target, &Config::default().database).unwrap(), ..app() };
+    let app = App { db: Db::new(target, &Config::default().database).unwrap(), ..app() };
     let refusal = app.call("select 1", &[]).await.unwrap_err();
     assert_eq!(refusal, ApiError::unavailable());
     assert_eq!(json!(refusal.errcode), "M_UNKNOWN");

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 use tracing::{debug, info, warn};
 
-use super::{Hub, Source, lock, payload};
-use crate::db::Db;
+use super::topic::Source;
+use super::{Hub, payload};
+use crate::database::Db;
 
 /// The least time between two announcements. The first after a pause goes at once.
 const PACE: Duration = Duration::from_millis(5);
@@ -18,7 +19,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Announces this node's wake-ups and hears those of others, until the process ends. Without a connection, other
 /// nodes find out by polling, as does this one.
-pub async fn announce(hub: Hub, target: tokio_postgres::Config) {
+pub async fn run(hub: Hub, target: tokio_postgres::Config) {
     let node = format!("{:016x}", rand::random::<u64>());
     let mut complained = false;
     loop {
@@ -26,12 +27,14 @@ pub async fn announce(hub: Hub, target: tokio_postgres::Config) {
             Ok(()) => debug!("the wake-up connection closed"),
             Err(cause) if !complained => {
                 warn!(
-                    cause = crate::db::describe(&cause),
+                    cause = crate::database::db::describe(&cause),
                     "no wake-up connection; polling until there is one"
                 );
                 complained = true;
             }
-            Err(cause) => debug!(cause = crate::db::describe(&cause), "still no wake-up connection"),
+            Err(cause) => {
+                debug!(cause = crate::database::db::describe(&cause), "still no wake-up connection")
+            }
         }
         sleep(RECONNECT).await;
     }
@@ -40,7 +43,7 @@ pub async fn announce(hub: Hub, target: tokio_postgres::Config) {
 /// Announces the wake-ups of a command, which nobody waits for at its own hub. A failure was logged by [`Db`]: those who wait
 /// then learn the news when they ask again.
 pub async fn announce_once(hub: &Hub, db: &Db) {
-    let topics = std::mem::take(&mut *lock(&hub.shared.outbox));
+    let topics = std::mem::take(&mut *hub.shared.outbox.lock());
     for payload in payload::encode("command", topics) {
         let _logged = db.query(NOTIFY, &[&payload]).await;
     }
@@ -86,7 +89,7 @@ async fn tell(hub: &Hub, client: &Client, node: &str) -> Result<(), tokio_postgr
     loop {
         hub.shared.outbox_filled.notified().await;
         let next = Instant::now() + PACE;
-        let topics = std::mem::take(&mut *lock(&hub.shared.outbox));
+        let topics = std::mem::take(&mut *hub.shared.outbox.lock());
         for payload in payload::encode(node, topics) {
             client.execute(&notify, &[&payload]).await?;
         }

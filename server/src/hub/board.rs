@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::Topic;
+use super::topic::Topic;
 
 /// How many wake-ups are remembered. A mark that is older counts as "something may have changed".
 const REMEMBERED: usize = 8192;

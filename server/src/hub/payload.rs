@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::Topic;
+use super::topic::Topic;
 
 /// `NOTIFY` takes payloads of less than 8,000 bytes.
 const MAX_BYTES: usize = 7_900;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_postgres::Row;
 
-use super::{Hub, Source, Topic};
-use crate::db::Db;
-use crate::error::ApiError;
+use super::Hub;
+use super::topic::{Source, Topic};
+use crate::base::error::ApiError;
+use crate::database::Db;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Ids are given out before their transactions commit: the last so many polls are read again.
@@ -38,13 +39,13 @@ struct Horizon {
 type NewEvent = (i64, i64, String);
 
 /// Polls until the process ends.
-pub async fn poll(hub: Hub, db: Db) {
+pub async fn run(hub: Hub, db: Db) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut horizon = None;
     loop {
         ticks.tick().await;
-        crate::metrics::pool(db.pool_status());
+        crate::base::metrics::pool(db.pool_status());
         // A database that is away was logged by `Db`; the next tick tries again.
         let _ = poll_once(&hub, &db, &mut horizon).await;
     }

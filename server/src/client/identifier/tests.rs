@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Identifier;
-use crate::error::ApiError;
+use crate::base::error::ApiError;
 
 fn of(value: &Value) -> Result<Identifier, ApiError> {
     Identifier::of(value.as_object().unwrap())

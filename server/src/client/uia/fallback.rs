@@ -13,12 +13,12 @@ use serde_json::{Map, Value, json};
 
 use super::stage::Stage;
 use super::terms;
-use crate::error::ApiError;
+use crate::app::App;
+use crate::base::error::ApiError;
 use crate::http::{ClientRoutes, Path, Query, hash_token};
-use crate::state::AppState;
 
 /// The routes of this module.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> Router<App> {
     Router::new().client_v3("/auth/{auth_type}/fallback/web", get(page).post(submit))
 }
 
@@ -56,7 +56,7 @@ if (window.onAuthDone) {
 ///
 /// Completes nothing by itself: a page that merely loads, perhaps as a picture elsewhere, must not.
 async fn page(
-    State(app): State<AppState>,
+    State(app): State<App>,
     Path(auth_type): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Result<Response, ApiError> {
@@ -70,7 +70,7 @@ async fn page(
 
 /// `POST /_matrix/client/v3/auth/{authType}/fallback/web`: the page's form.
 async fn submit(
-    State(app): State<AppState>,
+    State(app): State<App>,
     Path(auth_type): Path<String>,
     Query(query): Query<PageQuery>,
     form_body: Result<Form<Answer>, FormRejection>,
@@ -95,7 +95,7 @@ async fn submit(
 }
 
 /// What the page asks, for stages that have one. A password belongs into the client, which knows the user.
-fn form(app: &AppState, stage: Stage) -> Option<Cow<'static, str>> {
+fn form(app: &App, stage: Stage) -> Option<Cow<'static, str>> {
     match stage {
         Stage::Dummy => Some(DUMMY.into()),
         Stage::RegistrationToken => Some(TOKEN.into()),

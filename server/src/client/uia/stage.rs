@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 
 use super::{Failure, terms};
 use crate::accounts::names;
+use crate::accounts::password;
 use crate::accounts::session::Session;
+use crate::app::App;
+use crate::base::error::ApiError;
 use crate::client::identifier::Identifier;
-use crate::error::ApiError;
-use crate::password;
-use crate::state::AppState;
 
 /// A stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Stage {
     /// documents that the client was shown.
     pub async fn check(
         self,
-        app: &AppState,
+        app: &App,
         user: Option<&Session>,
         presented: Option<&Value>,
         auth: &Map<String, Value>,
@@ -74,7 +74,7 @@ impl Stage {
 }
 
 async fn check_password(
-    app: &AppState,
+    app: &App,
     user: Option<&Session>,
     auth: &Map<String, Value>,
 ) -> Result<Result<Value, Failure>, ApiError> {
@@ -101,7 +101,7 @@ async fn check_password(
 }
 
 /// Whether a registration token is good now.
-pub async fn is_registration_token(app: &AppState, token: &str) -> Result<bool, ApiError> {
+pub async fn is_registration_token(app: &App, token: &str) -> Result<bool, ApiError> {
     // None is otherwise, and the database could not be asked for U+0000.
     if !is_opaque_identifier(token) {
         return Ok(false);

@@ -1,17 +1,17 @@
 //! Asking other servers, one after the other, within the limits of the batch.
 
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use parking_lot::MutexGuard;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
-use tracing::{debug, info};
+use tracing::debug;
 
-use super::{Intake, Unavailable};
-use crate::error::ApiError;
-use crate::federation::client::{FederationError, Request};
+use super::Intake;
+use super::batch::Unavailable;
+use crate::base::error::ApiError;
+use crate::federation::http_client::{FederationError, Request};
 
 const OTHERS: &str = "select matriarch.servers_to_ask($1, $2, $3)";
 
@@ -49,7 +49,7 @@ impl Intake<'_> {
         read: impl Fn(Map<String, Value>) -> Option<T>,
     ) -> Fetched<T> {
         let mut why = lost("there is nobody to ask");
-        let timeout = self.app.federation.client.timeout();
+        let timeout = self.federation.http.timeout();
         for server in self.servers {
             match self.ask_one(server, path, body, max_answer, timeout, &read).await? {
                 Ok(found) => return Ok(Ok(found)),
@@ -73,7 +73,7 @@ impl Intake<'_> {
     pub(super) async fn others(&self) -> Result<&[String], ApiError> {
         let beside = self.servers.first().map(String::as_str).unwrap_or_default();
         let others = self.others.get_or_try_init(|| async {
-            let rows = self.app.db.query(OTHERS, &[&self.room_id, &beside, &MAX_OTHERS]).await?;
+            let rows = self.federation.db.query(OTHERS, &[&self.room_id, &beside, &MAX_OTHERS]).await?;
             let others = rows.iter().filter_map(|row| row.try_get(0).ok());
             Ok::<Vec<String>, ApiError>(others.filter(|server| !self.servers.contains(server)).collect())
         });
@@ -93,29 +93,25 @@ impl Intake<'_> {
         if let Some(reason) = self.silent().get(server) {
             return passing(reason.clone());
         }
-        let federation = &self.app.federation;
         let time = time.min(self.budget.time_left());
         if time < Duration::from_millis(1) {
             return passing("there was no time left".to_owned());
         }
         // Long answers of hostile servers could fill the memory.
         let size = u32::try_from(max_answer / MEBIBYTE).unwrap_or(u32::MAX);
-        let permits = timeout(time, federation.long_answers.acquire_many(size)).await;
-        let Ok(Ok(_permits)) = permits else {
-            info!(server, limit = "long_answers", "too many long answers are awaited");
-            crate::metrics::federation_limit("long_answers");
+        let Some(_permits) = self.federation.await_answer(server, size, time).await else {
             return passing("too many long answers are awaited".to_owned());
         };
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let request = Request { method, destination: server, path, body, max_answer, timeout: time };
-        match federation.client.send(&self.app.db, request).await {
+        match self.federation.http.send(request).await {
             Ok(answer) => Ok(read(answer).ok_or_else(|| lost(format!("{server} does not have it")))),
             Err(error) => Ok(Err(self.failed(server, path, error)?)),
         }
     }
 
     pub(super) fn silent(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.silent.lock()
     }
 
     /// What is to be said of a server that was asked in vain, and is not asked again if it cannot be reached.

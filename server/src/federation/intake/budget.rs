@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Kind;
+use super::batch::Kind;
 
 const TIME: Duration = Duration::from_secs(180);
 const ROUNDS: u32 = 40;

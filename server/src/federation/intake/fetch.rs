@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::http::Method;
 use futures_util::{StreamExt, stream};
 use matriarch_rules::identifiers::server_name;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::ask::{Fetched, MEBIBYTE, lost};
+use super::batch::{Kind, Unavailable};
 use super::pool::{Open, state_before};
-use super::{Intake, Kind, Unavailable};
-use crate::error::ApiError;
-use crate::federation::arrival;
-use crate::federation::client::Request;
+use super::{Intake, download_state};
+use crate::base::error::ApiError;
+use crate::base::percent::encode;
+use crate::federation::http_client::Request;
+use crate::federation::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER};
 
 const EXTREMITIES: &str = "select forward_extremities, first_depth from matriarch.room_extremities($1)";
 /// What other servers have sent beside.
@@ -50,10 +51,6 @@ const MAX_IDS: usize = 16 * MEBIBYTE;
 #[derive(Deserialize)]
 struct Sent {
     sender: String,
-}
-
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 fn event_ids(answer: &Map<String, Value>, key: &str) -> Vec<String> {
@@ -90,7 +87,7 @@ impl Intake<'_> {
 
     /// Has policy servers sign events that lack their signature, each once; those that they do not sign are taken in without.
     async fn fetch_signatures(&mut self) {
-        let (federation, db) = (&self.app.federation, &self.app.db);
+        let federation = self.federation;
         let time_left = self.budget.time_left();
         let mut wanted = Vec::new();
         for (index, open) in self.main.events.iter().enumerate() {
@@ -104,7 +101,7 @@ impl Intake<'_> {
         let signed: Vec<(usize, Option<String>)> = stream::iter(wanted)
             .map(|(index, server, text)| async move {
                 let mut event: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
-                let sign = federation.policy_servers.sign(&federation.client, db, &server, &mut event);
+                let sign = federation.policy_servers.sign(&server, &mut event);
                 let signed = match timeout(time_left, sign).await {
                     Ok(Ok(())) => Some(Value::Object(event).to_string()),
                     Ok(Err(error)) => {
@@ -133,7 +130,7 @@ impl Intake<'_> {
         let wanted = self.looked_at().flat_map(|event| &event.needs.keys).map(|(server, _)| server);
         let wanted: BTreeSet<String> =
             wanted.filter(|server| !self.unavailable.contains_key(*server)).cloned().collect();
-        let (federation, db) = (&self.app.federation, &self.app.db);
+        let federation = self.federation;
         let time_left = self.budget.time_left();
         let (again, first): (Vec<String>, Vec<String>) =
             wanted.into_iter().partition(|server| self.asked.contains(server));
@@ -143,7 +140,7 @@ impl Intake<'_> {
         }
         let fetched: Vec<(String, Result<(), Unavailable>)> = stream::iter(first)
             .map(|server| async move {
-                let fetch = federation.key_ring.fetch(&federation.client, db, &server);
+                let fetch = federation.key_ring.fetch(&server);
                 let fetched = match timeout(time_left, fetch).await {
                     Ok(fetched) => fetched.map_err(|error| error.to_string()),
                     Err(_) => Err(format!("{server} gave no keys in time")),
@@ -292,7 +289,7 @@ impl Intake<'_> {
     }
 
     async fn unknown(&self, ids: &[&str]) -> Result<BTreeSet<String>, ApiError> {
-        let rows = self.app.db.query(UNKNOWN, &[&ids]).await?;
+        let rows = self.federation.db.query(UNKNOWN, &[&ids]).await?;
         Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
     }
 
@@ -317,10 +314,10 @@ impl Intake<'_> {
             return Ok(());
         }
         self.take_staged(&mut wanted).await?;
-        let ends = self.app.db.query_opt(EXTREMITIES, &[&self.room_id]).await?;
-        let (heads, first_depth): (Option<Vec<String>>, Option<i64>) =
-            ends.map_or((None, None), |row| (row.get("forward_extremities"), row.get("first_depth")));
-        let heads = heads.unwrap_or_default();
+        let row = self.federation.db.query_opt(EXTREMITIES, &[&self.room_id]).await?;
+        let (extremities, first_depth): (Option<Vec<String>>, Option<i64>) =
+            row.map_or((None, None), |row| (row.get("forward_extremities"), row.get("first_depth")));
+        let extremities = extremities.unwrap_or_default();
         let first_depth = first_depth.unwrap_or_default();
         self.leave_earlier_events(&mut wanted, first_depth);
         if wanted.is_empty() {
@@ -335,12 +332,12 @@ impl Intake<'_> {
                 missing = wanted.len(),
                 "a gap is passed over"
             );
-            crate::metrics::federation_limit("gap");
+            crate::base::metrics::federation_limit("gap");
             self.given_up.extend(wanted);
             return Ok(());
         }
         let body = json!({
-            "earliest_events": heads.iter().take(GAP_ENDS).collect::<Vec<_>>(),
+            "earliest_events": extremities.iter().take(GAP_ENDS).collect::<Vec<_>>(),
             "latest_events": after.iter().take(GAP_ENDS).collect::<Vec<_>>(),
             "limit": GAP_EVENTS,
             "min_depth": first_depth,
@@ -366,7 +363,7 @@ impl Intake<'_> {
         let mut named: BTreeSet<String> = wanted.clone();
         while !named.is_empty() {
             let ids: Vec<&str> = named.iter().map(String::as_str).collect();
-            let rows = self.app.db.query(STAGED, &[&self.room_id, &ids]).await?;
+            let rows = self.federation.db.query(STAGED, &[&self.room_id, &ids]).await?;
             named.clear();
             for row in rows {
                 // Nobody has looked at its signatures: others than the sender's server could have sent a forged one.
@@ -432,7 +429,7 @@ impl Intake<'_> {
                 limit = "states",
                 "events need too much"
             );
-            crate::metrics::federation_limit("states");
+            crate::base::metrics::federation_limit("states");
             return Ok(Err(lost("too many states are missing")));
         }
         let (room, event) = (encode(self.room_id), encode(event_id));
@@ -487,14 +484,14 @@ impl Intake<'_> {
             destination: server,
             path,
             body: None,
-            max_answer: arrival::MAX_ANSWER,
-            timeout: arrival::ANSWER_TIMEOUT.min(time),
+            max_answer: MAX_ANSWER,
+            timeout: ANSWER_TIMEOUT.min(time),
         };
         // In a box, as it comes here in turn: for outliers, which need no state.
-        let arrival = arrival::receive(self.app, self.room_id, self.version, request, time);
-        match Box::pin(arrival).await {
-            Ok(arrived) if !arrived.state.is_empty() => {
-                self.states.insert(event_id.to_owned(), arrived.state);
+        let download = download_state(self.federation, self.room_id, self.version, request, time);
+        match Box::pin(download).await {
+            Ok(download) if !download.state.is_empty() => {
+                self.states.insert(event_id.to_owned(), download.state);
                 Ok(Ok(()))
             }
             Ok(_) => Ok(Err(lost(format!("{server} does not have it")))),

@@ -6,7 +6,7 @@ use matriarch_rules::json::parse_object;
 use matriarch_rules::{Event, RoomVersion};
 use serde_json::{Map, Value};
 
-use super::{Needs, Unavailable};
+use super::batch::{Needs, Unavailable};
 
 /// An event that is not taken in yet.
 #[derive(Clone, Debug)]
@@ -26,18 +26,6 @@ pub struct Open {
 #[derive(Debug, Default)]
 pub struct Pool {
     pub events: Vec<Open>,
-}
-
-impl Needs {
-    /// The events that it names.
-    pub fn cited(&self) -> impl Iterator<Item = &str> {
-        self.events.iter().chain(&self.prev_events).map(String::as_str)
-    }
-
-    /// What may be given up: servers, and previous events.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(|(server, _)| server).chain(&self.prev_events).map(String::as_str)
-    }
 }
 
 /// The name of the state before an event among what is unavailable.

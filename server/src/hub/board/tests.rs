@@ -3,7 +3,7 @@
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{Board, REMEMBERED};
-use crate::hub::Topic;
+use crate::hub::topic::Topic;
 
 #[test]
 fn a_room_wakes_those_in_it_and_no_others() {

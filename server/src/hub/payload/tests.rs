@@ -1,5 +1,5 @@
 use super::{MAX_BYTES, decode, encode};
-use crate::hub::Topic;
+use crate::hub::topic::Topic;
 
 #[test]
 fn topics_come_back() {

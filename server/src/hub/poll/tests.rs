@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::{Horizon, OVERLAP_POLLS, unheard};
-use crate::hub::Topic;
+use crate::hub::topic::Topic;
 
 fn event(event_nid: i64, room_nid: i64, xid: &str) -> super::NewEvent {
     (event_nid, room_nid, xid.to_owned())

@@ -1,0 +1,136 @@
+//! Password hashing: argon2id, off the request threads, a few at a time.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::LazyLock;
+
+use argon2::password_hash::rand_core::OsRng;
+use argon2::password_hash::{Error, Output, ParamsString, PasswordHash, Salt, SaltString};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
+use axum::http::StatusCode;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::base::error::ApiError;
+
+/// Of the settings that OWASP's password storage cheat sheet holds for equally strong, the one that takes the least
+/// memory: a node stays small. KiB, passes, lanes.
+const COST: (u32, u32, u32) = (7168, 5, 1);
+
+/// The longest password that is taken, in bytes.
+const MAX_LENGTH: usize = 1024;
+
+/// How many may wait for their turn. A guesser can fill this queue, but not the node's memory.
+const MAX_WAITING: usize = 256;
+
+/// A hash that no known password gives, at the same cost as real ones. Checking a password of an unknown user takes
+/// as long as that of a known one.
+const NOBODY: &str =
+    "$argon2id$v=19$m=7168,t=5,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$mSRLkTszIauC5IaQvoXgQ5wE/EUcKXTcKR/n84t03S0";
+
+/// The most hashes at a time. More than there are processors would only slow each other and the node's other work,
+/// and each keeps its memory.
+const MAX_TURNS: usize = 4;
+
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Semaphore::new(processors.min(MAX_TURNS))
+});
+static PLACES: Semaphore = Semaphore::const_new(MAX_WAITING);
+
+/// What hashes work in, one for each turn, kept from one to the next. Blocks of this size that come and go from ever
+/// other threads leave the allocator with many times as much as was ever in use.
+static MEMORY: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
+
+/// Hashes a new password into a PHC string.
+///
+/// 400 `M_WEAK_PASSWORD` for an empty one, `M_INVALID_PARAM` for one over 1024 bytes, 429 when too many wait.
+pub async fn hash(password: &str) -> Result<String, ApiError> {
+    if password.is_empty() {
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "M_WEAK_PASSWORD", "The password is empty"));
+    }
+    if password.len() > MAX_LENGTH {
+        return Err(ApiError::invalid_param("The password is longer than 1024 bytes"));
+    }
+    let password = password.to_owned();
+    in_turn(move || hash_now(password.as_bytes())).await?.map_err(|cause| {
+        tracing::error!(%cause, "a password could not be hashed");
+        ApiError::internal()
+    })
+}
+
+/// Whether `password` gives `hash`. Without a hash it takes the same time and is false, as with one that is damaged.
+///
+/// 429 when too many wait.
+pub async fn verify(password: &str, hash: Option<&str>) -> Result<bool, ApiError> {
+    let known = hash.is_some();
+    let hash = hash.unwrap_or(NOBODY).to_owned();
+    let password = password.to_owned();
+    let matches = in_turn(move || verify_now(password.as_bytes(), &hash)).await?;
+    Ok(known && matches.unwrap_or(false))
+}
+
+fn hash_now(password: &[u8]) -> Result<String, Error> {
+    let (memory, passes, lanes) = COST;
+    let params = Params::new(memory, passes, lanes, None)?;
+    let salt = SaltString::generate(&mut OsRng);
+    let hash = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params)?,
+        salt: Some(salt.as_salt()),
+        hash: Some(derive(
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            password,
+            salt.as_salt(),
+            Params::DEFAULT_OUTPUT_LEN,
+        )?),
+    };
+    Ok(hash.to_string())
+}
+
+fn verify_now(password: &[u8], hash: &str) -> Result<bool, Error> {
+    let hash = PasswordHash::new(hash)?;
+    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return Err(Error::Password) };
+    // Algorithm and cost are the hash's own, so that they can be changed for new passwords.
+    let algorithm = Algorithm::try_from(hash.algorithm)?;
+    let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from)?;
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(&hash)?);
+    // This comparison takes the same time wherever they differ.
+    Ok(derive(argon2, password, salt, expected.len())? == expected)
+}
+
+fn derive(argon2: Argon2<'_>, password: &[u8], salt: Salt<'_>, length: usize) -> Result<Output, Error> {
+    let mut bytes = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut bytes)?;
+    let blocks = argon2.params().block_count();
+    let mut memory = MEMORY.lock().pop().unwrap_or_default();
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::default());
+    }
+    let output = Output::init_with(length, |output| {
+        Ok(argon2.hash_password_into_with_memory(password, salt, output, &mut memory[..blocks])?)
+    });
+    MEMORY.lock().push(memory);
+    output
+}
+
+/// Runs `work` on a blocking thread when its turn has come.
+async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    let _place = PLACES.try_acquire().map_err(|_| {
+        let message = "Too many passwords are being checked; try again";
+        let mut busy = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", message);
+        busy.retry_after = Some(2);
+        busy.with("retry_after_ms", 2000)
+    })?;
+    let broken = |_| ApiError::internal();
+    let turn = TURNS.acquire().await.map_err(|_| ApiError::internal())?;
+    tokio::task::spawn_blocking(move || {
+        // The turn ends with the work, also when the client that asked is gone.
+        let _turn = turn;
+        work()
+    })
+    .await
+    .map_err(broken)
+}

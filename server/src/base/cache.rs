@@ -1,0 +1,15 @@
+//! What a node remembers, up to a number of things: those that were not used for the longest time are forgotten.
+
+use std::hash::Hash;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::{Cache, CacheBuilder};
+
+/// A cache of at most `max` entries, or of so much weight where the builder is given a weigher.
+pub fn bounded<K, V>(max: u64) -> CacheBuilder<K, V, Cache<K, V>>
+where
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder().max_capacity(max).eviction_policy(EvictionPolicy::lru())
+}

@@ -1,0 +1,141 @@
+//! The figures behind `/metrics`.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Seconds. The upper ones are long polls.
+const DURATIONS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+const STATEMENTS: &[f64] = &[0.0, 1.0, 2.0, 3.0, 5.0, 10.0];
+const BATCH_SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+
+/// Installs the recorder of this process, and gives what renders it.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), DURATIONS)?
+        .set_buckets_for_metric(Matcher::Full("matriarch_db_statements_per_request".to_owned()), STATEMENTS)?
+        .set_buckets_for_metric(Matcher::Full("matriarch_batch_size".to_owned()), BATCH_SIZES)?
+        .install_recorder()?;
+    describe_counter!("matriarch_http_requests_total", "Requests answered, by endpoint, method and status");
+    describe_histogram!("matriarch_http_request_duration_seconds", "Time to answer, long polls included");
+    describe_histogram!("matriarch_db_statements_per_request", "Database statements that a request took");
+    describe_histogram!("matriarch_batch_size", "Requests served by one statement, by kind of batch");
+    describe_gauge!("matriarch_db_pool_connections", "Open database connections");
+    describe_gauge!("matriarch_db_pool_in_use", "Database connections in use");
+    describe_gauge!("matriarch_db_pool_waiting", "Requests that wait for a database connection");
+    describe_gauge!("matriarch_sync_waiters", "Syncs that wait for news");
+    describe_counter!("matriarch_wakes_total", "Wake-ups of rooms and users, by where they came from");
+    describe_counter!(
+        "matriarch_federation_pdus_total",
+        "Staged events of other servers that were tried, by what became of them"
+    );
+    describe_counter!(
+        "matriarch_federation_limits_total",
+        "What other servers sent or answered beyond a limit, by the limit"
+    );
+    describe_counter!(
+        "matriarch_federation_backfills_total",
+        "Gaps in rooms' history that other servers were asked to fill, by outcome"
+    );
+    describe_counter!(
+        "matriarch_federation_transactions_total",
+        "Transactions sent to other servers, by outcome"
+    );
+    describe_counter!("matriarch_federation_pdus_sent_total", "Events that other servers took");
+    describe_counter!("matriarch_federation_edus_sent_total", "EDUs that other servers took");
+    describe_counter!(
+        "matriarch_federation_pdus_refused_total",
+        "Events that other servers took but did not accept"
+    );
+    describe_gauge!(
+        "matriarch_federation_destinations_backed_off",
+        "Other servers that do not answer and are not tried again for a while"
+    );
+    Ok(handle)
+}
+
+/// Records an answered request.
+pub fn request(method: &str, endpoint: &str, status: u16, elapsed: Duration, statements: u32) {
+    // An invented method would make a new series.
+    let method = match method {
+        "GET" | "PUT" | "POST" | "DELETE" | "HEAD" => method.to_owned(),
+        _ => "other".to_owned(),
+    };
+    let endpoint = endpoint.to_owned();
+    counter!(
+        "matriarch_http_requests_total",
+        "method" => method.clone(), "endpoint" => endpoint.clone(), "status" => status.to_string()
+    )
+    .increment(1);
+    histogram!(
+        "matriarch_http_request_duration_seconds",
+        "method" => method.clone(), "endpoint" => endpoint.clone()
+    )
+    .record(elapsed.as_secs_f64());
+    histogram!("matriarch_db_statements_per_request", "method" => method, "endpoint" => endpoint)
+        .record(f64::from(statements));
+}
+
+/// Records how many requests one statement served.
+#[expect(clippy::cast_precision_loss, reason = "batches are small")]
+pub fn batch(kind: &'static str, size: usize) {
+    histogram!("matriarch_batch_size", "kind" => kind).record(size as f64);
+}
+
+/// Records the pool's figures, as [`Db::pool_status`] gives them.
+///
+/// [`Db::pool_status`]: crate::database::Db::pool_status
+#[expect(clippy::cast_precision_loss, reason = "pools are small")]
+pub fn pool((connections, in_use, waiting): (usize, usize, usize)) {
+    gauge!("matriarch_db_pool_connections").set(connections as f64);
+    gauge!("matriarch_db_pool_in_use").set(in_use as f64);
+    gauge!("matriarch_db_pool_waiting").set(waiting as f64);
+}
+
+/// Records a sync that begins (`1.0`) or ends (`-1.0`) to wait.
+pub fn sync_waiters(change: f64) {
+    gauge!("matriarch_sync_waiters").increment(change);
+}
+
+/// Records wake-ups: `source` is `local`, `notify` or `poll`.
+pub fn wakes(source: &'static str, count: usize) {
+    counter!("matriarch_wakes_total", "source" => source).increment(count as u64);
+}
+
+/// Records that another server came upon a limit.
+pub fn federation_limit(limit: &'static str) {
+    counter!("matriarch_federation_limits_total", "limit" => limit).increment(1);
+}
+
+/// Records that a gap in a room's history was `filled`, in part at least, or not (`failed`).
+pub fn backfill(outcome: &'static str) {
+    counter!("matriarch_federation_backfills_total", "outcome" => outcome).increment(1);
+}
+
+/// Records what became of a staged event.
+pub fn inbound_pdu(outcome: &'static str) {
+    counter!("matriarch_federation_pdus_total", "outcome" => outcome).increment(1);
+}
+
+/// Records a transaction to another server: `taken`, `failed` (to be repeated) or `given_up`.
+pub fn transaction_sent(outcome: &'static str) {
+    counter!("matriarch_federation_transactions_total", "outcome" => outcome).increment(1);
+}
+
+/// Records what was in a transaction that another server took.
+pub fn sent(pdus: usize, edus: usize) {
+    counter!("matriarch_federation_pdus_sent_total").increment(pdus as u64);
+    counter!("matriarch_federation_edus_sent_total").increment(edus as u64);
+}
+
+/// Records an event that another server did not accept.
+pub fn pdu_refused() {
+    counter!("matriarch_federation_pdus_refused_total").increment(1);
+}
+
+/// Records how many other servers are not sent anything for a while.
+#[expect(clippy::cast_precision_loss, reason = "servers are few")]
+pub fn destinations_backed_off(count: usize) {
+    gauge!("matriarch_federation_destinations_backed_off").set(count as f64);
+}

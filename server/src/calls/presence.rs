@@ -1,0 +1,224 @@
+//! Who is there, as this node sees it. Client-Server API, "Presence".
+//!
+//! Requests only note here that a device syncs, or that its user did something. Now and then, off the requests' path, what is news
+//! is written: that a device came, and that it is still there before the database would take it for gone. A sync that says what the
+//! ones before it said writes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant as StdInstant;
+
+use moka::Expiry;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+use serde::Deserialize;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_postgres::types::ToSql;
+use tracing::Instrument;
+
+use super::batcher::Batcher;
+use crate::base::access_token::AccessToken;
+use crate::base::cache::bounded;
+use crate::database::Db;
+use crate::hub::Hub;
+
+/// How long a device counts as there after its last sync has ended, at least.
+const GRACE: Duration = Duration::from_secs(30);
+/// How much longer than that is written, so that a device which goes on syncing is written once in so long.
+const AHEAD: Duration = Duration::from_secs(60);
+/// How often at most it is written that a user is active.
+const ACTIVE: Duration = Duration::from_secs(30);
+/// How often a node looks who is idle or gone.
+const POLL: Duration = Duration::from_secs(2);
+/// How many devices a node remembers. One that is forgotten is written once more.
+const REMEMBERED: u64 = 200_000;
+/// How many devices go into one statement at most.
+const MAX_BATCH: usize = 500;
+
+const NOTE: &str = "select wake_rooms, wake_users from matriarch.note_presence($1, $2, $3, $4)";
+const EXPIRE: &str = "select wake_rooms, wake_users from matriarch.expire_presence()";
+const FORGET: &str = "delete from matriarch.presence";
+
+/// `set_presence` of a sync, and `presence` of a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    #[default]
+    Online,
+    Unavailable,
+    Offline,
+}
+
+impl State {
+    /// As the specification writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Unavailable => "unavailable",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// What was written of a device.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    /// `set_presence` of its last sync, and until when it counts as there.
+    there: Option<(State, Instant)>,
+    active_at: Option<Instant>,
+}
+
+/// What is to be written of a device.
+#[derive(Clone, Copy)]
+struct Note {
+    token: AccessToken,
+    asked: Option<State>,
+    seconds: f64,
+    is_active: bool,
+}
+
+/// The devices of this node. Cheap to clone; does nothing where presence is turned off.
+#[derive(Clone)]
+pub struct Presence(Option<Arc<Shared>>);
+
+struct Shared {
+    devices: Cache<AccessToken, Written>,
+    notes: Batcher<(), Note, ()>,
+}
+
+impl Presence {
+    /// A node that has seen nobody.
+    pub fn new(enabled: bool, db: Db, hub: Hub) -> Self {
+        let notes = Batcher::new("presence", MAX_BATCH, move |(), notes: Vec<Note>| {
+            let (db, hub) = (db.clone(), hub.clone());
+            async move {
+                write(&db, &hub, &notes).await;
+                vec![(); notes.len()]
+            }
+        });
+        let devices = || bounded(REMEMBERED).expire_after(WhenGone).build();
+        Self(enabled.then(|| Arc::new(Shared { devices: devices(), notes })))
+    }
+
+    /// Whether there is presence at all.
+    pub fn is_enabled(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Notes a sync with this `set_presence` that lasts until `deadline` at most.
+    pub fn syncs(&self, token: AccessToken, asked: State, deadline: Instant) {
+        let Some(shared) = &self.0 else { return };
+        let until = deadline + GRACE;
+        let mut note = None;
+        shared.change(token, |written| {
+            let there = match written.there {
+                None if asked == State::Offline => return None,
+                Some((state, at)) if state == asked && at >= until => return None,
+                _ if asked == State::Offline => None,
+                _ => Some((asked, until + AHEAD)),
+            };
+            let seconds =
+                there.map_or(0.0, |(_, at)| at.saturating_duration_since(Instant::now()).as_secs_f64());
+            note = Some(Note { token, asked: Some(asked), seconds, is_active: false });
+            Some(Written { there, ..written })
+        });
+        note.into_iter().for_each(|note| shared.submit(note));
+    }
+
+    /// Notes that a user did something.
+    pub fn is_active(&self, token: AccessToken) {
+        let Some(shared) = &self.0 else { return };
+        let now = Instant::now();
+        let mut is_news = false;
+        shared.change(token, |written| {
+            is_news = written.active_at.is_none_or(|at| now >= at + ACTIVE);
+            is_news.then_some(Written { active_at: Some(now), ..written })
+        });
+        if is_news {
+            shared.submit(Note { token, asked: None, seconds: 0.0, is_active: true });
+        }
+    }
+
+    /// Forgets what was written of a device, since its client has said otherwise.
+    pub fn forget(&self, token: &AccessToken) {
+        if let Some(shared) = &self.0 {
+            shared.devices.invalidate(token);
+        }
+    }
+
+    /// Looks who is idle or gone, for as long as the node runs. A database that is away was logged by [`Db`].
+    pub async fn run(self, db: Db, hub: Hub) {
+        if !self.is_enabled() {
+            // What was known when presence was on.
+            let _logged = db.query(FORGET, &[]).await;
+            return;
+        }
+        let mut ticks = interval(POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            wake(&db, &hub, EXPIRE, &[]).await;
+        }
+    }
+}
+
+/// Devices are forgotten when what was written of them is over.
+struct WhenGone;
+
+impl WhenGone {
+    fn lifetime(written: &Written) -> Duration {
+        let there = written.there.map(|(_, until)| until);
+        let active = written.active_at.map(|at| at + ACTIVE);
+        let until = there.max(active);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl Expiry<AccessToken, Written> for WhenGone {
+    fn expire_after_create(&self, _: &AccessToken, written: &Written, _: StdInstant) -> Option<Duration> {
+        Some(Self::lifetime(written))
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &AccessToken,
+        written: &Written,
+        _: StdInstant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(Self::lifetime(written))
+    }
+}
+
+impl Shared {
+    /// Sets what was written of a device to what `change` makes of it, if that is something else.
+    fn change(&self, token: AccessToken, change: impl FnOnce(Written) -> Option<Written>) {
+        self.devices.entry(token).and_compute_with(|entry| {
+            let written = entry.map(|entry| entry.into_value()).unwrap_or_default();
+            change(written).map_or(Op::Nop, Op::Put)
+        });
+    }
+
+    fn submit(&self, note: Note) {
+        let notes = self.notes.clone();
+        let submit = async move {
+            let _lost = notes.submit((), note).await;
+        };
+        tokio::spawn(submit.in_current_span());
+    }
+}
+
+/// What cannot be written is lost until the device is to be written again.
+async fn write(db: &Db, hub: &Hub, notes: &[Note]) {
+    let tokens: Vec<&[u8]> = notes.iter().map(|note| note.token.hash()).collect();
+    let asked: Vec<Option<&str>> = notes.iter().map(|note| note.asked.map(State::as_str)).collect();
+    let seconds: Vec<f64> = notes.iter().map(|note| note.seconds).collect();
+    let active: Vec<bool> = notes.iter().map(|note| note.is_active).collect();
+    wake(db, hub, NOTE, &[&tokens, &asked, &seconds, &active]).await;
+}
+
+async fn wake(db: &Db, hub: &Hub, sql: &'static str, args: &[&(dyn ToSql + Sync)]) {
+    let Ok(Some(row)) = db.query_opt(sql, args).await else { return };
+    let nids = |column: &str| row.try_get::<_, Vec<i64>>(column).unwrap_or_default();
+    hub.wake(&nids("wake_rooms"), &nids("wake_users"));
+}

@@ -1,0 +1,109 @@
+//! Syncs that arrive or are woken together go to the database as one statement.
+
+use std::collections::HashMap;
+
+use axum::http::StatusCode;
+use serde_json::value::RawValue;
+use tokio_postgres::Row;
+use tracing::error;
+
+use super::batcher::Batcher;
+use crate::base::access_token::AccessToken;
+use crate::base::error::ApiError;
+use crate::database::Db;
+
+/// Syncs on their way to the database, by shard.
+pub type Syncs = Batcher<u8, Sync, Result<Answer, ApiError>>;
+
+/// How many syncs go into one statement at most: each waits for all of them.
+const MAX_BATCH: usize = 250;
+/// How many statements may run beside each other: one for each of these, and as many again for first syncs, whose
+/// answers are long, so that nobody else waits for them.
+const SHARDS: u8 = 4;
+
+const SYNC: &str =
+    "select status, body, changed, user_nid, room_nids, acknowledged_by from matriarch.sync($1, $2)";
+
+/// A sync to be answered as of now.
+#[derive(Clone, Debug)]
+pub struct Sync {
+    pub token: AccessToken,
+    /// The request as JSON, as `matriarch.sync` reads it.
+    pub request: String,
+}
+
+/// What there was.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: String,
+    /// Whether the client should see it at once.
+    pub changed: bool,
+    /// Whom it is for, and which rooms may have news, where nothing changed.
+    pub user_nid: i64,
+    pub room_nids: Vec<i64>,
+    /// The device whose token acknowledged send-to-device messages that are still stored.
+    pub acknowledged_by: Option<i64>,
+}
+
+impl Answer {
+    /// Reads a row of `status, body, changed, user_nid, room_nids, acknowledged_by`.
+    pub fn from_row(row: &Row) -> Result<Self, ApiError> {
+        let read = || -> Result<Self, tokio_postgres::Error> {
+            let status = u16::try_from(row.try_get::<_, i16>("status")?).unwrap_or_default();
+            Ok(Self {
+                status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                body: row.try_get("body")?,
+                changed: row.try_get("changed")?,
+                user_nid: row.try_get::<_, Option<i64>>("user_nid")?.unwrap_or_default(),
+                room_nids: row.try_get::<_, Option<Vec<i64>>>("room_nids")?.unwrap_or_default(),
+                acknowledged_by: row.try_get("acknowledged_by")?,
+            })
+        };
+        read().map_err(|cause| {
+            error!(%cause, "a row is not the answer to a sync");
+            ApiError::internal()
+        })
+    }
+
+    /// The token under `key` in the body, from which to go on.
+    pub fn token(&self, key: &str) -> Option<String> {
+        let body: HashMap<&str, &RawValue> = serde_json::from_str(&self.body).ok()?;
+        serde_json::from_str(body.get(key)?.get()).ok()
+    }
+}
+
+/// The batcher behind `/sync`.
+pub fn batcher(db: Db) -> Syncs {
+    Batcher::new("sync", MAX_BATCH, move |_shard: u8, syncs: Vec<Sync>| {
+        let db = db.clone();
+        async move { sync_all(&db, &syncs).await }
+    })
+}
+
+async fn sync_all(db: &Db, syncs: &[Sync]) -> Vec<Result<Answer, ApiError>> {
+    let token_hashes: Vec<&[u8]> = syncs.iter().map(|sync| sync.token.hash()).collect();
+    let requests: Vec<&str> = syncs.iter().map(|sync| sync.request.as_str()).collect();
+    match db.query(SYNC, &[&token_hashes, &requests]).await {
+        Ok(rows) if rows.len() == syncs.len() => rows.iter().map(Answer::from_row).collect(),
+        Ok(rows) => {
+            error!(asked = syncs.len(), answered = rows.len(), "syncs were not all answered");
+            vec![Err(ApiError::internal()); syncs.len()]
+        }
+        // What one of them meets is not to be the others' fault.
+        Err(refusal) if refusal.retry_after.is_none() && syncs.len() > 1 => {
+            let mut answers = Vec::with_capacity(syncs.len());
+            for sync in syncs {
+                answers.extend(Box::pin(sync_all(db, std::slice::from_ref(sync))).await);
+            }
+            answers
+        }
+        Err(refusal) => vec![Err(refusal); syncs.len()],
+    }
+}
+
+/// Where a sync goes: beside the same others every time, so that batches are big.
+pub fn shard(token: &AccessToken, since: Option<&str>) -> u8 {
+    let shard = token.hash().first().map_or(0, |byte| byte % SHARDS);
+    if since.is_none() { SHARDS + shard } else { shard }
+}

@@ -1,0 +1,78 @@
+//! Keys of users, and what they sign. Client-Server API, "Cross-signing".
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::{Map, Value};
+
+use crate::accounts::session::Session;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::client::uia::{self, BY_PASSWORD, Guard, Refusal};
+use crate::database::MatrixResponse;
+use crate::http::{AccessToken, ClientRoutes, JsonBody, RawJsonBody};
+
+/// The routes of this module.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .client_v3("/keys/device_signing/upload", post(upload_cross_signing_keys))
+        .client_unstable("/keys/device_signing/upload", post(upload_cross_signing_keys))
+        .client_v3("/keys/signatures/upload", post(upload_signatures))
+        .client_unstable("/keys/signatures/upload", post(upload_signatures))
+}
+
+const UPLOAD_CROSS_SIGNING_KEYS: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.upload_cross_signing_keys($1, $2, $3)";
+const UPLOAD_SIGNATURES: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.upload_signatures($1, $2)";
+
+/// `POST /_matrix/client/v3/keys/device_signing/upload`
+///
+/// User-interactive authentication is asked for when other keys than the first are uploaded; otherwise `auth` is not
+/// looked at.
+async fn upload_cross_signing_keys(
+    State(app): State<App>,
+    token: AccessToken,
+    JsonBody(request): JsonBody<Map<String, Value>>,
+) -> Result<Response, Refusal> {
+    let mut keys = request.clone();
+    keys.remove("auth");
+    // A request that goes on with its authentication may leave out what the first one said.
+    if (!keys.is_empty() || request.is_empty())
+        && let Some(response) = upload(&app, token, keys, false).await?
+    {
+        return Ok(response.into_response());
+    }
+    let session = Session::of(&app.db, &token).await?;
+    let operation = "POST /keys/device_signing/upload";
+    let guard = Guard { operation, user: Some(&session), flows: BY_PASSWORD };
+    let passed = uia::authorize(&app, &guard, request).await?;
+    let response = upload(&app, token, passed.body, true).await?;
+    Ok(response.ok_or_else(ApiError::internal)?.into_response())
+}
+
+/// `None` if the user must be authenticated first.
+async fn upload(
+    app: &App,
+    token: AccessToken,
+    keys: Map<String, Value>,
+    authenticated: bool,
+) -> Result<Option<MatrixResponse>, ApiError> {
+    let keys = Value::Object(keys).to_string();
+    let row = app.db.query_opt(UPLOAD_CROSS_SIGNING_KEYS, &[&token.hash(), &keys, &authenticated]).await?;
+    let response = row.as_ref().map(MatrixResponse::from_row).transpose()?;
+    if let Some(response) = &response {
+        app.hub.wake(&response.wake_rooms, &response.wake_users);
+    }
+    Ok(response)
+}
+
+/// `POST /_matrix/client/v3/keys/signatures/upload`
+async fn upload_signatures(
+    State(app): State<App>,
+    token: AccessToken,
+    RawJsonBody(body): RawJsonBody,
+) -> Result<MatrixResponse, ApiError> {
+    app.call(UPLOAD_SIGNATURES, &[&token.hash(), &body]).await
+}

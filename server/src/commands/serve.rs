@@ -1,0 +1,184 @@
+//! `matriarch serve`: the life of a node, from its database to the last answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::server::graceful::GracefulShutdown;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+use tokio_postgres::Config as Target;
+use tracing::{info, warn};
+
+use super::listen::Bound;
+use crate::admin::monitoring;
+use crate::app::App;
+use crate::base::failure::Failure;
+use crate::config::{Api, Config, Listener, LogFormat, RegistrationMode};
+use crate::database::Db;
+use crate::database::targets::Database;
+use crate::database::{housekeeping, migrate};
+use crate::hub::Hub;
+use crate::hub::{announce, poll};
+use crate::{admin, client, federation, http};
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<(), Failure> {
+    let metrics =
+        crate::base::metrics::install().map_err(|error| Failure::new("cannot keep metrics", error))?;
+    let mut database = Database::open(&config, false).await?;
+    let served = match &mut database.embedded {
+        None => run_on(config, &database.api, &database.listen, database.migrate.as_ref(), metrics).await,
+        Some(embedded) => {
+            let (api, listen, migrate) = (&database.api, &database.listen, database.migrate.as_ref());
+            tokio::select! {
+                served = run_on(config, api, listen, migrate, metrics) => served,
+                ended = embedded.ended() => Err(ended),
+            }
+        }
+    };
+    database.close().await;
+    served
+}
+
+async fn run_on(
+    config: Config,
+    api: &Target,
+    listen: &Target,
+    migrate: Option<&Target>,
+    metrics: PrometheusHandle,
+) -> Result<(), Failure> {
+    if let Some(target) = migrate {
+        migrate::migrate(target, &config.server_name).await?;
+    }
+    migrate::check(api, &config.server_name).await?;
+    let db = Db::new(api.clone(), &config.database).map_err(Failure::plain)?;
+    let app = App::new(config, db.clone(), Hub::new())?;
+
+    let head_timeout = Duration::from_secs(app.config.limits.head_timeout);
+    let mut listeners = Vec::new();
+    for listener in &app.config.listeners {
+        listeners.push(Bound::new(listener, head_timeout, router(listener, &app, &metrics)).await?);
+    }
+    // They end with the set, before the database does.
+    let mut background = JoinSet::new();
+    background.spawn(announce::run(app.hub.clone(), listen.clone()));
+    background.spawn(poll::run(app.hub.clone(), db.clone()));
+    background.spawn(housekeeping::run(db.clone()));
+    background.spawn(app.last_seen.clone().run(db.clone()));
+    background.spawn(app.presence.clone().run(db.clone(), app.hub.clone()));
+    background.spawn(keep_metrics(metrics));
+    if app.federation.is_enabled() {
+        background.spawn(app.outgoing.clone().run());
+        background.spawn(app.inbound.clone().run());
+        background.spawn(app.device_lists.clone().run());
+        background.spawn(app.partial_joins.clone().run());
+    }
+    let served = serve(&app, listeners).await;
+    background.shutdown().await;
+    app.inbound.release_all().await;
+    app.history.release_all().await;
+    app.outgoing.release().await;
+    app.last_seen.write(&db).await;
+    db.close();
+    served
+}
+
+/// Tells people what they have, where logs are for people.
+fn welcome(config: &Config, listeners: &[Bound]) {
+    for listener in listeners {
+        info!(url = listener.url(), server_name = config.server_name, "ready");
+    }
+    let open = config.registration.mode() == RegistrationMode::Open;
+    if open {
+        warn!("anybody who reaches this node may register an account (`registration.mode` is `open`)");
+    }
+    let (Some(url), true) = (&config.public_base_url, open && config.is_embedded()) else { return };
+    if config.log.format == LogFormat::Json {
+        return;
+    }
+    println!(
+        r#"
+Matriarch serves {server_name} at {url}
+with a private PostgreSQL, whose data are in {data}
+
+  To register, from this machine only:
+    curl {url}/_matrix/client/v3/register -d '{{"username": "alice", "password": "wonderland", "auth": {{"type": "m.login.dummy"}}}}'
+  To chat, give {url} as the homeserver to a Matrix client on this machine,
+  such as Element Desktop, nheko, Fractal or gomuks.
+"#,
+        server_name = config.server_name,
+        data = config.data_dir.display(),
+    );
+}
+
+/// What `listener` serves.
+fn router(listener: &Listener, app: &App, metrics: &PrometheusHandle) -> Router {
+    let mut router = Router::new();
+    if listener.serves(Api::Client) {
+        router = router.merge(client::routes());
+    }
+    if listener.serves(Api::Federation) && app.federation.is_enabled() {
+        router = router.merge(federation::api::routes());
+    }
+    if listener.serves(Api::Admin) {
+        router = router.merge(admin::routes());
+    }
+    if listener.serves(Api::Health) {
+        router = router.merge(monitoring::health_routes());
+    }
+    if listener.serves(Api::Metrics) {
+        router = router.merge(monitoring::metrics_routes(metrics.clone()));
+    }
+    http::finish(router, app.clone())
+}
+
+async fn serve(app: &App, listeners: Vec<Bound>) -> Result<(), Failure> {
+    let signals = |kind| signal(kind).map_err(|error| Failure::new("cannot watch for signals", error));
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let graceful = Arc::new(GracefulShutdown::new());
+    let stop = watch::Sender::new(false);
+    let mut accepting = Vec::new();
+    welcome(&app.config, &listeners);
+    for listener in listeners {
+        accepting.push(tokio::spawn(listener.accept(Arc::clone(&graceful), stop.subscribe())));
+    }
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("shutting down");
+    app.hub.drain();
+    stop.send_replace(true);
+    for task in accepting {
+        // A listener that panicked accepts no more either.
+        let _ = task.await;
+    }
+    let Ok(graceful) = Arc::try_unwrap(graceful) else { return Ok(()) };
+    let grace = Duration::from_secs(app.config.limits.shutdown_grace);
+    let open = graceful.count();
+    tokio::select! {
+        ended = timeout(grace, graceful.shutdown()) => match ended {
+            Ok(()) => info!(connections = open, "all requests are answered"),
+            Err(_) => warn!(grace_s = grace.as_secs(), "some requests were still running"),
+        },
+        // A second signal means: now.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Histograms grow until they are read; nobody may be reading.
+async fn keep_metrics(metrics: PrometheusHandle) {
+    let mut ticks = interval(Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
+}

@@ -1,0 +1,73 @@
+//! What a database error means, told by its SQLSTATE and never by its text.
+
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::io;
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value};
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::base::error::ApiError;
+
+/// What to do about a failed statement.
+#[derive(Debug, PartialEq)]
+pub enum Remedy {
+    /// Run it again: it met another transaction.
+    Retry,
+    /// Run it again on another connection: the kept plan is stale.
+    Reprepare,
+    /// Tell the client to come back: the database is away, full or restarting.
+    Unavailable,
+    /// Tell the client this.
+    Answer(ApiError),
+    /// Log it: it should not happen.
+    Bug,
+}
+
+/// Classifies an error of a statement or its connection.
+pub fn remedy(error: &tokio_postgres::Error) -> Remedy {
+    if let Some(db) = error.as_db_error() {
+        return of_state(db.code(), || raised(db));
+    }
+    let io = error.source().is_some_and(|source| source.is::<io::Error>());
+    if io || error.is_closed() { Remedy::Unavailable } else { Remedy::Bug }
+}
+
+/// Classifies an SQLSTATE; `raised` reads what the function said, if it is the state of Matrix errors.
+fn of_state(state: &SqlState, raised: impl FnOnce() -> Option<ApiError>) -> Remedy {
+    let code = state.code();
+    match code {
+        // serialization_failure, deadlock_detected
+        "40001" | "40P01" => Remedy::Retry,
+        // feature_not_supported: "cached plan must not change result type"; invalid_sql_statement_name
+        "0A000" | "26000" => Remedy::Reprepare,
+        // external_routine_exception: the function gave a Matrix error after it had begun to write
+        "38000" => raised().map_or(Remedy::Bug, Remedy::Answer),
+        // character_not_in_repertoire, untranslatable_character: U+0000 in a parameter
+        "22021" | "22P05" => Remedy::Answer(ApiError::invalid_param("A parameter holds a NUL character")),
+        // program_limit_exceeded: a value too long for an index
+        "54000" => Remedy::Answer(ApiError::invalid_param("A parameter is too long")),
+        // query_canceled, lock_not_available, read_only_sql_transaction: a time limit, or a server that became a
+        // standby
+        "57014" | "55P03" | "25006" => Remedy::Unavailable,
+        // connection exceptions, insufficient resources, operator intervention
+        _ if ["08", "53", "57"].contains(&&code[..2]) => Remedy::Unavailable,
+        _ => Remedy::Bug,
+    }
+}
+
+/// Reads a Matrix error from the ERROR that carries it: the body is the message, the status the detail.
+fn raised(error: &DbError) -> Option<ApiError> {
+    matrix_error(error.message(), error.detail()?)
+}
+
+fn matrix_error(body: &str, status: &str) -> Option<ApiError> {
+    let status = StatusCode::from_u16(status.trim().parse().ok()?).ok()?;
+    let mut extra: Map<String, Value> = serde_json::from_str(body).ok()?;
+    let errcode = extra.remove("errcode")?.as_str()?.to_owned();
+    let message = extra.remove("error")?.as_str()?.to_owned();
+    Some(ApiError { extra, ..ApiError::new(status, errcode, message) })
+}

@@ -1,0 +1,289 @@
+//! The life of the database's schema: the extension, the tables, and the schema `matrix`.
+//!
+//! - The extension holds functions and types. Its script makes the roles and the schema `matriarch`, so it goes
+//!   first, as a superuser.
+//! - Tables and triggers come from the numbered files in `sql/`. A file that has landed never changes.
+//! - The schema `matrix` comes from the files in `sql/matrix/`. They run again when one of them has changed.
+//!
+//! The files run as `matriarch_owner`.
+
+use std::time::Duration;
+
+use refinery::Runner;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls};
+use tracing::{info, warn};
+
+use super::db::describe;
+use crate::base::failure::Failure;
+
+mod embedded_sql {
+    #![allow(clippy::unwrap_used, unused_qualifications, reason = "the macro writes this code")]
+    refinery::embed_migrations!("../sql");
+}
+
+/// The files of the schema `matrix`, in the order in which they run.
+const MATRIX_FILES: [&str; 6] = [
+    include_str!("../../../sql/matrix/schema.sql"),
+    include_str!("../../../sql/matrix/rooms.sql"),
+    include_str!("../../../sql/matrix/federation.sql"),
+    include_str!("../../../sql/matrix/graph.sql"),
+    include_str!("../../../sql/matrix/explain.sql"),
+    include_str!("../../../sql/matrix/grants.sql"),
+];
+
+/// Which migrations were applied, when.
+const HISTORY: &str = "matriarch.schema_history";
+/// Held by the node that migrates, in a transaction that lasts as long; others wait.
+const MIGRATION_LOCK: i64 = 0x6d61_7472_6961_7263;
+/// How long a starting node waits for a database that is not there yet.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+
+const TAKE_LOCK: &str = "select pg_advisory_xact_lock($1)";
+const EXTENSION: &str =
+    "select installed_version, default_version from pg_available_extensions where name = 'matriarch'";
+/// The extension holds functions and their types only, and nothing depends on them: replacing it touches no row, and
+/// needs no update script from each version to each other.
+const REPLACE_EXTENSION: &str = "begin; drop extension matriarch; create extension matriarch; commit";
+const BECOME_OWNER: &str =
+    "set role matriarch_owner; set search_path to matriarch, pg_temp; set client_min_messages to warning";
+const HAS_SERVER: &str = "select to_regclass('matriarch.server') is not null";
+const SERVER_NAME: &str = "select server_name from matriarch.server";
+const HAS_HISTORY: &str = "select to_regclass('matriarch.schema_history') is not null";
+const APPLIED: &str = "select version, name, checksum from matriarch.schema_history order by version";
+/// The table is made by the library that migrates.
+const DESCRIBE_HISTORY: &str = "
+    grant select on matriarch.schema_history to matriarch_api;
+    comment on table matriarch.schema_history is 'Migrations that were applied.';
+    comment on column matriarch.schema_history.version is 'Number of the migration: of the file in sql/.';
+    comment on column matriarch.schema_history.name is 'Name of the migration: of the file in sql/.';
+    comment on column matriarch.schema_history.applied_on is 'When it was applied (RFC 3339).';
+    comment on column matriarch.schema_history.checksum is
+        'Checksum of the file: a file that has landed never changes.'";
+/// No row where the schema is not there, whatever was made once.
+const MATRIX_VERSION: &str =
+    "select matrix_version from matriarch.server where to_regnamespace('matrix') is not null";
+const NOTE_MATRIX_VERSION: &str = "update matriarch.server set matrix_version = $1";
+const INITIALIZE: &str = "select matriarch.initialize($1)";
+const ROTATE: &str = "select matriarch.rotate_signing_key()";
+
+/// Creates or updates the extension and the tables, and records `server_name` on the first run.
+///
+/// `target` is a superuser; a member of `matriarch_owner` will do while the extension is up to date. Several nodes may
+/// migrate at once: one does it.
+pub async fn migrate(target: &tokio_postgres::Config, server_name: &str) -> Result<(), Failure> {
+    let mut holder = Connection::open(target).await?;
+    let lock = holder.client.transaction().await.map_err(failed("cannot begin to migrate"))?;
+    lock.query_one(TAKE_LOCK, &[&MIGRATION_LOCK])
+        .await
+        .map_err(failed("cannot wait for other migrations"))?;
+
+    let mut connection = Connection::open(target).await?;
+    let client = &mut connection.client;
+    // Before anything is changed.
+    let has_history = client.query_one(HAS_HISTORY, &[]).await.and_then(|row| row.try_get(0));
+    if has_history.map_err(failed("cannot look for the schema's history"))? {
+        compare_history(client).await?;
+    }
+    set_up_extension(client).await?;
+    client.batch_execute(BECOME_OWNER).await.map_err(failed("cannot become matriarch_owner"))?;
+    let has_server = client.query_one(HAS_SERVER, &[]).await.and_then(|row| row.try_get(0));
+    if has_server.map_err(failed("cannot look at the tables"))? {
+        check_server_name(client, server_name).await?;
+    }
+    let report = runner().run_async(client).await.map_err(|error| Failure::new("cannot migrate", error))?;
+    for migration in report.applied_migrations() {
+        info!(version = migration.version(), name = migration.name(), "migrated");
+    }
+    client.batch_execute(DESCRIBE_HISTORY).await.map_err(failed("cannot grant the history"))?;
+    client.query(INITIALIZE, &[&server_name]).await.map_err(failed("cannot record the server name"))?;
+    check_server_name(client, server_name).await?;
+    make_matrix_schema(client).await?;
+    lock.commit().await.map_err(failed("cannot end the migration"))
+}
+
+/// Makes a new signing key, and retires those in use. The new one's id. `target` as for [`migrate`].
+pub async fn rotate_signing_key(target: &tokio_postgres::Config) -> Result<String, Failure> {
+    let connection = Connection::open(target).await?;
+    let client = &connection.client;
+    client.batch_execute(BECOME_OWNER).await.map_err(failed("cannot become matriarch_owner"))?;
+    let rotated = client.query_one(ROTATE, &[]).await.and_then(|row| row.try_get(0));
+    rotated.map_err(failed("cannot rotate the signing key"))
+}
+
+/// Checks that the database is this server's and fits this version.
+pub async fn check(target: &tokio_postgres::Config, server_name: &str) -> Result<(), Failure> {
+    let connection = Connection::open(target).await?;
+    let newest = compare_history(&connection.client).await?;
+    let known = newest_known();
+    if newest < known {
+        return Err(Failure::plain(format!(
+            "the database is at version {newest}, this program needs {known}: run `matriarch migrate`"
+        )));
+    }
+    check_server_name(&connection.client, server_name).await
+}
+
+/// Checks that the migrations that were applied are those that this program knows, as far as it does. Returns
+/// the version of the newest that was applied; 0 where none was.
+async fn compare_history(client: &Client) -> Result<i32, Failure> {
+    let rows = client.query(APPLIED, &[]).await.map_err(|error| match error.code() {
+        Some(
+            &SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME | &SqlState::INSUFFICIENT_PRIVILEGE,
+        ) => Failure::plain(
+            "the database has no tables of Matriarch yet: run `matriarch migrate` with a `database.url` (or \
+                 `database.migrate_url`) of a superuser",
+        ),
+        _ => failed("cannot read the schema's history")(error),
+    })?;
+    let runner = runner();
+    let mut newest = 0;
+    for row in rows {
+        let version: i32 = row.try_get("version").map_err(failed("cannot read the schema's history"))?;
+        let name: String = row.try_get("name").map_err(failed("cannot read the schema's history"))?;
+        let checksum: String = row.try_get("checksum").map_err(failed("cannot read the schema's history"))?;
+        let known = runner.get_migrations().iter().find(|known| known.version() == version);
+        if known.is_some_and(|known| known.name() != name || known.checksum().to_string() != checksum) {
+            return Err(Failure::plain(format!(
+                "the tables of the database were made by other migrations than this program has (version \
+                 {version}, `{name}`): the database is probably older than the first release. It cannot be \
+                 upgraded, and was not changed. Use a new database"
+            )));
+        }
+        newest = newest.max(version);
+    }
+    let known = newest_known();
+    if newest > known {
+        return Err(Failure::plain(format!(
+            "the database is at version {newest}, this program knows {known}: run a newer program"
+        )));
+    }
+    Ok(newest)
+}
+
+/// The version of the newest migration that this program knows.
+fn newest_known() -> i32 {
+    runner().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default()
+}
+
+/// Makes the views and functions of the schema `matrix`, unless they are what this program would make.
+///
+/// They are made again, too, where the tables have a new version: a migration may have dropped a view.
+async fn make_matrix_schema(client: &mut Client) -> Result<(), Failure> {
+    let files = MATRIX_FILES.join("\n");
+    let checksum = refinery::Migration::unapplied("V1__matrix", &files)
+        .map_err(|error| Failure::new("cannot compute a checksum", error))?
+        .checksum();
+    let version = format!("{}-{checksum:016x}", newest_known());
+    let failure = failed("cannot read the version of the schema `matrix`");
+    let made = client.query_opt(MATRIX_VERSION, &[]).await.map_err(&failure)?;
+    let made: Option<String> = made.map_or(Ok(None), |row| row.try_get(0)).map_err(&failure)?;
+    if made.as_deref() == Some(&*version) {
+        return Ok(());
+    }
+    let making = client.transaction().await.map_err(failed("cannot begin to make the schema `matrix`"))?;
+    making.batch_execute(&files).await.map_err(failed("cannot make the schema `matrix`"))?;
+    making
+        .execute(NOTE_MATRIX_VERSION, &[&version])
+        .await
+        .map_err(failed("cannot note the version of the schema `matrix`"))?;
+    making.commit().await.map_err(failed("cannot make the schema `matrix`"))?;
+    info!(version, "made the schema `matrix`");
+    Ok(())
+}
+
+fn runner() -> Runner {
+    let mut runner = embedded_sql::migrations::runner();
+    runner.set_migration_table_name(HISTORY);
+    runner
+}
+
+async fn set_up_extension(client: &Client) -> Result<(), Failure> {
+    let row = client.query_opt(EXTENSION, &[]).await.map_err(failed("cannot look for the extension"))?;
+    let Some(row) = row else {
+        return Err(Failure::plain(
+            "this PostgreSQL does not have the extension `matriarch`: install matriarch.so, matriarch.control and \
+             matriarch--*.sql where `pg_config --pkglibdir` and `pg_config --sharedir` say",
+        ));
+    };
+    let read = |column: usize| row.try_get::<_, Option<String>>(column);
+    let (installed, available) = (
+        read(0).map_err(failed("cannot read the version"))?,
+        read(1).map_err(failed("cannot read the version"))?,
+    );
+    match installed {
+        None => client
+            .batch_execute("create extension matriarch")
+            .await
+            .map_err(failed("cannot create the extension `matriarch` (a superuser can)")),
+        Some(_) if installed == available => Ok(()),
+        Some(_) => client
+            .batch_execute(REPLACE_EXTENSION)
+            .await
+            .map_err(failed("cannot update the extension `matriarch` (a superuser can)")),
+    }
+}
+
+async fn check_server_name(client: &Client, server_name: &str) -> Result<(), Failure> {
+    let row = client.query_opt(SERVER_NAME, &[]).await.map_err(failed("cannot read the server name"))?;
+    let Some(row) = row else { return Ok(()) };
+    let owner: String = row.try_get(0).map_err(failed("cannot read the server name"))?;
+    if owner == server_name {
+        return Ok(());
+    }
+    Err(Failure::plain(format!(
+        "configuration key `server_name`: is {server_name}, but the database belongs to {owner}; a server's name \
+         cannot change"
+    )))
+}
+
+/// A connection of its own, closed when dropped.
+struct Connection {
+    client: Client,
+    driver: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Connects; waits a while for a database that is starting.
+    async fn open(target: &tokio_postgres::Config) -> Result<Self, Failure> {
+        let deadline = Instant::now() + DATABASE_PATIENCE;
+        let mut told = false;
+        loop {
+            match target.connect(NoTls).await {
+                Ok((client, connection)) => {
+                    let driver = tokio::spawn(async move {
+                        // Its errors come to whoever uses the client.
+                        let _ = connection.await;
+                    });
+                    return Ok(Self { client, driver });
+                }
+                // A database that answers with an error other than "starting up" will not change its mind.
+                Err(error)
+                    if Instant::now() > deadline
+                        || error.code().is_some_and(|code| *code != SqlState::CANNOT_CONNECT_NOW) =>
+                {
+                    return Err(failed("cannot connect to the database")(error));
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        warn!(cause = describe(&error), "waiting for the database");
+                    }
+                    sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Turns a database error into a failure to do `what`.
+fn failed(what: &'static str) -> impl Fn(tokio_postgres::Error) -> Failure {
+    move |error| Failure::plain(format!("{what}: {}", describe(&error)))
+}

@@ -1,0 +1,112 @@
+//! Users of other servers invite those of this one, which signs the event too. Server-Server API, "Inviting to a room".
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::put;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::authentication::ServerRequest;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::{MatrixResponse, Outcome};
+use crate::federation::http_client::FederationError;
+use crate::federation::intake;
+use crate::federation::intake::batch::{Batch, Kind};
+use crate::http::{Path, json_response};
+
+const INVITE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.federation_invite($1, $2, $3, $4)";
+const VERSION: &str = "select room_version from matriarch.rooms where room_id = $1";
+
+/// The routes of this module.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/_matrix/federation/v2/invite/{room_id}/{event_id}", put(invite))
+        .route("/_matrix/federation/v1/invite/{room_id}/{event_id}", put(invite_v1))
+}
+
+/// `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`
+async fn invite(
+    State(app): State<App>,
+    Path((room_id, event_id)): Path<(String, String)>,
+    request: ServerRequest,
+) -> Result<MatrixResponse, ApiError> {
+    let body = Value::Object(request.content).to_string();
+    take(&app, &request.origin, &room_id, &event_id, &body).await
+}
+
+/// `PUT /_matrix/federation/v1/invite/{roomId}/{eventId}`: the body is the event, of a room of version 1 or 2, and has the state in
+/// its `unsigned`.
+async fn invite_v1(
+    State(app): State<App>,
+    Path((room_id, event_id)): Path<(String, String)>,
+    request: ServerRequest,
+) -> Result<Response, ApiError> {
+    let state = request.content.get("unsigned").and_then(|unsigned| unsigned.get("invite_room_state"));
+    let row = app.db.query_opt(VERSION, &[&room_id]).await?;
+    let is_second = row.is_some_and(|row| row.get::<_, &str>(0) == "2");
+    let body = json!({
+        "event": request.content,
+        "invite_room_state": state,
+        "room_version": if is_second { "2" } else { "1" },
+    });
+    let answer = take(&app, &request.origin, &room_id, &event_id, &body.to_string()).await?;
+    Ok(match answer.status {
+        StatusCode::OK => json_response(StatusCode::OK, format!("[200,{}]", answer.body)),
+        _ => answer.into_response(),
+    })
+}
+
+/// By one statement, if the key that signed the event is known. An invite to a room that this server is in is an event of that
+/// room: it is taken in before the answer, so that who was invited can join as soon as others hear of it.
+async fn take(
+    app: &App,
+    origin: &str,
+    room_id: &str,
+    event_id: &str,
+    body: &str,
+) -> Result<MatrixResponse, ApiError> {
+    let mut answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
+    if answer.outcome == Outcome::NeedsMore {
+        if let Err(FederationError::Internal(error)) = app.federation.key_ring.fetch(origin).await {
+            return Err(error);
+        }
+        answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
+    }
+    if answer.outcome == Outcome::NeedsMore {
+        return Err(ApiError::invalid_param("The key that signed the event cannot be had"));
+    }
+    if answer.status != StatusCode::OK {
+        return Ok(answer);
+    }
+    let signed: Signed = serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())?;
+    if let Some(room_version) = &signed.inhabited_room_version {
+        take_in(app, origin, room_id, room_version, &signed.event).await;
+    }
+    Ok(MatrixResponse { body: json!({ "event": signed.event }).to_string(), ..answer })
+}
+
+/// The invite as this server signed it.
+#[derive(Deserialize)]
+struct Signed {
+    event: Value,
+    /// The version of a room that users of this server are in.
+    inhabited_room_version: Option<String>,
+}
+
+async fn take_in(app: &App, origin: &str, room_id: &str, room_version: &str, event: &Value) {
+    let servers = [origin.to_owned()];
+    let pdus = vec![event.to_string()];
+    let batch =
+        Batch { room_id, room_version, kind: Kind::Live, servers: &servers, pdus, states: BTreeMap::new() };
+    if let Err(error) = intake::take_in(&app.federation, batch).await {
+        // It will come again, with the room's other events.
+        info!(room_id, error = %error.message, "an invite is left for later");
+    }
+}

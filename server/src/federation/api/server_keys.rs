@@ -1,0 +1,133 @@
+//! This server's keys, and this server as a notary for others'. Server-Server API, "Retrieving server keys".
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use futures_util::StreamExt;
+use futures_util::stream;
+use matriarch_rules::identifiers::is_server_name;
+use serde::Deserialize;
+use tracing::debug;
+
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::federation::server_keys::{now_ts, own};
+use crate::http::{JsonBody, Path, Query, json_response};
+
+/// Servers in one question.
+const MAX_SERVERS: usize = 100;
+/// How many of them are asked at a time.
+const CONCURRENCY: usize = 10;
+
+const RESPONSE: &str =
+    "select response, valid_until_ts from matriarch.server_key_responses where server_name = $1";
+
+const SIGN: &str = "select matriarch.sign_server_keys($1) as signed";
+
+/// The routes of this module.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/_matrix/key/v2/server", get(published))
+        // Deprecated, with a key id that says nothing.
+        .route("/_matrix/key/v2/server/", get(published))
+        .route("/_matrix/key/v2/server/{key_id}", get(published))
+        .route("/_matrix/key/v2/query", post(query_many))
+        .route("/_matrix/key/v2/query/{server_name}", get(query_one))
+        // Deprecated, with a key id that says nothing.
+        .route("/_matrix/key/v2/query/{server_name}/{key_id}", get(query_one_key))
+}
+
+/// `GET /_matrix/key/v2/server`
+async fn published(State(app): State<App>) -> Result<Response, ApiError> {
+    Ok(json_response(StatusCode::OK, own(&app.db).await?))
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    minimum_valid_until_ts: Option<i64>,
+}
+
+/// What is asked of a key.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Criteria {
+    minimum_valid_until_ts: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    server_keys: BTreeMap<String, BTreeMap<String, Criteria>>,
+}
+
+/// `GET /_matrix/key/v2/query/{serverName}`
+async fn query_one(
+    State(app): State<App>,
+    Path(server_name): Path<String>,
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, ApiError> {
+    answer(&app, vec![(server_name, parameters.minimum_valid_until_ts)]).await
+}
+
+async fn query_one_key(
+    app: State<App>,
+    Path((server_name, _key_id)): Path<(String, String)>,
+    parameters: Query<Parameters>,
+) -> Result<Response, ApiError> {
+    query_one(app, Path(server_name), parameters).await
+}
+
+/// `POST /_matrix/key/v2/query`
+async fn query_many(State(app): State<App>, JsonBody(body): JsonBody<Body>) -> Result<Response, ApiError> {
+    if body.server_keys.len() > MAX_SERVERS {
+        return Err(ApiError::invalid_param("Too many servers in one question"));
+    }
+    let newest = |keys: BTreeMap<String, Criteria>| {
+        keys.into_values().filter_map(|criteria| criteria.minimum_valid_until_ts).max()
+    };
+    answer(&app, body.server_keys.into_iter().map(|(server, keys)| (server, newest(keys))).collect()).await
+}
+
+/// Answers with the keys of servers, valid up to the time that is wanted where that can be had.
+async fn answer(app: &App, wanted: Vec<(String, Option<i64>)>) -> Result<Response, ApiError> {
+    let found: Vec<Result<Option<String>, ApiError>> = stream::iter(wanted)
+        .map(|(server_name, minimum)| async move { find(app, &server_name, minimum).await })
+        .buffered(CONCURRENCY)
+        .collect()
+        .await;
+    let found: Vec<String> = found.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+    let row = app.db.query_opt(SIGN, &[&found]).await?.ok_or_else(ApiError::internal)?;
+    let signed: Vec<String> = row.get("signed");
+    Ok(json_response(StatusCode::OK, format!("{{\"server_keys\":[{}]}}", signed.join(","))))
+}
+
+async fn find(app: &App, server_name: &str, minimum: Option<i64>) -> Result<Option<String>, ApiError> {
+    if !is_server_name(server_name) {
+        return Ok(None);
+    }
+    if server_name == app.config.server_name {
+        return Ok(Some(own(&app.db).await?));
+    }
+    let stored = || async {
+        let row = app.db.query_opt(RESPONSE, &[&server_name]).await?;
+        Ok::<_, ApiError>(
+            row.map(|row| (row.get::<_, String>("response"), row.get::<_, i64>("valid_until_ts"))),
+        )
+    };
+    let known = stored().await?;
+    let minimum = minimum.unwrap_or_else(now_ts);
+    if known.as_ref().is_some_and(|(_, valid_until_ts)| *valid_until_ts >= minimum) {
+        return Ok(known.map(|(response, _)| response));
+    }
+    match app.federation.key_ring.fetch(server_name).await {
+        Ok(()) => Ok(stored().await?.map(|(response, _)| response)),
+        // A notary goes on answering for servers that are gone.
+        Err(error) => {
+            debug!(server_name, %error, "no newer keys");
+            Ok(known.map(|(response, _)| response))
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What other servers send. Server-Server API, "Transactions".
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::put;
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+use super::authentication::ServerRequest;
+use crate::app::App;
+use crate::base::error::ApiError;
+use crate::database::MatrixResponse;
+use crate::database::Outcome;
+use crate::http::Path;
+
+const MAX_PDUS: usize = 50;
+const MAX_EDUS: usize = 100;
+
+/// How long events wait for the state of their room, which a user of this server is just joining; and how often to look.
+const JOIN_TIME: Duration = Duration::from_secs(10);
+const JOIN_PAUSE: Duration = Duration::from_millis(250);
+
+const RECEIVE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.receive_transaction($1, $2, $3, $4)";
+
+/// The routes of this module.
+pub fn routes() -> Router<App> {
+    Router::new().route("/_matrix/federation/v1/send/{txn_id}", put(send))
+}
+
+/// `PUT /_matrix/federation/v1/send/{txnId}`
+///
+/// Answered once the events are staged: they are taken into their rooms afterwards.
+async fn send(
+    State(app): State<App>,
+    Path(txn_id): Path<String>,
+    ServerRequest { origin, mut content }: ServerRequest,
+) -> Result<MatrixResponse, ApiError> {
+    if !app.presence.is_enabled()
+        && let Some(Value::Array(edus)) = content.get_mut("edus")
+    {
+        edus.retain(|edu| edu.get("edu_type").and_then(Value::as_str) != Some("m.presence"));
+    }
+    let pdus = texts(&content, "pdus", MAX_PDUS)?.ok_or_else(|| ApiError::missing_param("pdus"))?;
+    let edus = texts(&content, "edus", MAX_EDUS)?.unwrap_or_default();
+    let mut response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
+    let deadline = Instant::now() + JOIN_TIME;
+    let mut limit = "staged";
+    while response.outcome == Outcome::Joining {
+        if Instant::now() > deadline {
+            response.status = StatusCode::TOO_MANY_REQUESTS;
+            limit = "join_time";
+            break;
+        }
+        sleep(JOIN_PAUSE).await;
+        response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
+    }
+    if response.status == StatusCode::TOO_MANY_REQUESTS {
+        info!(origin, limit, "another server is told to wait with its events");
+        crate::base::metrics::federation_limit(limit);
+    }
+    if !pdus.is_empty() {
+        app.inbound.arrived();
+    }
+    if !edus.is_empty() {
+        app.device_lists.arrived();
+    }
+    Ok(response)
+}
+
+/// The items of an array as JSON texts. 400 `M_BAD_JSON` if it is no array, or has too many.
+fn texts(content: &Map<String, Value>, key: &str, max: usize) -> Result<Option<Vec<String>>, ApiError> {
+    match content.get(key) {
+        None => Ok(None),
+        Some(Value::Array(items)) if items.len() <= max => {
+            Ok(Some(items.iter().map(Value::to_string).collect()))
+        }
+        Some(Value::Array(_)) => Err(ApiError::bad_json(format!("A transaction has at most {max} {key}"))),
+        Some(_) => Err(ApiError::bad_json(format!("`{key}` must be an array"))),
+    }
+}

@@ -1,0 +1,440 @@
+//! Requests to other servers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{Method, StatusCode};
+use hickory_resolver::TokioResolver;
+use matriarch_rules::json::parse_object;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use reqwest::{Response, Url, redirect};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use self::discovery::{Authority, Resolver};
+use self::well_known::WellKnown;
+use crate::base::error::ApiError;
+use crate::base::failure::Failure;
+use crate::config::{self, Config};
+use crate::database::Db;
+
+mod addresses;
+mod discovery;
+mod tls;
+mod well_known;
+
+/// Bytes of an error that are read.
+const MAX_ERROR: usize = 64 * 1024;
+/// Hops of a `.well-known`.
+const MAX_REDIRECTS: usize = 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const WELL_KNOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// For servers that are no homeservers.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of their answers.
+const MAX_FETCHED: usize = 256 * 1024;
+
+const SIGN_REQUEST: &str = "select matriarch.sign_request($1, $2, $3, $4) as authorization";
+
+/// Why another server gave no answer that could be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FederationError {
+    /// The configuration keeps this server from dealing with that one, or its name is none.
+    #[error("this server does not deal with {0}")]
+    NotAdmitted(String),
+    /// It could not be reached, or did not answer in time.
+    #[error("{server} cannot be reached: {reason}")]
+    Unreachable { server: String, reason: String },
+    /// It answered with an error.
+    #[error("{server} answered {status}: {errcode} {error}")]
+    Refused { server: String, status: StatusCode, errcode: String, error: String },
+    /// Its answer is too long or is not what it should be.
+    #[error("the answer of {server} is bad: {reason}")]
+    BadAnswer { server: String, reason: String },
+    /// The own database failed.
+    #[error("{}", .0.message)]
+    Internal(ApiError),
+}
+
+impl FederationError {
+    /// What to tell a client who waits: a server's refusal as it stands, all else as 502 `M_UNKNOWN`.
+    pub fn for_client(self) -> ApiError {
+        match self {
+            Self::Internal(error) => error,
+            Self::Refused {
+                status: status @ (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN),
+                errcode,
+                error,
+                ..
+            } => {
+                let is_errcode = !errcode.is_empty()
+                    && errcode
+                        .bytes()
+                        .all(|byte| byte == b'_' || byte == b'.' || byte.is_ascii_alphanumeric());
+                let errcode = if is_errcode { errcode } else { "M_UNKNOWN".to_owned() };
+                ApiError::new(status, errcode, error)
+            }
+            Self::NotAdmitted(_) => ApiError::forbidden(self.to_string()),
+            _ => ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", self.to_string()),
+        }
+    }
+}
+
+impl FederationError {
+    /// The answer of a server that is not what it should be.
+    pub fn bad_answer(server: &str, reason: impl Into<String>) -> Self {
+        Self::BadAnswer { server: server.to_owned(), reason: reason.into() }
+    }
+
+    /// A server that did not answer.
+    pub fn unreachable(server: &str, reason: impl Into<String>) -> Self {
+        Self::Unreachable { server: server.to_owned(), reason: reason.into() }
+    }
+}
+
+impl From<ApiError> for FederationError {
+    fn from(error: ApiError) -> Self {
+        Self::Internal(error)
+    }
+}
+
+/// A request to another server.
+#[derive(Debug)]
+pub struct Request<'r> {
+    pub method: Method,
+    /// The server's name, as in user ids.
+    pub destination: &'r str,
+    /// The path, percent-encoded, and the query.
+    pub path: &'r str,
+    pub body: Option<&'r Value>,
+    /// The longest answer that is read, in bytes.
+    pub max_answer: usize,
+    pub timeout: Duration,
+}
+
+/// This server as a client of others. Cheap to clone.
+#[derive(Clone)]
+pub struct HttpClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Signs requests.
+    db: Db,
+    server_name: String,
+    config: config::Federation,
+    resolver: Resolver<TokioResolver>,
+    /// For host names with a port.
+    direct: reqwest::Client,
+    /// For host names without one, which are looked up by SRV.
+    servers: reqwest::Client,
+    /// For `.well-known`, which may redirect.
+    well_known_http: reqwest::Client,
+    well_known: WellKnown,
+}
+
+impl HttpClient {
+    /// Reads certificates and the system's DNS configuration.
+    pub fn new(config: &Config, db: Db) -> Result<Self, Failure> {
+        let federation = &config.federation;
+        if !federation.verify_certificates {
+            warn!(
+                "certificates of other servers are not verified (`federation.verify_certificates` is false)"
+            );
+        }
+        let dns = TokioResolver::builder_tokio()
+            .map_err(|error| Failure::new("cannot read the system's DNS configuration", error))?
+            .build();
+        let resolver = Resolver::new(dns, federation.allow_private_addresses);
+        let tls = tls::client_config(&roots(federation)?, federation.verify_certificates)?;
+        let builder = || {
+            reqwest::Client::builder()
+                .use_preconfigured_tls(tls.clone())
+                .user_agent(concat!("Matriarch/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .redirect(redirect::Policy::none())
+                .https_only(true)
+                .http1_only()
+                .no_proxy()
+        };
+        let build = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| Failure::new("cannot make an HTTP client", error))
+        };
+        let hosts = HostResolver(resolver.clone());
+        let shared = Shared {
+            db,
+            server_name: config.server_name.clone(),
+            config: federation.clone(),
+            direct: build(builder().dns_resolver(Arc::new(hosts)))?,
+            servers: build(builder().dns_resolver(Arc::new(ServerResolver(resolver.clone()))))?,
+            well_known_http: build(
+                builder()
+                    .dns_resolver(Arc::new(HostResolver(resolver.clone())))
+                    .redirect(redirect_policy(resolver.clone()))
+                    .timeout(WELL_KNOWN_TIMEOUT),
+            )?,
+            resolver,
+            well_known: WellKnown::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The longest that another server may take.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.shared.config.request_timeout)
+    }
+
+    /// Servers to ask for keys of those that do not answer.
+    pub fn notaries(&self) -> &[String] {
+        &self.shared.config.notaries
+    }
+
+    /// Whether this server deals with that one.
+    pub fn admits(&self, server_name: &str) -> bool {
+        self.shared.config.admits(server_name)
+    }
+
+    /// Sends a request that is signed in this server's name; gives the object that was answered with 200.
+    pub async fn send(&self, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
+        let (server, max_answer) = (request.destination, request.max_answer);
+        let response = self.begin_signed(request).await?;
+        read_object(server, response, max_answer).await
+    }
+
+    /// The same for long answers: hands on what comes of an answer of 200, as it comes. Ends early if nobody takes it.
+    pub async fn stream(
+        &self,
+        request: Request<'_>,
+        chunks: mpsc::Sender<Bytes>,
+    ) -> Result<(), FederationError> {
+        let (server, max_answer) = (request.destination, request.max_answer);
+        let mut left = max_answer;
+        let mut response = self.begin_signed(request).await?;
+        if response.status() != StatusCode::OK {
+            return read_object(server, response, MAX_ERROR).await.map(drop);
+        }
+        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, &error))? {
+            left = left.checked_sub(chunk.len()).ok_or_else(|| {
+                warn!(server, limit = "answer", bytes = max_answer, "an answer is too long");
+                crate::base::metrics::federation_limit("answer");
+                FederationError::bad_answer(server, format!("it is longer than {max_answer} bytes"))
+            })?;
+            if chunks.send(chunk).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin_signed(&self, request: Request<'_>) -> Result<Response, FederationError> {
+        let target = self.target(&request).await?;
+        let uri = match target.url.query() {
+            Some(query) => format!("{}?{query}", target.url.path()),
+            None => target.url.path().to_owned(),
+        };
+        let content = request.body.map(Value::to_string);
+        let row = self
+            .shared
+            .db
+            .query_opt(SIGN_REQUEST, &[&request.method.as_str(), &uri, &request.destination, &content])
+            .await?
+            .ok_or_else(ApiError::internal)?;
+        let authorization: String = row.get("authorization");
+        self.begin(target, request, content, Some(authorization)).await
+    }
+
+    /// The same without a signature: for keys, which are asked for before anything else.
+    pub async fn send_unsigned(&self, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
+        let target = self.target(&request).await?;
+        let (server, max_answer) = (request.destination, request.max_answer);
+        let content = request.body.map(Value::to_string);
+        let response = self.begin(target, request, content, None).await?;
+        read_object(server, response, max_answer).await
+    }
+
+    /// Asks something else than a homeserver, such as an identity server, by HTTPS; gives the object that was answered with 200.
+    pub async fn fetch(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+        bearer: Option<&str>,
+    ) -> Result<Map<String, Value>, FederationError> {
+        let parsed = Url::parse(url).ok();
+        let server = parsed.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned();
+        let unreachable = |reason: &str| FederationError::unreachable(&server, reason);
+        let url = parsed.ok_or_else(|| unreachable("this is no URL"))?;
+        let literal = server.trim_matches(['[', ']']).parse().ok();
+        if literal.is_some_and(|address| !self.shared.resolver.admits(address)) {
+            return Err(unreachable("its address is private"));
+        }
+        let target = Target { http: &self.shared.direct, host_header: host_header(&url), url };
+        let request = Request {
+            method,
+            destination: &server,
+            path: "",
+            body: None,
+            max_answer: MAX_FETCHED,
+            timeout: FETCH_TIMEOUT,
+        };
+        let authorization = bearer.map(|token| format!("Bearer {token}"));
+        let response = self.begin(target, request, body.map(Value::to_string), authorization).await?;
+        read_object(&server, response, MAX_FETCHED).await
+    }
+
+    /// Sends a request; the answer, of which the body is still to come.
+    async fn begin(
+        &self,
+        target: Target<'_>,
+        request: Request<'_>,
+        content: Option<String>,
+        authorization: Option<String>,
+    ) -> Result<Response, FederationError> {
+        let mut http = target
+            .http
+            .request(request.method, target.url)
+            .header(HOST, target.host_header)
+            .timeout(request.timeout);
+        if let Some(authorization) = authorization {
+            http = http.header(AUTHORIZATION, authorization);
+        }
+        if let Some(content) = content {
+            http = http.header(CONTENT_TYPE, "application/json").body(content);
+        }
+        http.send().await.map_err(|error| unreachable(request.destination, &error))
+    }
+
+    /// Finds out where a request goes.
+    async fn target(&self, request: &Request<'_>) -> Result<Target<'_>, FederationError> {
+        let Shared { resolver, direct, servers, well_known, well_known_http, .. } = &*self.shared;
+        let name = request.destination;
+        let not_admitted = || FederationError::NotAdmitted(name.to_owned());
+        if !self.admits(name) || name == self.shared.server_name {
+            return Err(not_admitted());
+        }
+        let mut authority = Authority::parse(name).ok_or_else(not_admitted)?;
+        if authority.is_open()
+            && let Some(delegated) = well_known.delegated(well_known_http, &authority.host).await
+        {
+            authority = delegated;
+        }
+        if authority.literal().is_some_and(|address| !resolver.admits(address)) {
+            return Err(FederationError::unreachable(name, "its address is private"));
+        }
+        let (http, origin) = match authority.is_open() {
+            true => (servers, format!("https://{}", authority.host)),
+            false => (direct, format!("https://{}:{}", authority.host, authority.port_or_default())),
+        };
+        let url = Url::parse(&format!("{origin}{}", request.path))
+            .map_err(|error| FederationError::unreachable(name, error.to_string()))?;
+        Ok(Target { http, url, host_header: authority.host_header() })
+    }
+}
+
+fn host_header(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Reads an answer whole: the object of one of 200.
+async fn read_object(
+    server: &str,
+    mut response: Response,
+    max_answer: usize,
+) -> Result<Map<String, Value>, FederationError> {
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, &error))? {
+        if body.len() + chunk.len() > max_answer {
+            return Err(FederationError::bad_answer(server, format!("it is longer than {max_answer} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let object = std::str::from_utf8(&body).ok().and_then(|text| parse_object(text).ok());
+    if status != StatusCode::OK {
+        let text = |key: &str| {
+            let text = object.as_ref().and_then(|object| object.get(key)).and_then(Value::as_str);
+            text.unwrap_or_default().chars().take(500).collect()
+        };
+        let (errcode, error) = (text("errcode"), text("error"));
+        return Err(FederationError::Refused { server: server.to_owned(), status, errcode, error });
+    }
+    object.ok_or_else(|| FederationError::bad_answer(server, "it is not a JSON object"))
+}
+
+fn unreachable(server: &str, error: &reqwest::Error) -> FederationError {
+    FederationError::unreachable(server, reason(error))
+}
+
+/// Where a request goes, and by which client.
+struct Target<'c> {
+    http: &'c reqwest::Client,
+    url: Url,
+    host_header: String,
+}
+
+/// The sentence of an error, with the innermost cause: the outer ones say little.
+fn reason(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// A redirect to an IP literal would pass by the resolver.
+fn redirect_policy(resolver: Resolver<TokioResolver>) -> redirect::Policy {
+    redirect::Policy::custom(move |attempt| {
+        if attempt.previous().len() > MAX_REDIRECTS {
+            return attempt.error("too many redirects");
+        }
+        let address = attempt.url().host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        match address {
+            Some(address) if !resolver.admits(address) => attempt.error("a redirect to a private address"),
+            _ => attempt.follow(),
+        }
+    })
+}
+
+fn roots(config: &config::Federation) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let mut roots = rustls_native_certs::load_native_certs().certs;
+    if let Some(path) = &config.ca_file {
+        let failure = |error| Failure::new(format!("cannot read {}", path.display()), error);
+        for certificate in CertificateDer::pem_file_iter(path).map_err(failure)? {
+            roots.push(certificate.map_err(failure)?);
+        }
+    }
+    Ok(roots)
+}
+
+/// Finds the addresses of host names; the URL says the port.
+struct HostResolver(Resolver<TokioResolver>);
+
+/// Finds servers of which only the host name is known.
+struct ServerResolver(Resolver<TokioResolver>);
+
+impl Resolve for HostResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.0.clone();
+        // Port 0 lets the URL's be taken.
+        Box::pin(async move { found(resolver.addresses(name.as_str(), 0).await) })
+    }
+}
+
+impl Resolve for ServerResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.0.clone();
+        Box::pin(async move { found(resolver.servers(name.as_str()).await) })
+    }
+}
+
+fn found(addresses: io::Result<Vec<SocketAddr>>) -> Result<Addrs, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(Box::new(addresses?.into_iter()))
+}

@@ -1,0 +1,141 @@
+//! Users of other servers are invited: their server signs the event too. Server-Server API, "Inviting to a room".
+
+use std::collections::BTreeMap;
+
+use axum::http::{Method, StatusCode};
+use futures_util::{StreamExt, stream};
+use matriarch_rules::identifiers::server_name;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tracing::warn;
+
+use super::base::Federation;
+use super::http_client::{FederationError, Request};
+use super::intake;
+use super::intake::batch::{Batch, Kind, Verdict};
+use super::policy_servers;
+use crate::base::access_token::AccessToken;
+use crate::base::error::ApiError;
+use crate::base::percent::encode;
+use crate::database::MatrixResponse;
+
+/// Bytes: one event.
+const MAX_ANSWER: usize = 256 * 1024;
+
+const PREPARE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.prepare_invite($1, $2, $3, $4)";
+
+/// The invite, signed by this server.
+#[derive(Deserialize)]
+pub struct Prepared {
+    event_id: String,
+    event: Map<String, Value>,
+    room_version: String,
+    invite_room_state: Vec<Value>,
+    /// That of the room, which is to sign the invite too.
+    policy_server: Option<String>,
+}
+
+/// How many users of a new room are invited at a time.
+const CONCURRENCY: usize = 8;
+
+/// Invites users of other servers into a room that was just made. One whose server does not take the invite is left out: the
+/// room is there, and whoever made it sees who is not.
+pub async fn invite_all(
+    federation: &Federation,
+    token: &AccessToken,
+    room_id: &str,
+    user_ids: &[String],
+    content: &Value,
+) {
+    let invite = |user_id: &String| {
+        let (user_id, content) = (user_id.clone(), content.to_string());
+        async move {
+            match invite(federation, token, room_id, &user_id, &content).await {
+                Ok(answer) if answer.status.is_success() => {}
+                Ok(answer) => warn!(room_id, user_id, answer = answer.body, "a user was not invited"),
+                Err(error) => warn!(room_id, user_id, error = %error.message, "a user was not invited"),
+            }
+        }
+    };
+    stream::iter(user_ids).map(invite).buffer_unordered(CONCURRENCY).collect::<()>().await;
+}
+
+/// Invites a user of another server; the answer is `{"event_id"}`. `content` is that of the event, in which the membership may
+/// be left out.
+pub async fn invite(
+    federation: &Federation,
+    token: &AccessToken,
+    room_id: &str,
+    user_id: &str,
+    content: &str,
+) -> Result<MatrixResponse, ApiError> {
+    let prepared = federation.call(PREPARE, &[&token.hash(), &room_id, &user_id, &content]).await?;
+    if prepared.status != StatusCode::OK {
+        return Ok(prepared);
+    }
+    let prepared: Prepared = serde_json::from_str(&prepared.body).map_err(|_| ApiError::internal())?;
+    send(federation, room_id, user_id, prepared).await
+}
+
+/// Has an invite signed by the server of the user who is invited, and takes it into the room.
+pub async fn send(
+    federation: &Federation,
+    room_id: &str,
+    user_id: &str,
+    mut prepared: Prepared,
+) -> Result<MatrixResponse, ApiError> {
+    if let Some(server) = &prepared.policy_server {
+        let event = &mut prepared.event;
+        let signed = federation.policy_servers.sign(server, event).await;
+        signed.map_err(policy_servers::for_client)?;
+    }
+    let server = server_name(user_id).unwrap_or_default();
+    let event =
+        signed_by(federation, server, room_id, &prepared).await.map_err(FederationError::for_client)?;
+    let batch = Batch {
+        room_id,
+        room_version: &prepared.room_version,
+        kind: Kind::Relayed,
+        servers: &[],
+        pdus: vec![event.to_string()],
+        states: BTreeMap::new(),
+    };
+    match intake::take_in(federation, batch).await?.pop().map(|taken| taken.verdict) {
+        Some(Verdict::Accepted) => Ok(MatrixResponse::of(json!({ "event_id": prepared.event_id }))),
+        // The room changed in between.
+        Some(Verdict::SoftFailed(reason) | Verdict::Rejected(reason)) => Err(ApiError::forbidden(reason)),
+        _ => {
+            let message = format!("{server} changed the invite");
+            Err(ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", message))
+        }
+    }
+}
+
+/// The invite with the signature of the user's server.
+async fn signed_by(
+    federation: &Federation,
+    server: &str,
+    room_id: &str,
+    prepared: &Prepared,
+) -> Result<Value, FederationError> {
+    let http = &federation.http;
+    let path = |version: &str| {
+        format!("/_matrix/federation/{version}/invite/{}/{}", encode(room_id), encode(&prepared.event_id))
+    };
+    let body = json!({
+        "event": prepared.event,
+        "room_version": prepared.room_version,
+        "invite_room_state": prepared.invite_room_state,
+    });
+    let request = Request {
+        method: Method::PUT,
+        destination: server,
+        path: &path("v2"),
+        body: Some(&body),
+        max_answer: MAX_ANSWER,
+        timeout: http.timeout(),
+    };
+    let mut answer = http.send(request).await?;
+    answer.remove("event").ok_or_else(|| FederationError::bad_answer(server, "it has no event"))
+}

@@ -1,0 +1,347 @@
+//! This server's users join, knock at and leave rooms of other servers. Server-Server API, "Joining Rooms", "Knocking upon
+//! a room" and "Leaving Rooms (Rejecting Invites)".
+//!
+//! A server in the room gives a template of the membership event (`make_…`), this server signs it, and gives it back
+//! (`send_…`). Servers are asked one after the other until one helps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use matriarch_rules::identifiers::{is_server_name, server_name};
+use matriarch_rules::room_version::ALL;
+use matriarch_rules::{RoomVersion, room_version};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tracing::info;
+
+use super::base::Federation;
+use super::http_client::{FederationError, Request};
+use super::intake;
+use super::intake::batch::{Batch, Kind, Taken, Verdict};
+use super::leased_work::while_renewed;
+use super::partial_joins::{self, PartialJoins};
+use super::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER, StateDownload};
+use crate::base::access_token::AccessToken;
+use crate::base::error::ApiError;
+use crate::base::percent::encode;
+use crate::database::MatrixResponse;
+
+/// How many servers are asked.
+const MAX_SERVERS: usize = 10;
+/// Templates, and answers without state.
+const SMALL_ANSWER: usize = 1024 * 1024;
+/// How long a join may take.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(1800);
+/// A third of what others wait for it, when the node has died.
+const JOIN_RENEWAL: Duration = Duration::from_secs(20);
+
+const SIGN: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.sign_membership($1, $2, $3, $4, $5, $6)";
+
+const USERS_IN_ROOM: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.users_in_room($1, $2)";
+
+const LEAVE_OUTSIDE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.leave_out_of_band($1, $2, $3, $4)";
+
+const KNOCK_OUTSIDE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.knock_out_of_band($1, $2, $3, $4, $5)";
+
+/// Who sends events of the room meanwhile has to wait. Renewed as long as the join takes.
+const JOIN_BEGINS: &str = "
+insert into matriarch.joins_in_progress (room_id, until) values ($1, now() + interval '1 minute')
+on conflict (room_id) do update set until = excluded.until";
+
+const IS_KNOWN: &str = "select from matriarch.rooms where room_id = $1 and current_root <> 0";
+
+const JOIN_ENDS: &str = "delete from matriarch.joins_in_progress where room_id = $1";
+
+/// What a user does to a room of other servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Join,
+    Knock,
+    Leave,
+}
+
+impl Action {
+    /// The membership, and the part of the paths after `make_` and `send_`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Knock => "knock",
+            Self::Leave => "leave",
+        }
+    }
+}
+
+/// A user of this server whose membership is to change in a room of other servers.
+pub struct RemoteMembership<'t> {
+    pub federation: &'t Federation,
+    pub partial_joins: &'t PartialJoins,
+    pub token: AccessToken,
+    /// The user's id.
+    pub user_id: &'t str,
+    /// The client's body.
+    pub body: &'t str,
+}
+
+/// The answer to `make_join`, `make_knock` and `make_leave`.
+#[derive(Deserialize)]
+struct Template {
+    #[serde(default = "first_version")]
+    room_version: String,
+    event: Value,
+}
+
+fn first_version() -> String {
+    "1".to_owned()
+}
+
+/// The membership event, signed.
+#[derive(Deserialize)]
+struct Signed {
+    event_id: String,
+    event: Value,
+}
+
+impl RemoteMembership<'_> {
+    /// Refuses an invite, or takes back a knock: for this server in any case, and for others if one of them can be told.
+    ///
+    /// # Errors
+    ///
+    /// 404 `M_NOT_FOUND` if the user is nothing to the room.
+    pub async fn leave(&self, room_id: &str) -> Result<MatrixResponse, ApiError> {
+        if let Err(error) = self.ask_in_turn(Action::Leave, room_id, Vec::new()).await {
+            info!(room_id, error = %error.message, "no server could be told that a user leaves");
+            return self.note_leave(room_id, None).await;
+        }
+        Ok(MatrixResponse::of(json!({})))
+    }
+
+    /// Asks servers for help, one after the other. `via` are servers that the client or an alias names.
+    ///
+    /// # Errors
+    ///
+    /// What the last server that answered said; 404 `M_NOT_FOUND` if there is none to ask.
+    pub async fn ask_in_turn(&self, action: Action, room_id: &str, via: Vec<String>) -> Result<(), ApiError> {
+        let mut refusal: Option<ApiError> = None;
+        for server in self.servers(room_id, via).await? {
+            match self.attempt_via(&server, action, room_id).await {
+                Ok(()) => return Ok(()),
+                Err(FederationError::Internal(error)) => return Err(error),
+                Err(error) => {
+                    info!(server, room_id, action = action.name(), %error, "a server in a room did not help");
+                    // What a server in the room says is worth more than that another one is away.
+                    let is_verdict = matches!(error, FederationError::Refused { .. });
+                    if is_verdict || refusal.is_none() {
+                        refusal = Some(error.for_client());
+                    }
+                }
+            }
+        }
+        Err(refusal.unwrap_or_else(|| ApiError::not_found("No server is known that is in the room")))
+    }
+
+    /// Servers to ask, each once: those named, those of users in the room, and the one that made the room.
+    async fn servers(&self, room_id: &str, via: Vec<String>) -> Result<Vec<String>, ApiError> {
+        let federation = self.federation;
+        let known = federation.call(USERS_IN_ROOM, &[&self.token.hash(), &room_id]).await?;
+        let users: Vec<String> = serde_json::from_str(&known.body).unwrap_or_default();
+        let of_users = users.iter().filter_map(|user_id| server_name(user_id));
+        let mut servers: Vec<String> = Vec::new();
+        for server in via.iter().map(String::as_str).chain(of_users).chain(server_name(room_id)) {
+            let is_new = !servers.iter().any(|known| known == server);
+            if is_new && is_server_name(server) && server != federation.config.server_name {
+                servers.push(server.to_owned());
+            }
+        }
+        servers.truncate(MAX_SERVERS);
+        Ok(servers)
+    }
+
+    /// Gets a template, and signs the event made of it. The room's version, and the event.
+    async fn make(
+        &self,
+        server: &str,
+        action: Action,
+        room_id: &str,
+    ) -> Result<(&'static RoomVersion, Signed), FederationError> {
+        let federation = self.federation;
+        let (room, user) = (encode(room_id), encode(self.user_id));
+        let mut path = format!("/_matrix/federation/v1/make_{}/{room}/{user}", action.name());
+        if action != Action::Leave {
+            let versions: Vec<String> = ALL.iter().map(|version| format!("ver={}", version.id)).collect();
+            path += &format!("?{}", versions.join("&"));
+        }
+        let request = Request {
+            method: Method::GET,
+            destination: server,
+            path: &path,
+            body: None,
+            max_answer: SMALL_ANSWER,
+            timeout: federation.http.timeout(),
+        };
+        let answer = federation.http.send(request).await?;
+        let template: Template = serde_json::from_value(Value::Object(answer))
+            .map_err(|error| FederationError::bad_answer(server, error.to_string()))?;
+        let version = room_version(&template.room_version).ok_or_else(|| {
+            FederationError::bad_answer(server, "it names a room version that does not exist")
+        })?;
+        let (membership, event) = (action.name(), template.event.to_string());
+        let args: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+            &[&self.token.hash(), &room_id, &version.id, &membership, &event, &self.body];
+        let MatrixResponse { status, body, .. } = federation.call(SIGN, args).await?;
+        if status != StatusCode::OK {
+            return Err(FederationError::bad_answer(server, body));
+        }
+        let signed = serde_json::from_str(&body).map_err(|_| ApiError::internal())?;
+        Ok((version, signed))
+    }
+
+    async fn attempt_via(&self, server: &str, action: Action, room_id: &str) -> Result<(), FederationError> {
+        let (version, signed) = self.make(server, action, room_id).await?;
+        let (edition, max_answer, timeout) = match action {
+            Action::Join => ("v2", MAX_ANSWER, ANSWER_TIMEOUT),
+            Action::Knock => ("v1", SMALL_ANSWER, self.federation.http.timeout()),
+            Action::Leave => ("v2", SMALL_ANSWER, self.federation.http.timeout()),
+        };
+        let mut path = format!(
+            "/_matrix/federation/{edition}/send_{}/{}/{}",
+            action.name(),
+            encode(room_id),
+            encode(&signed.event_id)
+        );
+        let federation = self.federation;
+        // Where this server has been before, what it knows and a state without members do not go together.
+        if action == Action::Join && federation.db.query_opt(IS_KNOWN, &[&room_id]).await?.is_none() {
+            path += "?omit_members=true";
+        }
+        let request = Request {
+            method: Method::PUT,
+            destination: server,
+            path: &path,
+            body: Some(&signed.event),
+            max_answer,
+            timeout,
+        };
+        match action {
+            Action::Join => {
+                let join = async {
+                    let download =
+                        intake::download_state(federation, room_id, version, request, JOIN_TIMEOUT).await?;
+                    self.ingest_send_join(server, room_id, version, &signed, download).await
+                };
+                self.while_in_progress(room_id, join).await?;
+                self.partial_joins.begin(&signed.event_id).await?;
+            }
+            Action::Knock => {
+                let answer = federation.http.send(request).await?;
+                self.note_knock(room_id, version.id, &signed, &answer).await?;
+            }
+            Action::Leave => {
+                federation.http.send(request).await?;
+                self.note_leave(room_id, Some(&signed)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Joins, while it is known that this is in progress: from here on other servers may send events of the room.
+    async fn while_in_progress(
+        &self,
+        room_id: &str,
+        join: impl Future<Output = Result<(), FederationError>>,
+    ) -> Result<(), FederationError> {
+        let db = &self.federation.db;
+        db.query(JOIN_BEGINS, &[&room_id]).await?;
+        let renew = || async {
+            // Should that fail, it was logged, and the join goes on.
+            let _logged = db.query(JOIN_BEGINS, &[&room_id]).await;
+            Ok(())
+        };
+        let joined = while_renewed(JOIN_RENEWAL, renew, join).await;
+        // What fails may be in progress for another user still.
+        if joined.is_ok() {
+            db.query(JOIN_ENDS, &[&room_id]).await?;
+        }
+        joined
+    }
+
+    /// Notes that the user knocks, with what the server told of the room.
+    async fn note_knock(
+        &self,
+        room_id: &str,
+        version: &str,
+        signed: &Signed,
+        answer: &Map<String, Value>,
+    ) -> Result<(), ApiError> {
+        let state = answer.get("knock_room_state").and_then(Value::as_array).into_iter().flatten();
+        let state: Vec<String> = state.map(Value::to_string).collect();
+        let event = signed.event.to_string();
+        self.federation
+            .call(KNOCK_OUTSIDE, &[&self.token.hash(), &room_id, &version, &event, &state])
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that the user left, by an event that another server took in, if one did.
+    async fn note_leave(&self, room_id: &str, signed: Option<&Signed>) -> Result<MatrixResponse, ApiError> {
+        let event_id = signed.map(|signed| signed.event_id.as_str());
+        let event = signed.map(|signed| signed.event.to_string());
+        self.federation.call(LEAVE_OUTSIDE, &[&self.token.hash(), &room_id, &event_id, &event]).await
+    }
+
+    /// Takes in the join, by the state that came.
+    async fn ingest_send_join(
+        &self,
+        server: &str,
+        room_id: &str,
+        version: &'static RoomVersion,
+        signed: &Signed,
+        download: StateDownload,
+    ) -> Result<(), FederationError> {
+        let StateDownload { state, rest } = download;
+        if rest.members_omitted {
+            let own = self.federation.config.server_name.as_str();
+            let servers: BTreeSet<String> = rest
+                .servers_in_room
+                .into_iter()
+                .filter(|server| is_server_name(server) && server != own)
+                .chain([server.to_owned()])
+                .collect();
+            let servers: Vec<String> = servers.into_iter().collect();
+            partial_joins::announce(self.federation, &signed.event_id, room_id, server, &servers).await?;
+        }
+        let event = rest.event.as_ref().unwrap_or(&signed.event);
+        let servers = [server.to_owned()];
+        let batch = |states| Batch {
+            room_id,
+            room_version: version.id,
+            kind: Kind::Live,
+            servers: &servers,
+            pdus: vec![event.to_string()],
+            states,
+        };
+        let states = BTreeMap::from([(signed.event_id.clone(), state)]);
+        let mut taken = intake::take_in(self.federation, batch(states)).await?;
+        if rest.members_omitted {
+            partial_joins::withdraw(self.federation, &signed.event_id).await?;
+            // Where another join was faster, this one goes the way of all events.
+            if matches!(taken.first(), Some(Taken { verdict: Verdict::Unsettled { .. }, .. })) {
+                taken = intake::take_in(self.federation, batch(BTreeMap::new())).await?;
+            }
+        }
+        match taken.first() {
+            Some(taken) if taken.verdict == Verdict::Accepted => {
+                Ok(partial_joins::note_server(self.federation, room_id, server, &signed.event_id).await?)
+            }
+            Some(taken) => {
+                let reason = format!("the join is not allowed by its state: {:?}", taken.verdict);
+                Err(FederationError::bad_answer(server, reason))
+            }
+            None => Err(ApiError::internal().into()),
+        }
+    }
+}

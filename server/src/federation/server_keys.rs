@@ -1,0 +1,233 @@
+//! Signing keys: this server's, and other servers', fetched. Server-Server API, "Retrieving server keys".
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::http::Method;
+use matriarch_rules::signature::{PublicKey, verify_json};
+use parking_lot::Mutex as SyncMutex;
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::http_client::{FederationError, HttpClient, Request};
+use crate::base::error::ApiError;
+use crate::base::percent::encode;
+use crate::database::Db;
+
+/// Keys are asked for while a request waits.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes. Old keys of many years fit in.
+const MAX_ANSWER: usize = 1024 * 1024;
+/// A server that had no good answer is not asked again for so long.
+const FAILURE_LIFETIME: Duration = Duration::from_secs(60);
+/// Keys in one answer.
+const MAX_KEYS: usize = 1000;
+
+const PUBLISHED: &str = "select matriarch.published_keys() as keys";
+
+const STORE: &str = include_str!("server_keys/store.sql");
+
+const FIND: &str = include_str!("server_keys/find.sql");
+
+/// This server's keys, as published.
+pub async fn own(db: &Db) -> Result<String, ApiError> {
+    let row = db.query_opt(PUBLISHED, &[]).await?.ok_or_else(ApiError::internal)?;
+    Ok(row.get("keys"))
+}
+
+/// Milliseconds since 1970.
+pub fn now_ts() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A server's keys as it published them, checked.
+#[derive(Clone, Debug)]
+pub struct ServerKeys {
+    pub response: Map<String, Value>,
+    pub valid_until_ts: i64,
+}
+
+impl ServerKeys {
+    /// Checks that the answer is the server's: every key in use that signed it did so rightly, and one did.
+    pub fn read(response: Map<String, Value>, server_name: &str) -> Result<Self, &'static str> {
+        if response.get("server_name").and_then(Value::as_str) != Some(server_name) {
+            return Err("it is of another server");
+        }
+        let valid_until_ts = response.get("valid_until_ts").and_then(Value::as_i64);
+        let valid_until_ts = valid_until_ts.ok_or("valid_until_ts is missing")?;
+        let in_use =
+            response.get("verify_keys").and_then(Value::as_object).ok_or("verify_keys are missing")?;
+        let old = response.get("old_verify_keys").and_then(Value::as_object).map_or(0, Map::len);
+        if in_use.len() + old > MAX_KEYS {
+            return Err("there are too many keys");
+        }
+        let key = |key_id: &str| PublicKey::from_base64(in_use.get(key_id)?.get("key")?.as_str()?).ok();
+        verify_json(&response, server_name, key).map_err(|_| "it is not signed by a key in it")?;
+        Ok(Self { response, valid_until_ts })
+    }
+
+    async fn store(&self, db: &Db, server_name: &str) -> Result<(), ApiError> {
+        let (mut ids, mut keys, mut until, mut expired) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (section, is_old) in [("verify_keys", false), ("old_verify_keys", true)] {
+            for (key_id, key) in self.response.get(section).and_then(Value::as_object).into_iter().flatten() {
+                let text = key.get("key").and_then(Value::as_str);
+                let valid = match is_old {
+                    true => key.get("expired_ts").and_then(Value::as_i64),
+                    false => Some(self.valid_until_ts),
+                };
+                let sound = |text: &&str| !key_id.contains('\0') && PublicKey::from_base64(text).is_ok();
+                // The same key under both headings is in use.
+                if let (Some(text), Some(valid)) = (text.filter(sound), valid)
+                    && !ids.contains(key_id)
+                {
+                    ids.push(key_id.clone());
+                    keys.push(text.to_owned());
+                    until.push(valid);
+                    expired.push(is_old);
+                }
+            }
+        }
+        let response = Value::Object(self.response.clone()).to_string();
+        db.query(STORE, &[&server_name, &ids, &keys, &until, &expired, &self.valid_until_ts, &response])
+            .await?;
+        Ok(())
+    }
+}
+
+/// When a server's keys were last fetched, and whether there were any. Locked while they are.
+type Slot = Arc<Mutex<Option<(Instant, bool)>>>;
+
+/// Fetches other servers' keys, each server's once at a time. Cheap to clone.
+#[derive(Clone)]
+pub struct KeyRing {
+    http: HttpClient,
+    db: Db,
+    servers: Arc<SyncMutex<HashMap<String, Slot>>>,
+}
+
+impl KeyRing {
+    /// A key ring that has fetched nothing yet.
+    pub fn new(http: HttpClient, db: Db) -> Self {
+        Self { http, db, servers: Arc::default() }
+    }
+
+    /// A key that may sign requests now; asks the server if it is not known, or was valid up to a time that is over.
+    pub async fn request_key(
+        &self,
+        server_name: &str,
+        key_id: &str,
+    ) -> Result<Option<PublicKey>, FederationError> {
+        if let Some(key) = self.known(server_name, key_id).await? {
+            return Ok(Some(key));
+        }
+        self.fetch(server_name).await?;
+        Ok(self.known(server_name, key_id).await?)
+    }
+
+    async fn known(&self, server_name: &str, key_id: &str) -> Result<Option<PublicKey>, ApiError> {
+        let row = self.db.query_opt(FIND, &[&server_name, &key_id, &now_ts()]).await?;
+        Ok(row.and_then(|row| PublicKey::from_base64(row.get("public_key")).ok()))
+    }
+
+    /// Fetches a server's keys from itself or, if that fails, from the notaries, and stores them. Who asks at the same
+    /// moment waits for the same answer; after a failure nobody asks for a while.
+    pub async fn fetch(&self, server_name: &str) -> Result<(), FederationError> {
+        let asked = Instant::now();
+        let slot = self.slot(server_name);
+        let mut last = slot.lock().await;
+        match *last {
+            Some((at, true)) if at > asked => return Ok(()),
+            Some((at, false)) if at.elapsed() < FAILURE_LIFETIME => {
+                return Err(FederationError::bad_answer(server_name, "it gave no good keys a moment ago"));
+            }
+            _ => {}
+        }
+        let fetched = self.fetch_now(server_name).await;
+        *last = Some((Instant::now(), fetched.is_ok()));
+        fetched
+    }
+
+    fn slot(&self, server_name: &str) -> Slot {
+        let mut servers = self.servers.lock();
+        // What nobody holds, and is no failure of late, is not worth remembering.
+        servers.retain(|_, slot| {
+            let failed_lately = |last: (Instant, bool)| !last.1 && last.0.elapsed() < FAILURE_LIFETIME;
+            Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|last| last.is_some_and(failed_lately))
+        });
+        Arc::clone(servers.entry(server_name.to_owned()).or_default())
+    }
+
+    async fn fetch_now(&self, server_name: &str) -> Result<(), FederationError> {
+        let error = match self.ask_server(server_name).await {
+            Ok(keys) => return Ok(keys.store(&self.db, server_name).await?),
+            Err(error) => error,
+        };
+        debug!(server_name, %error, "no keys from the server itself");
+        for notary in self.http.notaries() {
+            match Box::pin(self.ask_notary(notary, server_name)).await {
+                Ok(keys) => return Ok(keys.store(&self.db, server_name).await?),
+                Err(error) => debug!(server_name, notary, %error, "no keys from the notary"),
+            }
+        }
+        Err(error)
+    }
+
+    async fn ask_server(&self, server_name: &str) -> Result<ServerKeys, FederationError> {
+        let request = Request {
+            method: Method::GET,
+            destination: server_name,
+            path: "/_matrix/key/v2/server",
+            body: None,
+            max_answer: MAX_ANSWER,
+            timeout: TIMEOUT,
+        };
+        let response = self.http.send_unsigned(request).await?;
+        ServerKeys::read(response, server_name)
+            .map_err(|reason| FederationError::bad_answer(server_name, reason))
+    }
+
+    /// Asks a notary, which is believed when both it and the server signed.
+    async fn ask_notary(&self, notary: &str, server_name: &str) -> Result<ServerKeys, FederationError> {
+        if notary == server_name {
+            return Err(FederationError::bad_answer(notary, "it would be its own notary"));
+        }
+        let name = encode(server_name);
+        let minimum = now_ts() + 3_600_000;
+        let request = Request {
+            method: Method::GET,
+            destination: notary,
+            path: &format!("/_matrix/key/v2/query/{name}?minimum_valid_until_ts={minimum}"),
+            body: None,
+            max_answer: MAX_ANSWER,
+            timeout: TIMEOUT,
+        };
+        let answer = self.http.send_unsigned(request).await?;
+        let found = answer.get("server_keys").and_then(Value::as_array).into_iter().flatten();
+        let mut reason = "it has no keys of that server";
+        for keys in found.filter_map(Value::as_object) {
+            let keys = match ServerKeys::read(keys.clone(), server_name) {
+                Ok(keys) => keys,
+                Err(why) => {
+                    reason = why;
+                    continue;
+                }
+            };
+            let signatures = keys.response.get("signatures").and_then(|signatures| signatures.get(notary));
+            let Some(key_id) = signatures.and_then(Value::as_object).and_then(|keys| keys.keys().next())
+            else {
+                reason = "the notary did not sign";
+                continue;
+            };
+            let key = self.request_key(notary, key_id).await?;
+            if verify_json(&keys.response, notary, |id| key.clone().filter(|_| id == key_id)).is_ok() {
+                return Ok(keys);
+            }
+            reason = "the notary's signature is wrong";
+        }
+        Err(FederationError::bad_answer(notary, reason))
+    }
+}

@@ -1,0 +1,355 @@
+//! The state of a room, of hundreds of thousands of events perhaps, on its way from another server into the database.
+//!
+//! The answer is read as it comes ([`state_answer`]) and its events are staged in `state_download_events`; what is kept here is which
+//! cites which ([`index`]). Then they are taken in as outliers, those that others cite first: several statements at the same
+//! time, since each verifies its events before it waits for the room's lock. The few that need what the answer does not have
+//! are handed back in the end, to be taken in with what they need.
+
+mod index;
+mod state_answer;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use matriarch_rules::RoomVersion;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use self::index::Index;
+use self::state_answer::{Part, Rest};
+use super::base::Federation;
+use super::http_client::{FederationError, Request};
+use super::intake::batch::{CHUNK_BYTES, CHUNK_EVENTS, Taken, Verdict, read_answer};
+use super::intake::pool::Open;
+use crate::base::error::ApiError;
+
+/// The longest answer that is read, in bytes: the state of a room with hundreds of thousands of members.
+pub const MAX_ANSWER: usize = 512 * 1024 * 1024;
+/// Servers take their time to write down the state of a big room.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
+/// Events of an answer, with those that they cite: as many as are kept in memory.
+const MAX_EVENTS: u32 = 500_000;
+/// Events that need what the answer does not have.
+const MAX_NEEDY: usize = 5_000;
+/// For so many more events of an answer so many mebibytes of long answers are taken: what is kept of them.
+const PERMIT_EVENTS: u32 = 10_000;
+const PERMITS: u32 = 4;
+/// How long an answer may wait for these.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Statements at the same time. They verify in parallel; writing they wait for each other.
+const PARALLEL: usize = 4;
+/// How often events are tried that wait for others or for keys.
+const MAX_PASSES: usize = 5;
+/// Servers whose keys are fetched at the same time, and how long that may take for all.
+const PARALLEL_KEYS: usize = 50;
+const KEYS_TIMEOUT: Duration = Duration::from_secs(120);
+
+const BEGIN: &str = "insert into matriarch.state_downloads (room_id) values ($1) returning download_id";
+const STAGE: &str = include_str!("state_downloads/stage.sql");
+const RECEIVE: &str = include_str!("state_downloads/receive.sql");
+const READ: &str = "
+select json from matriarch.state_download_events where download_id = $1 and number = any($2)";
+const END: &str = include_str!("state_downloads/end.sql");
+
+/// What an answer brought: the ids of its state events, as far as they were stored, and the rest of it.
+pub struct StateDownload {
+    pub state: Vec<String>,
+    pub rest: Rest,
+}
+
+/// An event that was read, not staged yet.
+struct Incoming {
+    open: Open,
+    is_state: bool,
+}
+
+/// What became of a part of the events.
+#[derive(Default)]
+struct Received {
+    stored: Vec<u32>,
+    /// Those that need something.
+    open: Vec<u32>,
+    /// Whose keys they need.
+    servers: BTreeSet<String>,
+}
+
+/// An answer on its way in.
+struct Download<'a> {
+    federation: &'a Federation,
+    id: i64,
+    room_id: &'a str,
+    version: &'static RoomVersion,
+    server: &'a str,
+    index: Index,
+    /// Taken as the index grows, so that one answer that comes slowly keeps no others waiting.
+    permits: Vec<OwnedSemaphorePermit>,
+    /// Servers whose keys were asked for, and those that gave none.
+    asked: BTreeSet<String>,
+    given_up: BTreeSet<String>,
+    deadline: Instant,
+}
+
+/// Asks a server for the state of a room, by a `send_join` or `state` request, and takes in what comes until the time is up.
+/// Events that need what the answer does not have are left to `take_in_outliers`, as JSON texts.
+///
+/// # Errors
+///
+/// What the server did wrong, and limits that its answer is over.
+pub async fn receive<F>(
+    federation: &Federation,
+    room_id: &str,
+    version: &'static RoomVersion,
+    request: Request<'_>,
+    time: Duration,
+    take_in_outliers: impl Fn(Vec<String>) -> F,
+) -> Result<StateDownload, FederationError>
+where
+    F: Future<Output = Result<Vec<Taken>, ApiError>>,
+{
+    let row = federation.db.query_opt(BEGIN, &[&room_id]).await?.ok_or_else(ApiError::internal)?;
+    let mut download = Download {
+        federation,
+        id: row.get("download_id"),
+        room_id,
+        version,
+        server: request.destination,
+        index: Index::default(),
+        permits: Vec::new(),
+        asked: BTreeSet::new(),
+        given_up: BTreeSet::new(),
+        deadline: Instant::now() + time,
+    };
+    let done = download.run(request, take_in_outliers).await;
+    federation.db.query(END, &[&download.id]).await?;
+    done
+}
+
+impl Download<'_> {
+    async fn run<F>(
+        &mut self,
+        request: Request<'_>,
+        take_in_outliers: impl Fn(Vec<String>) -> F,
+    ) -> Result<StateDownload, FederationError>
+    where
+        F: Future<Output = Result<Vec<Taken>, ApiError>>,
+    {
+        let begun = Instant::now();
+        let rest = self.stage(request).await?;
+        let staged = begun.elapsed();
+        let needy = self.take_in().await?;
+        self.take_needy(needy, take_in_outliers).await?;
+        let state = self.index.stored_state();
+        debug!(
+            room_id = self.room_id,
+            server = self.server,
+            events = self.index.count,
+            state = state.len(),
+            staged_ms = staged.as_millis(),
+            taken_ms = (begun.elapsed() - staged).as_millis(),
+            "the state of a room arrived"
+        );
+        Ok(StateDownload { state, rest })
+    }
+
+    /// Logs and counts that the answer is over a limit.
+    fn over(&self, limit: &'static str) -> FederationError {
+        warn!(room_id = self.room_id, server = self.server, limit, "the state of a room is too much");
+        crate::base::metrics::federation_limit(limit);
+        FederationError::bad_answer(self.server, format!("it is over the limit of {limit}"))
+    }
+
+    /// Reads the answer into the staging table.
+    async fn stage(&mut self, request: Request<'_>) -> Result<Rest, FederationError> {
+        let (chunks, chunks_read) = mpsc::channel(16);
+        let (batches, mut batches_read) = mpsc::channel::<Vec<Incoming>>(1);
+        let (version, room_id) = (self.version, self.room_id.to_owned());
+        // Reading and hashing takes a processor of its own.
+        let reader = tokio::task::spawn_blocking(move || {
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            let hand_on =
+                |batch| batches.blocking_send(batch).map_err(|_| "nobody takes its events".to_owned());
+            let rest = state_answer::read(chunks_read, |part, text| {
+                // What is no event of the room is passed over.
+                let Ok(open) = Open::read(version, &room_id, text) else { return Ok(()) };
+                bytes += open.text.len();
+                batch.push(Incoming { open, is_state: part == Part::State });
+                if batch.len() < CHUNK_EVENTS && bytes < CHUNK_BYTES {
+                    return Ok(());
+                }
+                bytes = 0;
+                hand_on(std::mem::take(&mut batch))
+            })?;
+            hand_on(batch)?;
+            Ok(rest)
+        });
+        let streamed = self.federation.http.stream(request, chunks);
+        let server = self.server;
+        let staged = async {
+            let mut staged = Ok(());
+            while staged.is_ok()
+                && let Some(batch) = batches_read.recv().await
+            {
+                staged = self.stage_batch(batch).await;
+            }
+            // Who reads is told to stop.
+            drop(batches_read);
+            staged
+        };
+        let (streamed, staged) = tokio::join!(streamed, staged);
+        let rest = reader.await.map_err(|_| ApiError::internal())?;
+        staged?;
+        streamed?;
+        rest.map_err(|reason: String| FederationError::bad_answer(server, reason))
+    }
+
+    async fn stage_batch(&mut self, batch: Vec<Incoming>) -> Result<(), FederationError> {
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        for Incoming { open, is_state } in batch {
+            let added = self.index.add(&open.event_id, &open.auth_events, open.text.len(), is_state);
+            if let Some(number) = added {
+                numbers.push(i64::from(number));
+                texts.push(open.text);
+            }
+        }
+        self.make_room().await?;
+        self.federation.db.query(STAGE, &[&self.id, &numbers, &texts]).await?;
+        Ok(())
+    }
+
+    /// Sees to it that there is memory for the index.
+    async fn make_room(&mut self) -> Result<(), FederationError> {
+        if self.index.size() > MAX_EVENTS {
+            return Err(self.over("state_events"));
+        }
+        while self.permits.len() < (self.index.size() / PERMIT_EVENTS) as usize {
+            match self.federation.long_answers.take(PERMITS, PERMIT_TIMEOUT).await {
+                Some(permit) => self.permits.push(permit),
+                None => return Err(self.over("state_memory")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what was staged; the events that need what did not come.
+    async fn take_in(&mut self) -> Result<Vec<u32>, FederationError> {
+        let order = self.index.in_order();
+        // What all others cite goes first, and with it the keys are fetched that most of them need.
+        let (first, others) = order.split_at(order.len().min(CHUNK_EVENTS));
+        let (mut open, servers) = self.pass(first).await?;
+        self.fetch_keys(servers).await;
+        open.extend(others);
+        for _ in 0..MAX_PASSES {
+            let before = open.len();
+            let (left, servers) = self.pass(&open).await?;
+            open = left;
+            let has_news = self.fetch_keys(servers).await;
+            if open.is_empty() || !(has_news || open.len() < before) {
+                break;
+            }
+        }
+        Ok(open)
+    }
+
+    /// Hands events over in parts; those that need something, and the servers whose keys are missing.
+    async fn pass(&mut self, numbers: &[u32]) -> Result<(Vec<u32>, BTreeSet<String>), FederationError> {
+        let parts = self.index.parts(numbers, CHUNK_EVENTS, CHUNK_BYTES);
+        let this = &*self;
+        let received: Vec<Received> =
+            stream::iter(parts).map(|part| this.receive_part(part)).buffered(PARALLEL).try_collect().await?;
+        let (mut open, mut servers) = (Vec::new(), BTreeSet::new());
+        for part in received {
+            part.stored.into_iter().for_each(|number| self.index.note_stored(number));
+            open.extend(part.open);
+            servers.extend(part.servers);
+        }
+        Ok((open, servers))
+    }
+
+    async fn receive_part(&self, part: Vec<u32>) -> Result<Received, FederationError> {
+        if Instant::now() > self.deadline {
+            return Err(self.over("state_time"));
+        }
+        let numbers: Vec<i64> = part.iter().copied().map(i64::from).collect();
+        let given_up: Vec<&str> = self.given_up.iter().map(String::as_str).collect();
+        let version = self.version.id;
+        let response =
+            self.federation.call(RECEIVE, &[&self.room_id, &version, &self.id, &numbers, &given_up]).await?;
+        let answer = read_answer(&response)?;
+        if answer.pdus.len() != part.len() {
+            // A crash of the database empties the staging table.
+            return Err(ApiError::unavailable().into());
+        }
+        let mut received = Received::default();
+        for (number, report) in part.into_iter().zip(answer.pdus) {
+            match report.verdict() {
+                Some(Verdict::Outlier | Verdict::Accepted | Verdict::SoftFailed(_)) => {
+                    received.stored.push(number);
+                }
+                Some(_) => {}
+                None => {
+                    received.open.push(number);
+                    received.servers.extend(report.needs.keys.into_iter().map(|(server, _)| server));
+                }
+            }
+        }
+        Ok(received)
+    }
+
+    /// Fetches servers' keys, of each once; whether that was tried for any.
+    async fn fetch_keys(&mut self, servers: BTreeSet<String>) -> bool {
+        let new: Vec<String> = servers.difference(&self.asked).cloned().collect();
+        // What was fetched and did not help will not come.
+        self.given_up.extend(servers.intersection(&self.asked).cloned());
+        let has_news = !servers.is_empty();
+        let federation = self.federation;
+        let until = Instant::now() + KEYS_TIMEOUT;
+        let fetched: Vec<(String, bool)> = stream::iter(new)
+            .map(|server| async move {
+                let left = until.saturating_duration_since(Instant::now());
+                let fetch = federation.key_ring.fetch(&server);
+                let fetched = timeout(left, fetch).await;
+                (server, matches!(fetched, Ok(Ok(()))))
+            })
+            .buffer_unordered(PARALLEL_KEYS)
+            .collect()
+            .await;
+        for (server, has_keys) in fetched {
+            if !has_keys {
+                self.given_up.insert(server.clone());
+            }
+            self.asked.insert(server);
+        }
+        has_news
+    }
+
+    /// Takes in events that cite what the answer does not have.
+    async fn take_needy<F>(
+        &mut self,
+        mut open: Vec<u32>,
+        take_in_outliers: impl Fn(Vec<String>) -> F,
+    ) -> Result<(), FederationError>
+    where
+        F: Future<Output = Result<Vec<Taken>, ApiError>>,
+    {
+        if open.len() > MAX_NEEDY {
+            let _logged = self.over("state_gaps");
+            open.truncate(MAX_NEEDY);
+        }
+        for part in self.index.parts(&open, CHUNK_EVENTS, CHUNK_BYTES) {
+            if Instant::now() > self.deadline {
+                return Err(self.over("state_time"));
+            }
+            let numbers: Vec<i64> = part.iter().copied().map(i64::from).collect();
+            let rows = self.federation.db.query(READ, &[&self.id, &numbers]).await?;
+            let pdus = rows.iter().map(|row| row.get("json")).collect();
+            for taken in take_in_outliers(pdus).await? {
+                if let (Some(id), Verdict::Outlier | Verdict::Accepted) = (taken.event_id, taken.verdict) {
+                    self.index.note_stored_id(&id);
+                }
+            }
+        }
+        Ok(())
+    }
+}
