@@ -1,4 +1,4 @@
-//! Rooms examined: their derived data explained, computed again, and put right.
+//! Functions for administrators: they explain a room's derived data, compute it again, and repair it.
 
 pub mod check_auth;
 pub mod event_fields;

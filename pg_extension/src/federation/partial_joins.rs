@@ -215,10 +215,10 @@ impl Whole<'_, '_> {
         let mut verifier = Verifier::new(&self.room.id, Mode::Write);
         let all: Vec<i64> = [self.join_nid].into_iter().chain(ordered.iter().copied()).collect();
         for batch in all.chunks(BATCH) {
-            verifier.look(|verifier, view| verifier.check_states(view, batch));
+            verifier.with_view(|verifier, view| verifier.check_states(view, batch));
         }
         if verifier.report.repaired {
-            verifier.look(Verifier::check_heads);
+            verifier.with_view(Verifier::check_forward_extremities);
             // They were made by other verdicts.
             db.execute(FORGET_RESOLUTIONS, &[self.room.nid.into()]);
         }

@@ -1,4 +1,4 @@
-//! Asking the authorization rules about an event, for people who want to know why.
+//! Applies the authorization rules to an event and tells the rule that rejects it.
 
 use std::rc::Rc;
 
@@ -16,16 +16,18 @@ use crate::{
     },
 };
 
-/// What the rules say, and by which events of the room's state.
+/// The result, and the state events that the rules read.
 #[derive(Default)]
 struct Verdict {
     rejection: Option<Rejection>,
     auth_events: Vec<String>,
 }
 
-/// Judges an event, as servers exchange them or as far as it is there, at its room's current state. Its `auth_events` are
-/// judged too if it has any. `rule` is the number in the text of the authorization rules of the room's version; without
-/// it, `reason` says what was wrong before any rule. With `at`, the state is that before this event of the room.
+/// Authorizes an event by the current state of its room, or by the state before the event `at`. `event` is a
+/// PDU; keys that the rules do not need may be absent. If it has `auth_events`, it is authorized by them too.
+///
+/// `rule` is the number in the specification's authorization rules of the room version. It is NULL if the
+/// event is rejected before any rule; `reason` is set then too.
 #[pg_extern(stable)]
 #[expect(clippy::type_complexity, reason = "the macro reads the columns from here")]
 fn check_auth(
@@ -51,7 +53,7 @@ fn check_auth(
 
 fn judge(db: &Db<'_>, event: &str, at: Option<&str>) -> Result<Verdict, String> {
     let json = parse_object(event).map_err(|error| error.to_string())?;
-    // The id only matters to the rules where the event carries it.
+    // The rules need the id only in room versions whose events carry it.
     let event_id = json.get("event_id").and_then(|event_id| event_id.as_str()).unwrap_or("$").to_owned();
     let event = Event::new(event_id, json);
     let room_id = event.json().get("room_id").and_then(|room_id| room_id.as_str());

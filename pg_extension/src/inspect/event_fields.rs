@@ -1,9 +1,10 @@
-//! Fields of an event that no column has, read from its JSON as the rules read it: `jsonb` takes less.
+//! Fields of an event that have no column, parsed as the authorization rules parse them: `jsonb` does not
+//! accept all events.
 
 use matriarch_rules::{Event, Map, json::parse_object};
 use pgrx::{iter::TableIterator, name, pg_extern};
 
-/// The state key, the `prev_events` and the `auth_events` of a stored event. Empty for what is not an event.
+/// The `state_key`, `prev_events` and `auth_events` of a stored event. Empty if `json` is no event.
 #[pg_extern(immutable, parallel_safe)]
 fn event_fields(
     json: &str,
@@ -19,7 +20,7 @@ fn event_fields(
     ))
 }
 
-/// What PostgreSQL's `text` can hold of a string.
+/// A string as PostgreSQL's `text` can hold it: without U+0000.
 fn as_text(string: &str) -> String {
     string.replace('\0', "\u{fffd}")
 }

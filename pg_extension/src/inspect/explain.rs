@@ -1,4 +1,4 @@
-//! Why a room is as it is: the decisions on an event and the steps of a state resolution, taken again for people.
+//! Explains events and state resolutions: applies the checks again and tells each step.
 
 mod event;
 mod resolution;
@@ -21,15 +21,15 @@ use crate::{
 const ROOM_OF: &str = "
     select r.room_id from events e join rooms r on r.room_nid = e.room_nid where e.event_id = $1";
 
-/// Looks at the room of these events, which must all be known and of one room.
+/// Calls `work` with the room of these events, which must all be stored and in one room.
 ///
 /// # Errors
 ///
-/// What is wrong, for people.
+/// A message for the administrator.
 pub(crate) fn in_room_of<R>(
     db: &Db<'_>,
     event_ids: &[&str],
-    look: impl FnOnce(&Room<'_>, RoomGraph<'_, '_, '_>, &[Rc<GraphEvent>]) -> R,
+    work: impl FnOnce(&Room<'_>, RoomGraph<'_, '_, '_>, &[Rc<GraphEvent>]) -> R,
 ) -> Result<R, String> {
     let first = event_ids.first().ok_or("no event is named")?;
     let known = db.query_opt(ROOM_OF, &[(*first).into()]);
@@ -43,17 +43,17 @@ pub(crate) fn in_room_of<R>(
         let event = events.by_id(event_id).filter(|event| event.room_nid == room.nid);
         found.push(event.ok_or_else(|| format!("{event_id} is not known in {room_id}"))?);
     }
-    Ok(look(&room, RoomGraph::new(&room, &events, &keys), &found))
+    Ok(work(&room, RoomGraph::new(&room, &events, &keys), &found))
 }
 
-/// Ends the statement with an ERROR that says what was wrong with the question.
+/// Ends the statement with an ERROR.
 pub(crate) fn refuse(reason: String) -> ! {
     ErrorReport::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, reason, "matriarch")
         .report(PgLogLevel::ERROR);
     unreachable!("an ERROR report does not return")
 }
 
-/// `(rule, reason)` of a verdict; both absent when it allows.
+/// The columns `rule` and `reason` of a check; both are `None` if the event is allowed.
 fn rule_and_reason(verdict: Result<(), Rejection>) -> (Option<String>, Option<String>) {
     match verdict {
         Ok(()) => (None, None),

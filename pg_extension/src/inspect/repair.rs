@@ -1,4 +1,4 @@
-//! Repair: what is derived of a room's events is put right, where it is not, by the checks of [`verify`](crate::inspect::verify).
+//! Repairs a room's derived data with the checks of [`verify`](crate::inspect::verify).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,15 +9,15 @@ use crate::{
     inspect::verify::{BATCH, Verifier, View, report::Finding, walk::Walk},
 };
 
-/// A state that was given can have events in it that come later in the order of the graph. What they become by one round
-/// is right in the next.
+/// A given state can contain events that come later in topological order. Their repair in one round shows in
+/// the next.
 const MAX_ROUNDS: usize = 4;
 
 const LOCK: &str = "select room_nid from rooms where room_nid = $1 for update";
 
 const FORGET_RESOLUTIONS: &str = "delete from state_resolutions where room_nid = $1";
 
-/// What sessions remember of the room may be wrong, and clients have news.
+/// Backends may remember wrong events of the room, and clients must be told of the changes.
 const REWRITTEN: &str = "
     update rooms set state_rewrites = state_rewrites + 1, xid = pg_current_xact_id() where room_nid = $1";
 
@@ -26,8 +26,8 @@ const CITED: &str = "
     from unnest($1) as wanted (event_nid)
     cross join lateral (select * from events where event_nid = wanted.event_nid offset 0) e";
 
-/// Repairs a room, under its lock; a row for each disagreement that was found, with what was done about it. Where
-/// `action` is absent, it cannot be repaired.
+/// Repairs a room under its lock. Returns a row per disagreement; `action` is what was done, and NULL if the
+/// disagreement cannot be repaired.
 #[pg_extern]
 #[expect(clippy::type_complexity, reason = "the macro reads the columns from here")]
 fn repair_room(
@@ -57,25 +57,25 @@ fn repair_room(
     }))
 }
 
-/// Each step relies on what those before it repaired.
+/// Runs the checks in the order of their dependencies: each relies on what those before it repaired.
 fn repair(verifier: &mut Verifier) {
-    verifier.look(|_, view| {
+    verifier.with_view(|_, view| {
         view.room.db.execute(LOCK, &[view.room.nid.into()]);
         view.room.db.execute(FORGET_RESOLUTIONS, &[view.room.nid.into()]);
     });
     verifier.check_nodes();
     let nids = all_events(verifier);
     in_batches(verifier, "read", &nids, Verifier::check_events);
-    verifier.look(Verifier::read_missing_prevs);
+    verifier.with_view(Verifier::read_missing_prevs);
     in_batches(verifier, "cited", &nids, Verifier::check_references);
-    verifier.look(Verifier::check_missing_prevs);
+    verifier.with_view(Verifier::check_missing_prevs);
     let nids = oldest_first(verifier, nids);
     in_batches(verifier, "judged", &nids, Verifier::check_states);
-    verifier.look(Verifier::check_waiting_redactions);
-    verifier.look(Verifier::check_heads);
+    verifier.with_view(Verifier::check_waiting_redactions);
+    verifier.with_view(Verifier::check_forward_extremities);
     verifier.check_current_state();
     if verifier.report.repaired {
-        verifier.look(|_, view| view.room.db.execute(REWRITTEN, &[view.room.nid.into()]));
+        verifier.with_view(|_, view| view.room.db.execute(REWRITTEN, &[view.room.nid.into()]));
     }
 }
 
@@ -83,7 +83,7 @@ fn all_events(verifier: &mut Verifier) -> Vec<i64> {
     let mut walk = Walk::default();
     let mut all = Vec::new();
     loop {
-        let nids = verifier.look(|_, view| walk.next(view));
+        let nids = verifier.with_view(|_, view| walk.next(view));
         if nids.is_empty() {
             return all;
         }
@@ -99,21 +99,21 @@ fn in_batches(
 ) {
     let mut done = 0;
     for batch in nids.chunks(BATCH) {
-        verifier.look(|verifier, view| check(verifier, view, batch));
+        verifier.with_view(|verifier, view| check(verifier, view, batch));
         done += batch.len();
         verifier.tell_progress(what, done, batch.len());
     }
 }
 
-/// Events in an order in which each comes after all that it cites. In a circle, which only damage can make, and after it,
-/// by their numbers.
+/// Sorts events topologically. Events in a cycle, which only damage can make, and all that follow it are
+/// sorted by nid.
 fn oldest_first(verifier: &mut Verifier, mut nids: Vec<i64>) -> Vec<i64> {
     nids.sort_unstable();
     let known: BTreeSet<i64> = nids.iter().copied().collect();
     let mut waiting_for: HashMap<i64, usize> = HashMap::new();
     let mut cited_by: HashMap<i64, Vec<i64>> = HashMap::new();
     for batch in nids.chunks(BATCH) {
-        verifier.look(|_, view| {
+        verifier.with_view(|_, view| {
             for row in view.room.db.query(CITED, &[batch.to_vec().into()]) {
                 let nid: i64 = row.get("event_nid");
                 let cited: BTreeSet<i64> = row.get::<Vec<i64>>("cited_nids").into_iter().collect();

@@ -1,12 +1,12 @@
-//! Everything that is derived of a room's events, computed again and compared with what is stored.
+//! Computes a room's derived data again and compares it with what is stored.
 //!
-//! Each check reports what it finds, and, when [`repair`](crate::inspect::repair) runs it, puts it right: there is one opinion on
-//! what is right. Events are looked at in batches, each on an SPI connection of its own, since what a connection read is
-//! freed with it.
+//! Each check reports what it finds, and repairs it when [`repair`](crate::inspect::repair) runs it. So
+//! verify and repair cannot disagree. Events are checked in batches. Each batch has an SPI connection of its
+//! own, whose memory is freed with it.
 
 mod current_state;
 mod events;
-mod heads;
+mod forward_extremities;
 mod members;
 mod nodes;
 mod redactions;
@@ -37,13 +37,13 @@ use crate::{
     },
 };
 
-/// How many events are looked at at a time.
+/// The number of events that are checked in one batch.
 pub(crate) const BATCH: usize = 1_000;
 
-/// A NOTICE tells the progress each time that so many events have been looked at.
+/// A NOTICE tells the progress after each such number of events.
 const PROGRESS: usize = 10_000;
 
-/// Types of which the authorization rules read more, in some room version, than redaction leaves.
+/// Types of events of which the authorization rules of some room version read more than redaction keeps.
 const READ_BY_RULES: [&str; 5] = [
     "m.room.create",
     "m.room.member",
@@ -52,28 +52,28 @@ const READ_BY_RULES: [&str; 5] = [
     "m.room.third_party_invite",
 ];
 
-/// The checks of a room, and what they know of it.
+/// The checks of a room, and what they found.
 pub(crate) struct Verifier {
     room_id: String,
     mode: Mode,
     pub report: Report,
-    /// Events whose JSON is not what was signed: nothing is concluded from them.
+    /// Events whose JSON is not what was signed. Nothing is concluded from them.
     damaged: HashSet<i64>,
-    /// Events whose verdict was found wrong: what follows from it is not reported as well.
+    /// Events whose status was found wrong. What follows from it is not reported as well.
     doubted: HashSet<i64>,
-    /// Nodes of the trie that do not say what they should, or from which such a one is reached.
+    /// Nodes of the trie that are wrong, or from which a wrong one is reached.
     broken_nodes: HashSet<i64>,
-    /// `missing_prev_events`, by the event that cites them. What was found right is taken out.
+    /// The rows of `missing_prev_events` by citing event. Correct rows are removed; what remains is wrong.
     missing_prevs: HashMap<i64, BTreeSet<String>>,
 }
 
-/// A room as one SPI connection reads it.
+/// A room as it is read on one SPI connection.
 pub(crate) struct View<'v, 'd> {
     pub room: &'v Room<'d>,
     pub graph: RoomGraph<'v, 'd, 'd>,
 }
 
-/// Recomputes what is derived of a room's events; a row for each disagreement.
+/// Computes a room's derived data again. Returns a row per disagreement with what is stored.
 #[pg_extern(stable)]
 #[expect(clippy::type_complexity, reason = "the macro reads the columns from here")]
 fn verify_room(
@@ -97,7 +97,7 @@ fn verify_room(
 }
 
 impl Verifier {
-    /// In [`Mode::Write`] what can be repaired is repaired; the caller holds the room's lock.
+    /// In [`Mode::Write`] what can be repaired is repaired. The caller holds the room's lock then.
     pub fn new(room_id: &str, mode: Mode) -> Self {
         Self {
             room_id: room_id.to_owned(),
@@ -111,12 +111,12 @@ impl Verifier {
     }
 
     fn verify(&mut self) {
-        self.look(Self::read_missing_prevs);
+        self.with_view(Self::read_missing_prevs);
         self.check_nodes();
         let mut walk = Walk::default();
         let mut done = 0;
         loop {
-            let batch = self.look(|verifier, view| {
+            let batch = self.with_view(|verifier, view| {
                 let nids = walk.next(view);
                 verifier.check_events(view, &nids);
                 verifier.check_references(view, &nids);
@@ -129,18 +129,18 @@ impl Verifier {
             done += batch;
             self.tell_progress("verified", done, batch);
         }
-        self.look(Self::check_missing_prevs);
-        self.look(Self::check_waiting_redactions);
-        self.look(Self::check_heads);
+        self.with_view(Self::check_missing_prevs);
+        self.with_view(Self::check_waiting_redactions);
+        self.with_view(Self::check_forward_extremities);
         self.check_current_state();
     }
 
-    /// Looks at the room on a connection of its own.
+    /// Calls `work` with the room on an SPI connection of its own.
     ///
     /// # Errors
     ///
-    /// An unknown room ends the statement.
-    pub fn look<R>(&mut self, look: impl FnOnce(&mut Self, &View<'_, '_>) -> R) -> R {
+    /// An unknown room ends the statement with an ERROR.
+    pub fn with_view<R>(&mut self, work: impl FnOnce(&mut Self, &View<'_, '_>) -> R) -> R {
         let room_id = self.room_id.clone();
         connect(self.mode, |db| {
             let room = Room::read(db, &room_id);
@@ -148,20 +148,20 @@ impl Verifier {
             let events = GraphEvents::tolerant(db);
             let keys = StateKeys::new(db, room.nid);
             let graph = RoomGraph::new(&room, &events, &keys);
-            look(self, &View { room: &room, graph })
+            work(self, &View { room: &room, graph })
         })
     }
 
-    /// Says how far the work is, every [`PROGRESS`] events.
+    /// Reports progress by a NOTICE every [`PROGRESS`] events.
     pub fn tell_progress(&self, what: &str, done: usize, batch: usize) {
         if done / PROGRESS > (done - batch) / PROGRESS {
             notice!("{}: {done} events {what}", self.room_id);
         }
     }
 
-    /// Whether what followed from the event can be computed again. One that was redacted may have lost what the
-    /// authorization rules read then.
-    fn is_whole(&self, event: &GraphEvent) -> bool {
+    /// Whether what follows from the event can be computed again. A redacted event may have lost fields that
+    /// the authorization rules read before.
+    fn is_reliable(&self, event: &GraphEvent) -> bool {
         !self.damaged.contains(&event.nid)
             && !self.doubted.contains(&event.nid)
             && (!READ_BY_RULES.contains(&event.event.event_type())

@@ -1,4 +1,4 @@
-//! Everything that was decided about an event.
+//! Explains the status of an event.
 
 use matriarch_rules::{RoomVersion, event::check_pdu_format, hash};
 use pgrx::{iter::TableIterator, name, pg_extern};
@@ -15,14 +15,14 @@ use crate::{
     },
 };
 
-/// A check of an event, taken again.
+/// A check of an event, applied again.
 struct Check {
     name: &'static str,
-    /// Absent where the check could not be taken, or is of the past.
+    /// `None` if the check could not be applied, or depends on the room's state when the event was received.
     passed: Option<bool>,
     rule: Option<String>,
     reason: Option<String>,
-    /// The events that it looked at.
+    /// The events that the check read.
     event_nids: Vec<i64>,
 }
 
@@ -32,7 +32,7 @@ const STORED: &str = "
     left join events x on x.event_nid = e.redacted_by
     where e.event_nid = $1";
 
-/// The checks that an event went through on receipt, taken again, and what became of it.
+/// The checks that an event went through on receipt, applied again, and its status.
 #[pg_extern(stable)]
 #[expect(clippy::type_complexity, reason = "the macro reads the columns from here")]
 fn explain_event(
@@ -114,7 +114,7 @@ fn explain(room: &Room<'_>, graph: RoomGraph<'_, '_, '_>, event: &GraphEvent) ->
         Status::Accepted => "accepted",
         Status::SoftFailed => "soft-failed: stored, not shown",
         Status::Rejected => "rejected: stored, without effect",
-        Status::Outlier => "outlier: known by itself, without a place in the graph",
+        Status::Outlier => "outlier: stored, but not in the graph",
     };
     let reason = match status_reason {
         Some(reason) => format!("{status} ({reason})"),

@@ -1,4 +1,4 @@
-//! State resolution, shown: its result for any events, and its steps where branches met.
+//! Explains state resolution: its result for given events, and its steps before an event.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -19,7 +19,7 @@ use crate::{
 
 type Entries = TableIterator<'static, (name!(room_nid, i64), name!(key_idx, i32), name!(event_nid, i64))>;
 
-/// The state that a room would have if these events were its forward extremities.
+/// The current state that a room would have if these events were its forward extremities.
 #[pg_extern(stable)]
 fn resolve_state(event_ids: Array<'_, &str>) -> Entries {
     let event_ids: Vec<&str> = event_ids.iter().flatten().collect();
@@ -64,7 +64,7 @@ fn resolved_after(
     Ok(entries.into_iter().filter_map(|(key, nid)| Some((key, nid?))).collect())
 }
 
-/// A line of an explanation.
+/// A row of the explanation.
 struct Step {
     phase: &'static str,
     nid: i64,
@@ -79,7 +79,7 @@ impl Step {
     }
 }
 
-/// The steps that resolved the states after the events that this one cites as `prev_events`.
+/// The steps that resolved the states after an event's previous events.
 #[pg_extern(stable)]
 #[expect(clippy::type_complexity, reason = "the macro reads the columns from here")]
 fn explain_resolution(

@@ -1,4 +1,4 @@
-//! The current state: its root, its flat rows, and the columns of the room.
+//! Checks the current state: its root, its flat rows, and the columns of `rooms`.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -25,7 +25,7 @@ const KEYS: &str = "
 const SET_KEY: &str =
     "update room_state_keys set current_event_nid = $3 where room_nid = $1 and key_idx = $2";
 
-/// The columns of the room, and what they must be at least or at most.
+/// The columns of `rooms`, and the values that bound them.
 const BOUNDS: &str = "
     select r.joined_members, r.invited_members, r.depth, r.next_key_idx, r.first_pos, r.last_pos,
         (select max(depth) from events where room_nid = r.room_nid and is_live(pos)) as max_depth,
@@ -37,14 +37,15 @@ const BOUNDS: &str = "
 
 const SET_BOUNDS: &str = "
     update rooms
-    set joined_members = $2, invited_members = $3, depth = $4, next_key_idx = $5, first_pos = $6, last_pos = $7
+    set joined_members = $2, invited_members = $3, depth = $4, next_key_idx = $5, first_pos = $6,
+        last_pos = $7
     where room_nid = $1";
 
 impl Verifier {
-    /// Checks what the room is now. Its forward extremities have been checked.
+    /// Checks the current state. The forward extremities must be checked before.
     pub fn check_current_state(&mut self) {
-        self.look(Self::check_current_root);
-        let mut entries: BTreeMap<i32, i64> = self.look(|verifier, view| {
+        self.with_view(Self::check_current_root);
+        let mut entries: BTreeMap<i32, i64> = self.with_view(|verifier, view| {
             let root = view.room.header.root;
             match verifier.wrong_roots(view, vec![root]).is_empty() {
                 true => trie::entries(view.room.db, root).into_iter().collect(),
@@ -54,18 +55,18 @@ impl Verifier {
         let mut counts = Counts::default();
         let mut after = -1;
         while let Some(last) =
-            self.look(|verifier, view| verifier.check_keys(view, &mut entries, &mut counts, after))
+            self.with_view(|verifier, view| verifier.check_keys(view, &mut entries, &mut counts, after))
         {
             after = last;
         }
-        self.look(|verifier, view| {
+        self.with_view(|verifier, view| {
             for key_idx in entries.into_keys() {
                 let finding = Finding::new("current state").subject(format!("key_idx {key_idx}"));
                 verifier
                     .report
                     .add(finding.found("no key of this index").expected("a row of room_state_keys"));
             }
-            verifier.check_strangers(view);
+            verifier.check_members_without_event(view);
             verifier.check_bounds(view, &counts);
             verifier.check_servers(view, &counts);
         });
@@ -104,7 +105,7 @@ impl Verifier {
         }
     }
 
-    /// Checks the next flat rows of the current state; the last key of them.
+    /// Checks the next flat rows of the current state. Returns the last `key_idx` of them.
     fn check_keys(
         &mut self,
         view: &View<'_, '_>,
@@ -140,7 +141,7 @@ impl Verifier {
         last
     }
 
-    /// Positions and depths may have been those of events that are gone: they are bounds.
+    /// Positions and depths are only bounded: the events that had the extreme ones may have been deleted.
     fn check_bounds(&mut self, view: &View<'_, '_>, counts: &Counts) {
         let row = view.room.db.query_one(BOUNDS, &[view.room.nid.into()]);
         let [joined, invited] =

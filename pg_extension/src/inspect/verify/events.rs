@@ -1,4 +1,4 @@
-//! Events by themselves: their JSON, ids, hashes and signatures, and the columns that are taken from the JSON.
+//! Checks events by themselves: JSON, ids, hashes, signatures, and the columns that are made from the JSON.
 
 use matriarch_rules::{
     Event, canonical_json::object_to_canonical_lenient, hash, json::parse_object, redaction::redact,
@@ -44,18 +44,19 @@ const ADD_KEY: &str = "
     select $1, next.key_idx, $2, $3 from next
     returning key_idx";
 
-/// At the end of the timeline, where clients that have read the rest see it.
+/// Puts the event at the end of the timeline, so that clients which have read the rest get it.
 const SET_POS: &str = "
     with next as (
         update rooms
-        set last_pos = greatest(last_pos, (select max(pos) from events where room_nid = $1 and pos is not null)) + $3,
+        set last_pos = greatest(last_pos,
+            (select max(pos) from events where room_nid = $1 and pos is not null)) + $3,
             xid = pg_current_xact_id()
         where room_nid = $1
         returning last_pos
     )
     update events set pos = next.last_pos, xid = pg_current_xact_id() from next where event_nid = $2";
 
-/// An event's row, with what its JSON says.
+/// An event, and its row.
 struct Stored<'r> {
     nid: i64,
     row: Row<'r>,
@@ -64,7 +65,7 @@ struct Stored<'r> {
 }
 
 impl Verifier {
-    /// Checks that events are what was signed, and that their rows say what they say.
+    /// Checks that events are what was signed, and that their rows agree with the JSON.
     pub fn check_events(&mut self, view: &View<'_, '_>, nids: &[i64]) {
         let rows = view.room.db.query(STORED, &[nids.to_vec().into()]);
         let stored: Vec<Stored<'_>> = rows.filter_map(|row| self.check_json(view, row)).collect();
@@ -76,7 +77,7 @@ impl Verifier {
             self.check_key(view, stored);
             if stored.status == Status::Accepted && stored.row.opt::<i64>("pos").is_none() {
                 let finding = Finding::new("timeline").event(stored.event.event_id());
-                let finding = finding.expected("a place in the timeline").action("added at the end");
+                let finding = finding.expected("a position in the timeline").action("added at the end");
                 if self.report.add(finding) {
                     set_pos(view, stored.nid);
                 }
@@ -149,7 +150,7 @@ impl Verifier {
         let Err(error) = keys.check_at_any_time(view.room.version, event) else { return };
         let judged = match error {
             SignatureError::NoKnownKey { .. } => false,
-            // Redaction may have stripped what said who must sign.
+            // Redaction may have removed what tells which servers must sign.
             SignatureError::NotSigned { .. } | SignatureError::NoServer => {
                 hash::content_hash_matches(event.json())
             }
@@ -196,7 +197,7 @@ impl Verifier {
         }
     }
 
-    /// State events have the index of their key; those that were rejected at once need none.
+    /// Checks the `key_idx` of a state event. An event that was rejected at once needs none.
     fn check_key(&mut self, view: &View<'_, '_>, stored: &Stored<'_>) {
         let Stored { nid, row, event, status } = stored;
         let key_idx: Option<i32> = row.opt("key_idx");
@@ -221,12 +222,12 @@ impl Verifier {
     }
 }
 
-/// Gives an event that was accepted its place in the timeline.
+/// Gives an accepted event a position at the end of the timeline.
 pub fn set_pos(view: &View<'_, '_>, nid: i64) {
     view.room.db.execute(SET_POS, &[view.room.nid.into(), nid.into(), POS_STEP.into()]);
 }
 
-/// The place of a key in the trie: a new one if the room never had the key.
+/// The `key_idx` of a state key. A new state key gets the next number.
 pub fn find_or_add_key(view: &View<'_, '_>, event_type: &str, state_key: &str) -> i32 {
     let args = [view.room.nid.into(), event_type.into(), state_key.into()];
     let found = view.room.db.query_opt(FIND_KEY, &args);

@@ -1,4 +1,4 @@
-//! The members of the current state, as rows.
+//! Checks `memberships` against the current state.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,7 +27,8 @@ const SET_MEMBER: &str = "
     where u.user_id = $2 and s.user_id = $3
     on conflict (room_nid, user_nid) do update
     set event_nid = excluded.event_nid, sender_nid = excluded.sender_nid, xid = excluded.xid,
-        membership = excluded.membership, display_name = excluded.display_name, avatar_url = excluded.avatar_url,
+        membership = excluded.membership, display_name = excluded.display_name,
+        avatar_url = excluded.avatar_url,
         forgotten = memberships.forgotten and excluded.membership in ('leave', 'ban')";
 
 const SET_LEFT: &str = "
@@ -35,8 +36,8 @@ const SET_LEFT: &str = "
     set membership = 'leave', xid = pg_current_xact_id()
     where room_nid = $1 and user_nid = (select user_nid from users where user_id = $2)";
 
-/// Members of whom the room never had an event.
-const STRANGERS: &str = "
+/// Rows of users of whom the room never had a member event.
+const WITHOUT_EVENT: &str = "
     select u.user_id, m.membership
     from memberships m
     join users u on u.user_nid = m.user_nid
@@ -49,7 +50,7 @@ const REMOVE_MEMBER: &str = "
     delete from memberships
     where room_nid = $1 and user_nid = (select user_nid from users where user_id = $2)";
 
-/// A row of `memberships`, or what it should be.
+/// A row of `memberships`.
 #[derive(Debug, PartialEq, Eq)]
 struct Member {
     event_nid: i64,
@@ -59,17 +60,18 @@ struct Member {
     avatar_url: Option<String>,
 }
 
-/// Members counted by what they should be.
+/// Numbers of members by the current state.
 #[derive(Default)]
 pub struct Counts {
     pub joined: i64,
     pub invited: i64,
-    /// Joined members of other servers, by server.
+    /// The numbers of joined members by other server.
     pub servers: BTreeMap<String, i64>,
 }
 
 impl Verifier {
-    /// Checks the rows of these members, who have these events in the current state, and counts them.
+    /// Checks the rows of these users, whose member events in the current state are given, and counts the
+    /// members.
     pub fn check_members(
         &mut self,
         view: &View<'_, '_>,
@@ -95,7 +97,7 @@ impl Verifier {
         for (user_id, nid) in members {
             let found = stored.remove(user_id);
             let Some(nid) = nid else {
-                // Who is no longer in the state is as if they had left.
+                // A user whose member event is no longer in the state counts as `leave`.
                 let Some(found) = found.filter(|found| found.membership != "leave") else { continue };
                 let finding = Finding::new("memberships").subject(user_id).found(found.membership);
                 if self.report.add(finding.expected("leave").action("set")) {
@@ -145,10 +147,10 @@ impl Verifier {
         }
     }
 
-    /// Checks that nobody is a member of whom the room never had an event.
-    pub fn check_strangers(&mut self, view: &View<'_, '_>) {
+    /// Checks that every row of `memberships` belongs to a user of whom the room had a member event.
+    pub fn check_members_without_event(&mut self, view: &View<'_, '_>) {
         let (db, room_nid) = (view.room.db, view.room.nid);
-        for row in db.query(STRANGERS, &[room_nid.into()]) {
+        for row in db.query(WITHOUT_EVENT, &[room_nid.into()]) {
             let (user_id, membership): (String, String) = (row.get("user_id"), row.get("membership"));
             let finding = Finding::new("memberships").subject(&user_id).found(membership);
             if self.report.add(finding.expected("no row").action("removed")) {
@@ -158,7 +160,7 @@ impl Verifier {
     }
 }
 
-/// What `memberships` should say of an event of the current state.
+/// The row of `memberships` that follows from a member event.
 fn member_of(event: &GraphEvent) -> Member {
     let text = |field: &str| {
         let text = event.event.content().get(field).and_then(Value::as_str);

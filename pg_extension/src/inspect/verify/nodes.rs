@@ -1,4 +1,4 @@
-//! The trie of states.
+//! Checks the trie that stores the states.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,12 @@ use super::{BATCH, Verifier, View, report::Finding};
 use crate::trie::{self, NodeCheck};
 
 impl Verifier {
-    /// Checks every node of the room's states. Broken ones are taken away: the states above them are built anew.
+    /// Checks every node of the room's states. When repairing, wrong nodes are deleted: the states that
+    /// contain them are built again.
     pub fn check_nodes(&mut self) {
         let mut check = NodeCheck::default();
-        while self.look(|_, view| check.next(view.room.db, view.room.nid, BATCH)) > 0 {}
-        self.look(|verifier, view| {
+        while self.with_view(|_, view| check.next(view.room.db, view.room.nid, BATCH)) > 0 {}
+        self.with_view(|verifier, view| {
             check.finish(view.room.db, view.room.nid);
             let mut broken: Vec<(i64, &'static str)> = check.broken.into_iter().collect();
             broken.sort_unstable();
@@ -28,7 +29,7 @@ impl Verifier {
         });
     }
 
-    /// What is wrong with roots of states, by the roots that cannot be read or are not what they should be.
+    /// The roots that are missing or wrong, with the reason.
     pub fn wrong_roots(&self, view: &View<'_, '_>, mut roots: Vec<i64>) -> HashMap<i64, &'static str> {
         roots.sort_unstable();
         roots.dedup();

@@ -1,4 +1,5 @@
-//! Redactions: accepted ones are applied to their targets, or wait for them.
+//! Checks redactions: accepted ones were applied to their targets, or are kept until their targets are
+//! stored.
 
 use std::rc::Rc;
 
@@ -15,7 +16,7 @@ use crate::room::{
 
 const IS_REDACTED: &str = "select redacted_by is not null as is_redacted from events where event_nid = $1";
 
-/// Redactions in partial rooms wait until these are whole.
+/// Redactions in partial rooms are applied when the room is whole.
 const IS_PARTIAL: &str = "select from partial_states where event_nid = $1";
 
 const WAITS: &str = "
@@ -24,8 +25,8 @@ const WAITS: &str = "
 const WAIT: &str = "
     insert into missing_redacted_events (room_nid, event_id, redaction_nid) values ($1, $2, $3)";
 
-/// Those that wait for what is here.
-const WAITS_FOR_NOTHING: &str = "
+/// Redactions that are kept although their targets are stored.
+const TARGET_IS_STORED: &str = "
     select m.event_id, m.redaction_nid
     from missing_redacted_events m
     join events e on e.event_id = m.event_id and e.room_nid = m.room_nid
@@ -35,7 +36,7 @@ const STOP_WAITING: &str = "
     delete from missing_redacted_events where room_nid = $1 and event_id = $2 and redaction_nid = $3";
 
 impl Verifier {
-    /// Checks that an event, if it is an accepted redaction, was applied if it had to be.
+    /// Checks that an accepted redaction was applied if it had to be.
     pub fn check_redaction(&mut self, view: &View<'_, '_>, redaction: &GraphEvent) {
         let (db, version) = (view.room.db, view.room.version);
         let redacts = redaction.event.redacts(version).filter(|_| redaction.status == Status::Accepted);
@@ -73,7 +74,7 @@ impl Verifier {
         }
     }
 
-    /// Whether the state before a redaction lets its sender redact the target, as far as that is known.
+    /// Whether the state before a redaction allows its sender to redact the target, as far as it is known.
     fn applies(&self, view: &View<'_, '_>, redaction: &GraphEvent, target: &Event) -> bool {
         let Some(before) = redaction.state_before.map(StateAt::root) else { return false };
         let at = |event_type: &str| {
@@ -81,9 +82,10 @@ impl Verifier {
             Some(view.graph.events.get(nid))
         };
         let (create, current) = (at("m.room.create"), at("m.room.power_levels"));
-        let whole = |event: &Rc<GraphEvent>| self.is_whole(event);
+        let whole = |event: &Rc<GraphEvent>| self.is_reliable(event);
         let Some(create) = create.filter(whole) else { return false };
-        if !self.is_whole(redaction) || current.as_ref().is_some_and(|current| !self.is_whole(current)) {
+        if !self.is_reliable(redaction) || current.as_ref().is_some_and(|current| !self.is_reliable(current))
+        {
             return false;
         }
         let version = view.room.version;
@@ -92,9 +94,9 @@ impl Verifier {
         redaction::applies(version, &redaction.event, target, &levels)
     }
 
-    /// Checks that no redaction waits for what is here.
+    /// Checks that no redaction is kept whose target is stored.
     pub fn check_waiting_redactions(&mut self, view: &View<'_, '_>) {
-        for row in view.room.db.query(WAITS_FOR_NOTHING, &[view.room.nid.into()]) {
+        for row in view.room.db.query(TARGET_IS_STORED, &[view.room.nid.into()]) {
             let (event_id, redaction_nid): (String, i64) = (row.get("event_id"), row.get("redaction_nid"));
             let finding =
                 Finding::new("redaction").event(&event_id).found("a row of missing_redacted_events");

@@ -1,4 +1,5 @@
-//! What events cite: the columns made of `auth_events` and `prev_events`, what is missing of these, and the index upward.
+//! Checks the columns and rows that are made of `auth_events` and `prev_events`: `auth_nids`, `prev_nids`,
+//! `missing_prev_events` and `event_auth_edges`.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ const SET_AUTH: &str = "update events set auth_nids = $2 where event_nid = $1";
 
 const SET_PREV: &str = "update events set prev_nids = $2 where event_nid = $1";
 
-/// A rejected event has edges if it was known as an outlier before; it needs none.
+/// A rejected event needs no edges, but has some if it was an outlier before.
 const LACKING_EDGES: &str = "
     select e.event_nid, e.event_id, cited.auth_nid, a.event_id as auth_id
     from unnest($1) as wanted (event_nid)
@@ -28,7 +29,8 @@ const LACKING_EDGES: &str = "
     cross join lateral unnest(e.auth_nids) as cited (auth_nid)
     join events a on a.event_nid = cited.auth_nid
     where e.key_idx is not null and e.status <> rejected() and cited.auth_nid < e.event_nid and not exists (
-        select from event_auth_edges edge where edge.auth_nid = cited.auth_nid and edge.event_nid = e.event_nid
+        select from event_auth_edges edge
+        where edge.auth_nid = cited.auth_nid and edge.event_nid = e.event_nid
     )";
 
 const SURPLUS_EDGES: &str = "
@@ -51,7 +53,7 @@ impl Verifier {
         }
     }
 
-    /// Checks what these events cite, and who cites them as auth events.
+    /// Checks what these events cite, and the edges from their auth events to them.
     pub fn check_references(&mut self, view: &View<'_, '_>, nids: &[i64]) {
         let events = view.graph.events;
         events.load(nids.iter().copied());
@@ -69,7 +71,7 @@ impl Verifier {
         self.check_edges(view, nids);
     }
 
-    /// Auth events that were stored later are not known to it: numbers grow along auth edges.
+    /// Auth events that were stored later are not in `auth_nids`: nids increase along auth edges.
     fn check_auth_nids(&mut self, view: &View<'_, '_>, event: &GraphEvent) {
         let known = event.event.auth_events().filter_map(|id| view.graph.events.by_id(id));
         let known = known.filter(|known| known.room_nid == view.room.nid && known.nid < event.nid);
@@ -87,8 +89,8 @@ impl Verifier {
         }
     }
 
-    /// What is in the graph is among `prev_nids`, the rest in `missing_prev_events`; of what is not in the graph itself
-    /// nothing is said.
+    /// Checks that the previous events in the graph are in `prev_nids`, and the others in
+    /// `missing_prev_events`. Events that are not in the graph have neither.
     fn check_prev_nids(&mut self, view: &View<'_, '_>, event: &GraphEvent) {
         let mut expected = BTreeSet::new();
         let mut expected_missing = BTreeSet::new();
@@ -130,7 +132,7 @@ impl Verifier {
         prev.is_in_graph() && prev.room_nid == view.room.nid
     }
 
-    /// After all events were looked at: rows of `missing_prev_events` that belong to none of them.
+    /// Checks that all rows of `missing_prev_events` belong to events that were checked. To be called last.
     pub fn check_missing_prevs(&mut self, view: &View<'_, '_>) {
         for (nid, ids) in std::mem::take(&mut self.missing_prevs) {
             for id in ids {
@@ -143,7 +145,7 @@ impl Verifier {
         }
     }
 
-    /// State events that were not rejected have a row for each of their auth events.
+    /// Checks that state events which are not rejected have an edge from each of their auth events.
     fn check_edges(&mut self, view: &View<'_, '_>, nids: &[i64]) {
         let checks = [
             (LACKING_EDGES, "no row", "a row", "added", ADD_EDGE),
@@ -161,7 +163,7 @@ impl Verifier {
         }
     }
 
-    /// Gives an event that was taken for rejected its edges.
+    /// Adds the edges of an event that is no longer rejected.
     pub fn add_edges(&self, view: &View<'_, '_>, event: &GraphEvent) {
         for auth_nid in event.auth_nids.iter().filter(|auth_nid| **auth_nid < event.nid) {
             view.room.db.execute(ADD_EDGE, &[event.nid.into(), (*auth_nid).into()]);
@@ -173,7 +175,7 @@ fn remove_missing(view: &View<'_, '_>, nid: i64, id: &str) {
     view.room.db.execute(REMOVE_MISSING, &[view.room.nid.into(), nid.into(), vec![id.to_owned()].into()]);
 }
 
-/// The ids of events, for people.
+/// The ids of events, for messages.
 pub fn ids<'i>(view: &View<'_, '_>, nids: impl IntoIterator<Item = &'i i64>) -> String {
     let ids: Vec<String> =
         nids.into_iter().map(|nid| view.graph.events.get(*nid).event.event_id().to_owned()).collect();

@@ -1,21 +1,21 @@
-//! What the checks found.
+//! The findings of the checks.
 
 use pgrx::notice;
 
-/// So many rows are kept: where everything is wrong, more of them say no more.
+/// The number of findings that are kept. If everything is wrong, more of them are of no use.
 const MAX_FINDINGS: usize = 10_000;
 
 /// A disagreement between what is stored and what follows from the events.
 #[derive(Debug, Default)]
 pub(crate) struct Finding {
-    /// The name of the check, as docs/sql.md explains it.
+    /// The name of the check; see docs/sql.md.
     pub check: &'static str,
     pub event_id: Option<String>,
-    /// What of the event or the room is wrong.
+    /// The part of the event or the room that is wrong.
     pub subject: Option<String>,
     pub found: Option<String>,
     pub expected: Option<String>,
-    /// What repairs it; absent when nothing does.
+    /// What repairs it; `None` if nothing does.
     pub action: Option<&'static str>,
 }
 
@@ -40,16 +40,16 @@ impl Finding {
         Self { expected: Some(expected.to_string()), ..self }
     }
 
-    /// Says that it can be repaired, and how.
+    /// Sets the action that repairs it.
     pub fn action(self, action: &'static str) -> Self {
         Self { action: Some(action), ..self }
     }
 }
 
-/// Findings, in the order in which they were made.
+/// The findings, in the order in which they were made.
 pub(crate) struct Report {
     repairing: bool,
-    /// Whether anything was repaired in this round.
+    /// Whether something was repaired in this round.
     pub repaired: bool,
     findings: Vec<Finding>,
     left_out: usize,
@@ -60,13 +60,14 @@ impl Report {
         Self { repairing, repaired: false, findings: Vec::new(), left_out: 0 }
     }
 
-    /// Begins a round of repair, which will find again what cannot be repaired.
+    /// Begins a round of repair. Findings that cannot be repaired are dropped, since the round finds them
+    /// again.
     pub fn begin_round(&mut self) {
         self.repaired = false;
         self.findings.retain(|finding| finding.action.is_some());
     }
 
-    /// Adds a finding; whether the caller is to repair it.
+    /// Adds a finding. Returns whether the caller is to repair it.
     pub fn add(&mut self, finding: Finding) -> bool {
         let repair = self.repairing && finding.action.is_some();
         self.repaired |= repair;
@@ -78,7 +79,7 @@ impl Report {
         repair
     }
 
-    /// The findings; a NOTICE tells how many were left out.
+    /// The findings. A NOTICE tells how many were left out.
     pub fn finish(self) -> impl Iterator<Item = Finding> {
         if self.left_out > 0 {
             notice!("{} more disagreements were found than are shown", self.left_out);

@@ -1,4 +1,4 @@
-//! The other servers in the room, as what they are sent goes by them.
+//! Checks the numbers of members by other server, which decide where events are sent.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const PRESUMED: &str = "select unnest(servers) as server_name from partial_joins
 const OTHER_SERVERS: &str = "select other_servers from rooms where room_nid = $1";
 
 impl Verifier {
-    /// Checks how many members of which servers the room is said to have.
+    /// Checks `destination_rooms.joined_members` and `rooms.other_servers`.
     pub fn check_servers(&mut self, view: &View<'_, '_>, counts: &Counts) {
         let (db, room_nid) = (view.room.db, view.room.nid);
         let mut stored: BTreeMap<String, i64> = db

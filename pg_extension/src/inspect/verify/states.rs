@@ -1,4 +1,4 @@
-//! The state before each event: what the states after its `prev_events` resolve to.
+//! Checks the state before each event: what the states after its previous events resolve to.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,7 +16,7 @@ use crate::{
 const SET_STATE: &str = "
     update events set state_before = $2, state_given = false where event_nid = $1";
 
-/// As long as members are missing, states cannot be told from the graph.
+/// Given states, and the states of partial rooms, cannot be computed from the graph.
 const GIVEN: &str = "
     select e.event_nid
     from unnest($1) as wanted (event_nid)
@@ -38,7 +38,7 @@ const ROOM_ROOTS: &str = "
 
 const KEY: &str = "select type, state_key from room_state_keys where room_nid = $1 and key_idx = $2";
 
-/// A key at which a state is not what it should be, and its events there.
+/// A state key at which a state is wrong, and the events at it.
 pub struct Difference {
     pub key_idx: i32,
     pub found: Option<i64>,
@@ -46,7 +46,8 @@ pub struct Difference {
 }
 
 impl Verifier {
-    /// Checks the states before events, and with them the events' verdicts and what redactions did.
+    /// Checks the states before events. Also checks the events' statuses and the effects of redactions, which
+    /// depend on these states.
     pub fn check_states(&mut self, view: &View<'_, '_>, nids: &[i64]) {
         let events = view.graph.events;
         events.load(nids.iter().copied());
@@ -71,7 +72,8 @@ impl Verifier {
         }
     }
 
-    /// Whether the state before the event, if it has one, can be relied on.
+    /// Checks the state before an event. Returns whether the event needs none, or has one that can be relied
+    /// on.
     fn check_state_before(
         &mut self,
         view: &View<'_, '_>,
@@ -126,7 +128,8 @@ impl Verifier {
         true
     }
 
-    /// Where a state is not what these resolve to; `None` if it is, or if that cannot be told any more.
+    /// Where a state differs from what these states resolve to. `None` if it does not, or if that cannot be
+    /// computed any more.
     pub fn difference(&self, view: &View<'_, '_>, states: &[StateAt], found: i64) -> Option<Vec<Difference>> {
         let db = view.room.db;
         let found = StateAt::root(found);
@@ -157,17 +160,19 @@ impl Verifier {
         (!differences.is_empty()).then_some(differences)
     }
 
-    /// Whether the events that a resolution looked at say what they said when it was made first.
+    /// Whether the events that the resolution read still have the content that they had when the state was
+    /// resolved first.
     fn can_resolve(&self, view: &View<'_, '_>, resolution: &Resolution) -> bool {
         let checked: BTreeSet<i64> = resolution.checks.iter().map(|check| check.nid).collect();
         checked.iter().all(|nid| {
             let event = view.graph.events.get(*nid);
-            self.is_whole(&event)
-                && event.auth_nids.iter().all(|nid| self.is_whole(&view.graph.events.get(*nid)))
+            self.is_reliable(&event)
+                && event.auth_nids.iter().all(|nid| self.is_reliable(&view.graph.events.get(*nid)))
         })
     }
 
-    /// What the room became with an event depends on when it came: it can only be read or not.
+    /// Checks that room roots can be read. What they are depends on the order of arrival, so it cannot be
+    /// checked.
     fn check_room_roots(&mut self, view: &View<'_, '_>, nids: &[i64]) {
         let rows = view.room.db.query(ROOM_ROOTS, &[nids.to_vec().into()]);
         let roots: Vec<(i64, String, i64)> =
@@ -183,7 +188,7 @@ impl Verifier {
     }
 }
 
-/// States, each once: a root that has an event and another to which it is added are the same.
+/// The distinct states. A state with an event replaced may equal another root.
 pub fn distinct(view: &View<'_, '_>, states: impl Iterator<Item = StateAt>) -> Vec<StateAt> {
     let mut distinct: Vec<StateAt> = Vec::new();
     for state in states {
@@ -194,7 +199,7 @@ pub fn distinct(view: &View<'_, '_>, states: impl Iterator<Item = StateAt>) -> V
     distinct
 }
 
-/// Names the first key that differs, and its events.
+/// Adds the first state key that differs, and its events, to a finding.
 pub fn describe(view: &View<'_, '_>, finding: Finding, differences: &[Difference]) -> Finding {
     let Some(first) = differences.first() else { return finding };
     let row = view.room.db.query_opt(KEY, &[view.room.nid.into(), first.key_idx.into()]);

@@ -1,6 +1,7 @@
-//! Verdicts, taken again: by the auth events and by the state before the event.
+//! Checks the statuses of events: by their auth events, and by the state before them.
 //!
-//! Whether an event fails softly depends on when it came, so accepted and soft-failed events are one here.
+//! Whether an event is soft-failed depends on the order of arrival, so accepted and soft-failed are not told
+//! apart.
 
 use matriarch_rules::{Rejection, signature::Verified};
 
@@ -24,7 +25,7 @@ const SET_VERDICT: &str = "
     where event_nid = $1";
 
 impl Verifier {
-    /// Checks the verdict on an event, whose state before it is right.
+    /// Checks the status of an event. The state before it must be checked.
     pub fn check_verdict(&mut self, view: &View<'_, '_>, event: &GraphEvent) {
         let rejection = self.judge(view, event);
         let (status, reason) = match (event.status, rejection) {
@@ -60,7 +61,7 @@ impl Verifier {
         }
     }
 
-    /// Why the event must be rejected.
+    /// The reason why the event must be rejected; `None` if it must not.
     fn judge(&self, view: &View<'_, '_>, event: &GraphEvent) -> Option<String> {
         let missing_auth_event =
             event.event.auth_events().any(|id| {
@@ -86,22 +87,22 @@ impl Verifier {
             .err()
     }
 
-    /// Whether all that the verdict depends on is as it was: what redaction stripped cannot be judged by.
+    /// Whether all that the status depends on still has its content. Redaction may have removed it.
     fn can_judge(&self, view: &View<'_, '_>, event: &GraphEvent) -> bool {
         let state = event.state_before.map(StateAt::root);
         let by_state = state.map(|state| view.graph.auth_state(&event.event, state)).unwrap_or_default();
-        self.is_whole(event)
+        self.is_reliable(event)
             && event
                 .auth_nids
                 .iter()
                 .chain(by_state.values())
                 .chain(view.graph.create_nid.iter())
-                .all(|nid| self.is_whole(&view.graph.events.get(*nid)))
+                .all(|nid| self.is_reliable(&view.graph.events.get(*nid)))
     }
 }
 
-/// Whether the server that let the user join signed, as far as its keys are known. Where an event was rejected, a key
-/// that was not valid then is a reason.
+/// Whether the server that authorized the join signed it, as far as its keys are known. For a rejected event,
+/// a key that was not valid then is a sufficient reason.
 fn is_join_authorized(view: &View<'_, '_>, event: &GraphEvent) -> bool {
     if !event.event.content().contains_key("join_authorised_via_users_server") {
         return true;

@@ -1,31 +1,32 @@
-//! Through all events of a room, a batch at a time.
+//! Reads all events of a room, one batch at a time.
 
 use super::{BATCH, View};
 
-/// Those that were not accepted first, so that a wrong rejection is known before the events that cite what was rejected.
+/// Events that were not accepted are read first, so that a wrong rejection is known before the events that
+/// cite the rejected event.
 #[derive(Default)]
 pub struct Walk {
     part: usize,
-    /// The nid or `pos` up to which the part was walked.
+    /// The nid or `pos` up to which the part was read.
     after: Option<i64>,
 }
 
-/// Each part has its index.
+/// Each part is read by an index.
 const PARTS: [&str; 3] = [
     "
-    select event_nid, event_nid as place
+    select event_nid, event_nid as cursor
     from events
     where room_nid = $1 and status in (soft_failed(), rejected()) and event_nid > $2
     order by event_nid
     limit $3",
     "
-    select event_nid, event_nid as place
+    select event_nid, event_nid as cursor
     from events
     where room_nid = $1 and pos is null and status in (accepted(), outlier()) and event_nid > $2
     order by event_nid
     limit $3",
     "
-    select event_nid, pos as place
+    select event_nid, pos as cursor
     from events
     where room_nid = $1 and pos > $2
     order by pos
@@ -38,7 +39,7 @@ impl Walk {
         while let Some(part) = PARTS.get(self.part) {
             let after = self.after.unwrap_or(i64::MIN);
             let rows = view.room.db.query(part, &[view.room.nid.into(), after.into(), (BATCH as i64).into()]);
-            let found: Vec<(i64, i64)> = rows.map(|row| (row.get("event_nid"), row.get("place"))).collect();
+            let found: Vec<(i64, i64)> = rows.map(|row| (row.get("event_nid"), row.get("cursor"))).collect();
             if let Some((_, last)) = found.last() {
                 self.after = Some(*last);
                 return found.into_iter().map(|(nid, _)| nid).collect();

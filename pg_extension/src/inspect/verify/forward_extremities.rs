@@ -1,14 +1,14 @@
-//! The forward extremities, and the events that accepted ones leave behind although they were not accepted.
+//! Checks the forward extremities, and which events are superseded.
 //!
-//! Backfilled events never become forward extremities. Whether an event that only they cite is
-//! one depends on what came first, so that both are right; the next event of this server cites it.
+//! Backfilled events never become forward extremities. Whether an event that only backfilled events follow is
+//! one depends on the order of arrival, so both answers are accepted. The next local event cites it if it is
+//! one.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Verifier, View, references::ids, report::Finding};
 
-/// Events that were not accepted, and that an accepted event comes after, directly or through others like them; whether
-/// one of the latter is live.
+/// The superseded events, and whether a live event supersedes them.
 const SUPERSEDED: &str = "
     with recursive superseded (event_nid, live) as (
         select p.event_nid, is_live(e.pos)
@@ -39,7 +39,7 @@ const FLAGGED: &str = "
 
 const SET_SUPERSEDED: &str = "update events set superseded = $2 where event_nid = $1";
 
-const HEADS: &str = "
+const FORWARD_EXTREMITIES: &str = "
     select event_nid from events where room_nid = $1 and is_live(pos)
     except
     (
@@ -50,12 +50,13 @@ const HEADS: &str = "
         cross join lateral (select prev_nids from events where event_nid = s.event_nid offset 0) e
     )";
 
-/// Those of the extremities in `$3` that are live events, and not cited.
-const RIGHT: &str = "
+/// The forward extremities in `$3` that may be ones: live events that no live event follows.
+const ACCEPTABLE: &str = "
     select e.event_nid
     from unnest($3) as wanted (event_nid)
     cross join lateral (
-        select event_nid from events where event_nid = wanted.event_nid and room_nid = $1 and is_live(pos) offset 0
+        select event_nid from events
+        where event_nid = wanted.event_nid and room_nid = $1 and is_live(pos) offset 0
     ) e
     except
     (
@@ -74,8 +75,8 @@ const STORED: &str = "select forward_extremities from rooms where room_nid = $1"
 const SET_EXTREMITIES: &str = "update rooms set forward_extremities = $2 where room_nid = $1";
 
 impl Verifier {
-    /// Checks which events no accepted event comes after.
-    pub fn check_heads(&mut self, view: &View<'_, '_>) {
+    /// Checks the forward extremities and `events.superseded`.
+    pub fn check_forward_extremities(&mut self, view: &View<'_, '_>) {
         let db = view.room.db;
         let room_nid = view.room.nid;
         let superseded: HashMap<i64, bool> = db
@@ -87,10 +88,11 @@ impl Verifier {
         let all: Vec<i64> = superseded.keys().copied().collect();
         let live: Vec<i64> = superseded.iter().filter(|(_, live)| **live).map(|(nid, _)| *nid).collect();
         let stored: Vec<i64> = db.query_one(STORED, &[room_nid.into()]).get("forward_extremities");
-        let heads = db.query(HEADS, &[room_nid.into(), all.into()]).map(|row| row.get("event_nid"));
-        let mut right: BTreeSet<i64> = heads.collect();
+        let extremities =
+            db.query(FORWARD_EXTREMITIES, &[room_nid.into(), all.into()]).map(|row| row.get("event_nid"));
+        let mut right: BTreeSet<i64> = extremities.collect();
         let args = [room_nid.into(), live.into(), stored.clone().into()];
-        right.extend(db.query(RIGHT, &args).map(|row| row.get::<i64>("event_nid")));
+        right.extend(db.query(ACCEPTABLE, &args).map(|row| row.get::<i64>("event_nid")));
         let stored: BTreeSet<i64> = stored.into_iter().collect();
         if stored == right {
             return;
