@@ -14,7 +14,7 @@ use crate::{
     client::push_rules,
 };
 
-/// Longer types than events may have would not fit the primary key.
+/// The limit of event types. Longer ones would not fit into the primary key.
 const MAX_TYPE_BYTES: usize = 255;
 
 fn scope(db: &Db<'_>, room_id: Option<&str>) -> Result<i64> {

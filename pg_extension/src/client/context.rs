@@ -1,4 +1,5 @@
-//! `GET /rooms/{roomId}/context/{eventId}`: an event and what is around it. Client-Server API, "Event Context".
+//! `GET /rooms/{roomId}/context/{eventId}`: an event and the events around it. Client-Server API, "Event
+//! Context".
 
 use std::rc::Rc;
 
@@ -28,7 +29,7 @@ use crate::{
 
 /// `GET /rooms/{roomId}/context/{eventId}`
 ///
-/// `limit` is that of the events before and after together; absent: the filter's, or 10.
+/// `limit` is the greatest number of events before and after together; if NULL, that of the filter, or 10.
 #[pg_extern(stable)]
 fn context(
     token_hash: &[u8],

@@ -1,8 +1,8 @@
-//! Dehydrated devices: what is sent to a user's devices while no client is logged in. MSC3814.
+//! Dehydrated devices, which receive messages while no client of the user is logged in. MSC3814.
 //!
-//! A user has at most one. It is a device like others, with keys, but without a token: a client stores it encrypted, and the
-//! next client reads what came for it. Its messages stay until it is deleted or another one takes its place, so that a
-//! rehydration that breaks off can begin anew.
+//! A user has at most one. It is a device with keys but without an access token: a client uploads it
+//! encrypted, and the next client reads the messages that were sent to it. They stay until the device is
+//! deleted or replaced, so that a client can start again if it did not finish reading them.
 
 use pgrx::pg_extern;
 use serde::Deserialize;
@@ -28,10 +28,10 @@ const MAX_ID_BYTES: usize = 255;
 /// As at login.
 const MAX_NAME_BYTES: usize = 1024;
 
-/// How many messages a page has at most.
+/// The greatest number of messages in a page.
 const PAGE: usize = 500;
 
-/// What a client stores, as far as it is not keys.
+/// The body of `PUT /dehydrated_device` without the keys.
 #[derive(Deserialize)]
 struct Stored<'j> {
     device_id: String,
@@ -90,8 +90,8 @@ fn taken() -> MatrixError {
     MatrixError::invalid_param("Another device has this ID.")
 }
 
-/// Makes the device, in the place of an earlier one. The same device again, as when an answer was lost, stays with its
-/// messages and keys: none of these is handed out twice.
+/// Makes the device, which replaces an earlier one. If the same device is uploaded again (the answer may have
+/// been lost), it keeps its messages and keys, so that no one-time key is handed out twice.
 fn replace(db: &Db<'_>, session: &Session, stored: &Stored<'_>) -> Result<Session> {
     let (user, device_id) = (session.user_nid, stored.device_id.as_str());
     session.lock_user(db);
@@ -107,7 +107,7 @@ fn replace(db: &Db<'_>, session: &Session, stored: &Stored<'_>) -> Result<Sessio
                 db.execute(DELETE, &[device_nid.into()]);
             }
             let name = stored.initial_device_display_name.as_deref();
-            // Somebody logged in on it at this moment.
+            // No row: a login created a device with this id at the same moment.
             db.query_opt(INSERT, &[user.into(), device_id.into(), name.into()])
                 .unwrap_or_else(|| taken().abort())
                 .get("device_nid")
@@ -119,7 +119,7 @@ fn replace(db: &Db<'_>, session: &Session, stored: &Stored<'_>) -> Result<Sessio
 
 /// `PUT /dehydrated_device`
 ///
-/// 400 `M_INVALID_PARAM` for the id of another device; otherwise as `POST /keys/upload`.
+/// 400 `M_INVALID_PARAM` if another device has the id; other errors as for `POST /keys/upload`.
 #[pg_extern(volatile)]
 fn set_dehydrated_device(token_hash: &[u8], body: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -165,7 +165,7 @@ fn delete_dehydrated_device(token_hash: &[u8]) -> ResponseRows {
     })
 }
 
-/// One more than a page has tells that more remain.
+/// Reads one message more than a page has, to know whether more remain.
 const EVENTS: &str = "
     select message_id, message
     from to_device_messages
@@ -174,15 +174,16 @@ const EVENTS: &str = "
     order by message_id
     limit 501";
 
-/// A page of messages, the oldest of those after a place.
+/// A page of messages: the oldest that the token does not acknowledge.
 struct Page {
     messages: Vec<String>,
     next_batch: String,
 }
 
 impl Page {
-    /// `from` is the request's parameter `name`. It is a place as a sync token is, which acknowledges what the pages so far
-    /// had; so nothing that commits late is passed over. 403 `M_FORBIDDEN` for another device than the user's dehydrated one.
+    /// `from` is the request's parameter `name`: a sync token that acknowledges the messages of the pages so
+    /// far. So messages that are committed late are not missed. 403 `M_FORBIDDEN` if the device is not the
+    /// user's dehydrated one.
     fn read(db: &Db<'_>, session: &Session, device_id: &str, name: &str, from: Option<&str>) -> Result<Self> {
         let device_nid: i64 = db
             .query_opt(FIND, &[session.user_nid.into()])
@@ -210,7 +211,7 @@ impl Page {
 
 /// `GET /dehydrated_device/{device_id}/events`
 ///
-/// It deletes nothing. Pages go on until one is empty, which has no `next_batch`.
+/// Deletes nothing. The last page is empty and has no `next_batch`.
 #[pg_extern(stable)]
 fn dehydrated_device_events(token_hash: &[u8], device_id: &str, from: Option<&str>) -> ResponseRows {
     respond(Mode::Read, |db| {
@@ -226,7 +227,8 @@ fn dehydrated_device_events(token_hash: &[u8], device_id: &str, from: Option<&st
     })
 }
 
-/// `POST /dehydrated_device/{device_id}/events`, what the proposal had before `GET`: each page has a `next_batch`.
+/// `POST /dehydrated_device/{device_id}/events`, of an earlier version of the proposal: each page has a
+/// `next_batch`.
 #[pg_extern(stable)]
 fn post_dehydrated_device_events(token_hash: &[u8], device_id: &str, body: &str) -> ResponseRows {
     respond(Mode::Read, |db| {

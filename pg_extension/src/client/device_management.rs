@@ -11,8 +11,8 @@ use crate::base::{
     spi::{Db, Mode, Row},
 };
 
-/// The longest name that a device can be given, in characters. Everybody who shares a room sees it. A name given at login may
-/// be longer, as a login is not to fail for it.
+/// The longest name that a client can set, in characters. All users who share a room see it. A name set at
+/// login may be longer, as a login must not fail because of it.
 const MAX_NAME_CHARS: usize = 100;
 
 const DEVICES: &str = "
@@ -70,7 +70,7 @@ fn unknown() -> MatrixError {
     MatrixError::not_found("There is no such device.")
 }
 
-/// Tells whether others see the name, and whether it is another one than before.
+/// Returns the device, and whether its name changed.
 const RENAME: &str = "
     with device as (
         select device_nid, display_name from devices where user_nid = $1 and device_id = $2 for no key update
@@ -121,7 +121,7 @@ fn rename_device(token_hash: &[u8], device_id: &str, request: &str) -> ResponseR
     })
 }
 
-/// In order, as everybody locks several devices.
+/// In ascending order, as all transactions that lock several devices do.
 const LOCK: &str = "
     select device_nid
     from devices
@@ -129,8 +129,9 @@ const LOCK: &str = "
     order by device_nid
     for update";
 
-/// `DELETE /devices/{deviceId}` and `POST /delete_devices`, when the user has authenticated once more. What belongs to the devices
-/// goes with them. `request` is the body of the latter; devices that are not known are passed over.
+/// `DELETE /devices/{deviceId}` and `POST /delete_devices`, after user-interactive authentication. Everything
+/// that belongs to the devices is deleted with them. `request` is the body of the latter; unknown devices are
+/// ignored.
 #[pg_extern(volatile)]
 fn delete_devices(token_hash: &[u8], request: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -149,7 +150,7 @@ fn delete_devices(token_hash: &[u8], request: &str) -> ResponseRows {
     })
 }
 
-/// The ids in `devices`, without those that no device has.
+/// The ids in `devices`, without those that no device can have.
 fn wanted(body: &Body) -> Result<Vec<String>> {
     let ids = body.array("devices")?.ok_or_else(|| MatrixError::missing_param("`devices` is missing."))?;
     let ids: Option<Vec<&str>> = ids.iter().map(Value::as_str).collect();
@@ -157,7 +158,7 @@ fn wanted(body: &Body) -> Result<Vec<String>> {
     Ok(ids.into_iter().filter(|id| !id.contains('\0')).map(str::to_owned).collect())
 }
 
-/// The rooms whose members' device lists change with these devices.
+/// The rooms to wake when these devices change.
 fn rooms_of(db: &Db<'_>, device_nids: Vec<i64>) -> Vec<i64> {
     db.query_one("select device_list_rooms($1) as room_nids", &[device_nids.into()])
         .opt("room_nids")

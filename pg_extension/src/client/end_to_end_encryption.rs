@@ -1,4 +1,4 @@
-//! Keys of devices and users, and whose changed. Client-Server API, "End-to-End Encryption".
+//! Device keys, cross-signing keys and device lists. Client-Server API, "End-to-End Encryption".
 
 pub mod cross_signing;
 pub mod device_lists;

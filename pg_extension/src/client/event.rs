@@ -25,9 +25,8 @@ const FIND: &str = "
     join rooms r on r.room_nid = e.room_nid
     where e.event_id = $1 and ($2::text is null or r.room_id = $2) and e.pos is not null";
 
-/// An event that the asker may see, and its room; 404 `M_NOT_FOUND` for any other, or 421 where another server may have
-/// it. Without a `room_id` the event may
-/// be in any room.
+/// An event that the asker may see, and its room; 404 `M_NOT_FOUND` for any other, or 421 where another
+/// server may have it. Without a `room_id` the event may be in any room.
 pub fn find(
     db: &Db<'_>,
     events: &Events<'_, '_>,
@@ -37,7 +36,7 @@ pub fn find(
 ) -> Result<(ReadableRoom, Rc<StoredEvent>)> {
     let unknown = || MatrixError::not_found("There is no such event, or you may not see it.");
     let Some(row) = db.query_opt(FIND, &[event_id.into(), room_id.into()]) else {
-        // It may be among those that are missing here.
+        // The event may be in a gap.
         let room = room_id.and_then(|room_id| ReadableRoom::find(db, events, session, room_id));
         let is_searched =
             room.is_some_and(|room| room.has_gaps && room.membership.as_deref() == Some("join"));

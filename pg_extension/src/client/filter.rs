@@ -1,4 +1,4 @@
-//! Filters that clients store to name them in `/sync`. Client-Server API, "Filtering".
+//! Filters that clients upload, to refer to them by id in `/sync`. Client-Server API, "Filtering".
 
 use pgrx::pg_extern;
 use sha2::{Digest, Sha256};
@@ -12,7 +12,8 @@ use crate::{
     read::filter::Filter,
 };
 
-/// A statement of its own, for the row that it meets may be newer than its snapshot.
+/// A statement of its own, as a conflicting row may be newer than the snapshot, and is then read by the next
+/// statement.
 const INSERT: &str = "
     insert into filters (user_nid, content_hash, content) values ($1, $2, $3)
     on conflict (user_nid, content_hash) do nothing";
@@ -21,7 +22,8 @@ const FIND: &str = "select filter_id from filters where user_nid = $1 and conten
 
 /// `POST /user/{userId}/filter`
 ///
-/// `content` is in canonical form, so that the same filter gets the same id. 400 `M_BAD_JSON` if it is no sound filter.
+/// `content` is in canonical form, so that equal filters have the same id. 400 `M_BAD_JSON` if it is no valid
+/// filter.
 #[pg_extern(volatile)]
 fn create_filter(token_hash: &[u8], user_id: &str, content: &str) -> ResponseRows {
     respond(Mode::Write, |db| {

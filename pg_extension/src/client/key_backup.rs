@@ -1,8 +1,8 @@
 //! Key backups. Client-Server API, "Server-side key backups".
 //!
-//! Versions count up from 1 for each user, and none is given out twice: a deleted one leaves its row. The newest that
-//! is not deleted is the current one, and takes keys. Who changes a version or its keys locks the version's row first,
-//! so that `etag` and `key_count` always tell of the keys that are there.
+//! Versions are numbered from 1 for each user. No number is used twice, as deleted versions keep their row.
+//! The newest that is not deleted is the current one and accepts keys. Changes of a version or its keys lock
+//! the version's row first, so that `etag` and `key_count` always match the stored keys.
 
 mod keys;
 mod upload;
@@ -21,7 +21,7 @@ use crate::base::{
 
 const MAX_ALGORITHM_BYTES: usize = 255;
 
-/// What a client says of a version.
+/// A version as a client describes it.
 #[derive(Deserialize)]
 struct Description<'j> {
     algorithm: String,
@@ -53,7 +53,7 @@ fn unknown_version() -> MatrixError {
     MatrixError::not_found("Unknown backup version.")
 }
 
-/// The number of a version as clients name it: 404 for what never was one.
+/// The number in a version string; 404 `M_NOT_FOUND` if it cannot be one.
 fn number(version: &str) -> Result<i64> {
     version
         .parse()
@@ -62,7 +62,7 @@ fn number(version: &str) -> Result<i64> {
         .ok_or_else(unknown_version)
 }
 
-/// A version that is not deleted, locked until this transaction is over.
+/// A version that is not deleted, locked until this transaction ends.
 struct Version {
     user_nid: i64,
     number: i64,
@@ -81,7 +81,7 @@ const CURRENT: &str =
     "select max(version) as version from key_backup_versions where user_nid = $1 and not deleted";
 
 impl Version {
-    /// 404 `M_NOT_FOUND` for a version that never was. `None`: it was deleted.
+    /// Locks a version; `None` if it was deleted. 404 `M_NOT_FOUND` if it never existed.
     fn lock_any(db: &Db<'_>, session: &Session, version: &str) -> Result<Option<Self>> {
         let number = number(version)?;
         let user_nid = session.user_nid;
@@ -96,7 +96,7 @@ impl Version {
         }))
     }
 
-    /// 404 `M_NOT_FOUND` for a version that never was, or is deleted.
+    /// Locks a version. 404 `M_NOT_FOUND` if it was deleted or never existed.
     fn lock(db: &Db<'_>, session: &Session, version: &str) -> Result<Self> {
         Self::lock_any(db, session, version)?.ok_or_else(unknown_version)
     }
@@ -176,7 +176,7 @@ const UPDATE: &str = "
 
 /// `PUT /room_keys/version/{version}`
 ///
-/// 400 `M_INVALID_PARAM` for another algorithm or version than those of the backup.
+/// 400 `M_INVALID_PARAM` if the algorithm or version is not that of the backup.
 #[pg_extern(volatile)]
 fn update_key_backup(token_hash: &[u8], version: &str, content: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -195,7 +195,7 @@ fn update_key_backup(token_hash: &[u8], version: &str, content: &str) -> Respons
     })
 }
 
-/// What it held goes; the row stays, so that its number does.
+/// Deletes the content; the row stays, so that its number is not used again.
 const DELETE: &str = "
     with keys as (
         delete from key_backup_keys where user_nid = $1 and version = $2
@@ -206,7 +206,7 @@ const DELETE: &str = "
 
 /// `DELETE /room_keys/version/{version}`
 ///
-/// To delete a version again changes nothing.
+/// Deleting a version again changes nothing.
 #[pg_extern(volatile)]
 fn delete_key_backup(token_hash: &[u8], version: &str) -> ResponseRows {
     respond(Mode::Write, |db| {

@@ -1,4 +1,4 @@
-//! Who is in a room, and which rooms a user is in.
+//! The members of a room, and the rooms that a user is joined to.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ fn members(
             Some(token) => state_at(db, &events, &room, &token)?,
             None => room.state()?,
         };
-        // Of the two parameters, either admits.
+        // An event is admitted if either of the two parameters admits it.
         let admits = |found: &str| match (membership, not_membership) {
             (None, None) => true,
             (is, is_not) => is.is_some_and(|is| is == found) || is_not.is_some_and(|is_not| is_not != found),
@@ -64,13 +64,14 @@ fn members(
     })
 }
 
-/// The state at the place of a token.
+/// The state at the position that a token stands for.
 fn state_at(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, token: &Token) -> Result<StateAt> {
-    let place = room.position_of(db, events, token);
-    let newest = timeline::read(db, events, room.room_nid, Direction::Backward, (place, i64::MIN), 1).pop();
+    let position = room.position_of(db, events, token);
+    let range = (position, i64::MIN);
+    let newest = timeline::read(db, events, room.room_nid, Direction::Backward, range, 1).pop();
     match newest {
         Some(event) => {
-            event.after().ok_or_else(|| MatrixError::not_found("The state is not known at that place."))
+            event.after().ok_or_else(|| MatrixError::not_found("The state at that token is not known."))
         }
         None => Ok(StateAt::EMPTY),
     }
@@ -82,7 +83,7 @@ const JOINED_MEMBERS: &str = "
     join users u on u.user_nid = m.user_nid
     where m.room_nid = $1 and m.membership = 'join'";
 
-/// What `joined_members` tells of a member.
+/// A member in the response of `joined_members`.
 #[derive(Serialize)]
 struct RoomMember {
     #[serde(skip_serializing_if = "Option::is_none")]

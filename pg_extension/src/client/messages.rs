@@ -1,4 +1,5 @@
-//! `GET /rooms/{roomId}/messages`: a room's history, page by page. Client-Server API, "Getting events for a room".
+//! `GET /rooms/{roomId}/messages`: a room's history, page by page. Client-Server API, "Getting events for a
+//! room".
 
 use pgrx::{iter::TableIterator, name, pg_extern};
 
@@ -22,7 +23,7 @@ use crate::{
     },
 };
 
-/// A row of `matriarch.response`, and the event before which events are missing that belong into the page.
+/// A row of `matriarch.response`, and the event after the gap at which the page ends.
 type MessagesRow = (
     name!(status, i16),
     name!(body, String),
@@ -33,7 +34,7 @@ type MessagesRow = (
 
 type MessagesRows = TableIterator<'static, MessagesRow>;
 
-/// What the client asks for.
+/// The parameters of a request.
 struct Question<'q> {
     room_id: &'q str,
     from: Option<&'q str>,
@@ -46,8 +47,8 @@ struct Question<'q> {
 
 /// `GET /rooms/{roomId}/messages`
 ///
-/// `limit` absent: the filter's, or 10. With `stops_at_gaps` the page ends where events are missing that other servers may
-/// be asked for; they can be filled in, and the page read again.
+/// If `limit` is NULL, that of the filter applies, or 10. With `stops_at_gaps` the page ends at a gap whose
+/// events other servers may have: the API node can fill the gap and read the page again.
 #[pg_extern(stable)]
 #[expect(clippy::too_many_arguments, reason = "the parameters of the request")]
 fn messages(
@@ -70,7 +71,7 @@ fn messages(
 }
 
 impl Question<'_> {
-    /// The answer, and the event before which something is missing.
+    /// The response, and the event after the gap at which the page ends.
     fn answer(&self, db: &Db<'_>, token_hash: &[u8]) -> Result<(Response, Option<String>)> {
         let session = Session::authenticate(db, token_hash)?;
         let filter = parse_filter(self.filter)?;
@@ -91,7 +92,7 @@ impl Question<'_> {
         let start = match (&from_token, direction) {
             (Some(token), _) => room.position_of(db, &events, token),
             (None, Direction::Backward) => room.upto(),
-            // The room begins before what is here of it.
+            // The room began before the first stored event.
             (None, Direction::Forward) if stops_at_gaps => i64::MIN + 1,
             (None, Direction::Forward) => room.first_pos - 1,
         };
@@ -125,12 +126,12 @@ impl Question<'_> {
     }
 }
 
-/// Reads a `RoomEventFilter` in JSON; absent is one that admits everything.
+/// Reads a `RoomEventFilter` in JSON. `None` gives a filter that admits everything.
 pub fn parse_filter(filter: Option<&str>) -> Result<EventFilter> {
     filter.map_or_else(|| Ok(EventFilter::default()), EventFilter::parse)
 }
 
-/// How many events are wanted, by the parameter or else by the filter.
+/// The greatest number of events in a page, by the parameter or else by the filter.
 pub fn page_limit(limit: Option<i64>, filter: &EventFilter) -> Result<usize> {
     let Some(limit) = limit else {
         return Ok(filter.limit());

@@ -1,4 +1,4 @@
-//! The deprecated ways to sync, still in use for previews of rooms.
+//! The deprecated endpoints for syncing, which clients still use for previews of rooms.
 
 pub mod events;
 pub mod initial_sync;

@@ -1,9 +1,10 @@
-//! Who is there. Client-Server API, "Presence".
+//! Presence. Client-Server API, "Presence".
 //!
-//! Syncs say it of devices, nodes write it off the requests' path and rarely ([`note_presence`]), and what the devices of a
-//! user come to together is settled in one place ([`settle`]). A user is online while one of their devices is and they did
-//! something within the last minutes. Only what others see of it changes `xid`, wakes syncs, and is told to other servers.
-//! Nobody keeps timers: `check_at` says when to look again, and any node does.
+//! API nodes learn the presence of devices from syncs. They write it rarely and not during a request
+//! ([`note_presence`]). [`settle`] computes a user's presence from that of the devices. A user is online
+//! while one of the devices is and the user was active within the last minutes. Only a change that other
+//! users see changes `xid`, wakes syncs, and is sent to other servers. There are no timers: `check_at` says
+//! when a user's presence must be checked again, and any node does that.
 
 mod expiry;
 mod noting;
@@ -26,13 +27,13 @@ use crate::{
     outbox,
 };
 
-/// Of status messages; other servers have the same bound.
+/// The limit of status messages. Other servers have the same.
 pub const MAX_STATUS_CHARS: usize = 2048;
 
-/// For how long a device counts as there whose client said so and does not sync.
+/// For how long a device keeps the presence that its client set, if it does not sync.
 const UNSYNCED_SECONDS: f64 = 60.0;
 
-/// Rows of users who have none yet.
+/// Inserts missing rows.
 const ENSURE: &str = "
     insert into presence (user_nid)
     select wanted.user_nid
@@ -43,7 +44,7 @@ const ENSURE: &str = "
 
 const LOCK: &str = "select from presence where user_nid = any($1) order by user_nid for update";
 
-/// Locks the presence of users, and with it that of their devices.
+/// Locks the presence of users and of their devices.
 fn lock(db: &Db<'_>, user_nids: Vec<i64>) {
     db.execute(ENSURE, &[user_nids.clone().into()]);
     db.execute(LOCK, &[user_nids.into()]);
@@ -51,12 +52,12 @@ fn lock(db: &Db<'_>, user_nids: Vec<i64>) {
 
 const BUMP: &str = "update presence set last_active_at = now() where user_nid = any($1)";
 
-/// Says of users that they did something just now.
+/// Records that users are active now.
 fn bump(db: &Db<'_>, user_nids: Vec<i64>) {
     db.execute(BUMP, &[user_nids.into()]);
 }
 
-/// `check_at` is left where it is while it is early enough, so that activity moves no index entry.
+/// `check_at` is not moved while it is early enough, so that activity does not change the index.
 const SETTLE: &str = "
     with settled as (
         select p.user_nid, s.presence,
@@ -99,7 +100,8 @@ const SETTLE: &str = "
     )
     select s.user_nid from settled s where s.changed";
 
-/// Makes the presence of users of this server what their devices come to. Rows are locked. The users for whom that is a change.
+/// Computes the presence of local users from their devices. The rows must be locked. Returns the users whose
+/// presence changed.
 fn settle(db: &Db<'_>, user_nids: Vec<i64>) -> BTreeSet<i64> {
     db.query(SETTLE, &[user_nids.into()]).map(|row| row.get("user_nid")).collect()
 }
@@ -111,7 +113,7 @@ const ROOMS: &str = "
         select room_nid from memberships where user_nid = u.user_nid and membership = 'join' offset 0
     ) m";
 
-/// Adds to an answer that the presence of users changed: those who share rooms with them are woken.
+/// Makes a response wake the users whose presence changed, and their rooms.
 fn wake(db: &Db<'_>, mut response: Response, user_nids: &BTreeSet<i64>) -> Response {
     if !user_nids.is_empty() {
         let users: Vec<i64> = user_nids.iter().copied().collect();
@@ -123,7 +125,7 @@ fn wake(db: &Db<'_>, mut response: Response, user_nids: &BTreeSet<i64>) -> Respo
     response
 }
 
-/// The same of users of this server: other servers are told too.
+/// As [`wake`], for local users: also queues EDUs for other servers.
 fn tell(db: &Db<'_>, response: Response, user_nids: &BTreeSet<i64>) -> Response {
     if !user_nids.is_empty() {
         outbox::edus::presence(db, user_nids.iter().copied().collect());
@@ -149,8 +151,8 @@ const DELETE_DEVICES: &str = "delete from presence_devices where device_nid = an
 
 /// `PUT /presence/{userId}/status`
 ///
-/// What a client says holds for its device. A device that syncs as before stays unavailable when its client said so; one
-/// that is offline is online by its next sync.
+/// Sets the presence of the client's device. A device that was set to unavailable stays so while it syncs as
+/// before; one that was set to offline is online after its next sync.
 #[pg_extern(volatile)]
 fn set_presence(token_hash: &[u8], user_id: &str, presence: &str, status_msg: Option<&str>) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -187,7 +189,7 @@ fn set_presence(token_hash: &[u8], user_id: &str, presence: &str, status_msg: Op
 
 /// `GET /presence/{userId}/status`
 ///
-/// 403 `M_FORBIDDEN` unless it is the user's own, or that of somebody with whom they share a room.
+/// 403 `M_FORBIDDEN` unless it is the user's own presence, or that of a user with whom they share a room.
 #[pg_extern(stable)]
 fn presence(token_hash: &[u8], user_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {

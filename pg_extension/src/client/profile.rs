@@ -19,18 +19,18 @@ use crate::{
     room::Room,
 };
 
-/// As JSON, keys included.
+/// The size of a whole profile as JSON.
 const MAX_PROFILE_BYTES: usize = 65_536;
-/// What is shown in every room is kept far below the size of an event.
+/// Fields that member events contain must be much smaller than an event.
 const MAX_DISPLAYNAME_CHARS: usize = 256;
 const MAX_AVATAR_URL_BYTES: usize = 1000;
 
-/// Whether membership events show the field.
+/// Whether member events contain the field.
 fn is_shown_in_rooms(key: &str) -> bool {
     matches!(key, "displayname" | "avatar_url")
 }
 
-/// Appendices, "Common Namespaced Identifier Grammar", which the predefined keys obey too.
+/// Checks a key: Appendices, "Common Namespaced Identifier Grammar", which the predefined keys obey too.
 fn check_key(key: &str) -> Result<()> {
     if key.len() > MAX_ID_BYTES {
         return Err(MatrixError::new(400, "M_KEY_TOO_LARGE", "The key is longer than 255 bytes."));
@@ -42,7 +42,8 @@ fn check_key(key: &str) -> Result<()> {
     }
 }
 
-/// The field's new value; `None` to delete it, which is what clients mean by an empty name or avatar.
+/// Checks a field's new value. Returns `None` if the field is to be deleted: clients send an empty name or
+/// avatar for that.
 fn check_value(key: &str, value: Value) -> Result<Option<Value>> {
     if !matches!(key, "displayname" | "avatar_url" | "m.tz") {
         return Ok(Some(value));
@@ -78,7 +79,7 @@ const WRITE: &str = "
 
 const DELETE: &str = "delete from profiles where user_nid = $1 and key = $2";
 
-/// In ascending order, as all who lock several rooms do.
+/// In ascending order, as all transactions that lock several rooms do.
 const LOCK_ROOMS: &str = "
     select r.room_id
     from rooms r
@@ -94,13 +95,14 @@ const JOINED_OTHERS: &str = "
     where m.user_nid = $1 and m.membership = 'join' and r.room_id <> all($2)
     limit 1";
 
-/// Locks the rooms that show the user's profile, and the profile; joins wait or were waited for.
+/// Locks the rooms that the user is joined to, and then the profile. Joins at the same time wait, or were
+/// waited for.
 fn lock_rooms_and_profile(db: &Db<'_>, session: &Session) -> Vec<String> {
     let locked: Vec<String> =
         db.query(LOCK_ROOMS, &[session.user_nid.into()]).map(|row| row.get("room_id")).collect();
     session.lock_user(db);
     if db.query_opt(JOINED_OTHERS, &[session.user_nid.into(), locked.clone().into()]).is_some() {
-        // Rooms cannot be locked any more now that the profile is. The API node tries again.
+        // A room must not be locked after the profile. The API node retries the statement.
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
@@ -110,7 +112,7 @@ fn lock_rooms_and_profile(db: &Db<'_>, session: &Session) -> Vec<String> {
     locked
 }
 
-/// Sets or deletes a field, and shows the change in the user's rooms.
+/// Sets or deletes a field, and updates the user's member events.
 fn change(db: &Db<'_>, session: &Session, key: &str, value: Option<Value>) -> Result<Response> {
     let rooms = if is_shown_in_rooms(key) {
         lock_rooms_and_profile(db, session)
@@ -153,8 +155,8 @@ fn change(db: &Db<'_>, session: &Session, key: &str, value: Option<Value>) -> Re
     Ok(response)
 }
 
-/// Shows the profile in a room: a new membership event, while the user is in it still. A room in which the user may
-/// not do even that keeps what it has.
+/// Shows the profile in a room by a new member event, if the user is still joined. If the room refuses the
+/// event, its member event stays as it was.
 fn show(room: &mut Room<'_>, user: &User, profile: &Map) -> Option<()> {
     let (membership, _) = room.membership(&user.id)?;
     if membership != "join" {
@@ -190,7 +192,7 @@ fn delete_profile_field(token_hash: &[u8], user_id: &str, key: &str) -> Response
     })
 }
 
-/// One row without a field for a user who has none.
+/// Returns one row without a field for a user who has no fields.
 const FIND: &str = "
     select p.key, p.value
     from users u
@@ -200,7 +202,7 @@ const FIND: &str = "
 
 /// `GET /profile/{userId}` and, with a key, `GET /profile/{userId}/{keyName}`
 ///
-/// Profiles of this server's users are open to everybody.
+/// The profiles of local users are public.
 #[pg_extern(stable)]
 fn profile(user_id: &str, key: Option<&str>) -> ResponseRows {
     respond(Mode::Read, |db| {

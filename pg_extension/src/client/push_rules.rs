@@ -1,4 +1,4 @@
-//! Push rules: the predefined ones, which all users have. Client-Server API, "Push Rules".
+//! The predefined push rules, which all users have. Client-Server API, "Push Rules".
 
 use pgrx::pg_extern;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::base::{
     spi::Mode,
 };
 
-/// The type of global account data by which `/sync` tells the rules.
+/// The type of global account data in which `/sync` returns the rules.
 pub const ACCOUNT_DATA_TYPE: &str = "m.push_rules";
 
 /// The rules as the specification defines them; `{user_id}` stands for the user's id.

@@ -96,8 +96,8 @@ fn check(receipt_type: &str, thread_id: Option<&str>) -> Result<()> {
 
 /// `POST /rooms/{roomId}/receipt/{receiptType}/{eventId}` and `POST /rooms/{roomId}/read_markers`
 ///
-/// Sets `receipt_types[n]` (`m.fully_read` among them) to `event_ids[n]`, all or none. What lies behind the place
-/// where a receipt is already leaves it there.
+/// Sets the receipt of type `receipt_types[n]` (which may be `m.fully_read`) to `event_ids[n]`, all or none.
+/// A receipt never moves back.
 #[pg_extern(volatile)]
 fn set_receipts(
     token_hash: &[u8],

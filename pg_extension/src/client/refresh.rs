@@ -1,4 +1,4 @@
-//! Refresh tokens that are not good any more. Client-Server API, "Refreshing access tokens".
+//! Refresh tokens that are not valid any more. Client-Server API, "Refreshing access tokens".
 
 use pgrx::{iter::TableIterator, pg_extern};
 
@@ -17,7 +17,7 @@ const LOCK_DEVICE: &str = "
 
 const WAS_USED: &str = "select was_used from revoked_refresh_tokens where token_hash = $1";
 
-/// Access tokens stay, as expired ones: they tell the client that its device lives on.
+/// Access tokens are kept as expired ones, so that the client learns that its device still exists.
 const END: &str = "
     with refresh_tokens as (
         delete from refresh_tokens
@@ -33,21 +33,21 @@ const END: &str = "
     set expires_at = '-infinity'
     where device_nid = $1 and expires_at is distinct from '-infinity'";
 
-/// What became of a token.
+/// Why a token is not valid.
 enum Fate {
-    /// It never was one, or its session is over.
+    /// It never existed, or its device was deleted.
     Unknown,
-    /// It died unused, or the session was ended before.
+    /// It was revoked without being used, or all tokens of its device were.
     Revoked,
-    /// It was replayed, and so its owner's session ended.
+    /// It was used before, so all tokens of its device were revoked now.
     Replayed { user_nid: i64 },
 }
 
 fn judge(db: &Db<'_>, token_hash: &[u8]) -> Fate {
-    // Refreshes hold the device as well: what they wrote is visible once this one has it.
+    // Refreshes lock the device too, so that after the lock their writes are visible.
     let Some(device) = db.query_opt(LOCK_DEVICE, &[token_hash.into()]) else { return Fate::Unknown };
     match db.query_opt(WAS_USED, &[token_hash.into()]).map(|row| row.get("was_used")) {
-        // The device was logged in on anew meanwhile.
+        // There was a new login on the device meanwhile.
         None => Fate::Unknown,
         Some(false) => Fate::Revoked,
         Some(true) => {
@@ -57,10 +57,10 @@ fn judge(db: &Db<'_>, token_hash: &[u8]) -> Fate {
     }
 }
 
-/// `POST /refresh`, for a token that gives no new ones
+/// `POST /refresh`, for a token that is not valid
 ///
-/// 401 `M_UNKNOWN_TOKEN`, with `soft_logout` where the token's device lives on. A token whose successor was used is in
-/// two hands: all tokens of its device die, and waiting syncs learn it.
+/// 401 `M_UNKNOWN_TOKEN`, with `soft_logout` if the token's device still exists. If the token was used
+/// before, somebody has stolen it: all tokens of its device are revoked, and waiting syncs end.
 #[pg_extern(volatile)]
 fn refuse_refresh(token_hash: &[u8]) -> ResponseRows {
     let fate = connect(Mode::Write, |db| judge(db, token_hash));

@@ -1,4 +1,4 @@
-//! Room aliases of this server. Client-Server API, "Room aliases".
+//! Local room aliases. Client-Server API, "Room aliases".
 
 use matriarch_rules::{Map, identifiers::is_room_alias};
 use pgrx::pg_extern;
@@ -33,7 +33,7 @@ const INSERT: &str = "
 
 /// `PUT /directory/room/{roomAlias}`
 ///
-/// Any member of the room may do so.
+/// Any member of the room may add an alias.
 #[pg_extern(volatile)]
 fn set_alias(token_hash: &[u8], alias: &str, room_id: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -73,8 +73,8 @@ const DELETE: &str = "delete from room_aliases where room_alias = $1 and room_ni
 
 /// `DELETE /directory/room/{roomAlias}`
 ///
-/// For who created the alias, who may set the room's canonical alias, and administrators of the server. Takes the alias
-/// out of the canonical alias event too where the user may send that.
+/// For the user who created the alias, users who may set the room's canonical alias, and administrators of
+/// the server. Removes the alias from the canonical alias event too, if the user may send that.
 #[pg_extern(volatile)]
 fn delete_alias(token_hash: &[u8], alias: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -83,7 +83,7 @@ fn delete_alias(token_hash: &[u8], alias: &str) -> ResponseRows {
         let row = db.query_opt(FIND, &[alias.into()]).ok_or_else(|| not_found(alias))?;
         let (room_id, creator_nid): (String, i64) = (row.get("room_id"), row.get("creator_nid"));
         let deleted = Room::with(db, &room_id, |room| {
-            if creator_nid != session.user_nid && !may_direct(db, room, &session) {
+            if creator_nid != session.user_nid && !may_manage_aliases(db, room, &session) {
                 return Err(MatrixError::forbidden("You may not delete this alias."));
             }
             if db.execute(DELETE, &[alias.into(), room.nid.into()]) == 0 {
@@ -98,16 +98,16 @@ fn delete_alias(token_hash: &[u8], alias: &str) -> ResponseRows {
 
 const IS_ADMIN: &str = "select from accounts where user_nid = $1 and admin";
 
-/// Whether the user decides how the room is found: members who may set its canonical alias, and administrators of the
-/// server.
-pub fn may_direct(db: &Db<'_>, room: &mut Room<'_>, session: &Session) -> bool {
+/// Whether the user may change the room's aliases and its entry in the room directory: members who may set
+/// its canonical alias, and administrators of the server.
+pub fn may_manage_aliases(db: &Db<'_>, room: &mut Room<'_>, session: &Session) -> bool {
     let user_id = session.user_id.as_str();
     let joined = room.membership(user_id).is_some_and(|(membership, _)| membership == "join");
     let mut may_send = || room.power_levels(|levels| levels.may_send(user_id, CANONICAL_ALIAS, true));
     joined && may_send() == Some(true) || db.query_opt(IS_ADMIN, &[session.user_nid.into()]).is_some()
 }
 
-/// Takes an alias out of the room's canonical alias event, if it is there and the user may.
+/// Removes an alias from the room's canonical alias event, if it is there and the user may send the event.
 fn withdraw(room: &mut Room<'_>, session: &Session, alias: &str) {
     let Some(current) = room.state(CANONICAL_ALIAS, "") else { return };
     let mut content: Map = current.event.content().clone();
@@ -128,7 +128,7 @@ const OF_ROOM: &str = "select room_alias from room_aliases where room_nid = $1 o
 
 /// `GET /rooms/{roomId}/aliases`
 ///
-/// For members, and for everybody where the room is world-readable.
+/// For members, and for all users if the room is world-readable.
 #[pg_extern(stable)]
 fn room_aliases(token_hash: &[u8], room_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {

@@ -1,4 +1,5 @@
-//! `POST /createRoom`: everything that it implies, in the order of the specification, in one transaction.
+//! `POST /createRoom`: makes a room and its first events, in the order of the specification, in one
+//! transaction.
 
 pub mod levels;
 pub mod request;
@@ -31,14 +32,15 @@ const CLAIM_ALIAS: &str = "
 
 /// `POST /createRoom`
 ///
-/// `elsewhere` are those of the invited whom the API node will invite afterwards, as their servers have to sign it.
+/// `elsewhere` are the remote users in `invite`. The API node invites them afterwards, as their servers must
+/// sign the invites.
 #[pg_extern]
 fn create_room(token_hash: &[u8], request: &str, elsewhere: Vec<String>) -> ResponseRows {
     respond(Mode::Write, |db| {
         let creator = Session::authenticate(db, token_hash)?.user();
         let signer = Signer::current(db);
         let request = CreateRoom::parse(request, &creator, &signer)?;
-        // From here on something was written: a refusal must undo it.
+        // Something was written, so a refusal must roll it back.
         Ok(create(db, &signer, &creator, &request, &elsewhere).unwrap_or_else(|refusal| refusal.abort()))
     })
 }
@@ -59,22 +61,22 @@ fn create(
     new.begin(db, signer, creator, now_ms(), |room| fill(room, creator, request, elsewhere))
 }
 
-/// An id for a room, in versions where its create event does not give it one.
+/// A random room id; `None` in room versions where the create event gives the room its id.
 pub fn random_room_id(version: &RoomVersion, signer: &Signer) -> Option<String> {
     (!version.room_id_is_create_event_id).then(|| format!("!{}:{}", random_letters(18), signer.server_name))
 }
 
-/// A room that is about to be.
+/// A room to be made.
 pub struct NewRoom {
     pub version: &'static RoomVersion,
-    /// As [`random_room_id`] has it.
+    /// The result of [`random_room_id`].
     pub room_id: Option<String>,
     pub create_content: Map,
     pub published: bool,
 }
 
 impl NewRoom {
-    /// The create event, and the id of the room that it makes.
+    /// The create event, and the room's id.
     pub fn create_event(
         &self,
         signer: &Signer,
@@ -87,7 +89,8 @@ impl NewRoom {
         Ok((built, room_id))
     }
 
-    /// Makes the room, appends its create event, which is made at `origin_server_ts` if it can be, and what `fill` does.
+    /// Makes the room, appends its create event with the given `origin_server_ts` (or a later one, if the
+    /// room would have the id of another), and calls `fill`.
     pub fn begin<R>(
         self,
         db: &Db<'_>,
@@ -104,14 +107,15 @@ impl NewRoom {
             };
             match Room::create(db, Rc::clone(signer), &room_id, self.version, self.published, fill) {
                 Some(result) => return result,
-                // One user's create events of equal content and time are one event, and so the same room since version 12.
+                // Since room version 12, create events of one user with equal content and time would make the
+                // same room.
                 None => origin_server_ts += 1,
             }
         }
     }
 }
 
-/// Appends what follows the create event.
+/// Appends the events after the create event.
 fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom, elsewhere: &[String]) -> Result<Response> {
     let invited: Vec<&str> =
         request.invite.iter().filter(|user_id| !elsewhere.contains(user_id)).map(String::as_str).collect();
@@ -175,12 +179,12 @@ pub fn set_state(
     Ok(())
 }
 
-/// What the rules refuse while a room is made is a fault of the request.
+/// If the authorization rules refuse an event of a new room, the request is at fault.
 pub fn invalid_state(error: MatrixError) -> MatrixError {
     if error.status == 403 { MatrixError::new(400, "M_INVALID_ROOM_STATE", error.error) } else { error }
 }
 
-/// The state that a preset stands for.
+/// The state events of a preset.
 fn preset_state(preset: Preset) -> [(&'static str, Value); 3] {
     let (join_rule, guest_access) = match preset {
         Preset::Public => ("public", "forbidden"),

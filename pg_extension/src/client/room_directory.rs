@@ -17,7 +17,7 @@ use crate::{
         signing::Signer,
         spi::{Db, Mode},
     },
-    client::room_aliases::may_direct,
+    client::room_aliases::may_manage_aliases,
     room::Room,
 };
 
@@ -51,7 +51,7 @@ fn set_room_visibility(token_hash: &[u8], room_id: &str, visibility: &str) -> Re
         };
         lookup::known_room(db, room_id)?;
         let done = Room::with(db, room_id, |room| {
-            if !may_direct(db, room, &session) {
+            if !may_manage_aliases(db, room, &session) {
                 let error = "You may not change whether this room is in the room directory.";
                 return Err(MatrixError::forbidden(error));
             }
@@ -88,7 +88,7 @@ impl Request {
         }
     }
 
-    /// Whether a room of another network is asked for: this server has none.
+    /// Whether rooms of another network are requested. This server has none.
     fn wants_other_network(&self) -> Result<bool> {
         match (&self.third_party_instance_id, self.include_all_networks) {
             (Some(_), Some(true)) => Err(MatrixError::invalid_param(
@@ -116,7 +116,8 @@ impl Filter {
 
 /// `GET /publicRooms`, without a token, and `POST /publicRooms`
 ///
-/// `server` is whose directory is asked for, if not ours; `request` the body of the POST.
+/// `server` names the server whose directory is requested, if not this one; `request` is the body of the
+/// POST.
 #[pg_extern(stable)]
 fn public_rooms(token_hash: Option<&[u8]>, server: Option<&str>, request: &str) -> ResponseRows {
     respond(Mode::Read, |db| {

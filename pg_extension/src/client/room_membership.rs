@@ -1,8 +1,8 @@
-//! Changes of membership: the endpoints, and what `PUT state` of `m.room.member` shares with them.
+//! Changes of membership: the endpoints, and the function that `PUT state` of `m.room.member` uses too.
 
 mod restricted;
 
-pub use self::restricted::{Unauthorised, allowed_rooms, authoriser_for};
+pub use self::restricted::{Unauthorized, allowed_rooms, authorizer_for};
 use crate::{
     append::{self, Appended, LocalEvent},
     base::{
@@ -61,8 +61,8 @@ fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
     })
 }
 
-/// `POST /rooms/{roomId}/{action}` for `invite`, `leave`, `kick`, `ban` and `unban`; `POST /knock/{roomIdOrAlias}` for
-/// `knock`
+/// `POST /rooms/{roomId}/{action}` for `invite`, `leave`, `kick`, `ban` and `unban`; `POST
+/// /knock/{roomIdOrAlias}` for `knock`
 #[pg_extern]
 fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -86,7 +86,7 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
             if matches!(action, "knock" | "leave") && !room.is_joined(&user.id) && room.is_elsewhere() {
                 return Err(elsewhere());
             }
-            // Who is in the room is not for those to know who are not; the rules refuse them.
+            // Users who are not in the room must not learn who is; the authorization rules refuse them.
             let may_know = target == user.id || room.is_joined(&user.id);
             if may_know {
                 room.check_member_known(target)?;
@@ -94,7 +94,7 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
             let current = room.membership(target).map(|(membership, _)| membership);
             match (action, current.as_deref()) {
                 _ if !may_know => {}
-                // Who has left already stays away.
+                // A user who has left need not leave again.
                 ("leave", Some("leave")) => return Ok(Response::empty()),
                 ("leave", None) => return Err(MatrixError::forbidden("You are not in this room.")),
                 ("kick", None | Some("leave" | "ban")) => {
@@ -131,13 +131,13 @@ fn forget(token_hash: &[u8], room_id: &str) -> ResponseRows {
     })
 }
 
-/// The answer to who wants to invite an address, where no API node asks an identity server.
+/// The refusal of a third-party invite, when no API node has asked an identity server.
 pub fn refuse_third_party_invite() -> MatrixError {
     let error = "This server asks no identity server, so it cannot invite by third-party id.";
     MatrixError::new(403, "M_SERVER_NOT_TRUSTED", error)
 }
 
-/// The content that a request asks for.
+/// The content of the member event for a request.
 pub fn content_of(membership: &str, request: &Body) -> Result<Map> {
     let mut content = Map::new();
     content.insert("membership".to_owned(), membership.into());
@@ -147,13 +147,13 @@ pub fn content_of(membership: &str, request: &Body) -> Result<Map> {
     Ok(content)
 }
 
-/// A room that this server is not in: servers that are may help.
+/// The refusal for a room that this server has not joined: the API node tries a resident server.
 fn elsewhere() -> MatrixError {
     MatrixError::not_found("This server is not in the room.").or_elsewhere()
 }
 
-/// Works on a room that is named by its id or an alias. 404 `M_NOT_FOUND` if this server does not know it, 400
-/// `M_INVALID_PARAM` if it is neither.
+/// Works on a room that is named by its id or an alias. 404 `M_NOT_FOUND` if this server does not know it,
+/// 400 `M_INVALID_PARAM` if it is neither.
 fn in_room<'d>(
     db: &'d Db<'d>,
     id_or_alias: &str,
@@ -177,11 +177,11 @@ fn in_room<'d>(
     Room::with(db, &room_id, work).unwrap_or_else(|| Err(elsewhere()))
 }
 
-/// Sets the membership in `content` for `target`, in the name of `sender`, whichever endpoint asks.
+/// Sets the membership in `content` for `target`, with an event of `sender`.
 ///
-/// Fills in what our users' profiles say and `content` does not, and finds somebody to authorise a join to a
-/// restricted room. Anybody may be invited, also users of this server who do not exist yet: the answer must not tell
-/// who does.
+/// Fills in what our users' profiles say and `content` does not, and finds somebody to authorize a join to a
+/// restricted room. Anybody may be invited, also users of this server who do not exist yet: the answer must
+/// not tell who does.
 ///
 /// # Errors
 ///
@@ -202,8 +202,8 @@ pub fn set_member(room: &mut Room<'_>, sender: &User, target: &str, mut content:
     let shows_profile = matches!(membership, "join" | "invite" | "knock");
     let leaves = matches!(membership, "leave" | "ban");
     if membership == "join" && sender.id == target {
-        restricted::authorise_join(room, sender, &mut content)?;
-        // A change of the profile that does not know of this join yet waits for it, and then shows here too.
+        restricted::authorize_join(room, sender, &mut content)?;
+        // A concurrent change of the profile waits for this join, and is then shown in this room too.
         room.db.execute(LOCK_PROFILE, &[sender.nid.into()]);
     }
     if shows_profile && room.signer.is_ours(target) {
@@ -216,7 +216,7 @@ pub fn set_member(room: &mut Room<'_>, sender: &User, target: &str, mut content:
     Ok(appended)
 }
 
-/// Adds display name and avatar where the content has none.
+/// Adds the display name and avatar of the user's profile, unless the content has them.
 pub fn add_profile(db: &Db<'_>, user_id: &str, content: &mut Map) {
     for row in db.query(PROFILE, &[user_id.into()]) {
         let (key, value): (String, String) = (row.get("key"), row.get("value"));

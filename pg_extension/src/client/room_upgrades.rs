@@ -1,4 +1,5 @@
-//! `POST /rooms/{roomId}/upgrade`: a room of another version takes a room's place. Client-Server API, "Room Upgrades".
+//! `POST /rooms/{roomId}/upgrade`: replaces a room by one of another version. Client-Server API, "Room
+//! Upgrades".
 
 mod levels;
 
@@ -26,7 +27,7 @@ use crate::{
     room::{Room, parse_stored},
 };
 
-/// What is taken over, the power levels apart: they come last, as they may not let the new creator do all this.
+/// The state that is copied. Power levels are copied last, as they may forbid the new creator to do the rest.
 const COPIED: [&str; 8] = [
     "m.room.join_rules",
     "m.room.history_visibility",
@@ -42,7 +43,7 @@ const TOMBSTONE: &str = "m.room.tombstone";
 const POWER_LEVELS: &str = "m.room.power_levels";
 const CANONICAL_ALIAS: &str = "m.room.canonical_alias";
 
-/// Whom and what else the new room keeps: bans, and the rooms of a space.
+/// Further state that is copied: bans, and the children of a space.
 const KEYED: &str = "
     select k.type, k.state_key, e.json
     from room_state_keys k
@@ -56,7 +57,7 @@ const MOVE_ALIASES: &str = "update room_aliases set room_nid = $2 where room_nid
 
 const UNPUBLISH: &str = "update rooms set published = false where room_nid = $1 and published returning true";
 
-/// The body, and what came of the request before the room's policy server had signed the tombstone.
+/// The body, and the results of the first attempt, if the room's policy server had to sign the tombstone.
 struct Request<'r> {
     version: &'static RoomVersion,
     additional_creators: Vec<String>,
@@ -66,8 +67,8 @@ struct Request<'r> {
 
 /// `POST /rooms/{roomId}/upgrade`
 ///
-/// Where the room's policy server is to sign the tombstone first, status 428 gives that, and `created_at`, with which the request is
-/// made again; they are NULL before.
+/// If the room's policy server must sign the tombstone first, status 428 returns it with `created_at`. The
+/// API node then repeats the request with both; they are NULL before.
 #[pg_extern]
 fn upgrade_room(
     token_hash: &[u8],
@@ -91,7 +92,7 @@ fn upgrade_room(
             if !old.is_joined(&user.id) || may != Some(true) {
                 return Err(MatrixError::forbidden("You may not upgrade this room."));
             }
-            // All bans are to be taken over.
+            // All bans must be copied.
             old.await_whole()?;
             match upgrade(db, old, &user, &request) {
                 // Nothing was written yet.
@@ -127,7 +128,8 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
         .map(|random| signed.as_ref().map_or(random, |signed| signed.replacement.clone()));
     let mut predecessor = object(json!({ "room_id": old.id }));
     if let Some(replacement) = &room_id {
-        predecessor.insert("event_id".to_owned(), bury(old, user, replacement, signed.as_ref())?.into());
+        predecessor
+            .insert("event_id".to_owned(), send_tombstone(old, user, replacement, signed.as_ref())?.into());
     }
     let mut create_content =
         object(json!({ "room_version": request.version.id, "predecessor": predecessor }));
@@ -145,7 +147,7 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
     let mut new = NewRoom { version: request.version, room_id, create_content, published: false };
     let (_, replacement) = new.create_event(&signer, user, request.created_at)?;
     if names_itself {
-        bury(old, user, &replacement, signed.as_ref())?;
+        send_tombstone(old, user, &replacement, signed.as_ref())?;
     }
     new.published = db.query_opt(UNPUBLISH, &[old.nid.into()]).is_some();
     let canonical_alias = old.state(CANONICAL_ALIAS, "").map(|alias| alias.event.content().clone());
@@ -178,7 +180,7 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
     if canonical_alias.is_some_and(|content| !content.is_empty()) {
         try_to_set(old, user, CANONICAL_ALIAS, Map::new());
     }
-    if let Some(levels) = levels::of_grave(old) {
+    if let Some(levels) = levels::after_tombstone(old) {
         try_to_set(old, user, POWER_LEVELS, levels);
     }
     let mut of_old = old.answer(Value::Null);
@@ -188,7 +190,7 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
     Ok(response)
 }
 
-/// A tombstone that the old room's policy server has signed.
+/// A tombstone signed by the old room's policy server.
 struct Signed<'s> {
     json: &'s str,
     event: Event,
@@ -203,10 +205,15 @@ impl<'s> Signed<'s> {
     }
 }
 
-/// Says in the old room where everybody goes; the event's id.
-fn bury(old: &mut Room<'_>, user: &User, replacement: &str, signed: Option<&Signed<'_>>) -> Result<String> {
-    if let Some(Signed { json, event, replacement: of_signed }) = signed {
-        if !event.is(TOMBSTONE, "") || event.sender() != user.id || of_signed != replacement {
+/// Sends the tombstone, which names the new room, in the old room. Returns its event id.
+fn send_tombstone(
+    old: &mut Room<'_>,
+    user: &User,
+    replacement: &str,
+    signed: Option<&Signed<'_>>,
+) -> Result<String> {
+    if let Some(Signed { json, event, replacement: signed_for }) = signed {
+        if !event.is(TOMBSTONE, "") || event.sender() != user.id || signed_for != replacement {
             return Err(MatrixError::invalid_param("This is another event than was to be signed."));
         }
         signed::append_signed(old, json, event)?;
@@ -216,13 +223,13 @@ fn bury(old: &mut Room<'_>, user: &User, replacement: &str, signed: Option<&Sign
     Ok(append::append(old, LocalEvent::state(user, TOMBSTONE, "", content))?.event_id)
 }
 
-/// Tidies up the old room, as far as the user may.
+/// Sends a state event in the old room, if the user may.
 fn try_to_set(old: &mut Room<'_>, user: &User, event_type: &str, content: Map) {
     // A refused event leaves the room as it was.
     drop(append::append_once_signed(old, LocalEvent::state(user, event_type, "", content)));
 }
 
-/// The part of a canonical alias event that is true of the new room.
+/// The content of a canonical alias event with only the aliases that were moved to the new room.
 fn only_moved(content: &Map, moved: &[String]) -> Option<Map> {
     let is_moved =
         |alias: &Value| alias.as_str().is_some_and(|alias| moved.iter().any(|moved| moved == alias));
@@ -239,7 +246,7 @@ fn only_moved(content: &Map, moved: &[String]) -> Option<Map> {
     (!kept.is_empty()).then_some(kept)
 }
 
-/// The users whom the create event makes creators.
+/// The creators of a room by its create event.
 fn creators<'e>(version: &'e RoomVersion, create: &'e Event) -> Vec<&'e str> {
     let additional = power_levels::additional_creators(version, create);
     power_levels::creator(version, create).into_iter().chain(additional).collect()

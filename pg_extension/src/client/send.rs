@@ -23,8 +23,9 @@ use crate::{
 /// `PUT /rooms/{roomId}/send/{eventType}/{txnId}`, `PUT /rooms/{roomId}/redact/{eventId}/{txnId}` and
 /// `PUT /rooms/{roomId}/state/{eventType}/{stateKey}`
 ///
-/// One answer a request, in order; one that is refused leaves the others alone. A state event has a state key, a
-/// redaction a target, what is idempotent a transaction id; they are NULL otherwise.
+/// Returns an answer for each request, in order. A refused request does not affect the others. A state event
+/// has a `state_key`, a redaction a target in `redacts`, an idempotent request a transaction id; otherwise
+/// they are NULL.
 #[pg_extern]
 fn send(
     room_ids: Array<'_, &str>,
@@ -58,7 +59,7 @@ fn send(
     TableIterator::new(rows)
 }
 
-/// The specification sets no limit, an index does.
+/// The specification sets no limit, but the index needs one.
 const MAX_TXN_ID_BYTES: usize = 512;
 
 struct Request<'r> {
@@ -71,17 +72,18 @@ struct Request<'r> {
     redacts: Option<&'r str>,
 }
 
-/// A request of a known user.
+/// A request whose user is authenticated.
 struct Draft<'r> {
     user: User,
     device_nid: i64,
     request: &'r Request<'r>,
-    /// The target of a redaction, which `content` no longer has.
+    /// The target of a redaction. It was removed from `content`.
     redacts: Option<String>,
     content: Map,
 }
 
-/// What makes a transaction id one: the device and the endpoint's path (Client-Server API, "Transaction identifiers").
+/// A transaction id with its scope, the device and the endpoint's path (Client-Server API, "Transaction
+/// identifiers").
 #[derive(PartialEq, Eq, Hash)]
 struct Transaction {
     room_nid: i64,
@@ -91,7 +93,7 @@ struct Transaction {
     redacts: Option<String>,
 }
 
-/// `offset 0` keeps the planner from the other way, through all events of the room.
+/// `offset 0` keeps the planner from reading all events of the room.
 const SENT: &str = "
     select e.room_nid, e.device_nid, e.txn_id, e.type, e.event_id,
         case when e.type = 'm.room.redaction' then e.json end as redaction
@@ -104,20 +106,20 @@ const SENT: &str = "
     ) e
     where e.room_nid = wanted.room_nid";
 
-/// The requests of each room, by their place among all.
+/// The requests of each room, with their indexes.
 type ByRoom<'r> = BTreeMap<&'r str, Vec<(usize, Draft<'r>)>>;
 
 fn serve(db: &Db<'_>, requests: &[Request<'_>]) -> Vec<Result<Response>> {
     let token_hashes: Vec<&[u8]> = requests.iter().map(|request| request.token_hash).collect();
     let sessions = Session::authenticate_all(db, &token_hashes);
-    // Whether a room exists is not for those to know who are not in it.
+    // Users who are not in the room must not learn whether it exists.
     let no_such_room = || Err(MatrixError::forbidden("You are not in this room."));
     let mut answers: Vec<Result<Response>> = Vec::with_capacity(requests.len());
     let mut drafts = ByRoom::new();
-    for (place, (request, session)) in requests.iter().zip(sessions).enumerate() {
+    for (index, (request, session)) in requests.iter().zip(sessions).enumerate() {
         match session.and_then(|session| draft(session, request)) {
             Ok(draft) => {
-                drafts.entry(request.room_id).or_default().push((place, draft));
+                drafts.entry(request.room_id).or_default().push((index, draft));
                 answers.push(no_such_room());
             }
             Err(refusal) => answers.push(Err(refusal)),
@@ -161,8 +163,8 @@ fn send_all(db: &Db<'_>, rooms: &mut [Room<'_>], mut drafts: ByRoom<'_>, answers
     let keys = keys.collect();
     Room::load_all(rooms, keys);
     for (room, drafts) in rooms.iter_mut().zip(drafts) {
-        for (place, draft) in drafts {
-            answers[place] = send_one(room, draft, &mut sent);
+        for (index, draft) in drafts {
+            answers[index] = send_one(room, draft, &mut sent);
         }
     }
 }
@@ -258,13 +260,13 @@ impl Draft<'_> {
     }
 }
 
-/// Where the room's policy server is to sign the event first, it is known already how the request is answered then.
+/// Adds the response that the client gets once the room's policy server has signed the event.
 fn signed_first(error: MatrixError) -> MatrixError {
     let event_id = error.extra.get("event_id").cloned().unwrap_or_default();
     error.or_answer(json!({ "event_id": event_id }))
 }
 
 fn event_id_body(event_id: &str) -> String {
-    // An event id of ours has no character that JSON escapes, but the server's name is not ours to vouch for.
+    // Escaped as JSON, since a configured server name could contain characters that need it.
     Value::Object(Map::from_iter([("event_id".to_owned(), event_id.into())])).to_string()
 }

@@ -1,7 +1,7 @@
-//! Messages to devices. Client-Server API, "Send-to-Device messaging".
+//! Send-to-device messages. Client-Server API, "Send-to-Device messaging".
 //!
-//! A message is a row for each device that is to get it, from the transaction that answers the sender until a sync
-//! token acknowledges it. How devices get them is told in `sync/to_device.rs`.
+//! A message is a row for each receiving device. It exists from the transaction of the sender's request until
+//! a sync token acknowledges it. `sync/to_device.rs` describes how devices get their messages.
 
 use std::collections::BTreeMap;
 
@@ -22,12 +22,12 @@ use crate::{
     outbox::edus::{self, MessagesByDevice},
 };
 
-/// As long as types of events may be.
+/// The limit of event types.
 const MAX_TYPE_BYTES: usize = 255;
 
 const MAX_TXN_ID_BYTES: usize = 512;
 
-/// As long as events may be. It bounds what a sync answers.
+/// The limit of events. It bounds the size of a sync's answer.
 const MAX_MESSAGE_BYTES: usize = 65_536;
 
 /// Contents by user and device.
@@ -39,19 +39,19 @@ struct Request<'r> {
     messages: Option<Contents<'r>>,
 }
 
-/// Messages to users of this server, as columns.
+/// Messages to local users, as columns.
 #[derive(Debug, Default)]
 pub struct Messages {
     user_ids: Vec<String>,
-    /// Or `*`, for all that the user has.
+    /// A device id, or `*` for all devices of the user.
     device_ids: Vec<String>,
     /// The events, JSON text.
     events: Vec<String>,
 }
 
 impl Messages {
-    /// Makes an event of each content. 400 `M_BAD_JSON` for a content that is no object, 413 `M_TOO_LARGE` for one that
-    /// makes too long an event.
+    /// Makes an event of each content. 400 `M_BAD_JSON` for a content that is no object, 413 `M_TOO_LARGE` if
+    /// its event would be too long.
     fn of(sender: &str, event_type: &str, contents: &Contents<'_>) -> Result<Self> {
         let mut messages = Self::default();
         for (user_id, contents) in contents {
@@ -80,7 +80,7 @@ impl Messages {
         if event.len() > MAX_MESSAGE_BYTES {
             return Err(MatrixError::new(413, "M_TOO_LARGE", "A message is longer than 65536 bytes."));
         }
-        // No user and no device has such an id, nor can SQL be asked for it.
+        // No user or device has an id with U+0000, and SQL cannot take it as a parameter.
         if !user_id.contains('\0') && !device_id.contains('\0') {
             self.user_ids.push(user_id.to_owned());
             self.device_ids.push(device_id.to_owned());
@@ -90,7 +90,7 @@ impl Messages {
     }
 }
 
-/// The messages to users of other servers.
+/// The messages to remote users.
 fn elsewhere(sender: &str, contents: Contents<'_>) -> MessagesByDevice {
     let of_user = |contents: BTreeMap<String, &RawValue>| {
         contents.into_iter().map(|(device_id, content)| (device_id, content.get().to_owned())).collect()
@@ -102,8 +102,8 @@ fn elsewhere(sender: &str, contents: Contents<'_>) -> MessagesByDevice {
         .collect()
 }
 
-/// The sender's device stays until the transaction ends. A request with the same transaction id that is under way is
-/// waited for.
+/// Keeps the sender's device until the database transaction ends. Waits for a concurrent request with the
+/// same transaction id.
 const BEGIN: &str = "
     with device as (
         select device_nid from devices where device_nid = $1 for key share
@@ -116,9 +116,9 @@ const BEGIN: &str = "
     )
     select exists (select from device) as logged_in, exists (select from transaction) as is_first";
 
-/// Of what one request sends, a device that is named gets the message under its name, not the one for all devices. Devices
-/// are locked in order, and those that are deleted at this moment are left out. Each gets the messages in the order of the
-/// requests.
+/// If a request has a message for a device and one for `*`, the device gets only the former. Devices
+/// are locked in order; those that are being deleted are left out. Each device gets its messages in the order
+/// of the requests.
 const QUEUE: &str = "
     with addressed as (
         select distinct on (d.device_nid, m.request) d.device_nid, m.request, m.message
@@ -152,7 +152,7 @@ const QUEUE: &str = "
 
 /// `PUT /sendToDevice/{eventType}/{txnId}`
 ///
-/// Users and devices that are not known are passed over. What is for users of other servers waits for those. 400
+/// Unknown users and devices are ignored. Messages to remote users are queued for their servers. 400
 /// `M_BAD_JSON`, 413 `M_TOO_LARGE`.
 #[pg_extern(volatile)]
 fn send_to_device(token_hash: &[u8], event_type: &str, txn_id: &str, request: &str) -> ResponseRows {
@@ -168,7 +168,7 @@ fn send_to_device(token_hash: &[u8], event_type: &str, txn_id: &str, request: &s
             .map_err(|error| MatrixError::bad_json(format!("The body cannot be accepted: {error}.")))?;
         let contents =
             request.messages.ok_or_else(|| MatrixError::missing_param("`messages` is missing."))?;
-        // All are checked, whoever is to get them.
+        // Checks all messages, also those to remote users.
         let messages = Messages::of(&session.user_id, event_type, &contents)?;
         let elsewhere = elsewhere(&session.user_id, contents);
 
@@ -189,7 +189,7 @@ fn send_to_device(token_hash: &[u8], event_type: &str, txn_id: &str, request: &s
     })
 }
 
-/// Queues the messages of requests for the devices that there are; returns the users to wake.
+/// Queues the messages of requests for the devices that exist. Returns the users to wake.
 pub fn queue(db: &Db<'_>, requests: impl IntoIterator<Item = Messages>) -> Vec<i64> {
     let (mut numbers, mut all) = (Vec::<i32>::new(), Messages::default());
     for (number, messages) in (0..).zip(requests) {
@@ -205,7 +205,8 @@ pub fn queue(db: &Db<'_>, requests: impl IntoIterator<Item = Messages>) -> Vec<i
     db.query(QUEUE, &args).map(|row| row.get("user_nid")).collect()
 }
 
-/// Walks the oldest messages of each device only: a sync leaves far fewer behind it, and the next goes on.
+/// Reads only the oldest 1000 messages of each device: a sync acknowledges far fewer, and the next call
+/// continues.
 const DELETE: &str = "
     delete from to_device_messages m
     using (
@@ -227,8 +228,9 @@ const DELETE: &str = "
     ) a
     where m.device_nid = a.device_nid and m.message_id = a.message_id";
 
-/// Deletes what devices acknowledged: each has used the sync token at its place. For the nodes to call after they answered a
-/// sync whose `acknowledged_by` is the device. Whatever a call leaves behind, the device's next sync names again.
+/// Deletes acknowledged messages: `tokens[n]` is the sync token that the device `device_nids[n]` used. API
+/// nodes call it after they answered a sync whose `acknowledged_by` is the device. The device's next sync
+/// reports messages that were left.
 #[pg_extern(volatile)]
 fn acknowledge_to_device(device_nids: Vec<i64>, tokens: Vec<String>) {
     connect(Mode::Write, |db| {
@@ -239,7 +241,7 @@ fn acknowledge_to_device(device_nids: Vec<i64>, tokens: Vec<String>) {
             .zip(&tokens)
             .filter_map(|(device_nid, text)| Some((*device_nid, token(text)?)))
             .collect();
-        // Calls that delete the same wait for each other in one order.
+        // In ascending order, so that concurrent calls do not deadlock.
         used.sort_by_key(|(device_nid, _)| *device_nid);
         let devices: Vec<i64> = used.iter().map(|(device_nid, _)| *device_nid).collect();
         let snapshots: Vec<String> = used.iter().map(|(_, token)| token.snapshot()).collect();

@@ -1,5 +1,5 @@
-//! Spaces: rooms that hold rooms, and how rooms are summarized for those who are not in them. Client-Server API, "Spaces" and
-//! "Room summary".
+//! Spaces: rooms that list other rooms, and summaries of rooms for users who are not in them. Client-Server
+//! API, "Spaces" and "Room summary".
 
 mod child;
 mod elsewhere;

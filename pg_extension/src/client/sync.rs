@@ -7,8 +7,8 @@
 //! 2. finds which of their rooms have news, and of which kinds ([`news`]: [`probe`], [`parts`],
 //!    [`ephemeral`], [`account_data`]);
 //! 3. fills the sections of these rooms ([`fill`]): the new events of the timeline that the asker may see
-//!    ([`room_timeline`]), the state for that timeline ([`room_state`]), the summary ([`summary`]) and the unread
-//!    counts ([`unread`]);
+//!    ([`room_timeline`]), the state for that timeline ([`room_state`]), the summary ([`summary`]) and the
+//!    unread counts ([`unread`]);
 //! 4. reads messages to the devices ([`to_device`]), presence ([`presence`]) and stripped state
 //!    ([`stripped`]);
 //! 5. writes the answers ([`body`]).

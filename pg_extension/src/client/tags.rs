@@ -24,7 +24,7 @@ fn read(db: &Db<'_>, user_nid: i64, room_nid: i64) -> Map<String, Value> {
     }
 }
 
-/// Reads, changes and writes the tags while the user's other tag edits wait: none of two edits at once is lost.
+/// Reads, changes and writes the tags under the user's lock, so that concurrent edits are not lost.
 /// `change` returns whether it changed anything.
 fn edit(
     db: &Db<'_>,

@@ -1,4 +1,5 @@
-//! `GET /rooms/{roomId}/timestamp_to_event`: the event closest to a time. Client-Server API, "Getting events for a room".
+//! `GET /rooms/{roomId}/timestamp_to_event`: the event closest to a time. Client-Server API, "Getting events
+//! for a room".
 
 use std::rc::Rc;
 
@@ -21,7 +22,7 @@ use crate::{
     },
 };
 
-/// How many events that a reader may not see are passed over.
+/// How many events are read to find one that the reader may see.
 const MAX_HIDDEN: i64 = 100;
 
 const AFTER: &str = "
@@ -38,7 +39,7 @@ const BEFORE: &str = "
     order by origin_server_ts desc, pos desc
     limit $3";
 
-/// A row of `matriarch.response`, and the event before which a closer one may be missing.
+/// A row of `matriarch.response`, and the event after a gap that may contain a closer event.
 type ClosestRow = (
     name!(status, i16),
     name!(body, String),
@@ -69,7 +70,7 @@ fn timestamp_to_event(token_hash: &[u8], room_id: &str, ts: i64, dir: &str) -> C
     TableIterator::once((status, body, wake_rooms, wake_users, gap))
 }
 
-/// Where to look from a time: `f` or `b`; 400 `M_INVALID_PARAM` for anything else.
+/// Reads the parameter `dir`: `f` or `b`; 400 `M_INVALID_PARAM` for anything else.
 pub fn direction(dir: &str) -> Result<Direction> {
     match dir {
         "f" => Ok(Direction::Forward),
@@ -78,8 +79,8 @@ pub fn direction(dir: &str) -> Result<Direction> {
     }
 }
 
-/// The events closest to a time in one direction, the closest first; among those of one time, the first in that direction by
-/// the order of the timeline.
+/// The events closest to a time in one direction, the closest first; events with the same time are in that
+/// direction by position.
 pub fn closest(
     db: &Db<'_>,
     events: &Events<'_, '_>,
@@ -104,8 +105,8 @@ pub fn none() -> MatrixError {
     MatrixError::not_found("There is no event in this direction.")
 }
 
-/// The closest event that the reader may see, and the event before which closer ones may be missing: the one found or, on the
-/// way back, the one that comes after it.
+/// The closest event that the reader may see, and the event after a gap that may contain a closer one: the
+/// found event or, for the backward direction, the next event.
 fn find(
     db: &Db<'_>,
     events: &Events<'_, '_>,

@@ -1,4 +1,4 @@
-//! Who types. Client-Server API, "Typing Notifications".
+//! Typing notifications. Client-Server API, "Typing Notifications".
 
 use std::collections::BTreeSet;
 
@@ -15,10 +15,10 @@ use crate::{
     outbox::{self, edus::RoomEdu},
 };
 
-/// Two minutes: four times what clients commonly ask for.
+/// Two minutes: four times the usual timeout of clients.
 const MAX_TIMEOUT_MS: i64 = 120_000;
 
-/// Returns a row that tells whether typing began.
+/// Returns whether the user was not typing before.
 const START: &str = "
     insert into typing (room_nid, user_nid, expires_at, typing)
     values ($1, $2, now() + $3 * interval '1 millisecond', true)
@@ -39,14 +39,14 @@ const STOP_FOR: &str = "
     set typing = false, expires_at = now(), xid = pg_current_xact_id()
     where room_nid = $1 and user_nid = (select user_nid from users where user_id = $2) and typing";
 
-/// Ends the typing of somebody who is no longer in the room. The caller wakes the room.
+/// Ends the typing of a user who left the room. The caller wakes the room.
 pub fn stop_for(db: &Db<'_>, room_nid: i64, user_id: &str) {
     db.execute(STOP_FOR, &[room_nid.into(), user_id.into()]);
 }
 
 /// `PUT /rooms/{roomId}/typing/{userId}`
 ///
-/// `timeout` is in milliseconds. Only what changes who types wakes the room.
+/// `timeout` is in milliseconds. Wakes the room only if the list of typing users changed.
 #[pg_extern(volatile)]
 fn set_typing(token_hash: &[u8], room_id: &str, user_id: &str, typing: bool, timeout: i64) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -79,7 +79,7 @@ fn set_typing(token_hash: &[u8], room_id: &str, user_id: &str, typing: bool, tim
     })
 }
 
-/// Rows that somebody else works on at this moment are left to them.
+/// Skips rows that another node is working on.
 const EXPIRE: &str = "
     with expired as (
         select room_nid, user_nid from typing where typing and expires_at <= now() for update skip locked
@@ -107,7 +107,7 @@ const PRUNE: &str = "
     )
     delete from typing t using stopped s where t.room_nid = s.room_nid and t.user_nid = s.user_nid";
 
-/// Ends typing whose time is over, and returns the rooms to wake. For the nodes to call about once a second.
+/// Ends expired typing, and returns the rooms to wake. API nodes call it about once a second.
 #[pg_extern(volatile)]
 fn expire_typing() -> SetOfIterator<'static, i64> {
     let rooms: BTreeSet<i64> = connect(Mode::Write, |db| {

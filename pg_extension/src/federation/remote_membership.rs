@@ -2,7 +2,7 @@
 //! "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
 //!
 //! A server in the room gives a template of the membership event. What it decides is where in the graph the event goes, and who
-//! authorises it; the rest is this server's to say, and to sign.
+//! authorizes it; the rest is this server's to say, and to sign.
 
 use matriarch_rules::{
     Map, RoomVersion, event::check_pdu_format, hash, identifiers::is_user_id, room_version,
@@ -24,7 +24,7 @@ use crate::{
     room::out_of_band_memberships::{self, MAX_STATE, UnjoinedRoom, client_event, stripped},
 };
 
-const AUTHORISER: &str = "join_authorised_via_users_server";
+const AUTHORIZER: &str = "join_authorised_via_users_server";
 
 /// 502 `M_BAD_JSON`: another server's mistake.
 fn bad_template(reason: &str) -> MatrixError {
@@ -83,9 +83,9 @@ fn complete(
     {
         return Err(bad_template("it is of another event"));
     }
-    let authoriser = proposed.and_then(|content| content.get(AUTHORISER)?.as_str());
-    if let Some(authoriser) = authoriser.filter(|user_id| is_user_id(user_id)) {
-        content.insert(AUTHORISER.to_owned(), authoriser.into());
+    let authorizer = proposed.and_then(|content| content.get(AUTHORIZER)?.as_str());
+    if let Some(authorizer) = authorizer.filter(|user_id| is_user_id(user_id)) {
+        content.insert(AUTHORIZER.to_owned(), authorizer.into());
     }
     let mut event = Map::new();
     for key in ["prev_events", "auth_events", "depth"] {

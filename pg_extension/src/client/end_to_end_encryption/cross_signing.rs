@@ -24,7 +24,7 @@ use crate::base::{
     spi::{Db, Mode},
 };
 
-/// What a cross-signing key is for, as `usage` says it.
+/// `usage` of a cross-signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Usage {
     Master,
@@ -43,7 +43,7 @@ impl Usage {
         }
     }
 
-    /// The key of a request's body.
+    /// The field in a request's body.
     fn field(self) -> &'static str {
         match self {
             Self::Master => "master_key",
@@ -57,17 +57,17 @@ impl Usage {
     }
 }
 
-/// A cross-signing key, as uploaded.
+/// An uploaded cross-signing key.
 #[derive(Debug, Clone, PartialEq)]
 struct CrossSigningKey {
-    /// In base64, as the key's id has it.
+    /// The public key in base64, as in the key's id.
     name: String,
     public_key: PublicKey,
     object: Map,
 }
 
 impl CrossSigningKey {
-    /// Reads a key of this user. 400 `M_INVALID_PARAM` for what is not one.
+    /// Reads a key of this user. 400 `M_INVALID_PARAM` if it is malformed or of another user.
     fn read(usage: Usage, object: &Map, user_id: &str) -> Result<Self> {
         let refuse = |reason: &str| MatrixError::invalid_param(format!("`{}` {reason}.", usage.field()));
         if object.get("user_id").and_then(Value::as_str) != Some(user_id) {
@@ -93,7 +93,7 @@ impl CrossSigningKey {
         Ok(Self { name: key.clone(), public_key, object: object.clone() })
     }
 
-    /// Whether this key signed the object in the name of the user.
+    /// Whether the object has a signature of the user with this key.
     fn signed(&self, object: &Map, user_id: &str) -> bool {
         let key_id = format!("ed25519:{}", self.name);
         verify_json(object, user_id, |id| (id == key_id).then(|| self.public_key.clone())).is_ok()
@@ -104,7 +104,7 @@ type Keys = BTreeMap<Usage, CrossSigningKey>;
 
 const STORED: &str = "select usage, keys from cross_signing_keys where user_nid = $1";
 
-/// The keys that a user has.
+/// The stored keys of a user.
 fn stored(db: &Db<'_>, user_nid: i64, user_id: &str) -> Keys {
     db.query(STORED, &[user_nid.into()])
         .filter_map(|row| {
@@ -126,7 +126,7 @@ fn uploaded(body: &Body, user_id: &str) -> Result<Keys> {
     Ok(keys)
 }
 
-/// The keys that others are signed by: the master key of the request, or else the one that is there.
+/// Checks that the new keys are signed by the master key: that of the request, or else the stored one.
 fn check_signatures(new: &Keys, old: &Keys, user_id: &str) -> Result<()> {
     let master = new
         .get(&Usage::Master)
@@ -155,12 +155,12 @@ const STORE: &str = "
     insert into cross_signing_keys (user_nid, usage, public_key, keys) values ($1, $2, $3, $4)
     on conflict (user_nid, usage) do update set public_key = excluded.public_key, keys = excluded.keys";
 
-/// Signatures of the key that goes, and those that it made of the user's own keys.
+/// Deletes signatures of the replaced key, and its signatures of the user's own keys.
 const FORGET_SIGNATURES: &str = "
     delete from key_signatures
     where user_nid = $1 and (key_name = $2 or (signer_nid = $1 and signer_key_id = 'ed25519:' || $2))";
 
-/// Stores the keys that are new; tells whether there are any.
+/// Stores the keys that are new. Returns whether there were any.
 fn store(db: &Db<'_>, user_nid: i64, new: &Keys, old: &Keys) -> bool {
     let mut changed = false;
     for (usage, key) in new.iter().filter(|(usage, key)| old.get(usage) != Some(key)) {
@@ -175,7 +175,7 @@ fn store(db: &Db<'_>, user_nid: i64, new: &Keys, old: &Keys) -> bool {
     changed
 }
 
-/// `None` if the user must be authenticated first.
+/// Uploads keys. `None` if user-interactive authentication is needed first.
 fn upload(db: &Db<'_>, token_hash: &[u8], body: &str, authenticated: bool) -> Result<Option<Response>> {
     let session = Session::authenticate(db, token_hash)?;
     let new = uploaded(&Body::parse(body)?, &session.user_id)?;
@@ -204,8 +204,8 @@ fn upload(db: &Db<'_>, token_hash: &[u8], body: &str, authenticated: bool) -> Re
 
 /// `POST /keys/device_signing/upload`
 ///
-/// `authenticated` tells whether the user passed user-interactive authentication. Where that is needed and did not
-/// happen, there is no row.
+/// `authenticated` tells whether the user passed user-interactive authentication. If that is needed and did
+/// not happen, no row is returned.
 #[pg_extern(volatile)]
 fn upload_cross_signing_keys(token_hash: &[u8], body: &str, authenticated: bool) -> ResponseRows {
     let answer = connect(Mode::Write, |db| upload(db, token_hash, body, authenticated));

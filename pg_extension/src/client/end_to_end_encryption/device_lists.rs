@@ -1,7 +1,7 @@
-//! Whose devices changed, and who came to share rooms with whom or ceased to. Client-Server API, "Tracking the device list
-//! for a user".
+//! Device lists: users whose devices changed, and users who began or ceased to share a room. Client-Server
+//! API, "Tracking the device list for a user".
 //!
-//! Rooms count whether they are encrypted or not: clients decide for themselves whom they track.
+//! Rooms count whether they are encrypted or not: clients decide which users they track.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -19,15 +19,15 @@ const NOTE: &str = "
     insert into device_list_changes (user_nid, device_id, audience)
     select * from unnest($1::bigint[], $2::text[], $3::bigint[])";
 
-/// What is noted: of a device or, where there is no `device_id`, of cross-signing keys, for all who share a room with the user or for
-/// the one user `audience`.
+/// A change of a device or, without `device_id`, of cross-signing keys. It is news for all users who share a
+/// room with the user, or only for the user `audience`.
 pub struct Change<'c> {
     pub user_nid: i64,
     pub device_id: Option<&'c str>,
     pub audience: Option<i64>,
 }
 
-/// Notes changes.
+/// Stores changes.
 pub fn note_changes<'c>(db: &Db<'_>, changes: impl Iterator<Item = Change<'c>>) {
     let (mut user_nids, mut device_ids, mut audiences) = (Vec::new(), Vec::new(), Vec::new());
     for Change { user_nid, device_id, audience } in changes {
@@ -40,37 +40,38 @@ pub fn note_changes<'c>(db: &Db<'_>, changes: impl Iterator<Item = Change<'c>>) 
     }
 }
 
-/// Notes a change for all who share a room with the user.
+/// Stores a change for all users who share a room with the user.
 pub fn note_change(db: &Db<'_>, user_nid: i64, device_id: Option<&str>) {
     note_changes(db, std::iter::once(Change { user_nid, device_id, audience: None }));
 }
 
 const ROOMS: &str = "select room_nid from memberships where user_nid = $1 and membership = 'join'";
 
-/// Wakes all who see what was noted: the user, and who is in a room with them.
+/// Makes a response wake all users who see a change: the user, and the rooms that they are joined to.
 pub fn wake(db: &Db<'_>, mut response: Response, user_nid: i64) -> Response {
     response.wake_rooms.extend(db.query(ROOMS, &[user_nid.into()]).map(|row| row.get::<i64>("room_nid")));
     response.wake_user(user_nid)
 }
 
-/// What a user asks for: the time between two tokens.
+/// The time between two tokens, for a user.
 #[derive(Debug)]
 pub struct Interval<'t> {
     pub user_nid: i64,
     pub from: &'t SyncToken,
     pub to: &'t SyncToken,
-    /// Whether any keys, of anybody, may have changed.
+    /// Whether keys of any user may have changed.
     pub key_changes: bool,
-    /// Whether the user may have come into rooms or gone out of them.
+    /// Whether the user may have joined or left rooms.
     pub own_changes: bool,
 }
 
 /// `device_lists`: user ids.
 #[derive(Debug, Clone, Default)]
 pub struct DeviceLists {
-    /// Whose devices or cross-signing keys changed, and who shares a room at the end but not at the start.
+    /// Users whose devices or cross-signing keys changed, and users who share a room at the end but not at
+    /// the start.
     pub changed: BTreeSet<String>,
-    /// Who shares a room at the start but not at the end.
+    /// Users who share a room at the start but not at the end.
     pub left: BTreeSet<String>,
 }
 
@@ -80,7 +81,7 @@ impl DeviceLists {
     }
 }
 
-/// Intervals, as columns of one length.
+/// Intervals, as columns of the same length.
 struct Columns {
     users: Vec<i64>,
     from: Vec<String>,
@@ -123,7 +124,7 @@ const OWN_CHANGES: &str = "
     ) c
     order by a.number, c.change_id";
 
-/// Members that came or went and, of rooms that the user came into or went out of, those who are there.
+/// Users who joined or left a room and, in rooms that the interval's user joined or left, all members.
 const CANDIDATES: &str = "
     select a.number, c.user_nid
     from (
@@ -143,7 +144,7 @@ const CANDIDATES: &str = "
     ) c
     group by a.number, c.user_nid";
 
-/// The rooms that users are in or went out of since, and how many are in them.
+/// The rooms that users are joined to or left since the token, and the number of their members.
 const ROOMS_SINCE: &str = "
     select a.number, r.room_nid, r.joined_members
     from (
@@ -162,8 +163,8 @@ const ROOMS_SINCE: &str = "
     ) m
     cross join lateral (select room_nid, joined_members from rooms where room_nid = m.room_nid offset 0) r";
 
-/// Whether two users shared a room at the start, and at the end. Who was in a room at some time is told by the first
-/// change after it or, where there is none, by the present.
+/// Whether two users shared a room at the start and at the end. Whether a user was joined at some time
+/// follows from the first change after it or, if there is none, from the current membership.
 const SHARED: &str = "
     select a.index, u.user_id, s.shared[1] as at_start, s.shared[2] as at_end
     from (
@@ -210,12 +211,13 @@ const SHARED: &str = "
         offset 0
     ) s";
 
-/// So many users are looked at one by one: each costs as much as 30 members of a room that are read together.
+/// Up to this many users are checked one by one. Each check costs as much as reading 30 members of a room
+/// together.
 const FEW: usize = 100;
 const MEMBERS_FOR_ONE: usize = 30;
 
-/// What is to be told of the intervals, in their order. `news` are the rooms that had news in them, with the index of the
-/// interval: all others' members are as they were.
+/// The device lists for intervals, in their order. `news` are the rooms that had news, with the index of the
+/// interval: the members of other rooms did not change.
 pub fn between(db: &Db<'_>, intervals: &[Interval<'_>], news: &BTreeSet<(usize, i64)>) -> Vec<DeviceLists> {
     let mut lists = vec![DeviceLists::default(); intervals.len()];
     if intervals.is_empty() {
@@ -226,7 +228,7 @@ pub fn between(db: &Db<'_>, intervals: &[Interval<'_>], news: &BTreeSet<(usize, 
         from: intervals.iter().map(|interval| interval.from.snapshot()).collect(),
         to: intervals.iter().map(|interval| interval.to.snapshot()).collect(),
     };
-    // By interval and user: whether the change is told whoever shares a room.
+    // By interval and user: whether the change is news even if the users share no room.
     let mut changed: BTreeMap<(usize, i64), bool> = BTreeMap::new();
     if intervals.iter().any(|interval| interval.key_changes) {
         for row in db.query(KEY_CHANGES, &columns.args()) {
@@ -271,7 +273,8 @@ impl Columns {
         [self.users.clone().into(), self.from.clone().into(), self.to.clone().into()]
     }
 
-    /// Where more users changed than the user ever shares rooms with, takes out those with whom there was no room in the interval.
+    /// For intervals with many changed users, removes those who shared no room with the interval's user, if
+    /// reading the members of the rooms is cheaper than checking the users one by one.
     fn forget_strangers(&self, db: &Db<'_>, changed: &mut BTreeMap<(usize, i64), bool>) {
         let of_interval = |index: usize| (index, i64::MIN)..=(index, i64::MAX);
         let mut many: BTreeMap<usize, usize> = (0..self.users.len())
@@ -314,15 +317,15 @@ impl Columns {
         changed.retain(|place, always| *always || !many.contains_key(&place.0) || known.contains(place));
     }
 
-    /// Users with whom rooms may have come to be shared, or ceased to be, by interval. `own_changes` says whether users may have come
-    /// into rooms or gone out of them themselves.
+    /// Users who may have begun or ceased to share a room with the interval's user, by interval.
+    /// `own_changes` says whether those users may have joined or left rooms themselves.
     fn candidates(
         &self,
         db: &Db<'_>,
         news: &BTreeSet<(usize, i64)>,
         own_changes: bool,
     ) -> BTreeSet<(usize, i64)> {
-        // Whether the user was in a room at the start, and at the end.
+        // Whether the user was joined to a room at the start, and at the end.
         let mut own: BTreeMap<(usize, i64), (bool, bool)> = BTreeMap::new();
         for row in own_changes.then(|| db.query(OWN_CHANGES, &self.args())).into_iter().flatten() {
             let (index, joined) = (row.get::<i64>("number") as usize - 1, row.get::<bool>("joined"));

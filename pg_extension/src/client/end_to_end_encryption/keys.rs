@@ -1,4 +1,4 @@
-//! Keys that devices publish. Client-Server API, "Uploading keys".
+//! Device keys, one-time keys and fallback keys. Client-Server API, "Uploading keys".
 
 pub mod claim;
 mod one_time;
@@ -17,24 +17,24 @@ pub use self::{
 };
 use crate::base::response::{MatrixError, Result};
 
-/// An object without what is not covered by its signatures.
+/// The part of an object that its signatures cover.
 pub fn unsigned_form(mut object: Map) -> Map {
     object.remove("signatures");
     object.remove("unsigned");
     object
 }
 
-/// Whether this is what `signatures` of a key holds: signatures by key id by user id.
+/// Whether this is a valid `signatures` of a key: signatures by key id by user id.
 pub fn is_signatures(value: &Value) -> bool {
     value.as_object().is_some_and(|signers| {
         signers.values().all(|keys| keys.as_object().is_some_and(|keys| keys.values().all(Value::is_string)))
     })
 }
 
-/// As long as events may be: whoever asks for the keys of many gets all of them in one answer.
+/// The limit of events. Many keys may be returned in one response.
 const MAX_KEY_BYTES: usize = 65_536;
 
-/// 413 `M_TOO_LARGE` for too long a key, as JSON text.
+/// Checks the length of a key as JSON text. 413 `M_TOO_LARGE` if it is too long.
 pub fn require_size(key: &str) -> Result<()> {
     match key.len() <= MAX_KEY_BYTES {
         true => Ok(()),

@@ -1,4 +1,4 @@
-//! The keys in a backup: one session's, a room's, or all.
+//! The room keys in a backup: of one session, of a room, or all.
 
 use pgrx::pg_extern;
 
@@ -10,9 +10,9 @@ use crate::base::{
     spi::{Db, Mode, Row, Rows},
 };
 
-/// Writes the keys that are new, and those that are better than what is there: verified rather than not, then from an
-/// earlier message on, then forwarded less often. Nobody else writes this backup's keys meanwhile.
-/// Gives how many were not there, and how many were written.
+/// Writes keys that are new or better than the stored ones: verified rather than not, then with an
+/// earlier first message, then forwarded less often. The version's lock keeps other requests from writing
+/// keys of this backup. Returns how many were new, and how many were written.
 const WRITE: &str = "
     with given as (
         select *
@@ -63,7 +63,7 @@ const COUNT: &str = "
     where user_nid = $1 and version = $2";
 
 impl Version {
-    /// Answers how many keys there are now. `etag` changes if any key was written or deleted.
+    /// The response with the number of keys. `etag` changes if any key was written or deleted.
     fn counted(mut self, db: &Db<'_>, changed: bool, added: i64) -> Response {
         if changed {
             self.etag += 1;
@@ -77,8 +77,8 @@ impl Version {
     }
 }
 
-/// `PUT /room_keys/keys/{roomId}/{sessionId}`; without `session_id`, `PUT /room_keys/keys/{roomId}`; without both,
-/// `PUT /room_keys/keys`
+/// `PUT /room_keys/keys/{roomId}/{sessionId}`; without `session_id`, `PUT /room_keys/keys/{roomId}`; without
+/// both, `PUT /room_keys/keys`
 ///
 /// 403 `M_WRONG_ROOM_KEYS_VERSION` unless `version` is the current one.
 #[pg_extern(volatile)]
@@ -112,8 +112,8 @@ fn set_backup_keys(
     })
 }
 
-/// `DELETE /room_keys/keys/{roomId}/{sessionId}`; without `session_id`, `DELETE /room_keys/keys/{roomId}`; without
-/// both, `DELETE /room_keys/keys`
+/// `DELETE /room_keys/keys/{roomId}/{sessionId}`; without `session_id`, `DELETE /room_keys/keys/{roomId}`;
+/// without both, `DELETE /room_keys/keys`
 ///
 /// The version need not be the current one.
 #[pg_extern(volatile)]
@@ -143,8 +143,8 @@ const READ: &str = "
         and ($4::text is null or session_id = $4)
     order by room_id, session_id";
 
-/// `GET /room_keys/keys/{roomId}/{sessionId}`; without `session_id`, `GET /room_keys/keys/{roomId}`; without both,
-/// `GET /room_keys/keys`
+/// `GET /room_keys/keys/{roomId}/{sessionId}`; without `session_id`, `GET /room_keys/keys/{roomId}`; without
+/// both, `GET /room_keys/keys`
 #[pg_extern(stable)]
 fn backup_keys(
     token_hash: &[u8],

@@ -1,4 +1,4 @@
-//! Room keys as clients send them.
+//! Reads room keys that clients upload.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::base::{
 /// The longest room and session ids, in bytes.
 const MAX_ID_BYTES: usize = 255;
 
-/// The endpoints' three bodies.
+/// The body of `PUT /room_keys/keys`.
 #[derive(Deserialize)]
 struct Backup<'j> {
     #[serde(borrow)]
@@ -36,7 +36,7 @@ struct KeyData<'j> {
     session_data: &'j RawValue,
 }
 
-/// Room keys, as columns of equal length. No room and session occurs twice.
+/// Room keys, as columns of equal length. Each session of a room occurs once.
 #[derive(Default)]
 pub struct Keys<'j> {
     pub room_ids: Vec<String>,
@@ -48,7 +48,8 @@ pub struct Keys<'j> {
 }
 
 impl<'j> Keys<'j> {
-    /// The keys in a body: of the whole backup; with a `room_id`, of a room; with a `session_id` too, of a session.
+    /// The keys in a body: of the whole backup; with a `room_id`, of a room; with a `session_id` too, of a
+    /// session.
     pub fn parse(room_id: Option<&str>, session_id: Option<&str>, content: &'j str) -> Result<Self> {
         let mut keys = Self::default();
         match (room_id, session_id) {

@@ -23,9 +23,9 @@ use crate::{
     },
 };
 
-/// `GET /events`, of all rooms the user is in, or of one room that they may read.
+/// `GET /events`, of all rooms that the user is joined to, or of one room that they may read.
 ///
-/// Without `from` the stream begins now. `presence`: whether the server keeps presence.
+/// Without `from` the stream begins now. `presence`: whether presence is enabled on this server.
 #[pg_extern(stable)]
 fn events(token_hash: &[u8], from: Option<&str>, room_id: Option<&str>, presence: bool) -> SyncRows {
     let answer = connect(Mode::Read, |db| {
@@ -73,7 +73,7 @@ fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) ->
 }
 
 fn of_all(db: &Db<'_>, session: Session, from: Option<&str>, presence: bool) -> Result<Answer> {
-    // Messages to devices are not among the events.
+    // The token acknowledges no send-to-device messages, as they are not among the events.
     let now = SyncToken::current(db).acknowledging(Some(0));
     let since = from.map_or_else(|| Ok(now.clone()), |from| sync_token(db, "from", from, &now))?;
     let start = since.to_string();

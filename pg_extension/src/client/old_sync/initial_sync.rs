@@ -1,4 +1,5 @@
-//! `GET /rooms/{roomId}/initialSync`, still in use for previews of rooms, and the deprecated `GET /initialSync`.
+//! `GET /rooms/{roomId}/initialSync`, still in use for previews of rooms, and the deprecated `GET
+//! /initialSync`.
 
 use pgrx::pg_extern;
 
@@ -51,7 +52,8 @@ const ROOMS: &str = "
 
 /// `GET /initialSync`
 ///
-/// With `archived` the rooms that the user has left are told as well. `presence`: whether the server keeps presence.
+/// With `archived`, also rooms that the user has left. `presence`: whether presence is enabled on this
+/// server.
 #[pg_extern(stable)]
 fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool, presence: bool) -> ResponseRows {
     respond(Mode::Read, |db| {
@@ -80,7 +82,7 @@ fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool, presence:
         let presence = if presence { presence::all(db, user_nid, &ignored) } else { Vec::new() };
         let data = account_data::of_rooms(db, &[(user_nid, GLOBAL)]).concat();
         Ok(Response::new(object_text(|body| {
-            // Messages to devices are not told here.
+            // The token acknowledges no send-to-device messages, as the response has none.
             body.value("end", SyncToken::current(db).acknowledging(Some(0)).to_string());
             body.array("presence", presence).array("rooms", rooms);
             body.array("account_data", data.iter().map(account_data::event));
@@ -111,7 +113,7 @@ fn invited(
     })
 }
 
-/// A room that only other servers are in.
+/// A room that this server has not joined.
 fn of_out_of_band(room: &OutOfBand) -> String {
     object_text(|info| {
         info.value("room_id", &room.room_id).value("membership", &room.membership);
@@ -128,7 +130,7 @@ fn of_out_of_band(room: &OutOfBand) -> String {
     })
 }
 
-/// Writes what is told of one room.
+/// Writes the `RoomInfo` of one room.
 fn write(
     out: &mut String,
     db: &Db<'_>,

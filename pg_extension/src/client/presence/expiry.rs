@@ -1,4 +1,4 @@
-//! What time does to presence, and what other servers say of their users.
+//! Presence that expires, and presence of remote users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
     outbox,
 };
 
-/// Rows that somebody else works on at this moment are left to them.
+/// Skips rows that another node is working on.
 const DUE: &str = "
     with due as (
         select user_nid from presence where check_at <= now() order by check_at limit 1000
@@ -37,8 +37,8 @@ const REMOTE_IS_GONE: &str = "
         xid = pg_current_xact_id()
     where user_nid = any($1)";
 
-/// Ends what is over, and has other servers reminded of who is there: they take users for gone of whom they hear
-/// nothing for an hour or so, as this server does. For the nodes to call every other second.
+/// Ends expired presence, and repeats to other servers which users are present: servers take users as offline
+/// if they hear nothing for about an hour, as this server does. API nodes call it every two seconds.
 #[pg_extern(volatile)]
 fn expire_presence() -> WakeRows {
     row(connect(Mode::Write, |db| {
@@ -72,17 +72,17 @@ fn expire_presence() -> WakeRows {
     }))
 }
 
-/// What another server says of a user of its own.
+/// The presence of a remote user, as its server reported it.
 #[derive(Debug)]
 pub struct RemotePresence {
     pub presence: String,
     pub status_msg: Option<String>,
     pub currently_active: bool,
-    /// Milliseconds.
+    /// In milliseconds.
     pub last_active_ago: i64,
 }
 
-/// Where the user is not active currently, a later time of the last activity is a change too.
+/// If the user is not currently active, a later time of the last activity is a change too.
 const WRITE: &str = "
     insert into presence as p
         (user_nid, presence, status_msg, currently_active, last_active_at, is_remote, check_at)
@@ -112,7 +112,7 @@ const WRITE: &str = "
         end
     returning user_nid, xid = pg_current_xact_id() as changed";
 
-/// Takes what another server says of its users, by `user_nid`; the rooms to wake.
+/// Stores the presence of remote users, by `user_nid`. Returns the rooms to wake.
 pub fn note_remote(db: &Db<'_>, users: &BTreeMap<i64, RemotePresence>) -> Vec<i64> {
     if users.is_empty() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What nodes have seen of devices.
+//! Presence of devices that API nodes have seen syncing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,20 +11,20 @@ use crate::base::{
     spi::{Db, Mode},
 };
 
-/// Whom to wake.
+/// The rooms and users to wake.
 pub type WakeRows =
     TableIterator<'static, (pgrx::name!(wake_rooms, Vec<i64>), pgrx::name!(wake_users, Vec<i64>))>;
 
-/// Encodes whom to wake.
+/// Encodes the rooms and users to wake.
 pub fn row(response: Response) -> WakeRows {
     TableIterator::once((response.wake_rooms, response.wake_users))
 }
 
-/// A device, and what was seen of it.
+/// What an API node has seen of a device.
 struct Note {
     device_nid: i64,
     user_nid: i64,
-    /// Of its syncs; absent where it did not sync.
+    /// `set_presence` of its syncs; `None` if it did not sync.
     asked: Option<String>,
     seconds: f64,
     is_active: bool,
@@ -37,9 +37,9 @@ const DEVICES: &str = "
         select device_nid, user_nid from access_tokens where token_hash = a.token_hash offset 0
     ) t";
 
-/// Notes of several devices. A token that is not known any more is passed over.
+/// Stores what an API node has seen of several devices. Unknown access tokens are ignored.
 ///
-/// `seconds`: how long the device counts as there from now on.
+/// `seconds`: for how long the device counts as present.
 #[pg_extern(volatile)]
 fn note_presence(
     token_hashes: Array<'_, &[u8]>,
@@ -66,7 +66,7 @@ fn note_presence(
     }))
 }
 
-/// Devices that were not there just so, of those whose syncs say that they are online.
+/// Users of devices whose syncs say that they are online, and that were not online before.
 const CAME: &str = "
     select n.user_nid
     from unnest($1::bigint[], $2::bigint[], $3::text[]) as n (device_nid, user_nid, asked)
@@ -76,7 +76,7 @@ const CAME: &str = "
         where d.device_nid = n.device_nid and d.until > now() and d.asked = 'online'
     )";
 
-/// What the client said otherwise holds as long as its syncs ask for the same.
+/// A presence that the client set otherwise stays valid as long as its syncs set the same.
 const SYNCED: &str = "
     insert into presence_devices as d (device_nid, user_nid, asked, presence, until)
     select n.device_nid, n.user_nid, n.asked, n.asked, now() + n.seconds * interval '1 second'
@@ -91,7 +91,7 @@ const SYNCED: &str = "
         end,
         until = greatest(d.until, excluded.until)";
 
-/// Whoever does something is not idle, if they are there at all.
+/// An active device is online, if it is present at all.
 const ACTIVE: &str = "
     update presence_devices set presence = 'online'
     where device_nid = any($1) and presence = 'unavailable' and until > now()";
@@ -104,7 +104,7 @@ fn take(db: &Db<'_>, notes: &[Note]) -> Response {
     let is_there = |note: &&Note| matches!(note.asked.as_deref(), Some("online" | "unavailable"));
     let there: Vec<&Note> = notes.iter().filter(is_there).collect();
     let others: Vec<i64> = notes.iter().filter(|note| !is_there(note)).map(|note| note.user_nid).collect();
-    // Of users who were never there nothing is kept.
+    // There is nothing to store for users who never had presence.
     let known = db.query(KNOWN, &[others.into()]).map(|row| row.get("user_nid"));
     let users: BTreeSet<i64> = there.iter().map(|note| note.user_nid).chain(known).collect();
     if users.is_empty() {

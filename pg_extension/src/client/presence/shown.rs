@@ -1,4 +1,4 @@
-//! Presence as it is shown: to clients that ask or sync, and to other servers.
+//! Presence as clients and other servers get it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ use crate::base::{
     spi::{Db, Row, Rows},
 };
 
-/// A user, and their presence as others see it at this moment.
+/// A user, with their current presence.
 #[derive(Debug, Clone)]
 pub struct Subject {
     pub user_id: String,
@@ -20,7 +20,7 @@ pub struct Subject {
     profile: Map<String, Value>,
 }
 
-/// Columns that [`read`] takes, from the first one on: `user_id, presence, status_msg, currently_active`, and for how many
+/// Reads the columns `user_id, presence, status_msg, currently_active`, and for how many
 /// milliseconds the user has not been active.
 fn read(row: &Row<'_>) -> Subject {
     let presence: String = row.get("presence");
@@ -69,7 +69,7 @@ const OF_USER: &str = "
         )
     )";
 
-/// The presence of a user as JSON text, if the asker may see it.
+/// The presence of a user as JSON text; `None` if the session's user may not see it.
 pub fn of_user(db: &Db<'_>, session: &Session, user_id: &str) -> Option<String> {
     let row = db.query_opt(OF_USER, &[session.user_nid.into(), user_id.into()])?;
     Some(Value::Object(read(&row).content).to_string())
@@ -82,7 +82,7 @@ const OF_USERS: &str = "
     cross join lateral (select * from presence where user_nid = wanted.user_nid offset 0) p
     cross join lateral (select user_id from users where user_nid = wanted.user_nid offset 0) u";
 
-/// What other servers are told of users of this one: items of `push` in `m.presence`, by `user_nid`.
+/// The presence of local users for other servers: items of `push` in `m.presence`, by `user_nid`.
 pub fn pushed(db: &Db<'_>, user_nids: BTreeSet<i64>) -> HashMap<i64, Value> {
     let told = |row: Row<'_>| {
         let Subject { user_id, mut content, .. } = read(&row);
@@ -94,18 +94,20 @@ pub fn pushed(db: &Db<'_>, user_nids: BTreeSet<i64>) -> HashMap<i64, Value> {
     db.query(OF_USERS, &[user_nids.into()]).map(told).collect()
 }
 
-/// Who wants to know; the first two are columns of one length.
+/// The askers whose news is read. The first two fields are columns of the same length.
 #[derive(Debug, Default)]
 pub struct Wanted {
     /// `user_nid`s.
     pub askers: Vec<i64>,
-    /// Snapshots; NULL for those who know nothing yet.
+    /// Snapshots; NULL for initial syncs.
     pub tokens: Vec<Option<String>>,
-    /// Users whom an asker, by their place, met since: their presence is news although it did not change.
+    /// The index of an asker, and a user who shares a room with the asker only since the token: their
+    /// presence is news although it did not change.
     pub met: Vec<(usize, String)>,
 }
 
-/// What changed since tokens. Rows that a dump brought from another cluster have ids that this one has not given out yet.
+/// Presence that changed since the tokens. Rows restored from a dump of another cluster may have an `xid`
+/// that this one has not reached.
 const CHANGED: &str = "
     select u.user_id, p.presence, p.status_msg, p.currently_active,
         (extract(epoch from now() - p.last_active_at) * 1000)::bigint as last_active_ago, a.number
@@ -131,7 +133,7 @@ const CHANGED: &str = "
         where m.user_nid = p.user_nid and m.membership = 'join'
     )";
 
-/// For who has no token. Whoever knows nothing of users takes them for offline.
+/// For initial syncs. Clients take users without presence as offline.
 const THERE: &str = "
     select u.user_id, p.presence, p.status_msg, p.currently_active,
         (extract(epoch from now() - p.last_active_at) * 1000)::bigint as last_active_ago, a.number
@@ -157,7 +159,8 @@ const MET: &str = "
         select * from presence where user_nid = u.user_nid and presence <> 'offline' offset 0
     ) p";
 
-/// What users of this server say of themselves, and of others what they do in one of the rooms that they are in. JSON texts.
+/// The profiles of local users; for remote users, names and avatars from one of the rooms that they are
+/// joined to. JSON texts.
 const PROFILES: &str = "
     select wanted.user_id, shown.displayname, shown.avatar_url
     from unnest($1::text[]) as wanted (user_id)
@@ -179,7 +182,8 @@ const PROFILES: &str = "
         offset 0
     ) shown";
 
-/// What is new to each asker, in their order, by user id. Mostly it is one query, and nothing.
+/// The presence that is new to each asker, in their order, by user id. Usually this is one query without a
+/// result.
 pub fn news(db: &Db<'_>, wanted: Wanted) -> Vec<BTreeMap<String, Subject>> {
     let Wanted { askers, tokens, met } = wanted;
     let mut found = vec![BTreeMap::new(); askers.len()];
@@ -204,7 +208,7 @@ pub fn news(db: &Db<'_>, wanted: Wanted) -> Vec<BTreeMap<String, Subject>> {
     found
 }
 
-/// Adds what the users are called.
+/// Adds display names and avatars.
 fn name(db: &Db<'_>, found: &mut [BTreeMap<String, Subject>]) {
     let users: BTreeSet<&String> = found.iter().flat_map(BTreeMap::keys).collect();
     if users.is_empty() {

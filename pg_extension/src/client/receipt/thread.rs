@@ -1,4 +1,4 @@
-//! To which thread an event belongs. Client-Server API, "Threaded read receipts".
+//! The thread that an event belongs to. Client-Server API, "Threaded read receipts".
 
 use serde_json::Value;
 
@@ -20,9 +20,9 @@ const FIND_PARENT: &str = "select event_nid from events where event_id = $1 and 
 
 /// 400 `M_INVALID_PARAM` unless the event belongs to the thread (the root's event id, or `main`).
 ///
-/// An event is in a thread if it, or an event that it relates to, has the relation `m.thread` to the root; else in the
-/// main timeline. The root is in the main timeline, as is what relates to it in other ways; clients that show them in
-/// the thread may acknowledge them there too.
+/// An event is in a thread if it, or an event that it relates to, has the relation `m.thread` to the root;
+/// else in the main timeline. The root and events with other relations to it are in the main timeline;
+/// clients that show them in the thread may send receipts for them in the thread too.
 pub fn check(db: &Db<'_>, room_nid: i64, event_nid: i64, thread_id: &str) -> Result<()> {
     let mut at = Some(event_nid);
     let mut in_thread = None;

@@ -1,4 +1,4 @@
-//! The power levels that a room begins with.
+//! The power levels of a new room.
 
 use matriarch_rules::Map;
 use serde_json::{Value, json};
@@ -9,10 +9,11 @@ use super::{
 };
 use crate::base::users::User;
 
-/// The level of whoever created the room, and of those who stand beside them in a trusted private chat.
+/// The level of the room's creator, and in a trusted private chat of the invited users.
 pub const CREATOR: i64 = 100;
 
-/// Above every level that is given by default: only creators can upgrade rooms that have them (room version 12).
+/// Above every level that is given by default: only creators can upgrade rooms that have them (room version
+/// 12).
 const TOMBSTONE_FOR_CREATORS: i64 = 150;
 
 /// The content of the first `m.room.power_levels`, with the request's override on top, key by key.
@@ -57,7 +58,7 @@ pub fn initial(creator: &User, request: &CreateRoom) -> Map {
     content
 }
 
-/// The level that these power levels give nobody by default.
+/// A level that no user has by default with these power levels.
 pub fn tombstone_for_creators(content: &Map) -> i64 {
     let state_default = content.get("state_default").and_then(Value::as_i64).unwrap_or_default();
     TOMBSTONE_FOR_CREATORS.max(state_default.saturating_add(1))

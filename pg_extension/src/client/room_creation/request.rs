@@ -16,7 +16,7 @@ use crate::base::{
 
 const DEFAULT_VERSION: &str = "12";
 
-/// How a room begins.
+/// `preset`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
     Private,
@@ -54,8 +54,8 @@ pub struct CreateRoom {
 impl CreateRoom {
     /// # Errors
     ///
-    /// 400 `M_NOT_JSON`, `M_BAD_JSON`, `M_INVALID_PARAM` and `M_UNSUPPORTED_ROOM_VERSION`; 403 `M_SERVER_NOT_TRUSTED` for
-    /// invites by third-party id.
+    /// 400 `M_NOT_JSON`, `M_BAD_JSON`, `M_INVALID_PARAM` and `M_UNSUPPORTED_ROOM_VERSION`; 403
+    /// `M_SERVER_NOT_TRUSTED` for invites by third-party id.
     pub fn parse(text: &str, creator: &User, signer: &Signer) -> Result<Self> {
         let body = Body::parse(text)?;
         let version = supported(body.string("room_version")?.unwrap_or(DEFAULT_VERSION))?;
@@ -129,7 +129,7 @@ fn alias(localpart: &str, signer: &Signer) -> Result<String> {
     }
 }
 
-/// The content of the create event: `creation_content`, and what the server puts over it.
+/// The content of the create event: `creation_content` with the keys that the server sets.
 fn create_content(
     body: &Body,
     version: &RoomVersion,
@@ -168,7 +168,7 @@ pub fn additional_creators(value: &Value) -> Result<Vec<String>> {
     creators.ok_or_else(|| MatrixError::bad_json("`additional_creators` must be an array of user ids."))
 }
 
-/// Names them in the content of a create event, each once.
+/// Sets `additional_creators` in the content of a create event, each user once.
 pub fn set_additional_creators(content: &mut Map, creator: &User, creators: Vec<String>) {
     let mut each_once: Vec<Value> = Vec::new();
     for user_id in creators {

@@ -1,4 +1,4 @@
-//! How a room describes itself to those outside: what of its current state the directory shows.
+//! The parts of a room's current state that the room directory shows.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{base::spi::Db, client::room_membership::allowed_rooms, room::parse_stored};
 
-/// What a room's current state says of it.
+/// The description of a room by its current state.
 #[derive(Debug, Default)]
 pub struct Description {
     pub name: Option<String>,
@@ -66,12 +66,12 @@ impl Description {
         }
     }
 
-    /// Whether everybody may read the room's history.
+    /// Whether all users may read the room's history.
     pub fn world_readable(&self) -> bool {
         self.history_visibility.as_deref() == Some("world_readable")
     }
 
-    /// Whether name, topic or alias hold this text, which is in lower case.
+    /// Whether name, topic or alias contain this text, which must be in lower case.
     pub fn mentions(&self, lowercase: &str) -> bool {
         [&self.name, &self.topic, &self.canonical_alias]
             .into_iter()
@@ -104,7 +104,7 @@ impl Description {
     }
 }
 
-/// The topic's plain text where it comes in several forms (`m.topic`).
+/// The plain text of a topic in several formats (`m.topic`).
 fn plain_topic(content: &Map<String, Value>) -> Option<String> {
     let forms = content.get("m.topic")?.get("m.text")?.as_array()?;
     let plain =

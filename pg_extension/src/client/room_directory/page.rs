@@ -8,11 +8,11 @@ use crate::base::{
     spi::Db,
 };
 
-/// Rooms that are looked at together when most may not match.
+/// How many rooms are read at once when most may not match.
 const SEARCH_BATCH: i64 = 200;
 
-/// A place between rooms, and which way to go from there. As a token `n<members>_<room id>`, or with `p` backward:
-/// "after (before) the room with so many members and this id".
+/// A point in the directory and a direction. As a token it is `n<members>_<room id>`, or with `p` for
+/// backward: "after (before) the room with this number of members and this id".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     backward: bool,
@@ -24,14 +24,14 @@ impl Order {
     /// From the beginning.
     pub const FIRST: Self = Self { backward: false, joined_members: i32::MAX, room_id: String::new() };
 
-    /// Reads a token; 400 `M_INVALID_PARAM` for what is none.
+    /// Reads a token; 400 `M_INVALID_PARAM` if it is malformed.
     pub fn parse(token: &str) -> Result<Self> {
         let read = || {
-            let (place, backward) = match token.strip_prefix('n') {
-                Some(place) => (place, false),
+            let (key, backward) = match token.strip_prefix('n') {
+                Some(key) => (key, false),
                 None => (token.strip_prefix('p')?, true),
             };
-            let (joined_members, room_id) = place.split_once('_')?;
+            let (joined_members, room_id) = key.split_once('_')?;
             Some(Self { backward, joined_members: joined_members.parse().ok()?, room_id: room_id.to_owned() })
         };
         read().ok_or_else(|| MatrixError::invalid_param("`since` is not a token of this server."))
@@ -71,7 +71,7 @@ const BACKWARD: &str = "
     limit $3";
 
 impl Page {
-    /// Up to `limit` rooms that `admits` wants; `all` says that it wants every room.
+    /// Reads up to `limit` rooms that `admits` accepts. `all` says that it accepts every room.
     pub fn read(
         db: &Db<'_>,
         order: &Order,
@@ -79,7 +79,7 @@ impl Page {
         all: bool,
         admits: impl Fn(&Description) -> bool,
     ) -> Self {
-        // One more tells whether there are more.
+        // One more, to know whether there are further rooms.
         let wanted = limit + 1;
         let batch_size = if all { i64::try_from(wanted).unwrap_or(SEARCH_BATCH) } else { SEARCH_BATCH };
         let mut rooms = Vec::new();
@@ -121,7 +121,7 @@ impl Page {
     }
 }
 
-/// The next rooms, whether or not they are wanted.
+/// Reads the next rooms, matching or not.
 fn batch(db: &Db<'_>, from: &Order, size: i64) -> Vec<Listed> {
     let sql = if from.backward { BACKWARD } else { FORWARD };
     let args = [from.joined_members.into(), from.room_id.as_str().into(), size.into()];

@@ -14,14 +14,15 @@ use crate::{
     room::Room,
 };
 
-const AUTHORISER: &str = "join_authorised_via_users_server";
+const AUTHORIZER: &str = "join_authorised_via_users_server";
 
 const IS_IN_ONE_OF: &str = "
     select from memberships m join rooms r using (room_nid)
     where m.user_nid = $1 and m.membership = 'join' and r.room_id = any($2)
     limit 1";
 
-/// Of how many of these rooms this server knows who is in them, since a user of its own is, and no members are missing.
+/// Counts the listed rooms whose member list this server knows: a local user is joined, and the room is not
+/// partial.
 const KNOWN: &str = "
     select count(*) as known
     from unnest($1) as wanted (room_id)
@@ -35,8 +36,8 @@ const KNOWN: &str = "
         where m.room_nid = r.room_nid and m.membership = 'join'
     )";
 
-/// $2 may invite; if $3, so may everybody but $4.
-const FIND_AUTHORISER: &str = "
+/// Users in $2 may invite; if $3 is true, so may all users except those in $4.
+const FIND_AUTHORIZER: &str = "
     select u.user_id
     from memberships m
     join users u using (user_nid)
@@ -44,54 +45,55 @@ const FIND_AUTHORISER: &str = "
     where m.room_nid = $1 and m.membership = 'join' and (u.user_id = any($2) or ($3 and u.user_id <> all($4)))
     limit 1";
 
-/// Why nobody can be named who authorises a join.
+/// Why no local user can authorize a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unauthorised {
+pub enum Unauthorized {
     /// The user meets none of the room's conditions.
     NoneMet,
-    /// The user meets none of those that this server can tell of; there are others.
+    /// The user meets none of the conditions that this server can check, but there are others.
     CannotTell,
-    /// No user of ours in the room may invite.
+    /// No local user in the room may invite.
     NobodyMayInvite,
 }
 
-/// Names somebody who authorises the join, if the room asks for that.
+/// Adds the user who authorizes the join to the content, if the join rules require one.
 ///
 /// # Errors
 ///
-/// 403 `M_FORBIDDEN` if the user meets none of the room's conditions, or no user of ours in the room may invite.
-pub fn authorise_join(room: &mut Room<'_>, user: &User, content: &mut Map) -> Result<()> {
-    content.remove(AUTHORISER);
-    let authoriser = authoriser_for(room, user).map_err(|reason| match reason {
-        Unauthorised::NoneMet | Unauthorised::CannotTell => {
+/// 403 `M_FORBIDDEN` if the user meets none of the room's conditions, or no local user in the room may
+/// invite.
+pub fn authorize_join(room: &mut Room<'_>, user: &User, content: &mut Map) -> Result<()> {
+    content.remove(AUTHORIZER);
+    let authorizer = authorizer_for(room, user).map_err(|reason| match reason {
+        Unauthorized::NoneMet | Unauthorized::CannotTell => {
             MatrixError::forbidden("You are in none of the rooms that this room asks for.")
         }
-        Unauthorised::NobodyMayInvite => MatrixError::forbidden(
-            "Nobody of this server in the room may invite, and so authorise your join.",
+        Unauthorized::NobodyMayInvite => MatrixError::forbidden(
+            "Nobody of this server in the room may invite, and so authorize your join.",
         )
         .or_elsewhere(),
     })?;
-    content.extend(authoriser.map(|authoriser| (AUTHORISER.to_owned(), authoriser.into())));
+    content.extend(authorizer.map(|authorizer| (AUTHORIZER.to_owned(), authorizer.into())));
     Ok(())
 }
 
-/// A user of ours who can authorise this user's join; `None` if it needs nobody.
-pub fn authoriser_for(room: &mut Room<'_>, user: &User) -> std::result::Result<Option<String>, Unauthorised> {
+/// A local user who can authorize this user's join; `None` if the join needs no authorization.
+pub fn authorizer_for(room: &mut Room<'_>, user: &User) -> std::result::Result<Option<String>, Unauthorized> {
     let allow = match room.state("m.room.join_rules", "") {
         Some(rules) if restricts(room, rules.event.content()) => allowed_rooms(rules.event.content()),
         _ => return Ok(None),
     };
     let membership = room.membership(&user.id).map(|(membership, _)| membership);
     if matches!(membership.as_deref(), Some("join" | "invite" | "ban")) {
-        // Who is in or invited needs nobody, and nobody can help who is banned.
+        // A joined or invited user needs no authorization, and a banned user cannot get it.
         return Ok(None);
     }
     if room.db.query_opt(IS_IN_ONE_OF, &[user.nid.into(), allow.clone().into()]).is_none() {
         let wanted = allow.len() as i64;
         let known: i64 = room.db.query_one(KNOWN, &[allow.into()]).get("known");
-        return Err(if known < wanted { Unauthorised::CannotTell } else { Unauthorised::NoneMet });
+        return Err(if known < wanted { Unauthorized::CannotTell } else { Unauthorized::NoneMet });
     }
-    find_authoriser(room).map(Some).ok_or(Unauthorised::NobodyMayInvite)
+    find_authorizer(room).map(Some).ok_or(Unauthorized::NobodyMayInvite)
 }
 
 fn restricts(room: &Room<'_>, join_rules: &Map) -> bool {
@@ -102,8 +104,8 @@ fn restricts(room: &Room<'_>, join_rules: &Map) -> bool {
     }
 }
 
-/// A user of ours who is in the room and may invite.
-fn find_authoriser(room: &mut Room<'_>) -> Option<String> {
+/// A local user who is in the room and may invite.
+fn find_authorizer(room: &mut Room<'_>) -> Option<String> {
     let create = room.state("m.room.create", "")?.event;
     let levels_event = room.state("m.room.power_levels", "").map(|levels| levels.event);
     let users = levels_event.as_ref().and_then(|levels| levels.content().get("users")?.as_object());
@@ -126,10 +128,11 @@ fn find_authoriser(room: &mut Room<'_>) -> Option<String> {
         (may, may_not, others_may)
     })?;
     let args = [room.nid.into(), named_may.into(), others_may.into(), named_may_not.into()];
-    Some(room.db.query_opt(FIND_AUTHORISER, &args)?.get("user_id"))
+    Some(room.db.query_opt(FIND_AUTHORIZER, &args)?.get("user_id"))
 }
 
-/// The rooms whose members may join, by the conditions of type `m.room_membership`; no other type is known.
+/// The rooms whose members may join, by conditions of type `m.room_membership`; there are no other known
+/// types.
 pub fn allowed_rooms(join_rules: &Map) -> Vec<String> {
     let conditions = join_rules.get("allow").and_then(Value::as_array);
     conditions

@@ -10,11 +10,11 @@ use crate::{
     room::Room,
 };
 
-/// Who talks or invites in a room that was replaced needs at least this level.
-const GRAVE: i64 = 50;
+/// The least level for sending messages and inviting in a replaced room.
+const REPLACED_ROOM_LEVEL: i64 = 50;
 
-/// The power levels of the new room: those of the old one, with its creators in the place that the new version gives them.
-/// `None` where the old room has none.
+/// The power levels of the new room: those of the old one, with levels for creators as the new room version
+/// requires. `None` if the old room has none.
 pub fn of_replacement(old: &mut Room<'_>, create: &Event, user: &User, request: &Request<'_>) -> Option<Map> {
     let mut content = old.state(POWER_LEVELS, "")?.event.content().clone();
     if request.version.integer_power_levels {
@@ -37,11 +37,11 @@ pub fn of_replacement(old: &mut Room<'_>, create: &Event, user: &User, request: 
     Some(content)
 }
 
-/// The power levels of the old room, where nobody is to talk any more.
-pub fn of_grave(old: &mut Room<'_>) -> Option<Map> {
+/// The power levels of the old room after the tombstone: ordinary users cannot send messages any more.
+pub fn after_tombstone(old: &mut Room<'_>) -> Option<Map> {
     let mut content = old.state(POWER_LEVELS, "")?.event.content().clone();
     let level = |content: &Map, key: &str| content.get(key).and_then(Value::as_i64).unwrap_or_default();
-    let needed = level(&content, "users_default").saturating_add(1).max(GRAVE);
+    let needed = level(&content, "users_default").saturating_add(1).max(REPLACED_ROOM_LEVEL);
     for key in ["events_default", "invite"] {
         let raised = level(&content, key).max(needed);
         content.insert(key.to_owned(), raised.into());
@@ -49,7 +49,7 @@ pub fn of_grave(old: &mut Room<'_>) -> Option<Map> {
     Some(content)
 }
 
-/// Old room versions take levels that are strings of digits; newer ones do not.
+/// Makes integers of levels in strings, which only old room versions accept.
 fn make_integers(content: &mut Map) {
     for value in content.values_mut() {
         match value {

@@ -3,18 +3,18 @@
 use matriarch_rules::{Event, Map, space::compare_children};
 use serde_json::{Value, json};
 
-/// A room of a space.
+/// A child of a space.
 #[derive(Debug)]
 pub struct Child {
     pub room_id: String,
-    /// Servers that know the room.
+    /// Servers through which the room can be joined.
     pub via: Vec<String>,
     pub suggested: bool,
     event: Event,
 }
 
 impl Child {
-    /// Reads an event, whole or stripped; `None` for one that names no child, or none any more.
+    /// Reads an event, whole or stripped; `None` if it names no child, or the child was removed.
     pub fn read(event: Map) -> Option<Self> {
         let event = Event::new("", event);
         let room_id =
@@ -29,12 +29,12 @@ impl Child {
         Some(Self { room_id: room_id.to_owned(), via, suggested, event })
     }
 
-    /// Puts children into the order that the space has for them.
+    /// Sorts children in the order of the space.
     pub fn sort(children: &mut [Self]) {
         children.sort_by(|one, other| compare_children(&one.event, &other.event));
     }
 
-    /// As `children_state` has it: a stripped state event, with its time.
+    /// An item of `children_state`: a stripped state event with `origin_server_ts`.
     pub fn to_json(&self) -> Value {
         json!({
             "type": self.event.event_type(),

@@ -1,4 +1,4 @@
-//! What other servers say of rooms: their answers to `GET /hierarchy/{roomId}` of servers.
+//! Summaries from other servers: their answers to `GET /hierarchy/{roomId}` of the federation API.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,21 +21,22 @@ struct Asked<'j> {
     answer: Option<&'j RawValue>,
 }
 
-/// What is known of rooms by the answers of other servers.
+/// The summaries in the answers of other servers.
 #[derive(Debug, Default)]
 pub struct Elsewhere {
-    /// `None` for those of which nothing is to be found out.
+    /// `None` for rooms of which no server gives a summary.
     rooms: HashMap<String, Option<Rc<Summary>>>,
     /// Rooms that were asked about.
     asked: HashSet<String>,
 }
 
 impl Elsewhere {
-    /// Reads an array of `{"room_id", "answer"}`: the room that was asked about, and the answer if there was one.
+    /// Reads an array of `{"room_id", "answer"}`: the room that was asked about, and the answer if there was
+    /// one.
     ///
     /// # Errors
     ///
-    /// 400 `M_BAD_JSON` for what is none.
+    /// 400 `M_BAD_JSON` if the text is malformed.
     pub fn read(answers: Option<&str>) -> Result<Self> {
         let mut this = Self::default();
         let Some(answers) = answers else { return Ok(this) };
@@ -57,7 +58,7 @@ impl Elsewhere {
         Ok(this)
     }
 
-    /// What the answer for a space says of its children, where those were not asked about themselves.
+    /// Adds the summaries of a space's children, unless servers were asked about those themselves.
     fn add_children(&mut self, space: &Summary, answer: &Map) {
         let named: HashSet<&str> = space.children.iter().map(|child| child.room_id.as_str()).collect();
         let array = |key: &str| answer.get(key).and_then(Value::as_array).into_iter().flatten();
@@ -72,12 +73,12 @@ impl Elsewhere {
         }
     }
 
-    /// What is known of a room; `None` if some server is to be asked.
+    /// What is known of a room; `None` if a server must be asked.
     pub fn get(&self, room_id: &str) -> Option<Option<Rc<Summary>>> {
         self.rooms.get(room_id).cloned()
     }
 
-    /// Whether servers were asked about the room itself, not only about a space that it is in.
+    /// Whether servers were asked about the room itself, not only about its space.
     pub fn was_asked(&self, room_id: &str) -> bool {
         self.asked.contains(room_id)
     }

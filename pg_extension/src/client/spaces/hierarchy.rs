@@ -1,4 +1,4 @@
-//! `GET /rooms/{roomId}/hierarchy`: the rooms of a space, those of the spaces in it, and so on.
+//! `GET /rooms/{roomId}/hierarchy`: the rooms of a space, and recursively those of its child spaces.
 
 use std::{collections::HashSet, rc::Rc};
 
@@ -16,9 +16,9 @@ use crate::base::{
 
 const DEFAULT_LIMIT: i64 = 50;
 const MAX_LIMIT: i64 = 100;
-/// How far down spaces are followed.
+/// The greatest depth to which child spaces are followed.
 const MAX_DEPTH: i64 = 20;
-/// The most rooms that are walked through.
+/// The greatest number of rooms that a walk visits.
 const MAX_ROOMS: usize = 5000;
 /// The most rooms that other servers are to be asked about at once.
 const MAX_NEEDS: usize = 50;
@@ -36,8 +36,9 @@ type HierarchyRows = TableIterator<'static, HierarchyRow>;
 
 /// `GET /rooms/{roomId}/hierarchy`
 ///
-/// `elsewhere` is what other servers answered about rooms: an array of `{"room_id", "answer"}`. `needs` names the rooms that
-/// they are to be asked about, as an array of `{"room_id", "via"}`; the answer does without these.
+/// `elsewhere` is what other servers answered about rooms: an array of `{"room_id", "answer"}`. `needs` names
+/// the rooms that they are to be asked about, as an array of `{"room_id", "via"}`; the answer does without
+/// these.
 #[pg_extern(stable)]
 fn hierarchy(
     token_hash: &[u8],
@@ -64,7 +65,7 @@ fn hierarchy(
     TableIterator::once((status, body, wake_rooms, wake_users, needs))
 }
 
-/// Which part of the tree is asked for.
+/// The part of the tree that is requested.
 struct Page {
     /// How many rooms came before, and the last of them.
     before: Option<(usize, String)>,
@@ -118,14 +119,14 @@ impl Page {
     }
 }
 
-/// A walk through a tree, depth first, each room once.
+/// A walk through the tree, depth first, that visits each room once.
 struct Walk<'w, 'd> {
     page: &'w Page,
     local: LocalRooms<'d>,
     elsewhere: &'w Elsewhere,
     needs: Vec<Value>,
     found: Vec<Rc<Summary>>,
-    /// Where the page begins in `found`, once that is known.
+    /// The index in `found` at which the page begins, once known.
     start: Option<usize>,
 }
 
@@ -136,7 +137,7 @@ impl<'w, 'd> Walk<'w, 'd> {
         Self { page, local, elsewhere, needs: Vec::new(), found: Vec::new(), start }
     }
 
-    /// The answer, and the rooms to ask about.
+    /// The response, and the rooms to ask other servers about.
     fn answer(mut self, root: &str) -> (Result<Response>, Vec<Value>) {
         self.run(root);
         if self.found.is_empty() {
@@ -184,21 +185,21 @@ impl<'w, 'd> Walk<'w, 'd> {
         }
     }
 
-    /// Whether the page is full, and it is known that there is more; or it is enough for now.
+    /// Whether the walk can end: there is more than the page, or a limit was reached.
     fn is_done(&self) -> bool {
         self.start.is_some_and(|start| self.found.len() > start + self.page.limit)
             || self.found.len() >= MAX_ROOMS
             || self.needs.len() >= MAX_NEEDS
     }
 
-    /// The summary of a room that the user may be shown. What this server knows itself counts.
+    /// The summary of a room, if the user may see it. What this server itself knows takes precedence.
     fn find(&mut self, room_id: &str, via: Vec<String>, goes_on: bool) -> Option<Rc<Summary>> {
         let room = self.local.get(room_id);
         if let Some(summary) = room.summary {
             return self.local.may_be_shown(&summary, room.membership.as_deref()).then_some(summary);
         }
         let known = self.elsewhere.get(room_id);
-        // Of a room that was told of as the child of another, not much is known of its own children.
+        // If a server described the room only as a child of another, its own children are not known.
         let is_whole =
             |summary: &Summary| !(goes_on && summary.is_space) || self.elsewhere.was_asked(room_id);
         let suffices = match &known {

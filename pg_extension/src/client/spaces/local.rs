@@ -1,4 +1,4 @@
-//! Summaries of the rooms that this server is in.
+//! Summaries of rooms that this server has joined.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +14,7 @@ use crate::{
     room::parse_stored,
 };
 
-/// Rooms that a user of this server is in; and of all rooms what one user is to them.
+/// Rooms that a local user is joined to; and for all rooms the membership of one user.
 const ROOMS: &str = "
     select wanted.room_id, r.room_nid, r.room_version, r.joined_members,
         coalesce(m.membership, o.membership) as membership
@@ -63,17 +63,17 @@ const IS_IN: &str = "
         select from memberships where room_nid = r.room_nid and user_nid = $1 and membership = 'join' offset 0
     ) m";
 
-/// What is known here of a room, to one who asks.
+/// What this server knows of a room, for one user.
 #[derive(Debug, Default, Clone)]
 pub struct LocalRoom {
     pub room_nid: Option<i64>,
-    /// Present if a user of this server is in the room.
+    /// `None` unless a local user is joined to the room.
     pub summary: Option<Rc<Summary>>,
-    /// What the asker is to the room.
+    /// The user's membership.
     pub membership: Option<String>,
 }
 
-/// Rooms, read as they are come upon.
+/// The rooms of a walk, read when they are needed.
 pub struct LocalRooms<'d> {
     db: &'d Db<'d>,
     server_name: String,
@@ -84,7 +84,7 @@ pub struct LocalRooms<'d> {
 }
 
 impl<'d> LocalRooms<'d> {
-    /// For a user; `None` for one who is nothing to any room.
+    /// For a user; `None` for a reader without memberships.
     pub fn of(db: &'d Db<'d>, user_nid: Option<i64>) -> Self {
         Self {
             db,
@@ -97,7 +97,7 @@ impl<'d> LocalRooms<'d> {
         }
     }
 
-    /// Reads those of these rooms that were not read yet, together.
+    /// Reads those of the rooms that were not read yet, in one query.
     pub fn load<'i>(&mut self, room_ids: impl IntoIterator<Item = &'i str>) {
         let wanted: HashSet<&str> =
             room_ids.into_iter().filter(|room_id| !self.rooms.contains_key(*room_id)).collect();
@@ -146,13 +146,13 @@ impl<'d> LocalRooms<'d> {
         summaries.values_mut().for_each(|summary| Child::sort(&mut summary.children));
     }
 
-    /// What is known of a room.
+    /// What this server knows of a room.
     pub fn get(&mut self, room_id: &str) -> LocalRoom {
         self.load([room_id]);
         self.rooms.get(room_id).cloned().unwrap_or_default()
     }
 
-    /// Whether a room may be shown to the user. `summary` is what this server knows of it, or another one.
+    /// Whether the user may see a room. `summary` is from this server or another one.
     pub fn may_be_shown(&mut self, summary: &Summary, membership: Option<&str>) -> bool {
         let unasked: Vec<&str> =
             summary.allowed.iter().map(String::as_str).filter(|id| !self.asked.contains(*id)).collect();

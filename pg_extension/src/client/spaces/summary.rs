@@ -1,4 +1,4 @@
-//! What those who are not in a room are told of it.
+//! Summaries of rooms for users who are not in them.
 
 use std::collections::HashSet;
 
@@ -17,17 +17,17 @@ pub struct Summary {
     /// `RoomSummary`
     pub json: Map,
     pub is_space: bool,
-    /// In their order; none of what is not a space.
+    /// In the order of the space; empty if the room is not a space.
     pub children: Vec<Child>,
     world_readable: bool,
-    /// Whether anybody may join, or knock.
+    /// Whether any user may join or knock.
     is_open: bool,
     /// The rooms whose members may join.
     pub allowed: Vec<String>,
 }
 
 impl Summary {
-    /// Of a room that this server is in.
+    /// The summary of a room that this server has joined.
     pub fn of(room_id: &str, version: &RoomVersion, joined_members: i32, description: &Description) -> Self {
         let mut json = match description.to_json(room_id, joined_members) {
             Value::Object(json) => json,
@@ -64,7 +64,7 @@ impl Summary {
         }
     }
 
-    /// What another server says of a room: of that, what a summary has. `None` without a room id.
+    /// Reads a summary from another server, ignoring unknown keys. `None` without a room id.
     pub fn read(given: &Map) -> Option<Self> {
         let text = |key: &str| given.get(key).and_then(Value::as_str).filter(|text| !text.contains('\0'));
         let flag = |key: &str| given.get(key).and_then(Value::as_bool).unwrap_or(false);
@@ -106,13 +106,13 @@ impl Summary {
         Some(Self { room_id: room_id.to_owned(), json, is_space, children, world_readable, is_open, allowed })
     }
 
-    /// Whether the room may be shown to anybody.
+    /// Whether any user may see the room.
     pub fn is_public(&self) -> bool {
         self.is_open || self.world_readable
     }
 
-    /// Whether the room may be shown to a user: who is in it, or may join, knock or read it. `joined` has those of the
-    /// allowed rooms that the user is in.
+    /// Whether a user may see the room: users who are in it, or may join, knock or read it. `joined` has
+    /// those of the allowed rooms that the user is in.
     pub fn may_be_shown(&self, membership: Option<&str>, joined: &HashSet<String>) -> bool {
         match membership {
             Some("join" | "invite") => true,
@@ -121,7 +121,7 @@ impl Summary {
         }
     }
 
-    /// The children, or those of them that the space suggests.
+    /// The children, or only the suggested ones.
     pub fn children(&self, suggested_only: bool) -> impl DoubleEndedIterator<Item = &Child> {
         self.children.iter().filter(move |child| child.suggested || !suggested_only)
     }

@@ -27,7 +27,7 @@ pub struct News {
     /// By asker and room.
     pub data: BTreeMap<(usize, i64), Vec<Datum>>,
     pub ignored: Ignored,
-    /// By asker; empty for those who ask for everything.
+    /// By asker; empty for initial syncs.
     pub device_lists: Vec<DeviceLists>,
 }
 

@@ -16,7 +16,7 @@ use crate::{
         spi::{Db, Mode},
         users::User,
     },
-    client::room_membership::{Unauthorised, authoriser_for},
+    client::room_membership::{Unauthorized, authorizer_for},
     room::Room,
 };
 
@@ -58,9 +58,9 @@ fn federation_make_membership(
         let mut content = Map::new();
         content.insert("membership".to_owned(), membership.into());
         if membership == "join" {
-            let authoriser = authoriser_of_join(&mut room, &user)?;
+            let authorizer = authorizer_of_join(&mut room, &user)?;
             content.extend(
-                authoriser.map(|user_id| ("join_authorised_via_users_server".to_owned(), user_id.into())),
+                authorizer.map(|user_id| ("join_authorised_via_users_server".to_owned(), user_id.into())),
             );
         }
         let event = LocalEvent::state(&user, "m.room.member", user_id, content);
@@ -76,25 +76,25 @@ pub fn known_user(db: &Db<'_>, user_id: &str) -> User {
     User { nid, id: user_id.to_owned() }
 }
 
-/// Who of our users authorises this user's join; `None` if it needs nobody.
+/// Who of our users authorizes this user's join; `None` if it needs nobody.
 ///
 /// # Errors
 ///
 /// As "Restricted rooms" of the Server-Server API has them.
-pub fn authoriser_of_join(room: &mut Room<'_>, user: &User) -> Result<Option<String>> {
-    authoriser_for(room, user).map_err(|reason| match reason {
-        Unauthorised::NoneMet => {
+pub fn authorizer_of_join(room: &mut Room<'_>, user: &User) -> Result<Option<String>> {
+    authorizer_for(room, user).map_err(|reason| match reason {
+        Unauthorized::NoneMet => {
             MatrixError::forbidden("The user is in none of the rooms that this room asks for.")
         }
-        Unauthorised::CannotTell => MatrixError::new(
+        Unauthorized::CannotTell => MatrixError::new(
             400,
             "M_UNABLE_TO_AUTHORISE_JOIN",
             "This server cannot tell whether the user is in one of the rooms that this room asks for.",
         ),
-        Unauthorised::NobodyMayInvite => MatrixError::new(
+        Unauthorized::NobodyMayInvite => MatrixError::new(
             400,
             "M_UNABLE_TO_GRANT_JOIN",
-            "Nobody of this server in the room may invite, and so authorise the join.",
+            "Nobody of this server in the room may invite, and so authorize the join.",
         ),
     })
 }

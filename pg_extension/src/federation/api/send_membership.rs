@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     asked_room, auth_chain,
-    make_membership::{authoriser_of_join, known_user},
+    make_membership::{authorizer_of_join, known_user},
     partial_state::Partial,
     pdus,
 };
@@ -60,7 +60,7 @@ fn federation_send_membership(
             room.check_whole()?;
             asked_room::admit(room, origin)?;
             if membership == "join" {
-                event = authorise(room, event)?;
+                event = authorize(room, event)?;
             }
             let pdu = object_to_canonical_lenient(event.json());
             let (verdict, wake_room) = intake::take_one(room, &pdu);
@@ -116,14 +116,14 @@ fn check(event: &Event, origin: &str, event_id: &str, membership: &str) -> Resul
     }
 }
 
-/// Signs a join that a user of ours authorises, if the user who joins meets the room's conditions.
-fn authorise(room: &mut Room<'_>, event: Event) -> Result<Event> {
+/// Signs a join that a user of ours authorizes, if the user who joins meets the room's conditions.
+fn authorize(room: &mut Room<'_>, event: Event) -> Result<Event> {
     let named = event.content().get("join_authorised_via_users_server").and_then(Value::as_str);
     if !named.is_some_and(|user_id| room.signer.is_ours(user_id)) {
         return Ok(event);
     }
     let user = known_user(room.db, event.sender());
-    authoriser_of_join(room, &user)?;
+    authorizer_of_join(room, &user)?;
     let event_id = event.event_id().to_owned();
     let mut json = event.into_json();
     sign_event(room.version, &mut json, &room.signer.server_name, &room.signer.key);

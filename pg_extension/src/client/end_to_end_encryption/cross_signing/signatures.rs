@@ -24,17 +24,17 @@ use crate::{
     },
 };
 
-/// Whose signatures these are, and what is there to be signed.
+/// The user who signs, and the stored keys that can be signed.
 struct Signer<'a> {
     session: &'a Session,
     keys: Keys,
-    /// The user's devices that are named anywhere.
+    /// The user's devices that the request names.
     devices: HashMap<String, Map>,
     /// Other users whose keys are signed.
     others: HashMap<String, (i64, Keys)>,
 }
 
-/// A signature that is right: the key that made it, and itself.
+/// A valid signature: the id of the signing key, and the signature.
 type Signature = (String, String);
 
 const OTHERS: &str = "
@@ -50,7 +50,7 @@ const DEVICES: &str = "
         select device_id, keys from device_keys where user_nid = $1 and device_id = wanted.device_id offset 0
     ) d";
 
-/// Gives the keys of which a signature is new.
+/// Returns the keys that have new signatures.
 const STORE: &str = "
     with stored as (
         insert into key_signatures (user_nid, key_name, signer_nid, signer_key_id, signature)
@@ -72,7 +72,7 @@ fn unknown() -> MatrixError {
     MatrixError::not_found("There is no such key.")
 }
 
-/// Only `signatures` may be other than in the key that is there.
+/// Requires that the uploaded key differs from the stored one only in `signatures` and `unsigned`.
 fn require_same(uploaded: &Map, stored: &Map) -> Result<()> {
     match unsigned_form(uploaded.clone()) == unsigned_form(stored.clone()) {
         true => Ok(()),
@@ -88,7 +88,7 @@ struct Signed<'a> {
 }
 
 impl<'a> Signer<'a> {
-    /// Reads what the signatures of a request are about.
+    /// Reads the stored keys that the request names.
     fn read(db: &Db<'_>, session: &'a Session, keys_by_user: &[(&String, &Map)]) -> Self {
         let is_own = |user_id: &str| user_id == session.user_id;
         let others = keys_by_user.iter().map(|(user_id, _)| user_id.as_str());
@@ -118,7 +118,7 @@ impl<'a> Signer<'a> {
         }
     }
 
-    /// The signatures of one key, if they are right.
+    /// Checks the signatures of one key.
     fn sign<'k>(&self, user_id: &str, key_name: &'k str, object: &Value) -> Result<Signed<'k>> {
         let object = object.as_object().ok_or_else(|| MatrixError::bad_json("A key must be an object."))?;
         if !object.get("signatures").is_some_and(is_signatures) {
@@ -135,7 +135,8 @@ impl<'a> Signer<'a> {
         Ok(Signed { user_nid, key_name, signatures })
     }
 
-    /// Stores signatures and notes the changes. Tells whether there are new ones of the user's own keys, and of others'.
+    /// Stores signatures and the changes of device lists. Returns whether there are new signatures of the
+    /// user's own keys, and of others'.
     fn store(&self, db: &Db<'_>, signed: &[Signed<'_>]) -> (bool, bool) {
         let (mut user_nids, mut key_names) = (Vec::new(), Vec::new());
         let (mut key_ids, mut signatures) = (Vec::new(), Vec::new());
@@ -167,20 +168,20 @@ impl<'a> Signer<'a> {
         self.keys.values().any(|key| key.name == name)
     }
 
-    /// Another user's master key, by the user-signing key.
+    /// The signature of another user's master key by the user-signing key.
     fn of_other_user(&self, keys: &Keys, key_name: &str, object: &Map) -> Result<Vec<Signature>> {
         let master = keys.get(&Usage::Master).filter(|key| key.name == key_name).ok_or_else(unknown)?;
         require_same(object, &master.object)?;
         self.by(Usage::UserSigning, object)
     }
 
-    /// The user's own device, by the self-signing key.
+    /// The signature of the user's own device by the self-signing key.
     fn of_own_device(&self, device_id: &str, object: &Map) -> Result<Vec<Signature>> {
         require_same(object, self.devices.get(device_id).ok_or_else(unknown)?)?;
         self.by(Usage::SelfSigning, object)
     }
 
-    /// The user's own master key, by the user's devices.
+    /// The signatures of the user's own master key by the user's devices.
     fn of_own_master_key(&self, object: &Map) -> Result<Vec<Signature>> {
         if let Some(master) = self.keys.get(&Usage::Master) {
             require_same(object, &master.object)?;
@@ -188,7 +189,7 @@ impl<'a> Signer<'a> {
         let mut signatures = Vec::new();
         for (key_id, signature) in own_signatures(Some(object), &self.session.user_id) {
             let device_id = key_id.strip_prefix("ed25519:").unwrap_or_default();
-            // Clients send the key with the signatures that it had.
+            // Clients send the key with its earlier signatures.
             if self.is_cross_signing_key(device_id) {
                 continue;
             }
@@ -221,7 +222,7 @@ impl<'a> Signer<'a> {
     }
 }
 
-/// What an object is signed by in the name of a user: the keys' ids, and the signatures.
+/// The signatures of an object by a user: ids of keys, and signatures.
 fn own_signatures<'o>(
     object: Option<&'o Map>,
     user_id: &str,
@@ -249,7 +250,7 @@ fn read_others(db: &Db<'_>, user_ids: Vec<&str>) -> HashMap<String, (i64, Keys)>
 
 /// `POST /keys/signatures/upload`
 ///
-/// What is wrong with one key keeps no other from being signed: it is told in `failures`.
+/// An invalid signature of one key does not affect the others: it is returned in `failures`.
 #[pg_extern(volatile)]
 fn upload_signatures(token_hash: &[u8], body: &str) -> ResponseRows {
     respond(Mode::Write, |db| {

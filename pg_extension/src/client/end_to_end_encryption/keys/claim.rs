@@ -16,7 +16,7 @@ use crate::base::{
     spi::{Db, Mode},
 };
 
-/// A device, and the algorithm of the key that is wanted of it.
+/// Requested keys: devices and algorithms, as columns of the same length.
 #[derive(Debug, Default)]
 struct Wanted<'a> {
     user_ids: Vec<&'a str>,
@@ -24,10 +24,10 @@ struct Wanted<'a> {
     algorithms: Vec<&'a str>,
 }
 
-/// The keys handed out, JSON text by name, by device, by user.
+/// The claimed keys, as JSON text by name, by device, by user.
 type Claimed = BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>;
 
-/// Claimers at the same moment take different keys, and nobody waits.
+/// Concurrent claims take different keys, and none waits.
 const CLAIM: &str = "
     update one_time_keys k
     set claimed_at = now()
@@ -81,7 +81,7 @@ impl<'a> Wanted<'a> {
         self.algorithms.push(algorithm);
     }
 
-    /// Takes keys for those devices that have any, and returns the rest.
+    /// Claims one-time keys. Returns the requests for devices that have none.
     fn claim_one_time(self, db: &Db<'_>, claimed: &mut Claimed) -> Self {
         let args = [
             self.user_ids.clone().into(),
@@ -135,7 +135,7 @@ fn read(keys: &Map) -> Result<impl Iterator<Item = (&str, &str, &str)>> {
     for (user_id, devices) in keys {
         for (device_id, algorithm) in devices.as_object().ok_or_else(refuse)? {
             let algorithm = algorithm.as_str().ok_or_else(refuse)?;
-            // Nobody is, and no device has, what holds U+0000.
+            // No user, device or algorithm has a name with U+0000.
             if ![user_id, device_id, algorithm].iter().any(|part| part.contains('\0')) {
                 wanted.push((user_id.as_str(), device_id.as_str(), algorithm));
             }
@@ -144,10 +144,11 @@ fn read(keys: &Map) -> Result<impl Iterator<Item = (&str, &str, &str)>> {
     Ok(wanted.into_iter())
 }
 
-/// Claims keys for whoever asks. Users of other servers than `ours` are `failures`, where the answer has them.
+/// Claims keys. With `with_failures`, the servers of remote users are returned in `failures`; `ours` is this
+/// server's name.
 pub fn claim(db: &Db<'_>, body: &str, ours: &str, with_failures: bool) -> Result<Response> {
     let body = Body::parse(body)?;
-    // How long other servers may take; the API node asks them.
+    // The timeout for other servers is for the API node, which asks them.
     body.unsigned("timeout")?;
     let keys = body
         .object("one_time_keys")?

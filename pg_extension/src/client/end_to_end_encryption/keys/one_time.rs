@@ -1,4 +1,5 @@
-//! One-time keys and fallback keys: uploading and counting them. Client-Server API, "One-time and fallback keys".
+//! One-time keys and fallback keys: uploading and counting them. Client-Server API, "One-time and fallback
+//! keys".
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,13 +13,13 @@ use crate::base::{
     spi::Db,
 };
 
-/// What clients look for even when there is none: some read a missing count as unknown.
+/// The algorithm whose count is always returned: some clients take a missing count as unknown.
 const USUAL_ALGORITHM: &str = "signed_curve25519";
 
-/// More would make each sync of the device slow, which counts them.
+/// Each sync of the device counts its keys, and would be slow with more.
 const MAX_STORED: i64 = 5_000;
 
-/// Each sync of the device names the algorithms of those that are unused.
+/// Each sync of the device returns the algorithms of unused fallback keys.
 const MAX_FALLBACK: i64 = 100;
 
 const MAX_NAME_BYTES: usize = 255;
@@ -31,8 +32,8 @@ pub struct NamedKey {
     key: Value,
 }
 
-/// Reads `one_time_keys` or `fallback_keys` of a request. 400 `M_BAD_JSON` for what has not the form of keys, 413
-/// `M_TOO_LARGE` for too long a key.
+/// Reads `one_time_keys` or `fallback_keys` of a request. 400 `M_BAD_JSON` for malformed keys, 413
+/// `M_TOO_LARGE` for a key that is too long.
 pub fn read(keys: Option<&Map>) -> Result<Vec<NamedKey>> {
     keys.into_iter().flatten().map(|(name, key)| read_key(name, key)).collect()
 }
@@ -68,7 +69,7 @@ const STORED: &str = "
         offset 0
     ) o";
 
-/// A key that is there stays as it is, also when it was handed out.
+/// A stored key stays unchanged, even if it was handed out.
 const STORE: &str = "
     insert into one_time_keys (device_nid, algorithm, key_id, key, upload_id, timeline)
     select $1, n.algorithm, n.key_id, n.key, u.upload_id, $5
@@ -76,15 +77,15 @@ const STORE: &str = "
         (select nextval('one_time_key_uploads') as upload_id offset 0) u
     on conflict (device_nid, algorithm, key_id) do nothing";
 
-/// Keys of earlier timelines are never handed out. They stay as long as those that were: an upload of one that is repeated
-/// cannot bring it back.
+/// Keys of earlier timelines of the WAL are never handed out. They are kept as long as keys that were handed
+/// out: a repeated upload must not make such a key available again.
 const FORGET_OLD: &str = "
     delete from one_time_keys
     where device_nid = $1 and claimed_at is null and timeline <> $2
         and (select min(started_at) from generations where timeline = $2) < now() - interval '30 days'";
 
-/// Stores one-time keys. 400 `M_INVALID_PARAM` for another key under a name that was uploaded before, `M_TOO_LARGE` for
-/// more keys than a device may have. The caller holds the device's lock.
+/// Stores one-time keys. 400 `M_INVALID_PARAM` for a different key with the name of a stored one, 400
+/// `M_TOO_LARGE` for more keys than a device may have. The caller holds the device's lock.
 pub fn store(db: &Db<'_>, device_nid: i64, keys: &[NamedKey]) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
@@ -114,7 +115,7 @@ pub fn store(db: &Db<'_>, device_nid: i64, keys: &[NamedKey]) -> Result<()> {
     Ok(())
 }
 
-/// Keys are the same if they differ in signatures only.
+/// Whether two keys are equal apart from signatures.
 fn same_key(stored: &str, uploaded: &Value) -> bool {
     match (parse_value(stored), uploaded) {
         (Ok(Value::Object(stored)), Value::Object(uploaded)) => {
@@ -125,7 +126,7 @@ fn same_key(stored: &str, uploaded: &Value) -> bool {
     }
 }
 
-/// The same key again is no new one: whether it was used stays.
+/// Uploading the same key again does not reset `used`.
 const STORE_FALLBACK: &str = "
     insert into fallback_keys (device_nid, algorithm, key_id, key)
     select $1, n.algorithm, n.key_id, n.key
@@ -137,7 +138,7 @@ const STORE_FALLBACK: &str = "
 const OTHER_FALLBACK: &str = "
     select count(*) as others from fallback_keys where device_nid = $1 and algorithm <> all($2)";
 
-/// 400 `M_TOO_LARGE` where the device would have too many fallback keys with these.
+/// 400 `M_TOO_LARGE` if the device would have too many fallback keys.
 pub fn require_room(db: &Db<'_>, device_nid: i64, fallback_keys: &[NamedKey]) -> Result<()> {
     if fallback_keys.is_empty() {
         return Ok(());
@@ -151,7 +152,7 @@ pub fn require_room(db: &Db<'_>, device_nid: i64, fallback_keys: &[NamedKey]) ->
     }
 }
 
-/// Stores fallback keys, each in the place of the one of its algorithm.
+/// Stores fallback keys. Each replaces the earlier one of its algorithm.
 pub fn store_fallback(db: &Db<'_>, device_nid: i64, keys: &[NamedKey]) {
     if !keys.is_empty() {
         let (algorithms, key_ids, texts) = columns(keys);
@@ -178,7 +179,7 @@ const COUNT: &str = "
         offset 0
     ) o";
 
-/// How many one-time keys of each algorithm a device has that were not handed out.
+/// The number of a device's one-time keys that were not handed out, by algorithm.
 #[derive(Debug, Clone, Default)]
 pub struct Counts(BTreeMap<String, i64>);
 
@@ -187,7 +188,7 @@ impl Counts {
         Self::of_all(db, vec![device_nid]).pop().unwrap_or_default()
     }
 
-    /// The same for several devices, in their order.
+    /// The counts of several devices, in their order.
     pub fn of_all(db: &Db<'_>, device_nids: Vec<i64>) -> Vec<Self> {
         let mut counts = vec![Self::none(); device_nids.len()];
         for row in db.query(COUNT, &[device_nids.into(), generation::timeline().into()]) {
@@ -196,7 +197,7 @@ impl Counts {
         counts
     }
 
-    /// Those of a device without keys.
+    /// The counts of a device without keys.
     pub fn none() -> Self {
         Self(BTreeMap::from([(USUAL_ALGORITHM.to_owned(), 0)]))
     }
@@ -217,7 +218,7 @@ const UNUSED_FALLBACK: &str = "
         select algorithm from fallback_keys where device_nid = d.device_nid and not used offset 0
     ) f";
 
-/// The algorithms of which devices have a fallback key that was not handed out, in the order of the devices.
+/// For each device, in order, the algorithms of fallback keys that were not handed out.
 pub fn unused_fallback_types(db: &Db<'_>, device_nids: Vec<i64>) -> Vec<Vec<String>> {
     let mut types = vec![Vec::new(); device_nids.len()];
     for row in db.query(UNUSED_FALLBACK, &[device_nids.into()]) {

@@ -15,16 +15,16 @@ use crate::base::{
     spi::{Db, Mode, Row},
 };
 
-/// Stands for another server, which sees what any user may see.
+/// In the place of an asker's nid: another server, which gets what any user may see.
 const NOBODY: i64 = 0;
 
-/// Devices that are asked for; `None` for all.
+/// The requested devices; `None` for all.
 type Devices<'a> = Option<BTreeSet<&'a str>>;
 
-/// Who is asked for.
+/// The requested users.
 struct Wanted<'a> {
     user_ids: Vec<&'a str>,
-    /// Of each of them.
+    /// The requested devices of each user.
     devices: Vec<Devices<'a>>,
 }
 
@@ -46,7 +46,8 @@ const CROSS_SIGNING: &str = "
     cross join lateral (select * from cross_signing_keys where user_nid = w.user_nid offset 0) k
     where k.usage <> 'user_signing' or k.user_nid = $2";
 
-/// What the asker may see: signatures by the owner of the key, and the asker's own. A server that asks has none.
+/// The signatures that the asker may see: those by the owner of the key, and the asker's own. Another server
+/// has none of its own.
 const SIGNATURES: &str = "
     select s.user_nid, s.key_name, u.user_id, s.signer_key_id, s.signature
     from unnest($1::bigint[]) as w (user_nid)
@@ -55,7 +56,7 @@ const SIGNATURES: &str = "
     ) s
     cross join lateral (select user_id from users where user_nid = s.signer_nid offset 0) u";
 
-/// Signatures by the name of the key that they sign: who signed, with which key.
+/// Signatures (user, key id, signature) by the owner and name of the signed key.
 type Signatures = HashMap<(i64, String), Vec<(String, String, String)>>;
 
 fn signatures(db: &Db<'_>, user_nids: &[i64], asker_nid: i64) -> Signatures {
@@ -97,7 +98,7 @@ fn read(keys: &Map) -> Result<Vec<(&str, Devices<'_>)>> {
     Ok(wanted)
 }
 
-/// The answer's parts, by user.
+/// The keys of a response, by user.
 #[derive(Default)]
 pub struct Found {
     /// By user, by device.
@@ -106,10 +107,10 @@ pub struct Found {
 }
 
 impl Wanted<'_> {
-    /// `asker_nid` is whose own signatures are shown, or [`NOBODY`].
+    /// `asker_nid` is the user whose own signatures are included, or [`NOBODY`].
     fn find(&self, db: &Db<'_>, asker_nid: i64) -> Found {
         let mut found = Found::default();
-        // A user without devices is in the answer: clients would ask again and again.
+        // A user without devices is included too; otherwise clients would repeat the request.
         for user_id in &self.user_ids {
             found.device_keys.insert((*user_id).to_owned(), Map::new());
         }
@@ -149,7 +150,7 @@ impl Wanted<'_> {
 fn device(row: &Row<'_>, device_id: &str, signatures: &Signatures) -> Option<Map> {
     let later = signatures.get(&(row.get("user_nid"), device_id.to_owned()));
     let mut keys = with_signatures(&row.get::<String>("keys"), later)?;
-    // What is kept of another server's device has what that server said.
+    // The stored keys of a remote device contain the `unsigned` of its server.
     if row.get::<bool>("is_logged_in") {
         let unsigned = match row.opt::<String>("display_name") {
             Some(name) => json!({ "device_display_name": name }),
@@ -169,7 +170,7 @@ impl Found {
         answer
     }
 
-    /// Takes a user's cross-signing keys out, as `master_key` and `self_signing_key`.
+    /// Removes and returns a user's cross-signing keys, as `master_key` and `self_signing_key`.
     pub fn cross_signing_of(&mut self, user_id: &str) -> Vec<(&'static str, Value)> {
         [("master_keys", "master_key"), ("self_signing_keys", "self_signing_key")]
             .into_iter()
@@ -178,9 +179,9 @@ impl Found {
     }
 }
 
-/// Reads who is wanted in a request's body. Whose server `is_known` admits is looked for; the others come second.
+/// Reads the requested users from a body. Returns those whose server `is_known` admits, and the others.
 fn sort<'b>(body: &'b Body, is_known: impl Fn(&str) -> bool) -> Result<(Wanted<'b>, BTreeSet<&'b str>)> {
-    // How long other servers may take; the API node asks them.
+    // The timeout for other servers is for the API node, which asks them.
     body.unsigned("timeout")?;
     let keys =
         body.object("device_keys")?.ok_or_else(|| MatrixError::missing_param("`device_keys` is missing."))?;
@@ -192,7 +193,7 @@ fn sort<'b>(body: &'b Body, is_known: impl Fn(&str) -> bool) -> Result<(Wanted<'
 
 /// `POST /keys/query`
 ///
-/// `answered` are other servers that were asked for their users' keys, and whose answers were stored.
+/// `answered` are the other servers whose answers were stored before.
 #[pg_extern(stable)]
 fn query_keys(token_hash: &[u8], body: &str, answered: Vec<String>) -> ResponseRows {
     respond(Mode::Read, |db| {
@@ -207,7 +208,7 @@ fn query_keys(token_hash: &[u8], body: &str, answered: Vec<String>) -> ResponseR
     })
 }
 
-/// What other servers are told of users of this one. `body` is that of a query.
+/// The keys of local users for other servers. `body` is that of a query.
 ///
 /// # Errors
 ///
@@ -218,12 +219,12 @@ pub fn for_servers(db: &Db<'_>, body: &Body) -> Result<Value> {
     Ok(wanted.find(db, NOBODY).answer())
 }
 
-/// What other servers are told of all devices of a user, and of the user's cross-signing keys.
+/// The keys of all devices of a user and the user's cross-signing keys, for other servers.
 pub fn all_of_user(db: &Db<'_>, user_id: &str) -> Found {
     Wanted { user_ids: vec![user_id], devices: vec![None] }.find(db, NOBODY)
 }
 
-/// What other servers are told of a device: its keys and its name. `None` if it has none, or is gone.
+/// The keys and name of a device, for other servers. `None` if it has no keys or does not exist.
 pub fn of_device(db: &Db<'_>, user_id: &str, device_id: &str) -> Option<(Map, Option<String>)> {
     let wanted = Wanted { user_ids: vec![user_id], devices: vec![Some(BTreeSet::from([device_id]))] };
     let device = wanted.find(db, NOBODY).device_keys.remove(user_id)?.remove(device_id)?;
@@ -233,7 +234,7 @@ pub fn of_device(db: &Db<'_>, user_id: &str, device_id: &str) -> Option<(Map, Op
     Some((keys, name.map(str::to_owned)))
 }
 
-/// What other servers are told of a user's cross-signing keys, as `master_key` and `self_signing_key`.
+/// A user's cross-signing keys for other servers, as `master_key` and `self_signing_key`.
 pub fn cross_signing_of(db: &Db<'_>, user_id: &str) -> Vec<(&'static str, Value)> {
     all_of_user(db, user_id).cross_signing_of(user_id)
 }

@@ -19,7 +19,7 @@ use crate::{
     client::end_to_end_encryption::device_lists,
 };
 
-/// What is uploaded for a device.
+/// The keys that are uploaded for a device.
 #[derive(Debug, Default)]
 pub struct Upload {
     device_keys: Option<Map>,
@@ -28,8 +28,8 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Reads and checks a request's body. 400 `M_BAD_JSON` for device keys that name another user or device, and for what
-    /// has not the form of keys. 413 `M_TOO_LARGE` for too long a key.
+    /// Reads and checks a request's body. 400 `M_BAD_JSON` for device keys that name another user or device,
+    /// and for malformed keys. 413 `M_TOO_LARGE` for a key that is too long.
     pub fn read(body: &Body, user_id: &str, device_id: &str) -> Result<Self> {
         let device_keys = body.object("device_keys")?;
         if let Some(keys) = device_keys {
@@ -52,7 +52,8 @@ impl Upload {
     }
 }
 
-/// What the client leaves out is its own affair: other clients will not trust the device.
+/// Checks fields that are present. Missing fields harm only the client: other clients will not trust the
+/// device.
 fn check_device_keys(keys: &Map, user_id: &str, device_id: &str) -> Result<()> {
     let is = |field: &str, expected: &str| keys.get(field).and_then(Value::as_str) == Some(expected);
     let may_be = |field: &str, test: fn(&Value) -> bool| keys.get(field).is_none_or(test);
@@ -83,12 +84,12 @@ const STORE: &str = "
     insert into device_keys (user_nid, device_id, device_nid, keys) values ($1, $2, $3, $4)
     on conflict (user_nid, device_id) do update set device_nid = excluded.device_nid, keys = excluded.keys";
 
-/// Signatures of other keys than these say nothing of these.
+/// Signatures of earlier keys of the device do not cover the new ones.
 const FORGET_SIGNATURES: &str = "delete from key_signatures where user_nid = $1 and key_name = $2";
 
-/// Stores what was uploaded for a device. Tells whether others see a change: the caller then wakes the user's rooms.
+/// Stores uploaded keys. Returns whether other users see a change: the caller then wakes the user's rooms.
 ///
-/// 400 `M_INVALID_PARAM` for a one-time key under the name of another one, `M_TOO_LARGE` for too many keys.
+/// 400 `M_INVALID_PARAM` if another one-time key has the same name, 400 `M_TOO_LARGE` for too many keys.
 pub fn store(db: &Db<'_>, owner: &Session, upload: &Upload) -> Result<bool> {
     let Session { user_nid, device_nid, device_id, .. } = owner;
     owner.lock_device(db)?;
@@ -97,7 +98,7 @@ pub fn store(db: &Db<'_>, owner: &Session, upload: &Upload) -> Result<bool> {
     one_time::store_fallback(db, *device_nid, &upload.fallback_keys);
 
     let Some(keys) = &upload.device_keys else { return Ok(false) };
-    // Of two uploads at once the later one counts, and knows the earlier one.
+    // Of two concurrent uploads, the later one sees the earlier one and replaces it.
     owner.lock_user(db);
     let stored = db
         .query_opt(STORED, &[(*user_nid).into(), device_id.as_str().into()])
@@ -105,7 +106,7 @@ pub fn store(db: &Db<'_>, owner: &Session, upload: &Upload) -> Result<bool> {
     if stored.as_ref() == Some(keys) {
         return Ok(false);
     }
-    // One that came as an earlier device of this name was deleted may be left.
+    // Signatures of a deleted device with the same id may be left.
     if stored.is_none_or(|stored| unsigned_form(stored) != unsigned_form(keys.clone())) {
         db.execute(FORGET_SIGNATURES, &[(*user_nid).into(), device_id.as_str().into()]);
     }
