@@ -39,7 +39,7 @@ impl MatrixError {
         Self { status: 421, ..self }
     }
 
-    /// Says how the request is to be answered when the event that it makes was signed and appended, if not by `{}`.
+    /// Sets the response that the client gets once the event was signed and appended, if it is not `{}`.
     pub fn or_answer(self, answer: Value) -> Self {
         if self.needs_signature() { self.with("answer", answer) } else { self }
     }
