@@ -5,6 +5,9 @@
 //! node leases it, so that however many read there, at whatever nodes, one request is made. A gap that nobody can fill is
 //! left alone for a while, longer each time, and readers pass over it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;

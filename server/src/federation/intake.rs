@@ -10,6 +10,10 @@ pub mod batch;
 mod budget;
 mod fetch;
 pub mod pool;
+mod real_surroundings;
+mod surroundings;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,16 +24,14 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tracing::{debug, warn};
 
-use self::batch::{Batch, CHUNK_BYTES, CHUNK_EVENTS, Kind, Taken, Unavailable, Verdict, read_answer};
+use self::batch::{Batch, CHUNK_BYTES, CHUNK_EVENTS, Kind, Taken, Unavailable, Verdict};
 use self::budget::Budget;
 use self::pool::{Open, Pool};
+use self::surroundings::{Part, Surroundings};
 use super::base::Federation;
 use super::http_client::{FederationError, Request};
 use super::state_downloads::{self, StateDownload};
 use crate::base::error::ApiError;
-
-const RECEIVE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.receive_pdus($1, $2, $3, $4, $5, $6)";
 
 /// Takes events into their room, fetches what they need, and wakes whom they concern. What became of each PDU, in their
 /// order.
@@ -38,11 +40,15 @@ const RECEIVE: &str =
 ///
 /// 400 `M_UNSUPPORTED_ROOM_VERSION`; 503 if the database is away. What other servers do wrong is no error.
 pub async fn take_in(federation: &Federation, batch: Batch<'_>) -> Result<Vec<Taken>, ApiError> {
+    take_in_from(federation, batch).await
+}
+
+async fn take_in_from<S: Surroundings>(surroundings: &S, batch: Batch<'_>) -> Result<Vec<Taken>, ApiError> {
     let version = room_version(batch.room_version).ok_or_else(|| {
         let message = "The room version is not supported";
         ApiError::new(StatusCode::BAD_REQUEST, "M_UNSUPPORTED_ROOM_VERSION", message)
     })?;
-    let mut intake = Intake::new(federation, version, batch);
+    let mut intake = Intake::new(surroundings, version, batch);
     while intake.round().await? {}
     Ok(intake.finish())
 }
@@ -98,8 +104,8 @@ pub async fn states_before(
 }
 
 /// A batch on its way in.
-struct Intake<'i> {
-    federation: &'i Federation,
+struct Intake<'i, S> {
+    surroundings: &'i S,
     version: &'static RoomVersion,
     room_id: &'i str,
     kind: Kind,
@@ -130,8 +136,8 @@ struct Intake<'i> {
     taken: Vec<Taken>,
 }
 
-impl<'i> Intake<'i> {
-    fn new(federation: &'i Federation, version: &'static RoomVersion, batch: Batch<'i>) -> Self {
+impl<'i, S: Surroundings> Intake<'i, S> {
+    fn new(surroundings: &'i S, version: &'static RoomVersion, batch: Batch<'i>) -> Self {
         let mut main = Pool::default();
         let mut taken = Vec::with_capacity(batch.pdus.len());
         for (place, text) in batch.pdus.into_iter().enumerate() {
@@ -151,7 +157,7 @@ impl<'i> Intake<'i> {
             }
         }
         Self {
-            federation,
+            surroundings,
             version,
             room_id: batch.room_id,
             kind: batch.kind,
@@ -236,17 +242,10 @@ impl<'i> Intake<'i> {
             .iter()
             .filter_map(|event| Some((event.event_id.as_str(), self.states.get(&event.event_id)?)))
             .collect();
-        let states = match states.is_empty() {
-            true => None,
-            false => Some(serde_json::to_string(&states).map_err(|_| ApiError::internal())?),
-        };
         let given_up: Vec<&str> = self.given_up.iter().map(String::as_str).collect();
-        let (room_id, version) = (self.room_id, self.version.id);
-        let response = self
-            .federation
-            .call(RECEIVE, &[&room_id, &version, &kind.name(), &texts, &states, &given_up])
-            .await?;
-        let answer = read_answer(&response)?;
+        let (room_id, version) = (self.room_id, self.version);
+        let answer =
+            self.surroundings.receive(Part { room_id, version, kind, texts, states, given_up }).await?;
         for (mut event, report) in part.into_iter().zip(answer.pdus) {
             match report.verdict() {
                 Some(verdict) => self.settle(event, verdict),

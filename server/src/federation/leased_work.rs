@@ -1,5 +1,8 @@
 //! Work that waits in a table, and that nodes lease from each other.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use tokio::sync::Notify;

@@ -4,6 +4,8 @@
 //! nothing is left. Claims are leases that the node renews once a second: those of a node that dies are free for the others soon.
 
 mod backed_off;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

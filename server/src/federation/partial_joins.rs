@@ -4,6 +4,9 @@
 //! once; behind that a node, whichever comes first, loads the whole state as it was before the join, from the same server or
 //! from others, and has the database make the room whole.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,15 +10,13 @@ use tracing::debug;
 
 use super::Intake;
 use super::batch::Unavailable;
+use super::surroundings::Surroundings;
 use crate::base::error::ApiError;
 use crate::federation::http_client::{FederationError, Request};
-
-const OTHERS: &str = "select matriarch.servers_to_ask($1, $2, $3)";
 
 /// Servers that are asked when those that sent the events fail, and how long each may take.
 const MAX_OTHERS: i32 = 3;
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(10);
-pub(super) const MEBIBYTE: usize = 1024 * 1024;
 
 /// What was asked for, or why it cannot be had; an error if the own database failed.
 pub(super) type Fetched<T> = Result<Result<T, Unavailable>, ApiError>;
@@ -39,17 +37,17 @@ pub(super) fn lost(reason: impl Into<String>) -> Unavailable {
     Unavailable { reason: reason.into(), later: false }
 }
 
-impl Intake<'_> {
+impl<S: Surroundings> Intake<'_, S> {
     /// Asks one server after the other until one gives what can be read: those of the batch, then others in the room.
-    pub(super) async fn ask<T>(
+    pub(super) async fn ask<T: Send>(
         &self,
         path: &str,
         body: Option<&Value>,
         max_answer: usize,
-        read: impl Fn(Map<String, Value>) -> Option<T>,
+        read: impl Fn(Map<String, Value>) -> Option<T> + Sync,
     ) -> Fetched<T> {
         let mut why = lost("there is nobody to ask");
-        let timeout = self.federation.http.timeout();
+        let timeout = self.surroundings.timeout();
         for server in self.servers {
             match self.ask_one(server, path, body, max_answer, timeout, &read).await? {
                 Ok(found) => return Ok(Ok(found)),
@@ -73,21 +71,21 @@ impl Intake<'_> {
     pub(super) async fn others(&self) -> Result<&[String], ApiError> {
         let beside = self.servers.first().map(String::as_str).unwrap_or_default();
         let others = self.others.get_or_try_init(|| async {
-            let rows = self.federation.db.query(OTHERS, &[&self.room_id, &beside, &MAX_OTHERS]).await?;
-            let others = rows.iter().filter_map(|row| row.try_get(0).ok());
-            Ok::<Vec<String>, ApiError>(others.filter(|server| !self.servers.contains(server)).collect())
+            let mut others = self.surroundings.servers(self.room_id, beside, MAX_OTHERS).await?;
+            others.retain(|server| !self.servers.contains(server));
+            Ok::<Vec<String>, ApiError>(others)
         });
         Ok(others.await?)
     }
 
-    async fn ask_one<T>(
+    async fn ask_one<T: Send>(
         &self,
         server: &str,
         path: &str,
         body: Option<&Value>,
         max_answer: usize,
         time: Duration,
-        read: impl Fn(Map<String, Value>) -> Option<T>,
+        read: impl Fn(Map<String, Value>) -> Option<T> + Send,
     ) -> Fetched<T> {
         let passing = |reason: String| Ok(Err(Unavailable { reason, later: true }));
         if let Some(reason) = self.silent().get(server) {
@@ -97,15 +95,13 @@ impl Intake<'_> {
         if time < Duration::from_millis(1) {
             return passing("there was no time left".to_owned());
         }
-        // Long answers of hostile servers could fill the memory.
-        let size = u32::try_from(max_answer / MEBIBYTE).unwrap_or(u32::MAX);
-        let Some(_permits) = self.federation.await_answer(server, size, time).await else {
-            return passing("too many long answers are awaited".to_owned());
-        };
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let request = Request { method, destination: server, path, body, max_answer, timeout: time };
-        match self.federation.http.send(request).await {
-            Ok(answer) => Ok(read(answer).ok_or_else(|| lost(format!("{server} does not have it")))),
+        let Some(answer) = self.surroundings.ask(request, read).await else {
+            return passing("too many long answers are awaited".to_owned());
+        };
+        match answer {
+            Ok(found) => Ok(found.ok_or_else(|| lost(format!("{server} does not have it")))),
             Err(error) => Ok(Err(self.failed(server, path, error)?)),
         }
     }

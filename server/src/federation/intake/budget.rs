@@ -1,5 +1,8 @@
 //! What taking in one batch may cost, whatever other servers answer.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -28,7 +31,7 @@ const OTHERS: u32 = 30;
 /// What is left.
 #[derive(Debug)]
 pub struct Budget {
-    deadline: Instant,
+    pub(super) deadline: Instant,
     rounds: u32,
     events: usize,
     bytes: usize,

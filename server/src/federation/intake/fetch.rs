@@ -10,24 +10,15 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use super::ask::{Fetched, MEBIBYTE, lost};
+use super::Intake;
+use super::ask::{Fetched, lost};
 use super::batch::{Kind, Unavailable};
 use super::pool::{Open, state_before};
-use super::{Intake, download_state};
+use super::surroundings::{Ends, MEBIBYTE, Surroundings};
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::federation::http_client::Request;
 use crate::federation::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER};
-
-const EXTREMITIES: &str = "select forward_extremities, first_depth from matriarch.room_extremities($1)";
-/// What other servers have sent beside.
-const STAGED: &str = "
-select p.origin, p.json
-from matriarch.rooms r
-join matriarch.inbound_pdus p using (room_nid)
-where r.room_id = $1 and p.event_id = any($2)
-limit 100";
-const UNKNOWN: &str = "select event_id from matriarch.unknown_events($1) as event_id";
 
 /// Requests at the same time to one server, and for keys to many, some of which are gone.
 const PARALLEL: usize = 10;
@@ -58,7 +49,7 @@ fn event_ids(answer: &Map<String, Value>, key: &str) -> Vec<String> {
     ids.filter_map(Value::as_str).filter(|id| !id.contains('\0')).map(str::to_owned).collect()
 }
 
-impl Intake<'_> {
+impl<S: Surroundings> Intake<'_, S> {
     /// Fetches what the open events need, or finds that it cannot be had.
     pub(super) async fn fetch(&mut self) -> Result<(), ApiError> {
         let waits = self.waits_for_outliers();
@@ -87,7 +78,7 @@ impl Intake<'_> {
 
     /// Has policy servers sign events that lack their signature, each once; those that they do not sign are taken in without.
     async fn fetch_signatures(&mut self) {
-        let federation = self.federation;
+        let surroundings = self.surroundings;
         let time_left = self.budget.time_left();
         let mut wanted = Vec::new();
         for (index, open) in self.main.events.iter().enumerate() {
@@ -101,7 +92,7 @@ impl Intake<'_> {
         let signed: Vec<(usize, Option<String>)> = stream::iter(wanted)
             .map(|(index, server, text)| async move {
                 let mut event: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
-                let sign = federation.policy_servers.sign(&server, &mut event);
+                let sign = surroundings.sign(&server, &mut event);
                 let signed = match timeout(time_left, sign).await {
                     Ok(Ok(())) => Some(Value::Object(event).to_string()),
                     Ok(Err(error)) => {
@@ -130,7 +121,7 @@ impl Intake<'_> {
         let wanted = self.looked_at().flat_map(|event| &event.needs.keys).map(|(server, _)| server);
         let wanted: BTreeSet<String> =
             wanted.filter(|server| !self.unavailable.contains_key(*server)).cloned().collect();
-        let federation = self.federation;
+        let surroundings = self.surroundings;
         let time_left = self.budget.time_left();
         let (again, first): (Vec<String>, Vec<String>) =
             wanted.into_iter().partition(|server| self.asked.contains(server));
@@ -140,9 +131,8 @@ impl Intake<'_> {
         }
         let fetched: Vec<(String, Result<(), Unavailable>)> = stream::iter(first)
             .map(|server| async move {
-                let fetch = federation.key_ring.fetch(&server);
-                let fetched = match timeout(time_left, fetch).await {
-                    Ok(fetched) => fetched.map_err(|error| error.to_string()),
+                let fetched = match timeout(time_left, surroundings.fetch_keys(&server)).await {
+                    Ok(fetched) => fetched,
                     Err(_) => Err(format!("{server} gave no keys in time")),
                 };
                 (server, fetched.map_err(|reason| Unavailable { reason, later: true }))
@@ -277,7 +267,7 @@ impl Intake<'_> {
             by_id.retain(|id, _| needed.contains(id));
         }
         let ids: Vec<&str> = by_id.keys().map(String::as_str).collect();
-        let unknown = self.unknown(&ids).await?;
+        let unknown = self.surroundings.unknown(&ids).await?;
         for (id, event) in by_id {
             if unknown.contains(&id) && !self.outlier_ids.contains(&id) && self.budget.event(event.text.len())
             {
@@ -286,11 +276,6 @@ impl Intake<'_> {
             }
         }
         Ok(())
-    }
-
-    async fn unknown(&self, ids: &[&str]) -> Result<BTreeSet<String>, ApiError> {
-        let rows = self.federation.db.query(UNKNOWN, &[&ids]).await?;
-        Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
     }
 
     /// Events of the timeline between what is known and what came.
@@ -314,11 +299,7 @@ impl Intake<'_> {
             return Ok(());
         }
         self.take_staged(&mut wanted).await?;
-        let row = self.federation.db.query_opt(EXTREMITIES, &[&self.room_id]).await?;
-        let (extremities, first_depth): (Option<Vec<String>>, Option<i64>) =
-            row.map_or((None, None), |row| (row.get("forward_extremities"), row.get("first_depth")));
-        let extremities = extremities.unwrap_or_default();
-        let first_depth = first_depth.unwrap_or_default();
+        let Ends { forward_extremities, first_depth } = self.surroundings.ends(self.room_id).await?;
         self.leave_earlier_events(&mut wanted, first_depth);
         if wanted.is_empty() {
             return Ok(());
@@ -337,7 +318,7 @@ impl Intake<'_> {
             return Ok(());
         }
         let body = json!({
-            "earliest_events": extremities.iter().take(GAP_ENDS).collect::<Vec<_>>(),
+            "earliest_events": forward_extremities.iter().take(GAP_ENDS).collect::<Vec<_>>(),
             "latest_events": after.iter().take(GAP_ENDS).collect::<Vec<_>>(),
             "limit": GAP_EVENTS,
             "min_depth": first_depth,
@@ -363,13 +344,12 @@ impl Intake<'_> {
         let mut named: BTreeSet<String> = wanted.clone();
         while !named.is_empty() {
             let ids: Vec<&str> = named.iter().map(String::as_str).collect();
-            let rows = self.federation.db.query(STAGED, &[&self.room_id, &ids]).await?;
+            let staged = self.surroundings.staged(self.room_id, &ids).await?;
             named.clear();
-            for row in rows {
+            for (origin, json) in staged {
                 // Nobody has looked at its signatures: others than the sender's server could have sent a forged one.
-                let json: String = row.get("json");
                 let is_own = serde_json::from_str::<Sent>(&json)
-                    .is_ok_and(|sent| server_name(&sent.sender) == Some(row.get("origin")));
+                    .is_ok_and(|sent| server_name(&sent.sender) == Some(&origin));
                 let event = is_own.then(|| Open::read(self.version, self.room_id, json).ok()).flatten();
                 if let Some(event) = event {
                     wanted.remove(&event.event_id);
@@ -379,7 +359,8 @@ impl Intake<'_> {
             }
             named.retain(|id| !self.main_ids.contains(id));
             if !named.is_empty() {
-                named = self.unknown(&named.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+                named =
+                    self.surroundings.unknown(&named.iter().map(String::as_str).collect::<Vec<_>>()).await?;
             }
         }
         Ok(())
@@ -440,7 +421,7 @@ impl Intake<'_> {
         };
         if let Ok((state, chain)) = self.ask(&path, None, MAX_IDS, read).await? {
             let ids: Vec<&str> = state.iter().chain(&chain).map(String::as_str).collect();
-            let mut unknown = self.unknown(&ids).await?;
+            let mut unknown = self.surroundings.unknown(&ids).await?;
             unknown.retain(|id| !self.outlier_ids.contains(id) && !self.unavailable.contains_key(id));
             if unknown.len() <= STATE_SINGLES {
                 self.fetch_singles(unknown).await?;
@@ -487,11 +468,9 @@ impl Intake<'_> {
             max_answer: MAX_ANSWER,
             timeout: ANSWER_TIMEOUT.min(time),
         };
-        // In a box, as it comes here in turn: for outliers, which need no state.
-        let download = download_state(self.federation, self.room_id, self.version, request, time);
-        match Box::pin(download).await {
-            Ok(download) if !download.state.is_empty() => {
-                self.states.insert(event_id.to_owned(), download.state);
+        match self.surroundings.download_state(self.room_id, self.version, request, time).await {
+            Ok(state) if !state.is_empty() => {
+                self.states.insert(event_id.to_owned(), state);
                 Ok(Ok(()))
             }
             Ok(_) => Ok(Err(lost(format!("{server} does not have it")))),

@@ -1,5 +1,8 @@
 //! Events that are not taken in yet.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use matriarch_rules::json::parse_object;

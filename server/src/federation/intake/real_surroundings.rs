@@ -1,0 +1,97 @@
+//! The database of this node, and other servers by HTTP.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use matriarch_rules::RoomVersion;
+use serde_json::{Map, Value};
+
+use super::batch::{Answer, read_answer};
+use super::download_state;
+use super::surroundings::{Ends, MEBIBYTE, Part, Surroundings};
+use crate::base::error::ApiError;
+use crate::federation::base::Federation;
+use crate::federation::http_client::{FederationError, Request};
+
+const RECEIVE: &str =
+    "select status, body, wake_rooms, wake_users from matriarch.receive_pdus($1, $2, $3, $4, $5, $6)";
+const OTHERS: &str = "select matriarch.servers_to_ask($1, $2, $3)";
+const EXTREMITIES: &str = "select forward_extremities, first_depth from matriarch.room_extremities($1)";
+/// What other servers have sent beside.
+const STAGED: &str = "
+select p.origin, p.json
+from matriarch.rooms r
+join matriarch.inbound_pdus p using (room_nid)
+where r.room_id = $1 and p.event_id = any($2)
+limit 100";
+const UNKNOWN: &str = "select event_id from matriarch.unknown_events($1) as event_id";
+
+impl Surroundings for Federation {
+    async fn receive(&self, part: Part<'_>) -> Result<Answer, ApiError> {
+        let Part { room_id, version, kind, texts, states, given_up } = part;
+        let states = match states.is_empty() {
+            true => None,
+            false => Some(serde_json::to_string(&states).map_err(|_| ApiError::internal())?),
+        };
+        let response =
+            self.call(RECEIVE, &[&room_id, &version.id, &kind.name(), &texts, &states, &given_up]).await?;
+        read_answer(&response)
+    }
+
+    async fn unknown(&self, event_ids: &[&str]) -> Result<BTreeSet<String>, ApiError> {
+        let rows = self.db.query(UNKNOWN, &[&event_ids]).await?;
+        Ok(rows.iter().filter_map(|row| row.try_get("event_id").ok()).collect())
+    }
+
+    async fn staged(&self, room_id: &str, event_ids: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
+        let rows = self.db.query(STAGED, &[&room_id, &event_ids]).await?;
+        Ok(rows.iter().map(|row| (row.get("origin"), row.get("json"))).collect())
+    }
+
+    async fn ends(&self, room_id: &str) -> Result<Ends, ApiError> {
+        let row = self.db.query_opt(EXTREMITIES, &[&room_id]).await?;
+        Ok(row.map_or_else(Ends::default, |row| Ends {
+            forward_extremities: row.get::<_, Option<_>>("forward_extremities").unwrap_or_default(),
+            first_depth: row.get::<_, Option<_>>("first_depth").unwrap_or_default(),
+        }))
+    }
+
+    async fn servers(&self, room_id: &str, beside: &str, limit: i32) -> Result<Vec<String>, ApiError> {
+        let rows = self.db.query(OTHERS, &[&room_id, &beside, &limit]).await?;
+        Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
+    }
+
+    fn timeout(&self) -> Duration {
+        self.http.timeout()
+    }
+
+    async fn ask<T: Send>(
+        &self,
+        request: Request<'_>,
+        read: impl FnOnce(Map<String, Value>) -> T + Send,
+    ) -> Option<Result<T, FederationError>> {
+        // Long answers of hostile servers could fill the memory.
+        let size = u32::try_from(request.max_answer / MEBIBYTE).unwrap_or(u32::MAX);
+        let _permits = self.await_answer(request.destination, size, request.timeout).await?;
+        Some(self.http.send(request).await.map(read))
+    }
+
+    async fn fetch_keys(&self, server: &str) -> Result<(), String> {
+        self.key_ring.fetch(server).await.map_err(|error| error.to_string())
+    }
+
+    async fn sign(&self, server: &str, event: &mut Map<String, Value>) -> Result<(), FederationError> {
+        self.policy_servers.sign(server, event).await
+    }
+
+    fn download_state<'a>(
+        &'a self,
+        room_id: &'a str,
+        version: &'static RoomVersion,
+        request: Request<'a>,
+        time: Duration,
+    ) -> BoxFuture<'a, Result<Vec<String>, FederationError>> {
+        Box::pin(async move { Ok(download_state(self, room_id, version, request, time).await?.state) })
+    }
+}
