@@ -1,6 +1,7 @@
 //! The lowest floor: SQL statements from inside the backend, sessions, tokens, requests and responses.
 
 pub mod account_data;
+pub mod cache;
 pub mod connection;
 pub mod generation;
 pub mod ids;

@@ -1,11 +1,12 @@
 //! Sessions: the user and device that an access token stands for.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::collections::HashMap;
 
 use pgrx::pg_extern;
 use serde_json::json;
 
 use crate::base::{
+    cache::Cache,
     response::{MatrixError, Response, ResponseRows, Result, respond},
     spi::{Db, Mode, Row},
     users::User,
@@ -48,13 +49,13 @@ const CHECK_ALL: &str = "
     from access_tokens
     where token_hash = any($1)";
 
-/// A cache of more sessions than that is emptied; those in use are soon read again.
+/// How many sessions a backend remembers.
 const MAX_KNOWN: usize = 10_000;
 
 thread_local! {
     /// Sessions by the SHA-256 of their access token. Ids of users and devices never change; each request
     /// still checks that the token exists and has not expired.
-    static KNOWN: RefCell<HashMap<Vec<u8>, Session>> = RefCell::default();
+    static KNOWN: Cache<Vec<u8>, Session> = Cache::new(MAX_KNOWN);
 }
 
 const LOCK_DEVICE: &str = "select from devices where device_nid = $1 for no key update";
@@ -107,7 +108,7 @@ impl Session {
     }
 
     fn recall(token_hash: &[u8]) -> Option<Self> {
-        KNOWN.with_borrow(|known| known.get(token_hash).cloned())
+        KNOWN.with(|known| known.get(token_hash))
     }
 
     /// Whether a row of [`CHECK`] names this user and device.
@@ -123,12 +124,7 @@ impl Session {
             device_nid: row.get("device_nid"),
             device_id: row.get("device_id"),
         };
-        KNOWN.with_borrow_mut(|known| {
-            if known.len() >= MAX_KNOWN {
-                known.clear();
-            }
-            known.insert(token_hash.to_vec(), session.clone());
-        });
+        KNOWN.with(|known| known.put(token_hash.to_vec(), session.clone()));
         session.unless_expired(row.get("is_expired"))
     }
 

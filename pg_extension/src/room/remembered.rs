@@ -5,75 +5,80 @@
 //! `rooms.state_rewrites` counts redactions. Only committed data is kept, and only state keys that the state
 //! has.
 
-use std::{cell::RefCell, collections::HashMap};
+use quick_cache::{Equivalent, Weighter};
 
-use crate::room::stored::{Extremity, Slot, StateKey};
+use crate::{
+    base::cache::Cache,
+    room::stored::{Extremity, Slot, StateKey},
+};
 
-/// A guess: events with this much JSON take about 10 MB when parsed.
-const CAPACITY_BYTES: usize = 1 << 20;
+/// In bytes of JSON. A guess: events with this much JSON take about 10 MB when parsed.
+const CAPACITY_BYTES: u64 = 1 << 20;
 
-/// At this number of rooms, all are forgotten.
+/// The number of state events of common length that take this much.
+const EXPECTED: usize = 2048;
+
 const MAX_ROOMS: usize = 10_000;
 
 thread_local! {
     /// The newest event of each room that this backend appended. How other events cite it never changes.
-    static NEWEST: RefCell<HashMap<i64, Extremity>> = RefCell::default();
+    static NEWEST: Cache<i64, Extremity> = Cache::new(MAX_ROOMS);
 }
 
 /// The forward extremity with this nid, if this backend appended it last. The transaction may have been
 /// rolled back: so the nid must be from the room's row.
 pub fn extremity(room_nid: i64, event_nid: i64) -> Option<Extremity> {
-    NEWEST.with_borrow(|newest| newest.get(&room_nid).filter(|newest| newest.nid == event_nid).cloned())
+    NEWEST.with(|newest| newest.get(&room_nid)).filter(|newest| newest.nid == event_nid)
 }
 
 /// Keeps the newest event of a room.
 pub fn note_newest(room_nid: i64, event: &Extremity) {
-    NEWEST.with_borrow_mut(|newest| {
-        if newest.len() >= MAX_ROOMS {
-            newest.clear();
-        }
-        newest.insert(room_nid, event.clone());
-    });
+    NEWEST.with(|newest| newest.put(room_nid, event.clone()));
 }
 
 /// A root, and the number of redactions of the room's state events at that time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct StateVersion {
     pub root: i64,
     pub rewrites: i64,
 }
 
-#[derive(Default)]
-struct Remembered {
-    states: HashMap<i64, (i64, HashMap<StateKey, Slot>)>,
-    bytes: usize,
+/// A key of a state.
+#[derive(PartialEq, Eq, Hash)]
+struct KeyOf(StateVersion, StateKey);
+
+/// [`KeyOf`], to look for without copying the key.
+#[derive(Hash)]
+struct KeyRef<'k>(StateVersion, &'k StateKey);
+
+impl Equivalent<KeyOf> for KeyRef<'_> {
+    fn equivalent(&self, key: &KeyOf) -> bool {
+        self.0 == key.0 && *self.1 == key.1
+    }
+}
+
+/// What a key has, and how many bytes of JSON that is.
+type SlotBytes = (Slot, u64);
+
+#[derive(Clone, Copy)]
+struct ByJson;
+
+impl Weighter<KeyOf, SlotBytes> for ByJson {
+    fn weight(&self, _: &KeyOf, (_, bytes): &SlotBytes) -> u64 {
+        (*bytes).max(1)
+    }
 }
 
 thread_local! {
-    static REMEMBERED: RefCell<Remembered> = RefCell::default();
+    static STATES: Cache<KeyOf, SlotBytes, ByJson> = Cache::weighted(EXPECTED, CAPACITY_BYTES, ByJson);
 }
 
 /// The slot of a state key, if it is kept.
 pub fn recall(found: StateVersion, key: &StateKey) -> Option<Slot> {
-    REMEMBERED.with_borrow(|remembered| {
-        let (rewrites, slots) = remembered.states.get(&found.root)?;
-        slots.get(key).filter(|_| *rewrites == found.rewrites).cloned()
-    })
+    STATES.with(|states| states.get(&KeyRef(found, key))).map(|(slot, _)| slot)
 }
 
-/// Keeps a slot that has an event. When the memory is full, it is emptied: what is in use is soon read again,
-/// and no order of use must be kept.
+/// Keeps a slot that has an event, with `bytes` of JSON.
 pub fn remember(found: StateVersion, key: &StateKey, slot: &Slot, bytes: usize) {
-    REMEMBERED.with_borrow_mut(|remembered| {
-        if remembered.bytes + bytes > CAPACITY_BYTES {
-            *remembered = Remembered::default();
-        }
-        remembered.bytes += bytes;
-        let (rewrites, slots) = remembered.states.entry(found.root).or_default();
-        if *rewrites != found.rewrites {
-            *rewrites = found.rewrites;
-            slots.clear();
-        }
-        slots.insert(key.clone(), slot.clone());
-    });
+    STATES.with(|states| states.put(KeyOf(found, key.clone()), (slot.clone(), bytes as u64)));
 }
