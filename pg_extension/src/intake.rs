@@ -36,7 +36,7 @@ use crate::{
         spi::{Db, Mode},
         users,
     },
-    room::{Room, checks::keys_of, graph_events::GraphEvents, state_keys::StateKeys},
+    room::{Room, checks::keys_of, graph_events::GraphEvents, state_keys::StateKeys, version_of_room},
 };
 
 /// Takes in a batch of PDUs of one room, in any order.
@@ -93,10 +93,8 @@ fn receive_pdus(
     })
 }
 
-const VERSION: &str = "select room_version from rooms where room_id = $1";
-
 fn version_of(db: &Db<'_>, room_id: &str, given: Option<&str>) -> Result<&'static RoomVersion> {
-    let known: Option<String> = db.query_opt(VERSION, &[room_id.into()]).map(|row| row.get("room_version"));
+    let known = version_of_room(db, room_id);
     let id = known.as_deref().or(given).ok_or_else(|| MatrixError::not_found("The room is not known."))?;
     room_version(id).ok_or_else(|| {
         MatrixError::new(400, "M_UNSUPPORTED_ROOM_VERSION", "The room version is not supported.")

@@ -362,3 +362,10 @@ impl<'a> Room<'a> {
         self.slots.retain(|_, slot| slot.current.as_ref().is_none_or(|current| current.nid != event_nid));
     }
 }
+
+const VERSION: &str = "select room_version from rooms where room_id = $1";
+
+/// The version of a room, which may be one that is not supported. `None` for a room that is not known.
+pub fn version_of_room(db: &Db<'_>, room_id: &str) -> Option<String> {
+    db.query_opt(VERSION, &[room_id.into()]).map(|row| row.get("room_version"))
+}

@@ -129,12 +129,11 @@ impl Session {
     }
 
     fn unless_expired(self, expired: bool) -> Result<Self> {
-        match expired {
-            true => {
-                let error = MatrixError::new(401, "M_UNKNOWN_TOKEN", "The access token has expired.");
-                Err(error.with("soft_logout", true))
-            }
-            false => Ok(self),
+        if expired {
+            let error = MatrixError::new(401, "M_UNKNOWN_TOKEN", "The access token has expired.");
+            Err(error.with("soft_logout", true))
+        } else {
+            Ok(self)
         }
     }
 

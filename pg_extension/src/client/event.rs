@@ -46,10 +46,7 @@ pub fn find(
     let room_id: String = row.get("room_id");
     let room = ReadableRoom::find(db, events, session, &room_id).ok_or_else(unknown)?;
     visibility::prepare(db, events, &[(&room.reader, std::slice::from_ref(&event))]);
-    match room.reader.sees(db, events, &event) {
-        true => Ok((room, event)),
-        false => Err(unknown()),
-    }
+    if room.reader.sees(db, events, &event) { Ok((room, event)) } else { Err(unknown()) }
 }
 
 /// `GET /rooms/{roomId}/event/{eventId}`, and without a `room_id` the deprecated `GET /events/{eventId}`

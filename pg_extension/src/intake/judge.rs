@@ -205,9 +205,10 @@ impl<'r, 'a> Intake<'r, 'a> {
             return Err(Verdict::Needs(Needs { prev_events: missing, ..Needs::default() }));
         }
         if !self.room.header.partial {
-            return match lost {
-                true => Err(Verdict::Needs(Needs { state: true, ..Needs::default() })),
-                false => Ok(self.resolved(&roots)),
+            return if lost {
+                Err(Verdict::Needs(Needs { state: true, ..Needs::default() }))
+            } else {
+                Ok(self.resolved(&roots))
             };
         }
         if lost {

@@ -138,9 +138,10 @@ impl Intake<'_, '_> {
                 Some(outlier) => outlier.auth_nids.clone(),
                 None => nids_of(&mut event.auth_events(), |_| true),
             },
-            prev_nids: match in_graph {
-                true => nids_of(&mut event.prev_events(), GraphEvent::is_in_graph),
-                false => Vec::new(),
+            prev_nids: if in_graph {
+                nids_of(&mut event.prev_events(), GraphEvent::is_in_graph)
+            } else {
+                Vec::new()
             },
             event: Rc::new(stored.clone().with_rejected(status == Status::Rejected)),
             status,

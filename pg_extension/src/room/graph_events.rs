@@ -132,10 +132,8 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
         let event_id: String = row.get("event_id");
         let status = Status::of_code(row.get("status"));
         let json: String = row.get("json");
-        let json = match self.tolerant {
-            true => serde_json::from_str(&json).unwrap_or_default(),
-            false => parse_stored(&json),
-        };
+        let json =
+            if self.tolerant { serde_json::from_str(&json).unwrap_or_default() } else { parse_stored(&json) };
         let event = Event::new(event_id, json);
         self.keep(GraphEvent {
             nid: row.get("event_nid"),
@@ -197,9 +195,8 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
         let known = || self.by_nid.borrow().get(&nid).cloned();
         known().unwrap_or_else(|| {
             self.load([nid]);
-            known().unwrap_or_else(|| match self.tolerant {
-                true => self.keep(absent(nid)),
-                false => panic!("no event {nid}"),
+            known().unwrap_or_else(|| {
+                if self.tolerant { self.keep(absent(nid)) } else { panic!("no event {nid}") }
             })
         })
     }

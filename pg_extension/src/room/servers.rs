@@ -83,16 +83,33 @@ const SENDERS_OF: &str = "
 /// Marks events that were made while no other server was in the room.
 const SET_OUTGOING: &str = "update events set outgoing = true where event_nid = any($1) and not outgoing";
 
-const HAS_JOINED_MEMBER: &str = "
-    select
-    from room_state_keys k
-    cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
-    cross join lateral (
-        select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
-    ) m
-    where k.room_nid = $1 and k.type = 'm.room.member'
-        and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership = 'join'
-    limit 1";
+/// SQL: whether a user of a server has one of these memberships. The arguments are SQL of the `room_nid`, the server's
+/// name and the memberships. Servers are compared as the index of `room_state_keys` has them; `offset 0` holds the planner
+/// to one look-up a member.
+macro_rules! has_member {
+    ($room_nid:literal, $server_name:literal, $memberships:literal) => {
+        concat!(
+            "exists (
+                select
+                from room_state_keys k
+                cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
+                cross join lateral (
+                    select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
+                ) m
+                where k.room_nid = ",
+            $room_nid,
+            " and k.type = 'm.room.member' and substr(k.state_key, strpos(k.state_key, ':') + 1) = ",
+            $server_name,
+            " and m.membership in (",
+            $memberships,
+            ")
+            )"
+        )
+    };
+}
+pub(crate) use has_member;
+
+const HAS_JOINED_MEMBER: &str = concat!("select where ", has_member!("$1", "$2", "'join'"));
 
 /// The servers that the resident server named, while the room is partial.
 const IS_PRESUMED: &str = "

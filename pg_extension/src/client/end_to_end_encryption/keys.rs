@@ -36,9 +36,10 @@ const MAX_KEY_BYTES: usize = 65_536;
 
 /// Checks the length of a key as JSON text. 413 `M_TOO_LARGE` if it is too long.
 pub fn require_size(key: &str) -> Result<()> {
-    match key.len() <= MAX_KEY_BYTES {
-        true => Ok(()),
-        false => Err(MatrixError::new(413, "M_TOO_LARGE", "A key is longer than 65536 bytes.")),
+    if key.len() <= MAX_KEY_BYTES {
+        Ok(())
+    } else {
+        Err(MatrixError::new(413, "M_TOO_LARGE", "A key is longer than 65536 bytes."))
     }
 }
 

@@ -11,26 +11,20 @@ use super::{Child, Summary};
 use crate::{
     base::{signing::Signer, spi::Db},
     client::room_directory::Description,
-    room::parse_stored,
+    room::{parse_stored, servers::has_member},
 };
 
 /// Rooms that a local user is joined to; and for all rooms the membership of one user.
-const ROOMS: &str = "
+const ROOMS: &str = concat!(
+    "
     select wanted.room_id, r.room_nid, r.room_version, r.joined_members,
         coalesce(m.membership, o.membership) as membership
     from unnest($1) as wanted (room_id)
     left join lateral (
         select room_nid, room_version, joined_members from rooms where room_id = wanted.room_id offset 0
-    ) r on exists (
-        select
-        from room_state_keys k
-        cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
-        cross join lateral (
-            select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
-        ) m
-        where k.room_nid = r.room_nid and k.type = 'm.room.member'
-            and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership = 'join'
-    )
+    ) r on ",
+    has_member!("r.room_nid", "$2", "'join'"),
+    "
     left join lateral (
         select membership
         from memberships
@@ -42,7 +36,8 @@ const ROOMS: &str = "
         from out_of_band_memberships
         where room_id = wanted.room_id and user_nid = $3
         offset 0
-    ) o on true";
+    ) o on true"
+);
 
 const CHILDREN: &str = "
     select wanted.room_nid, e.json

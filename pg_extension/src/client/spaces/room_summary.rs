@@ -23,9 +23,10 @@ fn room_summary(token_hash: Option<&[u8]>, room: &str, elsewhere: Option<&str>) 
         let session = token_hash.map(|hash| Session::authenticate(db, hash)).transpose()?;
         let elsewhere = Elsewhere::read(elsewhere)?;
         let unknown = || MatrixError::not_found("There is no such room, or you may not see it.");
-        let room_id = match is_room_alias(room) {
-            true => db.query_opt(ALIAS, &[room.into()]).map(|row| row.get("room_id")).ok_or_else(unknown)?,
-            false => room.to_owned(),
+        let room_id = if is_room_alias(room) {
+            db.query_opt(ALIAS, &[room.into()]).map(|row| row.get("room_id")).ok_or_else(unknown)?
+        } else {
+            room.to_owned()
         };
         let mut rooms = LocalRooms::of(db, session.as_ref().map(|session| session.user_nid));
         let local = rooms.get(&room_id);

@@ -207,9 +207,10 @@ pub fn ephemeral_events(section: &Section<'_>, asker: &Asker) -> Vec<String> {
 
 fn room_data(section: &Section<'_>, asker: &Asker) -> Vec<String> {
     let filter = &asker.filter.room.account_data;
-    match filter.admits_room(&section.part.room.room_id) {
-        true => wanted_data(&section.account_data, filter),
-        false => Vec::new(),
+    if filter.admits_room(&section.part.room.room_id) {
+        wanted_data(&section.account_data, filter)
+    } else {
+        Vec::new()
     }
 }
 

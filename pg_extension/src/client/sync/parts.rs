@@ -136,10 +136,7 @@ const CHANGED: &str = "
 /// state.
 pub fn changed(db: &Db<'_>, columns: &Columns, found: &[Probe]) -> Parts {
     let (full, others): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|&asker| columns.full[asker]);
-    let mut parts = match full.is_empty() {
-        true => Parts::new(),
-        false => all(db, columns, &full),
-    };
+    let mut parts = if full.is_empty() { Parts::new() } else { all(db, columns, &full) };
     let news = others.into_iter().flat_map(|asker| found[asker].news.iter().map(move |room| (asker, *room)));
     parts.extend(of_places(db, columns, &news.collect::<Vec<_>>()));
     parts

@@ -126,9 +126,10 @@ fn want(wanted: &mut HashMap<WindowEnd, usize>, end: WindowEnd, length: usize) {
 /// The position at which the timeline ends for the asker: that of the newest event, or of the event by which
 /// the user left.
 fn end_of(events: &Events<'_, '_>, section: &Section<'_>) -> i64 {
-    match section.part.is_left() {
-        true => events.get(section.part.member_event_nid).pos.unwrap_or(section.part.room.last_pos),
-        false => section.part.room.last_pos,
+    if section.part.is_left() {
+        events.get(section.part.member_event_nid).pos.unwrap_or(section.part.room.last_pos)
+    } else {
+        section.part.room.last_pos
     }
 }
 

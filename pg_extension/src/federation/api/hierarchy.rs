@@ -13,26 +13,20 @@ use crate::{
         spi::{Db, Mode},
     },
     client::spaces::{LocalRoom, LocalRooms, Summary},
-    room::parse_stored,
+    room::{parse_stored, servers::has_member},
 };
 
 /// The most children that are told of.
 const MAX_CHILDREN: usize = 1000;
 
 /// Which of these rooms a server has users in, or invited users.
-const MEMBERS: &str = "
+const MEMBERS: &str = concat!(
+    "
     select wanted.room_nid
     from unnest($1) as wanted (room_nid)
-    where exists (
-        select
-        from room_state_keys k
-        cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
-        cross join lateral (
-            select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
-        ) m
-        where k.room_nid = wanted.room_nid and k.type = 'm.room.member'
-            and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership in ('join', 'invite')
-    )";
+    where ",
+    has_member!("wanted.room_nid", "$2", "'join', 'invite'")
+);
 
 /// Which of these rooms a server has joined users in, by the rooms' ids.
 const JOINED: &str = "
@@ -75,9 +69,10 @@ fn federation_hierarchy(origin: &str, room_id: &str, suggested_only: bool) -> Re
         let (mut children, mut inaccessible): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
         for room in &known {
             let Some(summary) = &room.summary else { continue };
-            match guest.may_be_shown(room, summary) {
-                true => children.push(summary.with_children(suggested_only)),
-                false => inaccessible.push(summary.room_id.as_str().into()),
+            if guest.may_be_shown(room, summary) {
+                children.push(summary.with_children(suggested_only))
+            } else {
+                inaccessible.push(summary.room_id.as_str().into())
             }
         }
         Ok(Response::json(&json!({

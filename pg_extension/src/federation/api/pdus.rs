@@ -35,10 +35,11 @@ pub fn for_server(room: &mut Room<'_>, origin: &str, events: &Events<'_, '_>, ni
     server_reader::prepare(room, &part);
     let reader = ServerReader::new(room, origin);
     part.iter()
-        .map(|event| match reader.sees(events, event) {
-            true => event.json.clone(),
-            false => redacted(version, &event.json),
-        })
+        .map(
+            |event| {
+                if reader.sees(events, event) { event.json.clone() } else { redacted(version, &event.json) }
+            },
+        )
         .collect()
 }
 

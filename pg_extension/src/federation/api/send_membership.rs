@@ -24,15 +24,13 @@ use crate::{
     },
     client::sync::SHOWN_TO_OUTSIDERS,
     intake::{self, Verdict},
-    room::Room,
+    room::{Room, version_of_room},
     trie,
 };
 
 /// The status of an answer that gives back the event, as `event`, where it cannot be judged yet: the API node has it taken in
 /// with what it needs, and asks again.
 const NEEDS_MORE: i16 = 424;
-
-const VERSION: &str = "select room_version from rooms where room_id = $1";
 
 const STORED: &str = "select event_nid, state_before from events where event_id = $1";
 
@@ -87,8 +85,8 @@ fn federation_send_membership(
 }
 
 fn version_of(db: &Db<'_>, room_id: &str) -> Result<&'static RoomVersion> {
-    let row = db.query_opt(VERSION, &[room_id.into()]).ok_or_else(asked_room::unknown)?;
-    room_version(&row.get::<String>("room_version")).ok_or_else(asked_room::unknown)
+    room_version(&version_of_room(db, room_id).ok_or_else(asked_room::unknown)?)
+        .ok_or_else(asked_room::unknown)
 }
 
 fn malformed(reason: impl Display) -> MatrixError {

@@ -47,9 +47,10 @@ impl Verifier {
         self.with_view(Self::check_current_root);
         let mut entries: BTreeMap<i32, i64> = self.with_view(|verifier, view| {
             let root = view.room.header.root;
-            match verifier.wrong_roots(view, vec![root]).is_empty() {
-                true => trie::entries(view.room.db, root).into_iter().collect(),
-                false => BTreeMap::new(),
+            if verifier.wrong_roots(view, vec![root]).is_empty() {
+                trie::entries(view.room.db, root).into_iter().collect()
+            } else {
+                BTreeMap::new()
             }
         });
         let mut counts = Counts::default();

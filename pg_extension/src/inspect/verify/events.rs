@@ -131,9 +131,10 @@ impl Verifier {
         let json = if must_be_redacted { &redacted } else { event.json() };
         let canonical = object_to_canonical_lenient(json);
         if canonical != text {
-            let finding = match must_be_redacted {
-                true => Finding::new("redaction").found("what redaction strips"),
-                false => Finding::new("json").found("not canonical, or with unsigned"),
+            let finding = if must_be_redacted {
+                Finding::new("redaction").found("what redaction strips")
+            } else {
+                Finding::new("json").found("not canonical, or with unsigned")
             };
             let finding =
                 finding.event(&event_id).expected("canonical JSON as signed").action("written anew");

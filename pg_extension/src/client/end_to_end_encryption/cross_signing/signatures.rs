@@ -74,9 +74,10 @@ fn unknown() -> MatrixError {
 
 /// Requires that the uploaded key differs from the stored one only in `signatures` and `unsigned`.
 fn require_same(uploaded: &Map, stored: &Map) -> Result<()> {
-    match unsigned_form(uploaded.clone()) == unsigned_form(stored.clone()) {
-        true => Ok(()),
-        false => Err(MatrixError::invalid_param("The key is not the one that is there.")),
+    if unsigned_form(uploaded.clone()) == unsigned_form(stored.clone()) {
+        Ok(())
+    } else {
+        Err(MatrixError::invalid_param("The key is not the one that is there."))
     }
 }
 
@@ -152,12 +153,13 @@ impl<'a> Signer<'a> {
         let args = [own_nid.into(), user_nids.into(), key_names.into(), key_ids.into(), signatures.into()];
         let new: Vec<(i64, String)> =
             db.query(STORE, &args).map(|row| (row.get("user_nid"), row.get("key_name"))).collect();
-        let changes = new.iter().map(|(user_nid, key_name)| match *user_nid == own_nid {
-            true => {
+        let changes = new.iter().map(|(user_nid, key_name)| {
+            if *user_nid == own_nid {
                 let device_id = (!self.is_cross_signing_key(key_name)).then_some(key_name.as_str());
                 Change { user_nid: own_nid, device_id, audience: None }
+            } else {
+                Change { user_nid: *user_nid, device_id: None, audience: Some(own_nid) }
             }
-            false => Change { user_nid: *user_nid, device_id: None, audience: Some(own_nid) },
         });
         device_lists::note_changes(db, changes);
         let is_own = |(user_nid, _): &(i64, String)| *user_nid == own_nid;
@@ -202,9 +204,10 @@ impl<'a> Signer<'a> {
             right.map_err(|error| invalid(&format!("{error}.")))?;
             signatures.push((key_id.clone(), signature.to_owned()));
         }
-        match signatures.is_empty() {
-            true => Err(invalid("The key is signed by no device of yours.")),
-            false => Ok(signatures),
+        if signatures.is_empty() {
+            Err(invalid("The key is signed by no device of yours."))
+        } else {
+            Ok(signatures)
         }
     }
 

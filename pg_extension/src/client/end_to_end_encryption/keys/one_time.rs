@@ -146,9 +146,10 @@ pub fn require_room(db: &Db<'_>, device_nid: i64, fallback_keys: &[NamedKey]) ->
     let algorithms: Vec<&str> = fallback_keys.iter().map(|key| key.algorithm.as_str()).collect();
     let new = i64::try_from(algorithms.len()).unwrap_or(i64::MAX);
     let others: i64 = db.query_one(OTHER_FALLBACK, &[device_nid.into(), algorithms.into()]).get("others");
-    match new.saturating_add(others) <= MAX_FALLBACK {
-        true => Ok(()),
-        false => Err(MatrixError::new(400, "M_TOO_LARGE", "The device has too many fallback keys.")),
+    if new.saturating_add(others) <= MAX_FALLBACK {
+        Ok(())
+    } else {
+        Err(MatrixError::new(400, "M_TOO_LARGE", "The device has too many fallback keys."))
     }
 }
 

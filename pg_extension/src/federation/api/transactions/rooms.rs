@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     base::{signing::Signer, spi::Db},
-    room::parse_stored,
+    room::{parse_stored, servers::has_member},
 };
 
 /// A room that is known.
@@ -44,18 +44,12 @@ impl InboundRoom {
 #[derive(Debug)]
 pub struct InboundRooms(HashMap<String, InboundRoom>);
 
-const ROOMS: &str = "
+const ROOMS: &str = concat!(
+    "
     select r.room_id, r.room_nid, r.room_version,
-        exists (
-            select
-            from room_state_keys k
-            cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
-            cross join lateral (
-                select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
-            ) m
-            where k.room_nid = r.room_nid and k.type = 'm.room.member'
-                and substr(k.state_key, strpos(k.state_key, ':') + 1) = $2 and m.membership = 'join'
-        ) as is_here,
+        ",
+    has_member!("r.room_nid", "$2", "'join'"),
+    " as is_here,
         acl.json
     from unnest($1::text[]) as wanted (room_id)
     cross join lateral (
@@ -67,7 +61,8 @@ const ROOMS: &str = "
         join events e on e.event_nid = k.current_event_nid
         where k.room_nid = r.room_nid and k.type = 'm.room.server_acl' and k.state_key = ''
         offset 0
-    ) acl on true";
+    ) acl on true"
+);
 
 const JOINED_JUST_NOW: &str = "
     select exists (

@@ -70,9 +70,10 @@ impl Typing {
             if room_nids.is_empty() {
                 continue;
             }
-            let rows = match typing {
-                true => db.query(START, &[room_nids.into(), user_ids.into(), TIMEOUT_MS.into()]),
-                false => db.query(STOP, &[room_nids.into(), user_ids.into()]),
+            let rows = if typing {
+                db.query(START, &[room_nids.into(), user_ids.into(), TIMEOUT_MS.into()])
+            } else {
+                db.query(STOP, &[room_nids.into(), user_ids.into()])
             };
             changed.extend(rows.filter(|row| row.get("is_news")).map(|row| row.get::<i64>("room_nid")));
         }
