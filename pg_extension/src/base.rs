@@ -6,7 +6,6 @@ pub mod connection;
 pub mod generation;
 pub mod ids;
 pub mod initialize;
-pub mod json_text;
 pub mod lookup;
 pub mod request;
 pub mod response;

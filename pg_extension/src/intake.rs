@@ -6,7 +6,6 @@
 
 mod given;
 mod judge;
-mod order;
 mod partial;
 mod places;
 mod redaction;
@@ -18,13 +17,12 @@ mod writer;
 
 use std::collections::{BTreeSet, HashMap};
 
-use matriarch_rules::{Event, RoomVersion, room_version};
+use matriarch_rules::{Event, RoomVersion, room_version, topological_order};
 use pgrx::{Array, pg_extern};
 use serde_json::{Value, json};
 
 pub use self::{
     given::{GivenState, States, parse_states},
-    order::topological,
     report::{Kind, Verdict},
     verify::{Keys, Unfit, parse},
 };
@@ -192,7 +190,7 @@ impl Batch {
         self.read_ahead(room, &events, &keys);
         let users = self.users(room);
         let refs: Vec<&Event> = self.pdus.iter().map(|pdu| &pdu.event).collect();
-        let order = topological(&refs);
+        let order = topological_order(&refs);
         let in_graph =
             |event: &Event| events.by_id(event.event_id()).is_some_and(|known| known.is_in_graph());
         let places = (kind == Kind::Backfilled).then(|| {

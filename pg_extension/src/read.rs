@@ -1,6 +1,5 @@
 //! Reading rooms: which events a reader may see, and how they are rendered.
 
-pub mod filter;
 pub mod gaps;
 pub mod page;
 pub mod readable_room;

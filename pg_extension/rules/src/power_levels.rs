@@ -4,6 +4,8 @@
 //! level is read from the content only when it is needed, so that a malformed level affects only events that
 //! depend on it.
 
+pub mod upgrade;
+
 use serde_json::Value;
 
 use crate::{Event, Map, RoomVersion};

@@ -72,7 +72,7 @@ pub fn store_event(room: &mut Room<'_>, new: NewEvent<'_>) -> i64 {
     header.depth = event.depth();
     header.last_pos += POS_STEP;
     // Unread counts of threads are separate, by thread root.
-    if annotations.notifies && annotations.thread_root_nid.is_none() {
+    if annotations.notifications.notifies && annotations.thread_root_nid.is_none() {
         header.notify_seq += 1;
     }
     let nid = event_rows::next_event_nid();
@@ -91,13 +91,13 @@ pub fn store_event(room: &mut Room<'_>, new: NewEvent<'_>) -> i64 {
         key_idx,
         status: Status::Accepted,
         status_reason: None,
-        notifies: annotations.notifies,
+        notifies: annotations.notifications.notifies,
         event_id: event.event_id().to_owned(),
         event_type: event.event_type().to_owned(),
         txn_id: txn_id.map(str::to_owned),
         prev_nids,
         auth_nids: auth_nids.clone(),
-        mentions: annotations.mentions,
+        mentions: annotations.notifications.mentions,
         outgoing,
         json: canonical_json,
     });

@@ -1,6 +1,7 @@
 //! What a function that serves a request returns: an HTTP status, the JSON body, and the rooms and users to
 //! wake.
 
+use matriarch_rules::filter::FilterError;
 use pgrx::{PgLogLevel, PgSqlErrorCode, iter::TableIterator, pg_sys::panic::ErrorReport};
 use serde_json::{Map, Value, json};
 
@@ -91,6 +92,13 @@ impl MatrixError {
             .set_detail(status)
             .report(PgLogLevel::ERROR);
         unreachable!("an ERROR report does not return")
+    }
+}
+
+impl From<FilterError> for MatrixError {
+    /// 400 `M_BAD_JSON`
+    fn from(error: FilterError) -> Self {
+        Self::bad_json(error.to_string())
     }
 }
 

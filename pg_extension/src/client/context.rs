@@ -3,22 +3,20 @@
 
 use std::rc::Rc;
 
+use matriarch_rules::{filter::Subject, json_text::object_text, sync_token::pagination_token};
 use pgrx::pg_extern;
 
 use crate::{
     base::{
-        json_text::object_text,
         response::{Response, ResponseRows, respond},
         session::Session,
         spi::Mode,
-        token::pagination_token,
     },
     client::{
         event,
         messages::{page_limit, parse_filter},
     },
     read::{
-        filter::Subject,
         page::{self, Request},
         render::{Renderer, Style},
         state_list,

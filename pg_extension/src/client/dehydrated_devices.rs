@@ -4,18 +4,18 @@
 //! encrypted, and the next client reads the messages that were sent to it. They stay until the device is
 //! deleted or replaced, so that a client can start again if it did not finish reading them.
 
+use matriarch_rules::{json_text::object_text, sync_token::SyncToken};
 use pgrx::pg_extern;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
     base::{
-        json_text::object_text,
         request::{self, Body},
         response::{MatrixError, Response, ResponseRows, Result, respond, single},
         session::Session,
         spi::{Db, Mode},
-        token::{SyncToken, sync_token},
+        token::{self, sync_token},
     },
     client::end_to_end_encryption::{
         device_lists,
@@ -190,7 +190,7 @@ impl Page {
             .filter(|row| row.get::<String>("device_id") == device_id)
             .map(|row| row.get("device_nid"))
             .ok_or_else(|| MatrixError::forbidden("This is not your dehydrated device."))?;
-        let now = SyncToken::current(db);
+        let now = token::now(db);
         let from = from.map(|text| sync_token(db, name, text, &now)).transpose()?;
         let args = [
             device_nid.into(),

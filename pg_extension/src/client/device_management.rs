@@ -1,10 +1,10 @@
 //! Devices. Client-Server API, "Device Management".
 
+use matriarch_rules::json_text::{Object, object_text};
 use pgrx::pg_extern;
 use serde_json::Value;
 
 use crate::base::{
-    json_text::{Object, object_text},
     request::Body,
     response::{MatrixError, Response, ResponseRows, Result, respond},
     session::Session,

@@ -1,15 +1,13 @@
 //! Filters that clients upload, to refer to them by id in `/sync`. Client-Server API, "Filtering".
 
+use matriarch_rules::filter::Filter;
 use pgrx::pg_extern;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    base::{
-        response::{MatrixError, Response, ResponseRows, respond, single},
-        session::Session,
-        spi::Mode,
-    },
-    read::filter::Filter,
+use crate::base::{
+    response::{MatrixError, Response, ResponseRows, respond, single},
+    session::Session,
+    spi::Mode,
 };
 
 /// A statement of its own, as a conflicting row may be newer than the snapshot, and is then read by the next

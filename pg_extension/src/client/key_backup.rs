@@ -7,12 +7,12 @@
 mod keys;
 mod upload;
 
+use matriarch_rules::json_text::object_text;
 use pgrx::pg_extern;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::base::{
-    json_text::object_text,
     request,
     response::{MatrixError, Response, ResponseRows, Result, respond, single},
     session::Session,

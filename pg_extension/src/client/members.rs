@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use matriarch_rules::json_text::object_text;
 use pgrx::pg_extern;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     base::{
-        json_text::object_text,
         lookup::joined_room,
         response::{MatrixError, Response, ResponseRows, Result, respond, single},
         session::Session,
         spi::{Db, Mode},
-        token::{SyncToken, Token},
+        token::{self, Token},
     },
     read::{
         readable_room::ReadableRoom,
@@ -42,7 +42,7 @@ fn members(
             }
         }
         let events = Events::new(db);
-        let at = at.map(|at| Token::parse(db, "at", at, &SyncToken::current(db))).transpose()?;
+        let at = at.map(|at| Token::parse(db, "at", at, &token::now(db))).transpose()?;
         let room = ReadableRoom::open(db, &events, &session, room_id)?;
         room.await_whole()?;
         let state = match at {

@@ -1,19 +1,22 @@
 //! `GET /rooms/{roomId}/messages`: a room's history, page by page. Client-Server API, "Getting events for a
 //! room".
 
+use matriarch_rules::{
+    filter::{EventFilter, MAX_LIMIT},
+    json_text::object_text,
+    sync_token::pagination_token,
+};
 use pgrx::{iter::TableIterator, name, pg_extern};
 
 use crate::{
     base::{
         connection::connect,
-        json_text::object_text,
         response::{self, MatrixError, Response, Result},
         session::Session,
         spi::{Db, Mode},
-        token::{SyncToken, Token, pagination_token},
+        token::{self, Token},
     },
     read::{
-        filter::{EventFilter, MAX_LIMIT},
         page::{self, Request},
         readable_room::ReadableRoom,
         render::{Renderer, Style},
@@ -81,7 +84,7 @@ impl Question<'_> {
             _ => return Err(MatrixError::invalid_param("`dir` is neither `b` nor `f`.")),
         };
         let limit = page_limit(self.limit, &filter)?;
-        let now = SyncToken::current(db);
+        let now = token::now(db);
         let parse =
             |name, token: Option<&str>| token.map(|token| Token::parse(db, name, token, &now)).transpose();
         let (from_token, to) = (parse("from", self.from)?, parse("to", self.to)?);
@@ -128,7 +131,7 @@ impl Question<'_> {
 
 /// Reads a `RoomEventFilter` in JSON. `None` gives a filter that admits everything.
 pub fn parse_filter(filter: Option<&str>) -> Result<EventFilter> {
-    filter.map_or_else(|| Ok(EventFilter::default()), EventFilter::parse)
+    filter.map_or_else(|| Ok(EventFilter::default()), |filter| Ok(EventFilter::parse(filter)?))
 }
 
 /// The greatest number of events in a page, by the parameter or else by the filter.

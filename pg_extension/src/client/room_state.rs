@@ -1,10 +1,10 @@
 //! `GET /rooms/{roomId}/state…`: the state of a room, or one event of it.
 
+use matriarch_rules::json_text;
 use pgrx::pg_extern;
 
 use crate::{
     base::{
-        json_text,
         response::{MatrixError, Response, ResponseRows, respond},
         session::Session,
         spi::Mode,

@@ -1,9 +1,7 @@
 //! `POST /rooms/{roomId}/upgrade`: replaces a room by one of another version. Client-Server API, "Room
 //! Upgrades".
 
-mod levels;
-
-use matriarch_rules::{Event, Map, RoomVersion, power_levels};
+use matriarch_rules::{Event, Map, RoomVersion, power_levels::upgrade};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
@@ -110,7 +108,11 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
     let Some(create) = old.state("m.room.create", "") else {
         return Err(MatrixError::not_found("The room has no create event."));
     };
-    let levels = levels::of_replacement(old, &create.event, user, request);
+    let levels = old.state(POWER_LEVELS, "").and_then(|levels| {
+        let levels = levels.event.content().clone();
+        let (version, additional) = (request.version, &request.additional_creators);
+        upgrade::of_replacement(levels, old.version, &create.event, version, &user.id, additional)
+    });
     let copied: Vec<(&str, Map)> = COPIED
         .iter()
         .filter_map(|event_type| Some((*event_type, old.state(event_type, "")?.event.content().clone())))
@@ -180,7 +182,8 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
     if canonical_alias.is_some_and(|content| !content.is_empty()) {
         try_to_set(old, user, CANONICAL_ALIAS, Map::new());
     }
-    if let Some(levels) = levels::after_tombstone(old) {
+    if let Some(levels) = old.state(POWER_LEVELS, "") {
+        let levels = upgrade::after_tombstone(levels.event.content().clone());
         try_to_set(old, user, POWER_LEVELS, levels);
     }
     let mut of_old = old.answer(Value::Null);
@@ -244,10 +247,4 @@ fn only_moved(content: &Map, moved: &[String]) -> Option<Map> {
         }
     }
     (!kept.is_empty()).then_some(kept)
-}
-
-/// The creators of a room by its create event.
-fn creators<'e>(version: &'e RoomVersion, create: &'e Event) -> Vec<&'e str> {
-    let additional = power_levels::additional_creators(version, create);
-    power_levels::creator(version, create).into_iter().chain(additional).collect()
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use matriarch_rules::identifiers::same_server;
+use matriarch_rules::{identifiers::same_server, json_text::object_text, sync_token::SyncToken};
 use pgrx::pg_extern;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,11 +13,10 @@ use serde_json::value::RawValue;
 use crate::{
     base::{
         connection::connect,
-        json_text::object_text,
         response::{MatrixError, Response, ResponseRows, Result, respond},
         session::Session,
         spi::{Db, Mode},
-        token::{SyncToken, sync_token},
+        token::{self, sync_token},
     },
     outbox::edus::{self, MessagesByDevice},
 };
@@ -234,7 +233,7 @@ const DELETE: &str = "
 #[pg_extern(volatile)]
 fn acknowledge_to_device(device_nids: Vec<i64>, tokens: Vec<String>) {
     connect(Mode::Write, |db| {
-        let now = SyncToken::current(db);
+        let now = token::now(db);
         let token = |text: &String| sync_token(db, "token", text, &now).ok();
         let mut used: Vec<(i64, SyncToken)> = device_nids
             .iter()

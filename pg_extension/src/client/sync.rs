@@ -32,6 +32,7 @@ mod summary;
 mod to_device;
 mod unread;
 
+use matriarch_rules::sync_token::SyncToken;
 use pgrx::{Array, iter::TableIterator, name, pg_extern};
 
 pub use self::{asker::Asker, body::Answer, event_stream::new_events, stripped::SHOWN_TO_OUTSIDERS};
@@ -46,7 +47,7 @@ use crate::{
         connection::connect,
         response::Result,
         spi::{Db, Mode},
-        token::SyncToken,
+        token,
     },
     client::end_to_end_encryption::keys::{self, Counts},
     read::{render::Renderer, stored_event::Events},
@@ -86,7 +87,7 @@ pub fn row(answer: Result<Answer>) -> SyncRow {
 }
 
 fn answer_all(db: &Db<'_>, token_hashes: &[&[u8]], requests: &[String]) -> Vec<Result<Answer>> {
-    let now = SyncToken::current(db);
+    let now = token::now(db);
     let askers = asker::read_all(db, token_hashes, requests, &now);
     let events = Events::new(db);
     let good: Vec<&Asker> = askers.iter().flatten().collect();

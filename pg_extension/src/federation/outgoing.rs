@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use matriarch_rules::json_text::object_text;
 use pgrx::{iter::TableIterator, pg_extern};
 use serde_json::{Value, json};
 
 use crate::{
     base::{
         connection::connect,
-        json_text::object_text,
         spi::{Db, Mode, nids_literal},
     },
     client::{end_to_end_encryption::keys, presence},

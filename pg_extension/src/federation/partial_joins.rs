@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use matriarch_rules::Event;
+use matriarch_rules::{Event, topological_order};
 use pgrx::{Array, pg_extern};
 use serde_json::json;
 
@@ -17,7 +17,7 @@ use crate::{
         spi::Mode,
     },
     inspect::verify::Verifier,
-    intake::{GivenState, States, parse_states, topological},
+    intake::{GivenState, States, parse_states},
     room::{
         Room,
         graph_events::{GraphEvent, GraphEvents},
@@ -139,7 +139,7 @@ impl Whole<'_, '_> {
         if !needs.is_empty() {
             return Ok(Response::json(&json!({ "needs": needs })));
         }
-        let order = topological(&of_then.iter().map(|event| &*event.event).collect::<Vec<&Event>>());
+        let order = topological_order(&of_then.iter().map(|event| &*event.event).collect::<Vec<&Event>>());
         let ordered: Vec<i64> = order.into_iter().map(|place| of_then[place].nid).collect();
         self.set_states(&events, state, states, &ordered, &lost)?;
         self.judge_again(&ordered);

@@ -2,12 +2,17 @@
 
 use std::rc::Rc;
 
-use matriarch_rules::{Event, power_levels::PowerLevels, redaction::applies};
+use matriarch_rules::{
+    Event,
+    notifications::{Notifications, may_mention_room},
+    power_levels::PowerLevels,
+    redaction::applies,
+};
 
 use crate::{
     intake::{judge::Intake, report::Kind},
     room::{
-        annotations::{Annotations, may_mention_room, thread_root},
+        annotations::{Annotations, thread_root},
         graph_events::GraphEvent,
         redaction::Target,
     },
@@ -83,14 +88,14 @@ impl Intake<'_, '_> {
                 .and_then(|root| self.levels_at(root, |levels| may_mention_room(levels, sender)));
             allowed.unwrap_or(false)
         };
-        let annotations = match self.kind {
-            Kind::Live => Annotations::of(&event.event, may_mention_room),
+        let notifications = match self.kind {
+            Kind::Live => Notifications::of(&event.event, may_mention_room),
             // What is old notifies nobody.
-            Kind::Backfilled | Kind::Outlier => Annotations::default(),
+            Kind::Backfilled | Kind::Outlier => Notifications::default(),
         };
         // A thread that may not be is none.
         let thread_root_nid = thread_root(self.room.db, self.room.nid, &event.event).ok().flatten();
-        Annotations { thread_root_nid, ..annotations }
+        Annotations { notifications, thread_root_nid }
     }
 
     /// The power levels of a state; `None` without create event.

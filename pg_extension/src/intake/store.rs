@@ -71,13 +71,13 @@ impl Intake<'_, '_> {
             key_idx: event.key_idx,
             status,
             status_reason: reason,
-            notifies: annotations.notifies,
+            notifies: annotations.notifications.notifies,
             event_id: event.event.event_id().to_owned(),
             event_type: event.event.event_type().to_owned(),
             txn_id: None,
             prev_nids: event.prev_nids.clone(),
             auth_nids: event.auth_nids.clone(),
-            mentions: annotations.mentions,
+            mentions: annotations.notifications.mentions,
             outgoing: accepted && self.relay && self.room.mark_outgoing(),
             json: pdu.json.clone(),
         };
@@ -173,7 +173,7 @@ impl Intake<'_, '_> {
         header.last_pos += step;
         header.depth = header.depth.max(event.event.depth());
         // Threads are counted apart, by their root.
-        if annotations.notifies && annotations.thread_root_nid.is_none() {
+        if annotations.notifications.notifies && annotations.thread_root_nid.is_none() {
             header.notify_seq += 1;
         }
         Place { pos: header.last_pos, notify_seq: header.notify_seq }

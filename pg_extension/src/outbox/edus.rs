@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use matriarch_rules::identifiers::server_name;
+use matriarch_rules::{identifiers::server_name, json_text::object_text};
 use serde_json::{Value, json};
 
 use crate::{
-    base::{ids::random_letters, json_text::object_text, spi::Db},
+    base::{ids::random_letters, spi::Db},
     outbox::SENDERS,
 };
 

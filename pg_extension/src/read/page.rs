@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use matriarch_rules::filter::{EventFilter, Subject};
+
 use crate::{
     base::spi::Db,
     read::{
-        filter::{EventFilter, Subject},
         gaps::{Gap, Gaps},
         readable_room::ReadableRoom,
         stored_event::{Events, StoredEvent},

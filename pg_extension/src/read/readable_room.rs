@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 
+use matriarch_rules::sync_token::SyncToken;
+
 use crate::{
     base::{
         response::{MatrixError, Result},
         session::Session,
         spi::Db,
-        token::{SyncToken, Token},
+        token::Token,
     },
     read::{
         stored_event::{Events, StoredEvent},

@@ -7,12 +7,15 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use matriarch_rules::{
+    filter::{EventFormat, Filter},
+    json_text::Object,
+};
 use serde_json::{Map, Value};
 
 use crate::{
-    base::{json_text::Object, spi::Db},
+    base::spi::Db,
     read::{
-        filter::{EventFormat, Filter},
         stored_event::{Events, StoredEvent},
         visibility::{self, Reader},
     },
@@ -206,7 +209,7 @@ fn redaction_fields(event: &StoredEvent) -> (Option<String>, Option<String>) {
 
 /// Renders an event of stripped state. Client-Server API, "Stripped state".
 pub fn stripped(event: &StoredEvent) -> String {
-    crate::base::json_text::object_text(|object| {
+    matriarch_rules::json_text::object_text(|object| {
         object.raw("content", event.content());
         object.value("sender", &event.sender);
         object.value("state_key", event.state_key.as_deref().unwrap_or_default());

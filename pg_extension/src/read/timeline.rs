@@ -2,11 +2,10 @@
 
 use std::{collections::HashMap, rc::Rc};
 
+use matriarch_rules::sync_token::SyncToken;
+
 use crate::{
-    base::{
-        spi::{Db, Rows},
-        token::SyncToken,
-    },
+    base::spi::{Db, Rows},
     read::stored_event::{Events, StoredEvent},
 };
 

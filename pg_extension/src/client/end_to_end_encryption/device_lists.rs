@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use matriarch_rules::sync_token::SyncToken;
 use pgrx::pg_extern;
 use serde_json::json;
 
@@ -12,7 +13,7 @@ use crate::base::{
     response::{Response, ResponseRows, respond},
     session::Session,
     spi::{Db, Mode},
-    token::{SyncToken, sync_token},
+    token::{self, sync_token},
 };
 
 const NOTE: &str = "
@@ -362,7 +363,7 @@ const ROOMS_WITH_NEWS: &str = "
 fn key_changes(token_hash: &[u8], from: &str, to: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
-        let now = SyncToken::current(db);
+        let now = token::now(db);
         let (from, to) = (sync_token(db, "from", from, &now)?, sync_token(db, "to", to, &now)?);
         let rooms = db.query(ROOMS_WITH_NEWS, &[session.user_nid.into(), from.snapshot().into()]);
         let news = rooms.map(|row| (0, row.get("room_nid"))).collect();

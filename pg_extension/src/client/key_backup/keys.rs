@@ -1,10 +1,10 @@
 //! The room keys in a backup: of one session, of a room, or all.
 
+use matriarch_rules::json_text::{Object, object_text};
 use pgrx::pg_extern;
 
 use super::{Version, number, unknown_version, upload::Keys};
 use crate::base::{
-    json_text::{Object, object_text},
     response::{MatrixError, Response, ResponseRows, Result, respond},
     session::Session,
     spi::{Db, Mode, Row, Rows},

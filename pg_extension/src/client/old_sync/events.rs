@@ -1,20 +1,23 @@
 //! `GET /events`: the deprecated event stream, and for one room its use in previews. Client-Server API, "Room
 //! Previews".
 
+use matriarch_rules::{
+    filter::{EventFilter, Filter, MAX_LIMIT},
+    json_text::object_text,
+    sync_token::pagination_token,
+};
 use pgrx::{iter::TableIterator, pg_extern};
 
 use crate::{
     base::{
         connection::connect,
-        json_text::object_text,
         response::Result,
         session::Session,
         spi::{Db, Mode},
-        token::{SyncToken, Token, pagination_token, sync_token},
+        token::{self, Token, sync_token},
     },
     client::sync::{self, Answer, Asker, SyncRows},
     read::{
-        filter::{EventFilter, Filter, MAX_LIMIT},
         page::{self, Request},
         readable_room::ReadableRoom,
         render::{Renderer, Style},
@@ -40,7 +43,7 @@ fn events(token_hash: &[u8], from: Option<&str>, room_id: Option<&str>, presence
 
 fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) -> Result<Answer> {
     let events = Events::new(db);
-    let from = from.map(|from| Token::parse(db, "from", from, &SyncToken::current(db))).transpose()?;
+    let from = from.map(|from| Token::parse(db, "from", from, &token::now(db))).transpose()?;
     let room = ReadableRoom::open(db, &events, session, room_id)?;
     let start = from.map_or(room.upto(), |token| room.position_of(db, &events, &token));
     let filter = EventFilter::default();
@@ -74,7 +77,7 @@ fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) ->
 
 fn of_all(db: &Db<'_>, session: Session, from: Option<&str>, presence: bool) -> Result<Answer> {
     // The token acknowledges no send-to-device messages, as they are not among the events.
-    let now = SyncToken::current(db).acknowledging(Some(0));
+    let now = token::now(db).acknowledging(Some(0));
     let since = from.map_or_else(|| Ok(now.clone()), |from| sync_token(db, "from", from, &now))?;
     let start = since.to_string();
     let filter = Filter::with_timeline_limit(MAX_LIMIT).into();

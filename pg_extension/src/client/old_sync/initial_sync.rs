@@ -1,15 +1,19 @@
 //! `GET /rooms/{roomId}/initialSync`, still in use for previews of rooms, and the deprecated `GET
 //! /initialSync`.
 
+use matriarch_rules::{
+    filter::{DEFAULT_LIMIT, EventFilter, MAX_LIMIT},
+    json_text::{Object, object_text},
+    sync_token::pagination_token,
+};
 use pgrx::pg_extern;
 
 use crate::{
     base::{
-        json_text::{Object, object_text},
         response::{MatrixError, Response, ResponseRows, Result, respond},
         session::Session,
         spi::{Db, Mode},
-        token::{SyncToken, pagination_token},
+        token,
     },
     client::sync::{
         account_data::{self, GLOBAL},
@@ -17,7 +21,6 @@ use crate::{
         presence,
     },
     read::{
-        filter::{DEFAULT_LIMIT, EventFilter, MAX_LIMIT},
         page::{self, Request},
         readable_room::ReadableRoom,
         render::{Renderer, Style},
@@ -83,7 +86,7 @@ fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool, presence:
         let data = account_data::of_rooms(db, &[(user_nid, GLOBAL)]).concat();
         Ok(Response::new(object_text(|body| {
             // The token acknowledges no send-to-device messages, as the response has none.
-            body.value("end", SyncToken::current(db).acknowledging(Some(0)).to_string());
+            body.value("end", token::now(db).acknowledging(Some(0)).to_string());
             body.array("presence", presence).array("rooms", rooms);
             body.array("account_data", data.iter().map(account_data::event));
         })))

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use matriarch_rules::json_text::object_text;
 use serde_json::{Map, Value};
 
 use crate::base::{
-    json_text::object_text,
     session::Session,
     spi::{Db, Row, Rows},
 };

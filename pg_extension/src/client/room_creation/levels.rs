@@ -1,6 +1,9 @@
 //! The power levels of a new room.
 
-use matriarch_rules::Map;
+use matriarch_rules::{
+    Map,
+    power_levels::upgrade::{CREATOR, tombstone_for_creators},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -8,13 +11,6 @@ use super::{
     request::{CreateRoom, Preset},
 };
 use crate::base::users::User;
-
-/// The level of the room's creator, and in a trusted private chat of the invited users.
-pub const CREATOR: i64 = 100;
-
-/// Above every level that is given by default: only creators can upgrade rooms that have them (room version
-/// 12).
-const TOMBSTONE_FOR_CREATORS: i64 = 150;
 
 /// The content of the first `m.room.power_levels`, with the request's override on top, key by key.
 pub fn initial(creator: &User, request: &CreateRoom) -> Map {
@@ -56,10 +52,4 @@ pub fn initial(creator: &User, request: &CreateRoom) -> Map {
         }
     }
     content
-}
-
-/// A level that no user has by default with these power levels.
-pub fn tombstone_for_creators(content: &Map) -> i64 {
-    let state_default = content.get("state_default").and_then(Value::as_i64).unwrap_or_default();
-    TOMBSTONE_FOR_CREATORS.max(state_default.saturating_add(1))
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use matriarch_rules::json_text::object_text;
 use serde_json::Value;
 
 use super::parts::Columns;
-use crate::base::{json_text::object_text, spi::Db};
+use crate::base::spi::Db;
 
 /// The type of account data, and its content as JSON text.
 pub type Datum = (String, String);

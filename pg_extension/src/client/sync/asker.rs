@@ -2,16 +2,14 @@
 
 use std::{collections::HashMap, rc::Rc};
 
+use matriarch_rules::{filter::Filter, sync_token::SyncToken};
 use serde::Deserialize;
 
-use crate::{
-    base::{
-        response::{MatrixError, Result},
-        session::Session,
-        spi::Db,
-        token::{SyncToken, sync_token},
-    },
-    read::filter::Filter,
+use crate::base::{
+    response::{MatrixError, Result},
+    session::Session,
+    spi::Db,
+    token::sync_token,
 };
 
 /// A request as the API node passes it: the query parameters of `/sync`.

@@ -1,5 +1,10 @@
 //! Writes the JSON of the answers.
 
+use matriarch_rules::{
+    filter::EventFilter,
+    json_text::{Object, object_text},
+    sync_token::{SyncToken, pagination_token},
+};
 use serde_json::json;
 
 use super::{
@@ -14,13 +19,8 @@ use super::{
     to_device::Batch,
 };
 use crate::{
-    base::{
-        json_text::{Object, object_text},
-        token::{SyncToken, pagination_token},
-    },
     client::{end_to_end_encryption::keys::Counts, push_rules},
     read::{
-        filter::EventFilter,
         render::{Renderer, Style},
         stored_event::Events,
     },

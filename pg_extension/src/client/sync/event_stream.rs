@@ -1,8 +1,10 @@
 //! The deprecated event stream, `GET /events`: the news of a sync as a list of events.
 
+use matriarch_rules::{json_text::Object, sync_token::SyncToken};
+
 use super::{Asker, body::ephemeral_events, fill, news, outside::OutOfBand, parts::Columns, presence};
 use crate::{
-    base::{json_text::Object, spi::Db, token::SyncToken},
+    base::spi::Db,
     read::{
         render::{Renderer, Style},
         stored_event::Events,

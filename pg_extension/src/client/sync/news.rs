@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use matriarch_rules::sync_token::SyncToken;
+
 use super::{
     Asker,
     account_data::{self, Datum, GLOBAL},
@@ -12,7 +14,7 @@ use super::{
     room_timeline::Ignored,
 };
 use crate::{
-    base::{spi::Db, token::SyncToken},
+    base::spi::Db,
     client::end_to_end_encryption::device_lists::{self, DeviceLists, Interval},
 };
 

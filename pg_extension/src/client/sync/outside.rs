@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use matriarch_rules::{json_text::Object, sync_token::pagination_token};
+
 use super::{Asker, parts::Columns};
-use crate::base::{
-    json_text::Object,
-    spi::{Db, Row},
-    token::pagination_token,
-};
+use crate::base::spi::{Db, Row};
 
 /// An out-of-band membership of a user.
 pub struct OutOfBand {

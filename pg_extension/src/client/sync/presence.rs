@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use matriarch_rules::filter;
+
 use super::{Asker, account_data, news::News, parts::Columns};
 use crate::{
     base::spi::Db,
     client::presence::{self, Subject, Wanted},
-    read::filter,
 };
 
 /// `m.presence` events for each asker, in their order: of users whose presence changed, and of those who now

@@ -5,11 +5,12 @@ use std::{
     rc::Rc,
 };
 
+use matriarch_rules::filter::Subject;
+
 use super::section::Section;
 use crate::{
     base::spi::Db,
     read::{
-        filter::Subject,
         state_list,
         stored_event::{Events, StoredEvent},
         timeline,

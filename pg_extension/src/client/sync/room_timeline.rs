@@ -5,11 +5,12 @@ use std::{
     rc::Rc,
 };
 
+use matriarch_rules::filter::Subject;
+
 use super::section::Section;
 use crate::{
     base::spi::Db,
     read::{
-        filter::Subject,
         gaps,
         stored_event::{Events, StoredEvent},
         timeline::{Window, WindowEnd, Windows},
@@ -139,7 +140,7 @@ fn window_end(events: &Events<'_, '_>, section: &Section<'_>) -> WindowEnd {
 
 /// The events of a window that the token does not see.
 fn new_to<'w>(section: &Section<'_>, window: &'w Window) -> &'w [Rc<StoredEvent>] {
-    let known = |event: &Rc<StoredEvent>| section.since.is_some_and(|since| since.sees(event.xid));
+    let known = |event: &Rc<StoredEvent>| section.since.is_some_and(|since| since.sees(event.xid.0));
     let length = window.events.iter().position(known).unwrap_or(window.events.len());
     &window.events[..length]
 }

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use matriarch_rules::sync_token::SyncToken;
+
 use super::{
     Asker, account_data::Datum, ephemeral::Receipt, parts::Part, room_timeline::RoomTimeline, unread::Unread,
 };
 use crate::{
-    base::{spi::Db, token::SyncToken},
+    base::spi::Db,
     read::{
         stored_event::{Events, StoredEvent},
         timeline,
@@ -123,7 +125,7 @@ impl<'a> Section<'a> {
     /// membership.
     pub fn is_over(&self) -> bool {
         match (&self.reader.standing, self.since) {
-            (Standing::Left(leave), Some(since)) => since.sees(leave.xid),
+            (Standing::Left(leave), Some(since)) => since.sees(leave.xid.0),
             _ => false,
         }
     }

@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 
+use matriarch_rules::json_text::Object;
+
 use super::section::Section;
-use crate::{
-    base::{json_text::Object, spi::Db},
-    read::stored_event::Events,
-};
+use crate::{base::spi::Db, read::stored_event::Events};
 
 /// The greatest number of members in `m.heroes`.
 const HEROES: usize = 5;

@@ -1,11 +1,11 @@
 //! Walks backward through the event graph. Server-Server API, "Backfilling and retrieving missing events".
 
+use matriarch_rules::json_text::object_text;
 use pgrx::{Array, pg_extern};
 
 use super::{asked_room, pdus};
 use crate::{
     base::{
-        json_text::object_text,
         request::Body,
         response::{MatrixError, Response, ResponseRows, Result, respond},
         signing::Signer,

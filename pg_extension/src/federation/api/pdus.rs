@@ -6,15 +6,16 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use matriarch_rules::{RoomVersion, canonical_json::object_to_canonical_lenient, redaction::redact};
+use matriarch_rules::{
+    RoomVersion,
+    canonical_json::object_to_canonical_lenient,
+    json_text::{Object, object_text},
+    redaction::redact,
+};
 
 use super::server_reader::{self, ServerReader};
 use crate::{
-    base::{
-        connection::connect,
-        json_text::{Object, object_text},
-        spi::Db,
-    },
+    base::{connection::connect, spi::Db},
     read::stored_event::{Events, StoredEvent},
     room::{Room, parse_stored},
 };

@@ -1,11 +1,11 @@
 //! Single events, states and authorization chains. Server-Server API, "Retrieving events" and `GET /event_auth`.
 
+use matriarch_rules::json_text::object_text;
 use pgrx::pg_extern;
 
 use super::{asked_room, auth_chain, pdus};
 use crate::{
     base::{
-        json_text::object_text,
         response::{MatrixError, Response, ResponseRows, Result, respond},
         signing::Signer,
         spi::{Db, Mode},

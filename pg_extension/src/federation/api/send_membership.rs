@@ -4,7 +4,11 @@
 use std::{collections::HashSet, fmt::Display};
 
 use matriarch_rules::{
-    Event, RoomVersion, canonical_json::object_to_canonical_lenient, identifiers::server_name, room_version,
+    Event, RoomVersion,
+    canonical_json::object_to_canonical_lenient,
+    identifiers::server_name,
+    json_text::{Object, object_text},
+    room_version,
     signature::sign_event,
 };
 use pgrx::pg_extern;
@@ -18,7 +22,6 @@ use super::{
 };
 use crate::{
     base::{
-        json_text::{Object, object_text},
         response::{MatrixError, Response, ResponseRows, Result, respond},
         spi::{Db, Mode},
     },

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use matriarch_rules::{Map, identifiers::server_name};
+use matriarch_rules::{Map, identifiers::server_name, json_text::object_text};
 use pgrx::pg_extern;
 use serde_json::{Value, value::RawValue};
 
 use super::failures;
 use crate::base::{
     generation,
-    json_text::object_text,
     request::Body,
     response::{MatrixError, Response, ResponseRows, Result, respond},
     session::Session,

@@ -1,14 +1,30 @@
 //! Filters: the parts of a sync, a page of messages or a context that a client requests. Client-Server API,
 //! "Filtering".
 
-use matriarch_rules::{glob::matches_star, property_path};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error},
 };
 use serde_json::{Map, Value};
 
-use crate::base::response::{MatrixError, Result};
+use crate::{glob::matches_star, property_path};
+
+/// Why a text is no filter.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// Not JSON, or a field of another type.
+    #[error("Bad filter: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// An array or a scalar in the place of an object.
+    #[error("A filter and each part of it must be an object.")]
+    NotAnObject,
+    #[error("A sender in the filter is not a user id.")]
+    NotAUserId,
+    #[error("A room in the filter is not a room id.")]
+    NotARoomId,
+}
+
+type Result<T> = std::result::Result<T, FilterError>;
 
 /// How many events a room's timeline in a sync, or a page of messages, has if the client sets no limit.
 pub const DEFAULT_LIMIT: usize = 10;
@@ -95,7 +111,7 @@ impl Filter {
         filter
     }
 
-    /// Reads a filter object. 400 `M_BAD_JSON` for one that does not match the specification.
+    /// Reads a filter object. The error is for one that does not match the specification.
     pub fn parse(json: &str) -> Result<Self> {
         let filter: Self = read(json)?;
         let room = &filter.room;
@@ -149,7 +165,7 @@ impl EventFilter {
         check_rooms(self.rooms.iter().chain(&self.not_rooms))?;
         let mut users = self.senders.iter().chain(&self.not_senders).flatten();
         if users.any(|user| !user.starts_with('@')) {
-            return Err(MatrixError::bad_json("A sender in the filter is not a user id."));
+            return Err(FilterError::NotAUserId);
         }
         Ok(())
     }
@@ -184,16 +200,15 @@ impl EventFilter {
 }
 
 fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
-    let bad = |error: serde_json::Error| MatrixError::bad_json(format!("Bad filter: {error}"));
-    let value: Value = serde_json::from_str(json).map_err(bad)?;
+    let value: Value = serde_json::from_str(json)?;
     // By itself serde also reads a struct from an array of its fields.
     let object = |value: &Value| value.is_object();
     let parts = ["presence", "account_data", "room", "timeline", "state", "ephemeral"];
     let inner = |value: &Value| parts.iter().filter_map(|part| value.get(part)).all(object);
     if !object(&value) || !inner(&value) || !value.get("room").is_none_or(inner) {
-        return Err(MatrixError::bad_json("A filter and each part of it must be an object."));
+        return Err(FilterError::NotAnObject);
     }
-    serde_json::from_value(value).map_err(bad)
+    Ok(serde_json::from_value(value)?)
 }
 
 /// Reads a struct from an object only. By itself serde also accepts an array of its fields.
@@ -206,7 +221,7 @@ fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
 
 fn check_rooms<'a>(mut lists: impl Iterator<Item = &'a Vec<String>>) -> Result<()> {
     if lists.any(|rooms| rooms.iter().any(|room| !room.starts_with('!'))) {
-        return Err(MatrixError::bad_json("A room in the filter is not a room id."));
+        return Err(FilterError::NotARoomId);
     }
     Ok(())
 }
@@ -239,3 +254,6 @@ fn copy_path(from: &Map<String, Value>, path: &[String], to: &mut Map<String, Va
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,16 @@
-//! The order in which a batch is taken in.
+//! The order of a batch of events in which each comes after those that it cites.
 
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
 };
 
-use matriarch_rules::Event;
+use crate::Event;
 
 /// The places of the events of a batch, each once, every event after those of the batch that it cites; otherwise by
 /// depth, time and id, so that the order in which they came does not matter. Events that cite each other in a circle,
 /// and those after them, are left out.
-pub fn topological(events: &[&Event]) -> Vec<usize> {
+pub fn topological_order(events: &[&Event]) -> Vec<usize> {
     let mut by_id: HashMap<&str, usize> = HashMap::new();
     for (place, event) in events.iter().enumerate() {
         by_id.entry(event.event_id()).or_insert(place);
@@ -44,3 +44,6 @@ pub fn topological(events: &[&Event]) -> Vec<usize> {
     }
     order
 }
+
+#[cfg(test)]
+mod tests;

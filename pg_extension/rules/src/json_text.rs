@@ -103,3 +103,6 @@ pub fn array<T: AsRef<str>>(out: &mut String, items: impl IntoIterator<Item = T>
 fn push(out: &mut String, value: impl Serialize) {
     out.push_str(&serde_json::to_string(&value).unwrap_or_else(|error| panic!("not JSON: {error}")));
 }
+
+#[cfg(test)]
+mod tests;
