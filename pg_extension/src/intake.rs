@@ -7,7 +7,7 @@
 mod given;
 mod judge;
 mod partial;
-mod places;
+mod positions;
 mod redaction;
 mod report;
 pub mod signed;
@@ -26,7 +26,7 @@ pub use self::{
     report::{Kind, Verdict},
     verify::{Keys, Unfit, parse},
 };
-use self::{judge::Intake, places::Places, verify::Pdu};
+use self::{judge::Intake, positions::Positions, verify::Pdu};
 use crate::{
     base::{
         response::{MatrixError, Response, ResponseRows, Result, respond},
@@ -193,14 +193,14 @@ impl Batch {
         let order = topological_order(&refs);
         let in_graph =
             |event: &Event| events.by_id(event.event_id()).is_some_and(|known| known.is_in_graph());
-        let places = (kind == Kind::Backfilled).then(|| {
+        let positions = (kind == Kind::Backfilled).then(|| {
             let new: Vec<&Event> =
                 order.iter().map(|place| refs[*place]).filter(|event| !in_graph(event)).collect();
-            Places::find(room, &new)
+            Positions::find(room, &new)
         });
         let mut intake = Intake::new(room, &events, &keys, &users, kind, states, given_up, &self.pdus);
         intake.relay = self.relay;
-        intake.places = places.unwrap_or_default();
+        intake.positions = positions.unwrap_or_default();
         let mut verdicts: HashMap<&str, Verdict> = HashMap::new();
         for place in order {
             let pdu = &self.pdus[place];

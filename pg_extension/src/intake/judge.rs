@@ -9,7 +9,7 @@ use crate::{
     intake::{
         given::{GivenState, States},
         partial::Partial,
-        places::Places,
+        positions::Positions,
         report::{Kind, Needs, Verdict},
         verify::Pdu,
         writer::Writer,
@@ -36,7 +36,7 @@ pub struct Intake<'r, 'a> {
     /// Whether the other servers of the room are to be sent what is accepted.
     pub relay: bool,
     /// Where backfilled events go.
-    pub places: Places,
+    pub positions: Positions,
     given_up: &'r BTreeSet<String>,
     /// That of the state that the room had before the batch.
     policy_server: Option<PolicyServer>,
@@ -71,7 +71,7 @@ impl<'r, 'a> Intake<'r, 'a> {
             writer,
             states,
             relay: false,
-            places: Places::default(),
+            positions: Positions::default(),
             given_up,
             policy_server,
             partial,
@@ -109,7 +109,7 @@ impl<'r, 'a> Intake<'r, 'a> {
                 Err(reason) => self.store(pdu, Status::Rejected, Some(reason), None),
             };
         }
-        if self.kind == Kind::Backfilled && self.places.of(event.event_id()).is_none() {
+        if self.kind == Kind::Backfilled && self.positions.of(event.event_id()).is_none() {
             return Verdict::Refused("the timeline has no room for it".to_owned());
         }
         let root = match self.state_before(event) {

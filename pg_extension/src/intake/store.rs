@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use crate::{
     intake::{
         judge::Intake,
-        places::{HOLE_STEP, Place},
+        positions::{HOLE_STEP, Position},
         report::{Kind, Verdict},
         verify::Pdu,
         writer::promote,
@@ -56,7 +56,7 @@ impl Intake<'_, '_> {
         let event = self.events.keep(self.graph_event(pdu, status, root, outlier.as_deref()));
         let accepted = status == Status::Accepted;
         let annotations = if accepted { self.annotations(&event) } else { Annotations::default() };
-        let place = accepted.then(|| self.place_in_timeline(&event, &annotations));
+        let place = accepted.then(|| self.position_in_timeline(&event, &annotations));
         let row = EventRow {
             event_nid: event.nid,
             room_nid: self.room.nid,
@@ -161,11 +161,11 @@ impl Intake<'_, '_> {
         })
     }
 
-    /// The place of an accepted event; the room's header follows if it is a new one.
-    fn place_in_timeline(&mut self, event: &GraphEvent, annotations: &Annotations) -> Place {
-        if let Some(place) = self.places.of(event.event.event_id()) {
-            self.writer.first_pos = place.pos.min(self.writer.first_pos);
-            return place;
+    /// The position of an accepted event; the room's header follows if it is a new one.
+    fn position_in_timeline(&mut self, event: &GraphEvent, annotations: &Annotations) -> Position {
+        if let Some(position) = self.positions.of(event.event.event_id()) {
+            self.writer.first_pos = position.pos.min(self.writer.first_pos);
+            return position;
         }
         let step = if self.missing_prevs(event).is_empty() { POS_STEP } else { HOLE_STEP };
         self.writer.shown = true;
@@ -176,7 +176,7 @@ impl Intake<'_, '_> {
         if annotations.notifications.notifies && annotations.thread_root_nid.is_none() {
             header.notify_seq += 1;
         }
-        Place { pos: header.last_pos, notify_seq: header.notify_seq }
+        Position { pos: header.last_pos, notify_seq: header.notify_seq }
     }
 
     /// The `prev_events` that are not in the graph.
@@ -219,7 +219,7 @@ impl Intake<'_, '_> {
     /// Keeps `events_without_successor` true of an event and those that it cites.
     fn tie(&mut self, event: &GraphEvent) {
         let id = event.event.event_id();
-        if self.kind == Kind::Backfilled && self.places.is_loose(id) {
+        if self.kind == Kind::Backfilled && self.positions.is_loose(id) {
             self.flush();
             self.writer.add_loose(self.room, event.nid, id);
         } else {

@@ -47,16 +47,16 @@ const FIRST_POS: &str = "select first_pos from rooms where room_nid = $1";
 
 /// The place of an event.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct Position {
     pub pos: i64,
     /// That of the event before it: what is backfilled counts for nobody.
     pub notify_seq: i64,
 }
 
-/// The places of a batch.
+/// The positions of a batch.
 #[derive(Debug, Default)]
-pub struct Places {
-    by_id: HashMap<String, Place>,
+pub struct Positions {
+    by_id: HashMap<String, Position>,
     loose: HashSet<String>,
 }
 
@@ -67,8 +67,8 @@ struct Citing {
     loose: bool,
 }
 
-impl Places {
-    /// Finds places for events that are not in the timeline, each after those of the batch that it cites. Those for which
+impl Positions {
+    /// Finds positions for events that are not in the timeline, each after those of the batch that it cites. Those for which
     /// there is no room have none.
     pub fn find(room: &Room<'_>, batch: &[&Event]) -> Self {
         let ids: Vec<&str> = batch.iter().map(|event| event.event_id()).collect();
@@ -99,20 +99,20 @@ impl Places {
             }
         }
         let is_loose = |id: &&str| before.get(*id).is_none_or(|citing| citing.loose);
-        let mut places = Self {
+        let mut positions = Self {
             loose: batch.iter().map(|event| event.event_id()).filter(is_loose).map(str::to_owned).collect(),
             ..Self::default()
         };
         for (pos, run) in runs {
             let limits = Limits::before(room, pos);
-            places.add(&run, limits, pos);
+            positions.add(&run, limits, pos);
         }
-        places.add_loose(room, &loose);
-        places
+        positions.add_loose(room, &loose);
+        positions
     }
 
     /// The place of an event, if there is one.
-    pub fn of(&self, event_id: &str) -> Option<Place> {
+    pub fn of(&self, event_id: &str) -> Option<Position> {
         self.by_id.get(event_id).copied()
     }
 
@@ -142,7 +142,7 @@ impl Places {
         }
     }
 
-    /// Gives a run of events places before `pos`, as far as there are any.
+    /// Gives a run of events positions before `pos`, as far as there are any.
     fn add(&mut self, run: &[&str], limits: Limits, pos: i64) {
         let mut cursor = pos.min(limits.upper);
         let count = i64::try_from(run.len()).unwrap_or(i64::MAX);
@@ -152,19 +152,20 @@ impl Places {
         };
         for event_id in run.iter().rev() {
             cursor -= step;
-            // Those are the places of live events.
+            // Those are the positions of live events.
             if cursor > 0 && cursor % POS_STEP == 0 {
                 cursor -= 1;
             }
             if limits.lower.is_some_and(|lower| cursor <= lower) {
                 return;
             }
-            self.by_id.insert((*event_id).to_owned(), Place { pos: cursor, notify_seq: limits.notify_seq });
+            self.by_id
+                .insert((*event_id).to_owned(), Position { pos: cursor, notify_seq: limits.notify_seq });
         }
     }
 }
 
-/// Between which places there is room.
+/// Between which positions there is room.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// Absent at the beginning of the timeline.
