@@ -1,4 +1,5 @@
-//! The rules of Matrix rooms, and what else of the extension is pure: no I/O, no SQL, no clock, no randomness.
+//! The rules of Matrix rooms, and what else of the extension is pure: no I/O, no SQL, no clock, no
+//! randomness.
 //!
 //! This crate decides what a valid event is and whether a room accepts it. The caller supplies the events
 //! (through closures), the keys and the time. Modules, from those that depend on nothing to those that depend

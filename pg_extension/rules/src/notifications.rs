@@ -1,5 +1,6 @@
-//! What an event notifies of: by the [default push rules](https://spec.matrix.org/v1.19/client-server-api/#predefined-rules),
-//! whether it does, whom it mentions, and the thread that it is in.
+//! What an event notifies of: by the [default push
+//! rules](https://spec.matrix.org/v1.19/client-server-api/#predefined-rules), whether it does, whom it
+//! mentions, and the thread that it is in.
 
 use serde_json::Value;
 

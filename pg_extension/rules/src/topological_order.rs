@@ -7,9 +7,9 @@ use std::{
 
 use crate::Event;
 
-/// The places of the events of a batch, each once, every event after those of the batch that it cites; otherwise by
-/// depth, time and id, so that the order in which they came does not matter. Events that cite each other in a circle,
-/// and those after them, are left out.
+/// The places of the events of a batch, each once, every event after those of the batch that it cites;
+/// otherwise by depth, time and id, so that the order in which they came does not matter. Events that cite
+/// each other in a circle, and those after them, are left out.
 pub fn topological_order(events: &[&Event]) -> Vec<usize> {
     let mut by_id: HashMap<&str, usize> = HashMap::new();
     for (place, event) in events.iter().enumerate() {

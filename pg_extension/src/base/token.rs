@@ -1,4 +1,5 @@
-//! Tokens of clients, read and made by what the database knows: which generation runs, and where earlier ones ended.
+//! Tokens of clients, read and made by what the database knows: which generation runs, and where earlier ones
+//! ended.
 
 use std::ffi::CStr;
 
@@ -11,7 +12,8 @@ use crate::base::{
     spi::{Db, Mode},
 };
 
-/// The token of the present: the snapshot of the calling statement ([`Mode::Read`]), or a new one ([`Mode::Write`]).
+/// The token of the present: the snapshot of the calling statement ([`Mode::Read`]), or a new one
+/// ([`Mode::Write`]).
 pub fn now(db: &Db<'_>) -> SyncToken {
     let text = match db.mode() {
         Mode::Read => active_snapshot(),
@@ -34,7 +36,8 @@ fn active_snapshot() -> String {
 
 /// Reads a sync token. `now` is [`now`]. `None` for a text that this cluster cannot have given out.
 ///
-/// A token of an earlier generation sees transactions of before the end of that generation only, whatever its ids.
+/// A token of an earlier generation sees transactions of before the end of that generation only, whatever its
+/// ids.
 fn read(db: &Db<'_>, text: &str, now: &SyncToken) -> Option<SyncToken> {
     let token = SyncToken::read(text)?;
     if token.generation() == now.generation() {

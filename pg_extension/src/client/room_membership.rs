@@ -185,7 +185,7 @@ fn in_room<'d>(
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` if `target` is not a user id, else as [`Room::append`].
+/// 400 `M_INVALID_PARAM` if `target` is not a user id, else as [`append`](crate::append::append).
 pub fn set_member(room: &mut Room<'_>, sender: &User, target: &str, mut content: Map) -> Result<Appended> {
     if !is_user_id(target) {
         return Err(MatrixError::invalid_param(format!("{target:?} is not a user id.")));

@@ -1,9 +1,10 @@
 //! Policy servers, which recommend events by signing them. Server-Server API, "Policy Servers".
 //!
-//! What users of this server send to a room that uses one is not appended before it is signed: the answer to the request is then the event
-//! as it would be (status 428), the API node has it signed, and [`append_signed`] takes it in. What follows from a request, but is not what
-//! it asks for, is signed after it is answered (status 202). Events of other servers without signature are soft-failed, after they
-//! were asked for once more.
+//! What users of this server send to a room that uses one is not appended before it is signed: the answer to
+//! the request is then the event as it would be (status 428), the API node has it signed, and
+//! [`append_signed`] takes it in. What follows from a request, but is not what it asks for, is signed after
+//! it is answered (status 202). Events of other servers without signature are soft-failed, after they were
+//! asked for once more.
 
 use pgrx::pg_extern;
 
@@ -24,7 +25,8 @@ const SET_TRANSACTION: &str = "
 
 /// Appends an event of this server that was made before, and signed by the room's policy server since.
 ///
-/// `device_nid` and `txn_id` are those of the request, NULL where it has none. 403 `M_FORBIDDEN` if the room admits the event no more.
+/// `device_nid` and `txn_id` are those of the request, NULL where it has none. 403 `M_FORBIDDEN` if the room
+/// admits the event no more.
 #[pg_extern(volatile)]
 fn append_signed(room_id: &str, event: &str, device_nid: Option<i64>, txn_id: Option<&str>) -> ResponseRows {
     respond(Mode::Write, |db| {

@@ -18,8 +18,8 @@ use crate::{
     room::Room,
 };
 
-/// Makes and signs the event that invites a user of another server, without appending it: that server signs it first.
-/// `content` is that of the event, in which the membership may be left out.
+/// Makes and signs the event that invites a user of another server, without appending it: that server signs
+/// it first. `content` is that of the event, in which the membership may be left out.
 ///
 /// The answer is `{"event_id", "event", "room_version", "invite_room_state"}`. Errors as those of an invite.
 #[pg_extern(volatile)]

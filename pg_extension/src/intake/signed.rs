@@ -22,8 +22,8 @@ fn check_membership(room: &mut Room<'_>, event: &Event) -> Result<()> {
     }
 }
 
-/// Takes in an event of this server that was made before, and signed by the room's policy server since; the room, if its
-/// members are to be woken.
+/// Takes in an event of this server that was made before, and signed by the room's policy server since; the
+/// room, if its members are to be woken.
 ///
 /// # Errors
 ///

@@ -8,7 +8,8 @@ use crate::{Event, Map, RoomVersion};
 /// The level of the room's creator, and in a trusted private chat of the invited users.
 pub const CREATOR: i64 = 100;
 
-/// Above every level that is given by default: only creators can upgrade rooms that have them (room version 12).
+/// Above every level that is given by default: only creators can upgrade rooms that have them (room version
+/// 12).
 const TOMBSTONE_FOR_CREATORS: i64 = 150;
 
 /// Who talks or invites in a room that was replaced needs at least this level.
@@ -20,8 +21,8 @@ pub fn tombstone_for_creators(content: &Map) -> i64 {
     TOMBSTONE_FOR_CREATORS.max(state_default.saturating_add(1))
 }
 
-/// A room's power levels as those of the room that replaces it, with its creators in the place that the new version gives
-/// them.
+/// A room's power levels as those of the room that replaces it, with its creators in the place that the new
+/// version gives them.
 ///
 /// - `old_version`, `create`: those of the old room;
 /// - `version`: that of the new room, which `user_id` creates, with `additional` creators.

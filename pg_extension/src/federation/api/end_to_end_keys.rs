@@ -1,5 +1,5 @@
-//! Keys of this server's users and their devices, for other servers. Server-Server API, "End-to-End Encryption" and "Device
-//! Management".
+//! Keys of this server's users and their devices, for other servers. Server-Server API, "End-to-End
+//! Encryption" and "Device Management".
 
 use pgrx::pg_extern;
 use serde_json::{Value, json};
