@@ -1,4 +1,4 @@
-//! Power levels of rooms that are upgraded, and of those that take their place.
+//! Power levels of rooms that are upgraded, and of those that replace them.
 
 use serde_json::Value;
 
@@ -12,8 +12,8 @@ pub const CREATOR: i64 = 100;
 /// 12).
 const TOMBSTONE_FOR_CREATORS: i64 = 150;
 
-/// Who talks or invites in a room that was replaced needs at least this level.
-const REPLACED: i64 = 50;
+/// The least level for sending messages and inviting in a replaced room.
+const REPLACED_ROOM_LEVEL: i64 = 50;
 
 /// A level that no user has by default with these power levels.
 pub fn tombstone_for_creators(content: &Map) -> i64 {
@@ -21,8 +21,8 @@ pub fn tombstone_for_creators(content: &Map) -> i64 {
     TOMBSTONE_FOR_CREATORS.max(state_default.saturating_add(1))
 }
 
-/// A room's power levels as those of the room that replaces it, with its creators in the place that the new
-/// version gives them.
+/// The power levels of a new room that replaces another: those of the old one, with levels for creators as the
+/// new room version requires.
 ///
 /// - `old_version`, `create`: those of the old room;
 /// - `version`: that of the new room, which `user_id` creates, with `additional` creators.
@@ -56,10 +56,10 @@ pub fn of_replacement(
     Some(levels)
 }
 
-/// The power levels of a room that was replaced, in which nobody is to talk any more.
+/// The power levels of a replaced room after its tombstone: ordinary users cannot send messages any more.
 pub fn after_tombstone(mut levels: Map) -> Map {
     let level = |levels: &Map, key: &str| levels.get(key).and_then(Value::as_i64).unwrap_or_default();
-    let needed = level(&levels, "users_default").saturating_add(1).max(REPLACED);
+    let needed = level(&levels, "users_default").saturating_add(1).max(REPLACED_ROOM_LEVEL);
     for key in ["events_default", "invite"] {
         let raised = level(&levels, key).max(needed);
         levels.insert(key.to_owned(), raised.into());
@@ -67,7 +67,7 @@ pub fn after_tombstone(mut levels: Map) -> Map {
     levels
 }
 
-/// Old room versions take levels that are strings of digits; newer ones do not.
+/// Makes integers of levels in strings, which only old room versions accept.
 fn make_integers(content: &mut Map) {
     for value in content.values_mut() {
         match value {
