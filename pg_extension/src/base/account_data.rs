@@ -2,12 +2,12 @@
 
 use crate::base::spi::Db;
 
-/// `account_data.room_nid` of what belongs to no room.
+/// The `room_nid` of global account data.
 pub const GLOBAL: i64 = 0;
 
 const READ: &str = "select content from account_data where user_nid = $1 and room_nid = $2 and type = $3";
 
-/// The content of one type of a user's account data, as JSON text.
+/// The content of a user's account data of one type, as JSON text.
 pub fn read(db: &Db<'_>, user_nid: i64, room_nid: i64, data_type: &str) -> Option<String> {
     db.query_opt(READ, &[user_nid.into(), room_nid.into(), data_type.into()]).map(|row| row.get("content"))
 }

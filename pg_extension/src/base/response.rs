@@ -10,7 +10,8 @@ use crate::base::{
     spi::{Db, Mode},
 };
 
-/// 428 Precondition Required: the node is to have the event in the answer signed. Never seen outside.
+/// 428 Precondition Required: the API node has the event in the body signed first. Clients never get this
+/// status.
 pub const NEEDS_SIGNATURE: i16 = 428;
 
 /// A Matrix error: `errcode` and `error` with their HTTP status (Client-Server API, "Standard error
@@ -35,7 +36,7 @@ impl MatrixError {
         self
     }
 
-    /// The same, unless another server can do what is asked: status 421, for the API node to look for one.
+    /// Changes the status to 421: the API node asks another server, and returns this error if none can help.
     pub fn or_elsewhere(self) -> Self {
         Self { status: 421, ..self }
     }
@@ -45,7 +46,7 @@ impl MatrixError {
         if self.needs_signature() { self.with("answer", answer) } else { self }
     }
 
-    /// Whether a policy server is to sign an event first.
+    /// Whether a policy server must sign an event first.
     pub fn needs_signature(&self) -> bool {
         self.status == NEEDS_SIGNATURE
     }

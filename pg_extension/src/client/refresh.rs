@@ -60,7 +60,7 @@ fn judge(db: &Db<'_>, token_hash: &[u8]) -> Fate {
 /// `POST /refresh`, for a token that is not valid
 ///
 /// 401 `M_UNKNOWN_TOKEN`, with `soft_logout` if the token's device still exists. If the token was used
-/// before, somebody has stolen it: all tokens of its device are revoked, and waiting syncs end.
+/// before, it may be stolen: all tokens of its device are revoked, and waiting syncs end.
 #[pg_extern(volatile)]
 fn refuse_refresh(token_hash: &[u8]) -> ResponseRows {
     let fate = connect(Mode::Write, |db| judge(db, token_hash));

@@ -179,9 +179,9 @@ fn in_room<'d>(
 
 /// Sets the membership in `content` for `target`, with an event of `sender`.
 ///
-/// Fills in what our users' profiles say and `content` does not, and finds somebody to authorize a join to a
-/// restricted room. Anybody may be invited, also users of this server who do not exist yet: the answer must
-/// not tell who does.
+/// Adds the profile of a local user where `content` has none, and the user who authorizes a join to a
+/// restricted room. Local users who do not exist can be invited too, so that the response does not tell which
+/// users exist.
 ///
 /// # Errors
 ///

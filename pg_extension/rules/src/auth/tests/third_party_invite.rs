@@ -86,7 +86,7 @@ fn any_signature_will_do() {
     for version in all() {
         let room = room(version, single_key());
         let mut signed = signed(OTHER, "token");
-        // Malformed ones are passed over. (ruma rejects for them.)
+        // Malformed signatures are ignored. (ruma rejects the event.)
         signed["signatures"]["another"] = json!({ "ed25519:0": "AAAA", "ed25519:1": 1, "rsa:1": "x" });
         signed["signatures"]["a"] = json!("x");
         room.allows(&invite(&room, USER, json!({ "signed": signed })));
