@@ -1,4 +1,5 @@
-//! This server among others: what they ask of it (`api`), and what it asks of them.
+//! Federation: what other servers ask of this one (`api`), and what this server asks of them and sends to
+//! them.
 
 pub mod api;
 pub mod device_lists;

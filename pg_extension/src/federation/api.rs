@@ -1,4 +1,5 @@
-//! What other servers ask of the rooms that this one is in. Server-Server API; who asks, the API node has verified.
+//! Endpoints of the Server-Server API about rooms, users and keys of this server. The API node has
+//! authenticated the origin.
 
 mod asked_room;
 mod auth_chain;

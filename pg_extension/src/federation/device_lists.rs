@@ -1,8 +1,9 @@
-//! Device lists of other servers' users. Server-Server API, "Device Management".
+//! Device lists of remote users. Server-Server API, "Device Management".
 //!
-//! Updates follow one another by `stream_id` and `prev_id`. One that does not follow what is known makes the user's list
-//! stale: an API node then fetches the whole list, and updates are only counted until it has come. Lists are kept of users
-//! who are in rooms that this server knows, so that nobody can fill the database with invented ones.
+//! Each update cites the ones before it: `prev_id` has their `stream_id`. An update that does not follow the
+//! stored one makes the user's list stale: then an API node fetches the whole list, and until that is stored,
+//! updates are only counted. Lists are kept only of users in rooms that this server knows, so that nobody can
+//! fill the database with invented users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,10 +22,10 @@ use crate::{
     },
 };
 
-/// As long as EDUs of one device may be.
+/// The size of a device's keys, in bytes: the size limit of an EDU.
 const MAX_KEYS_BYTES: usize = 65_536;
 
-/// Devices of a user that are kept.
+/// The number of devices that are kept per user.
 const MAX_DEVICES: i64 = 1_000;
 
 /// An update of one device.
@@ -33,15 +34,15 @@ struct Update {
     stream_id: i64,
     prev_ids: Vec<i64>,
     device_id: String,
-    /// Absent when the device is gone, or has none.
+    /// `None` if the device was deleted or has no keys.
     keys: Option<Map>,
 }
 
-/// The updates of a transaction, by user of the server that sends.
+/// The updates of a transaction, by user of the origin.
 #[derive(Debug, Default)]
 pub struct Updates {
     devices: BTreeMap<String, Vec<Update>>,
-    /// `master_key` and `self_signing_key`.
+    /// `master_key` and `self_signing_key`, by user.
     cross_signing: BTreeMap<String, Map>,
 }
 
@@ -70,16 +71,17 @@ const DELETE: &str = "
     using unnest($1::bigint[], $2::text[]) a (user_nid, device_id)
     where k.user_nid = a.user_nid and k.device_id = a.device_id and k.device_nid is null";
 
-/// Users who have as many devices as are kept.
+/// Users who have the maximal number of devices.
 const FULL: &str = "
     select a.user_nid
     from unnest($1::bigint[]) a (user_nid)
     cross join lateral (
-        select count(*) as count from (select from device_keys where user_nid = a.user_nid limit $2) kept offset 0
+        select count(*) as count
+        from (select from device_keys where user_nid = a.user_nid limit $2) kept offset 0
     ) k
     where k.count >= $2";
 
-/// Others learn of it as of changes of this server's users; these are the rooms to wake.
+/// Records the changes for the syncs of local users. Returns the rooms to wake.
 const NOTE: &str = "
     with noted as (
         insert into device_list_changes (user_nid) select user_nid from unnest($1::bigint[]) as user_nid
@@ -90,22 +92,23 @@ const NOTE: &str = "
         select room_nid from memberships where user_nid = changed.user_nid and membership = 'join' offset 0
     ) m";
 
-/// A user's list while updates are taken.
+/// A user's device list while updates are applied.
 struct List {
     stream_id: Option<i64>,
     stale: bool,
-    /// Whether there is news for those who share rooms with the user.
+    /// Whether users who share rooms with the user must be told of a change.
     changed: bool,
 }
 
 impl List {
-    /// Whether the update is the next; otherwise the list is stale from now on, unless the update is an old one.
+    /// Whether the update follows the stored one. If not, the list becomes stale, unless the update is the
+    /// stored one.
     fn follows(&mut self, update: &Update) -> bool {
         if self.stream_id == Some(update.stream_id) {
             return false;
         }
         let follows = self.stream_id.is_some_and(|known| update.prev_ids.contains(&known));
-        // While a list is stale there is no further news: there will be when it was fetched.
+        // While a list is stale, changes are not told: that is done when it was fetched.
         self.changed |= !self.stale;
         self.stale |= !follows;
         if !self.stale {
@@ -116,7 +119,7 @@ impl List {
 }
 
 impl Updates {
-    /// Reads the content of an `m.device_list_update`; `None` for what has no effect.
+    /// Reads the content of an `m.device_list_update`; `None` if it is ignored.
     pub fn add_device(&mut self, origin: &str, content: &Map) -> Option<()> {
         let user_id = user_of(origin, content.get("user_id"))?;
         let device_id = content.get("device_id")?.as_str().filter(|id| is_sound(id))?;
@@ -137,7 +140,7 @@ impl Updates {
         Some(())
     }
 
-    /// Reads the content of an `m.signing_key_update`; `None` for what has no effect.
+    /// Reads the content of an `m.signing_key_update`; `None` if it is ignored.
     pub fn add_cross_signing(&mut self, origin: &str, content: &Map) -> Option<()> {
         let user_id = user_of(origin, content.get("user_id"))?;
         let keys = self.cross_signing.entry(user_id).or_default();
@@ -149,7 +152,7 @@ impl Updates {
         Some(())
     }
 
-    /// Stores what changed; the rooms to wake.
+    /// Stores the changes. Returns the rooms to wake.
     pub fn apply(mut self, db: &Db<'_>, origin: &str) -> Vec<i64> {
         let user_ids: BTreeSet<&str> =
             self.devices.keys().chain(self.cross_signing.keys()).map(String::as_str).collect();
@@ -174,7 +177,7 @@ impl Updates {
             })
             .collect();
 
-        // The newest word on each device.
+        // The newest update of each device.
         let mut devices: BTreeMap<(&str, &str), Option<&Map>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for (user_id, updates) in &self.devices {
@@ -240,7 +243,7 @@ const LIST: &str = "
     where u.user_id = $1
     for update of l";
 
-/// If updates came meanwhile the list is fetched again, though not at once.
+/// If updates were received meanwhile, the list is fetched again after a pause.
 const FETCHED: &str = "
     update remote_device_lists
     set stream_id = $2,
@@ -251,12 +254,12 @@ const FETCHED: &str = "
         last_error = null
     where user_nid = $1";
 
-/// Stores a server's answer to `GET /_matrix/federation/v1/user/devices/{userId}`, which it was asked for when
-/// `remote_device_lists.updates` was `updates`.
+/// Stores another server's response to `GET /_matrix/federation/v1/user/devices/{userId}`. `updates` is the
+/// value of `remote_device_lists.updates` when the request was sent.
 ///
 /// # Errors
 ///
-/// 404 `M_NOT_FOUND` for a user whose list is not kept, 400 `M_BAD_JSON` for an answer that is none.
+/// 404 `M_NOT_FOUND` if the user's list is not kept, 400 `M_BAD_JSON` for a malformed response.
 #[pg_extern(volatile)]
 fn store_device_list(user_id: &str, updates: i64, answer: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -274,7 +277,7 @@ fn store_device_list(user_id: &str, updates: i64, answer: &str) -> ResponseRows 
 /// A whole device list.
 struct WholeList {
     stream_id: i64,
-    /// As in an answer to `POST /user/keys/query`.
+    /// In the form of a response to `POST /user/keys/query`.
     keys: Map,
 }
 
@@ -304,11 +307,12 @@ fn read(user_id: &str, answer: &str) -> Option<WholeList> {
     Some(WholeList { stream_id, keys })
 }
 
-/// The fields of keys in what servers say of one user, and the sections in what they say of several.
+/// The names of the cross-signing keys: as fields in `user/devices` and `m.signing_key_update`, and as
+/// sections in `user/keys/query`.
 const CROSS_SIGNING: [(&str, &str); 2] =
     [("master_key", "master_keys"), ("self_signing_key", "self_signing_keys")];
 
-/// What a device's keys carry beside what it signed.
+/// The `unsigned` part of a device's keys.
 fn unsigned(name: Option<&Value>) -> Value {
     name.filter(|name| name.is_string()).map_or(json!({}), |name| json!({ "device_display_name": name }))
 }

@@ -1,4 +1,4 @@
-//! Keys of other servers' users, as their servers answered. Server-Server API, "End-to-End Encryption".
+//! Stores keys of remote users that their servers returned. Server-Server API, "End-to-End Encryption".
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,14 @@ use crate::base::{
     users,
 };
 
-/// Devices of other servers' users have no row in `devices`. Users of this server are not touched, whoever claims what.
+/// Devices of remote users have no row in `devices`. Keys of local users are never overwritten.
 const STORE_DEVICES: &str = "
     insert into device_keys (user_nid, device_id, keys)
     select * from unnest($1::bigint[], $2::text[], $3::text[])
     on conflict (user_nid, device_id) do update set keys = excluded.keys
     where device_keys.device_nid is null and device_keys.keys <> excluded.keys";
 
-/// Devices that an answer about all of a user's devices does not have any more.
+/// Deletes devices that a response about all devices of a user does not have.
 const FORGET_DEVICES: &str = "
     delete from device_keys k
     using unnest($1::bigint[]) as u (user_nid)
@@ -39,7 +39,7 @@ const STORE_CROSS_SIGNING: &str = "
 
 const MAX_DEVICE_ID_BYTES: usize = 512;
 
-/// Users of one server, with their objects of a section.
+/// The users of `server` in a section of the response.
 fn of_server<'a>(answer: &'a Map, section: &str, server: &str) -> Vec<(&'a str, &'a Map)> {
     let users = answer.get(section).and_then(Value::as_object).into_iter().flatten();
     users
@@ -48,13 +48,13 @@ fn of_server<'a>(answer: &'a Map, section: &str, server: &str) -> Vec<(&'a str, 
         .collect()
 }
 
-/// Whether a key says that it is this user's.
+/// Whether a key names this user as its owner.
 fn is_of(user_id: &str, key: &Map) -> bool {
     key.get("user_id").and_then(Value::as_str) == Some(user_id)
 }
 
-/// Stores a server's answer to `POST /_matrix/federation/v1/user/keys/query`, as far as it is about users of that server.
-/// `complete` are the users whose devices were all asked for.
+/// Stores another server's response to `POST /_matrix/federation/v1/user/keys/query`. Users of other servers
+/// than `server` are ignored. `complete` are the users all of whose devices were asked for.
 #[pg_extern(volatile)]
 fn store_remote_keys(server: &str, answer: &str, complete: Vec<String>) {
     connect(Mode::Write, |db| {
@@ -63,7 +63,7 @@ fn store_remote_keys(server: &str, answer: &str, complete: Vec<String>) {
     });
 }
 
-/// The same of an answer that was parsed.
+/// Like [`store_remote_keys`], with the parsed response.
 pub fn store(db: &Db<'_>, server: &str, answer: &Map, complete: &[String]) {
     let devices = of_server(answer, "device_keys", server);
     let sections = [("master_keys", "master"), ("self_signing_keys", "self_signing")]

@@ -1,7 +1,8 @@
-//! Transactions to other servers: claimed by a node, sent, finished.
+//! Federation transactions to other servers: a node claims destinations, sends their transactions, and ends
+//! them.
 //!
-//! Nothing that is written here needs to be durable at once: a claim that a crash undoes is made anew, and a transaction whose
-//! end it undoes is repeated under the same id.
+//! Nothing that is written here must be durable at once. A claim that is lost in a crash is made again, and a
+//! transaction whose end is lost is sent again with the same id.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,14 +18,14 @@ use crate::{
     client::{end_to_end_encryption::keys, presence},
 };
 
-/// Limits of the specification.
+/// The limits of PDUs and EDUs in one transaction, as the specification has them.
 const MAX_PDUS: usize = 50;
 const MAX_EDUS: i64 = 100;
 
-/// A transaction that is refused so often for what is in it is given up.
+/// A transaction that the destination refuses so many times for its content is given up.
 const MAX_REFUSALS: i32 = 5;
 
-/// A row of what nodes are given to send.
+/// The row of a transaction to send.
 type TransactionRow = (
     pgrx::name!(destination_nid, i64),
     pgrx::name!(destination, String),
@@ -41,7 +42,8 @@ const RENEW: &str = "
     set leased_until = now() + $3 * interval '1 second'
     where destination_nid = any($2) and lease = $1";
 
-/// Goes from one destination with something to send to the next, not through all that each is to be sent.
+/// Skips from one destination that has pending rooms to the next, so that it does not read all pending rooms
+/// of each.
 const CLAIM: &str = "
     with recursive with_events (destination_nid) as (
         select min(destination_nid) from destination_rooms where pending_since is not null
@@ -65,7 +67,8 @@ const CLAIM: &str = "
         select d.destination_nid
         from (select destination_nid from with_events union select destination_nid from with_edus) w
         join destinations d on d.destination_nid = w.destination_nid
-        where (d.retry_at is null or d.retry_at <= now()) and (d.leased_until is null or d.leased_until <= now())
+        where (d.retry_at is null or d.retry_at <= now())
+            and (d.leased_until is null or d.leased_until <= now())
         order by d.destination_nid
         limit $2
         for update of d skip locked
@@ -76,8 +79,8 @@ const CLAIM: &str = "
     where d.destination_nid = r.destination_nid
     returning d.destination_nid";
 
-/// Claims up to `max` servers for a node, for so many seconds, and renews the node's leases of others; what to send to
-/// each.
+/// Claims up to `max` destinations for a node, for `seconds` seconds, and renews the node's leases of the
+/// destinations `renewed`. Returns the transactions to send.
 #[pg_extern(volatile)]
 fn claim_transactions(lease: &str, max: i64, seconds: f64, renewed: Vec<i64>) -> TransactionRows {
     rows(connect(Mode::Write, |db| {
@@ -99,7 +102,7 @@ const HOLD: &str = "
     where destination_nid = $1 and lease = $2 and txn_id = $3
     for update";
 
-/// What is left in a room waits since the transaction was made: it was not in it.
+/// What remains to be sent in a room counts as pending since the transaction was made.
 const ADVANCE: &str = "
     with sent as (
         select room_nid, max(event_nid) as event_nid from events where event_nid = any($2) group by room_nid
@@ -126,22 +129,24 @@ const SUCCEED: &str = "
         last_success_at = case when $2 is null then now() else last_success_at end
     where destination_nid = $1";
 
-/// Each pause is twice as long as the last, from four seconds to a day, and up to a fifth longer by chance, so that nodes
-/// do not fall upon a server that comes back together.
+/// Each pause is twice as long as the last, from four seconds to a day. A random addition of up to a fifth
+/// keeps nodes from sending to a server together when it is back.
 const FAIL: &str = "
     update destinations
     set lease = null, leased_until = null, txn_refusals = txn_refusals + $3::integer,
         failing_since = coalesce(failing_since, now()), last_error = $2,
         retry_interval = least(coalesce(retry_interval * 2, interval '4 seconds'), interval '1 day'),
         retry_at = now()
-            + least(coalesce(retry_interval * 2, interval '4 seconds'), interval '1 day') * (1 + 0.2 * random())
+            + least(coalesce(retry_interval * 2, interval '4 seconds'), interval '1 day')
+                * (1 + 0.2 * random())
     where destination_nid = $1";
 
-/// Ends a transaction and gives the next one for the server, if there is more to send; the lease ends otherwise.
+/// Ends a transaction. Returns the next one for the destination; the lease ends if there is nothing more to
+/// send.
 ///
-/// - `error`: why it was not taken; NULL if it was.
-/// - `is_refusal`: the server answered, and would answer the same again. When it has done so a few times, the transaction
-///   is given up, as if it had been taken.
+/// - `error`: why the destination did not accept the transaction; NULL if it did.
+/// - `is_refusal`: the destination answered, and would answer the same again. After [`MAX_REFUSALS`] times
+///   the transaction is given up: it counts as sent.
 #[pg_extern(volatile)]
 fn finish_transaction(
     lease: &str,
@@ -160,7 +165,7 @@ fn finish_transaction(
     let (given_up, next) = connect(Mode::Write, |db| {
         db.execute(DO_NOT_WAIT_FOR_DISK, &[]);
         let Some(held) = db.query_opt(HOLD, &[destination_nid.into(), lease.into(), txn_id.into()]) else {
-            // Another node took over, or the queue was purged.
+            // Another node has the lease, or the queue was purged.
             return (false, None);
         };
         let given_up = error.is_some() && is_refusal && held.get::<i32>("txn_refusals") + 1 >= MAX_REFUSALS;
@@ -181,7 +186,7 @@ fn finish_transaction(
 
 const RELEASE: &str = "update destinations set lease = null, leased_until = null where lease = $1";
 
-/// Gives back the leases of a node that stops.
+/// Ends the leases of a node that stops.
 #[pg_extern(volatile)]
 fn release_transactions(lease: &str) {
     connect(Mode::Write, |db| db.execute(RELEASE, &[lease.into()]));
@@ -192,26 +197,26 @@ const RETRY: &str = "
     set retry_at = now()
     where server_name = $1 and retry_at > now()";
 
-/// Ends the pause of a server that was heard of. Should it not answer all the same, the next pause is the longer.
+/// Ends the pause of a server that sent something. If it does not answer, the next pause is longer.
 #[pg_extern(volatile)]
 fn retry_transactions(server_name: &str) {
     connect(Mode::Write, |db| db.execute(RETRY, &[server_name.into()]));
 }
 
-/// A transaction, by its parts.
+/// What a transaction contains.
 #[derive(Default)]
 struct Parts {
     event_nids: Vec<i64>,
     edu_ids: Vec<i64>,
 }
 
-const UNDER_WAY: &str = "
+const BEGUN: &str = "
     select destination_nid, txn_event_nids, txn_edu_ids
     from destinations
     where destination_nid = any($1) and txn_id is not null";
 
-/// Of a room that waits for more than an hour, the newest event alone: the server asks for what it missed, as far
-/// as it wants it.
+/// For a room that has been pending for more than an hour, only the newest event is sent. The destination can
+/// fetch the others.
 const EVENTS: &str = "
     select c.destination_nid, r.room_nid, e.event_nid
     from unnest($1) as c (destination_nid)
@@ -261,11 +266,11 @@ const BEGIN: &str = "
 const UNLEASE: &str = "
     update destinations set lease = null, leased_until = null where destination_nid = any($1)";
 
-/// What is to be sent to servers that the caller has claimed. A transaction that was begun before is repeated; those that
-/// there is nothing for are released.
+/// Prepares the transactions of claimed destinations. A transaction that was begun before is repeated.
+/// Destinations for which there is nothing to send are released.
 fn prepare(db: &Db<'_>, destinations: Vec<i64>) -> Vec<TransactionRow> {
     let mut parts: BTreeMap<i64, Parts> = db
-        .query(UNDER_WAY, &[destinations.clone().into()])
+        .query(BEGUN, &[destinations.clone().into()])
         .map(|row| {
             (
                 row.get("destination_nid"),
@@ -303,7 +308,7 @@ fn prepare(db: &Db<'_>, destinations: Vec<i64>) -> Vec<TransactionRow> {
     if parts.is_empty() { Vec::new() } else { write(db, &parts) }
 }
 
-/// Chooses what goes into new transactions. Rooms that turn out to have nothing are pending no more.
+/// Chooses what new transactions contain. Rooms for which there is nothing to send are no longer pending.
 fn select(db: &Db<'_>, destinations: &[i64]) -> BTreeMap<i64, Parts> {
     let mut chosen: BTreeMap<i64, Parts> = BTreeMap::new();
     let mut idle: Vec<(i64, i64)> = Vec::new();
@@ -319,19 +324,19 @@ fn select(db: &Db<'_>, destinations: &[i64]) -> BTreeMap<i64, Parts> {
             }
         }
     }
-    settle(db, idle);
+    clear_pending(db, idle);
     for row in db.query(EDUS, &[destinations.to_vec().into(), MAX_EDUS.into()]) {
         chosen.entry(row.get("destination_nid")).or_default().edu_ids.push(row.get("edu_id"));
     }
     chosen
 }
 
-/// Whoever appends to a room holds its lock until it has committed: a room that can be locked has no event that is marked
-/// as outgoing but cannot be seen yet. One that cannot is left for later.
+/// Writers of a room hold its lock until they commit. So a room that can be locked has no outgoing event that
+/// this query cannot see. Other rooms are left for later.
 const LOCK_ROOMS: &str = "
     select room_nid from rooms where room_nid = any($1) order by room_nid for key share skip locked";
 
-const SETTLE: &str = "
+const CLEAR_PENDING: &str = "
     with settled as (
         select r.destination_nid, r.room_nid, r.left_nid
         from unnest($1, $2) as idle (destination_nid, room_nid)
@@ -354,7 +359,7 @@ const SETTLE: &str = "
     from settled s
     where s.left_nid is null and r.destination_nid = s.destination_nid and r.room_nid = s.room_nid";
 
-fn settle(db: &Db<'_>, mut idle: Vec<(i64, i64)>) {
+fn clear_pending(db: &Db<'_>, mut idle: Vec<(i64, i64)>) {
     if idle.is_empty() {
         return;
     }
@@ -362,10 +367,10 @@ fn settle(db: &Db<'_>, mut idle: Vec<(i64, i64)>) {
     let locked: Vec<i64> = db.query(LOCK_ROOMS, &[rooms.into()]).map(|row| row.get("room_nid")).collect();
     idle.retain(|(_, room)| locked.contains(room));
     let (destinations, rooms): (Vec<i64>, Vec<i64>) = idle.into_iter().unzip();
-    db.execute(SETTLE, &[destinations.into(), rooms.into()]);
+    db.execute(CLEAR_PENDING, &[destinations.into(), rooms.into()]);
 }
 
-const HEADS: &str = "
+const HEADERS: &str = "
     select d.destination_nid, d.server_name, d.txn_id,
         (extract(epoch from d.txn_created_at) * 1000)::bigint as txn_created_ts,
         s.server_name as own_server_name
@@ -375,7 +380,7 @@ const HEADS: &str = "
 
 const PDUS: &str = "select event_nid, json from events where event_nid = any($1)";
 
-/// An EDU that took the place of one in the transaction goes with the next.
+/// An EDU that has replaced one of the transaction is sent in the next.
 const CONTENTS: &str = "
     select e.destination_nid, e.edu_type, e.content
     from unnest($1, $2) as wanted (destination_nid, edu_id)
@@ -383,7 +388,7 @@ const CONTENTS: &str = "
     where e.edu_type <> 'm.typing' or e.created_at > now() - interval '1 minute'
     order by e.destination_nid, e.edu_id";
 
-/// Writes the bodies of transactions.
+/// Writes the transactions.
 fn write(db: &Db<'_>, parts: &BTreeMap<i64, Parts>) -> Vec<TransactionRow> {
     let event_nids: Vec<i64> = parts.values().flat_map(|parts| parts.event_nids.iter().copied()).collect();
     let pdus: HashMap<i64, String> =
@@ -412,7 +417,7 @@ fn write(db: &Db<'_>, parts: &BTreeMap<i64, Parts>) -> Vec<TransactionRow> {
     for (destination, content) in presence_contents(db, present) {
         add(destination, "m.presence", &content);
     }
-    db.query(HEADS, &[parts.keys().copied().collect::<Vec<i64>>().into()])
+    db.query(HEADERS, &[parts.keys().copied().collect::<Vec<i64>>().into()])
         .map(|row| {
             let nid: i64 = row.get("destination_nid");
             let pdus = parts[&nid].event_nids.iter().filter_map(|nid| pdus.get(nid)).cloned();
@@ -431,7 +436,7 @@ fn rows(transactions: Vec<TransactionRow>) -> TransactionRows {
     TableIterator::new(transactions)
 }
 
-/// What is queued of presence, made one EDU for a server. The `user_nid`s of each destination.
+/// The content of one `m.presence` for each destination. `users` are the `user_nid`s by destination.
 fn presence_contents(db: &Db<'_>, users: BTreeMap<i64, Vec<i64>>) -> Vec<(i64, String)> {
     if users.is_empty() {
         return Vec::new();
@@ -446,8 +451,8 @@ fn presence_contents(db: &Db<'_>, users: BTreeMap<i64, Vec<i64>>) -> Vec<(i64, S
         .collect()
 }
 
-/// An EDU's content as it is sent: what is said of keys and devices is read only now. `None` for what is not worth being
-/// sent any more.
+/// The content of an EDU as it is sent. The keys of devices and users are read now, so that the newest are
+/// sent. `None` if the EDU is obsolete.
 fn content(db: &Db<'_>, edu_type: &str, queued: String) -> Option<String> {
     if !matches!(edu_type, "m.device_list_update" | "m.signing_key_update") {
         return Some(queued);

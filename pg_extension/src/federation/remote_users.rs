@@ -1,4 +1,4 @@
-//! Users of other servers, as these name them.
+//! Remote users, as their servers name them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use crate::base::spi::Db;
 
-/// A user of the server that sends, whose id SQL can be asked for.
+/// The id of a user of the origin; `None` for other values, and for ids that SQL cannot hold.
 pub fn user_of(origin: &str, value: Option<&Value>) -> Option<String> {
     let user_id = value?.as_str()?;
     (server_name(user_id) == Some(origin) && is_sound(user_id)).then(|| user_id.to_owned())
 }
 
-/// Whether this can be an identifier.
+/// Whether the text can be an identifier.
 pub fn is_sound(id: &str) -> bool {
     id.len() <= 255 && !id.contains('\0')
 }
 
-/// Users of a server, by their ids: those who are in rooms that this server knows.
+/// The users who are joined in some room, of these, with their nids.
 pub fn joined_users(db: &Db<'_>, user_ids: &BTreeSet<&str>) -> BTreeMap<String, i64> {
     const JOINED: &str = "
         select u.user_id, u.user_nid

@@ -1,4 +1,4 @@
-//! A room that another server asks about.
+//! Opens the room that a request of another server is about, if the server may ask about it.
 
 use matriarch_rules::server_acl;
 
@@ -20,22 +20,23 @@ const STATES_BEFORE: &str = "
     ) e
     where e.room_nid = $1";
 
-/// Finds a room, to look at it without its lock, for a server that its access control list admits.
+/// Reads a room without its lock, if the room's access control list admits the origin.
 ///
 /// # Errors
 ///
-/// 404 `M_NOT_FOUND` if the room is not known, 403 `M_FORBIDDEN` for a server that is kept out.
+/// 404 `M_NOT_FOUND` if the room does not exist, 403 `M_FORBIDDEN` if the access control list denies the
+/// origin.
 pub fn open<'d>(db: &'d Db<'d>, origin: &str, room_id: &str) -> Result<Room<'d>> {
     let mut room = Room::read(db, room_id).ok_or_else(unknown)?;
     admit(&mut room, origin)?;
     Ok(room)
 }
 
-/// The same, for a server with users in the room.
+/// Like [`open`], if the origin has a joined user in the room.
 ///
 /// # Errors
 ///
-/// 403 `M_FORBIDDEN` also for a server that is not in the room.
+/// As [`open`], and 403 `M_FORBIDDEN` if the origin has none.
 pub fn open_to_members<'d>(db: &'d Db<'d>, origin: &str, room_id: &str) -> Result<Room<'d>> {
     let room = open(db, origin, room_id)?;
     if room.has_joined_member_of(origin) { Ok(room) } else { Err(not_in_room()) }
@@ -45,13 +46,13 @@ fn not_in_room() -> MatrixError {
     MatrixError::forbidden("Your server is not in this room.")
 }
 
-/// The same, also for a server that was in the room before the events that it asks about: it may need what they follow to know that it
-/// is no longer.
+/// Like [`open_to_members`], also if the origin had a joined user before the events that it asks about. A
+/// former member may need the events before its leave to learn that it has left.
 ///
 /// # Errors
 ///
 /// As for [`open_to_members`].
-pub fn open_to_witnesses<'d>(
+pub fn open_to_former_members<'d>(
     db: &'d Db<'d>,
     origin: &str,
     room_id: &str,
@@ -65,24 +66,24 @@ pub fn open_to_witnesses<'d>(
     }
 }
 
-/// The same as [`open`], of a room that this server is in.
+/// Like [`open`], if this server is in the room.
 ///
 /// # Errors
 ///
-/// 404 `M_NOT_FOUND` also if no user of this server is in the room: what it was like then is of no use.
-pub fn open_inhabited<'d>(db: &'d Db<'d>, origin: &str, room_id: &str) -> Result<Room<'d>> {
+/// As [`open`], and 404 `M_NOT_FOUND` if no local user is joined: the room's state here may be outdated.
+pub fn open_if_joined<'d>(db: &'d Db<'d>, origin: &str, room_id: &str) -> Result<Room<'d>> {
     let mut room = Room::read(db, room_id).ok_or_else(unknown)?;
-    check_inhabited(&room)?;
+    check_joined(&room)?;
     admit(&mut room, origin)?;
     Ok(room)
 }
 
-/// 404 `M_NOT_FOUND`
+/// The error 404 `M_NOT_FOUND`.
 pub fn unknown() -> MatrixError {
     MatrixError::not_found("The room is not known.")
 }
 
-/// 403 `M_FORBIDDEN` for a server that the room's access control list does not admit.
+/// 403 `M_FORBIDDEN` if the room's access control list denies the server.
 pub fn admit(room: &mut Room<'_>, server_name: &str) -> Result<()> {
     match room.state("m.room.server_acl", "") {
         Some(acl) if !server_acl::admits(acl.event.content(), server_name) => {
@@ -92,12 +93,13 @@ pub fn admit(room: &mut Room<'_>, server_name: &str) -> Result<()> {
     }
 }
 
-/// 404 `M_NOT_FOUND` if no user of this server is in the room.
-pub fn check_inhabited(room: &Room<'_>) -> Result<()> {
+/// 404 `M_NOT_FOUND` if no local user is joined.
+pub fn check_joined(room: &Room<'_>) -> Result<()> {
     if room.has_joined_member_of(&room.signer.server_name) { Ok(()) } else { Err(unknown()) }
 }
 
-/// Whether a user of the named server was in the room before these events, of which at least one is known.
+/// Whether a user of the server was joined in the states before these events. At least one of the events must
+/// be stored.
 fn had_joined_member_of(room: &mut Room<'_>, server_name: &str, event_ids: &[&str]) -> bool {
     let args = [room.nid.into(), event_ids.to_vec().into()];
     let roots: Vec<Option<i64>> =

@@ -1,4 +1,4 @@
-//! Authorization chains: the events that authorize some events, those that authorize them, and so on.
+//! Auth chains.
 
 use crate::base::spi::Db;
 
@@ -18,7 +18,7 @@ const CHAIN: &str = "
     )
     select event_nid from chain order by event_nid";
 
-/// The chain of these events, in the order of the graph.
+/// The auth chain of these events, in topological order.
 pub fn of(db: &Db<'_>, nids: &[i64]) -> Vec<i64> {
     db.query(CHAIN, &[nids.to_vec().into()]).map(|row| row.get("event_nid")).collect()
 }

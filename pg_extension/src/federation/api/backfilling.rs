@@ -1,4 +1,5 @@
-//! Walks backward through the event graph. Server-Server API, "Backfilling and retrieving missing events".
+//! Reads the event graph from given events backward. Server-Server API, "Backfilling and retrieving missing
+//! events".
 
 use matriarch_rules::json_text::object_text;
 use pgrx::{Array, pg_extern};
@@ -14,14 +15,14 @@ use crate::{
     read::stored_event::Events,
 };
 
-/// The most events in an answer.
+/// The number of events that one response may have.
 const MAX_LIMIT: u64 = 100;
-/// The most events to start from, or to stop at.
+/// The number of events that a request may name in each list.
 const MAX_GIVEN: usize = 1_000;
-/// Of `get_missing_events`, where the request has none.
+/// The limit of `get_missing_events` if the request has none.
 const DEFAULT_LIMIT: u64 = 10;
 
-/// Breadth first: the given events, those before them, and so on. The limit stops the walk.
+/// Breadth first: the given events, their previous events, and so on, up to the limit.
 const BEFORE: &str = "
     with recursive walk (event_nid, depth, prev_nids) as (
         select e.event_nid, e.depth, e.prev_nids
@@ -42,7 +43,7 @@ const BEFORE: &str = "
     from (select event_nid, depth from walk limit $3) found
     order by depth desc, event_nid desc";
 
-/// The same without the given events, and not beyond those of $4 nor below the depth $5.
+/// Like [`BEFORE`], without the given events, the events in `$4`, and events below the depth `$5`.
 const MISSING: &str = "
     with recursive walk (event_nid, depth, prev_nids, given) as (
         select e.event_nid, e.depth, e.prev_nids, true
@@ -64,7 +65,7 @@ const MISSING: &str = "
     from (select event_nid, depth from walk where not given limit $3) found
     order by depth, event_nid";
 
-/// `GET /_matrix/federation/v1/backfill/{roomId}`: the newest first.
+/// `GET /_matrix/federation/v1/backfill/{roomId}`. Returns the newest events first.
 #[pg_extern(stable)]
 fn federation_backfill(origin: &str, room_id: &str, event_ids: Array<'_, &str>, limit: i64) -> ResponseRows {
     let event_ids: Vec<&str> = event_ids.iter().flatten().collect();
@@ -81,13 +82,13 @@ fn federation_backfill(origin: &str, room_id: &str, event_ids: Array<'_, &str>, 
     })
 }
 
-/// `POST /_matrix/federation/v1/get_missing_events/{roomId}`: the oldest first.
+/// `POST /_matrix/federation/v1/get_missing_events/{roomId}`. Returns the oldest events first.
 #[pg_extern(stable)]
 fn federation_missing_events(origin: &str, room_id: &str, request: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let request = Body::parse(request)?;
         let latest = event_ids(&request, "latest_events")?;
-        let mut room = asked_room::open_to_witnesses(db, origin, room_id, &latest)?;
+        let mut room = asked_room::open_to_former_members(db, origin, room_id, &latest)?;
         let earliest = event_ids(&request, "earliest_events")?;
         let limit = request.unsigned("limit")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT) as i64;
         let min_depth = request.integer("min_depth")?.unwrap_or(0);
@@ -101,14 +102,14 @@ fn federation_missing_events(origin: &str, room_id: &str, request: &str) -> Resp
     })
 }
 
-/// Event ids that may be those of stored events.
+/// The ids of an array that stored events can have.
 fn event_ids<'b>(request: &'b Body, key: &str) -> Result<Vec<&'b str>> {
     if request.array(key)?.is_none() {
         return Err(MatrixError::missing_param(format!("`{key}` is missing.")));
     }
     let mut ids = request.strings(key)?;
     check_number(ids.len(), key)?;
-    // `text` cannot hold U+0000, so that no event has such an id.
+    // `text` cannot hold U+0000, so no event has such an id.
     ids.retain(|id| !id.contains('\0'));
     Ok(ids)
 }

@@ -1,4 +1,4 @@
-//! Keys of this server's users and their devices, for other servers. Server-Server API, "End-to-End
+//! Serves the keys of local users and their devices to other servers. Server-Server API, "End-to-End
 //! Encryption" and "Device Management".
 
 use pgrx::pg_extern;
@@ -16,7 +16,7 @@ use crate::{
 
 /// `POST /_matrix/federation/v1/user/keys/claim`
 ///
-/// Answers for users of this server only.
+/// Returns keys of local users only.
 #[pg_extern(volatile)]
 fn federation_claim_keys(body: &str) -> ResponseRows {
     respond(Mode::Write, |db| claim::claim(db, body, &Signer::current(db).server_name, false))
@@ -24,13 +24,13 @@ fn federation_claim_keys(body: &str) -> ResponseRows {
 
 /// `POST /_matrix/federation/v1/user/keys/query`
 ///
-/// Answers for users of this server only.
+/// Returns keys of local users only.
 #[pg_extern(stable)]
 fn federation_query_keys(body: &str) -> ResponseRows {
     respond(Mode::Read, |db| Ok(Response::json(&query::for_servers(db, &Body::parse(body)?)?)))
 }
 
-/// `stream_id` is that of the newest `m.device_list_update` of the user, which the next one follows.
+/// `stream_id` is that of the user's newest `m.device_list_update`. The next one cites it in `prev_id`.
 const USER: &str = "
     select u.user_nid, coalesce((
             select max(stream_id)
@@ -43,7 +43,7 @@ const USER: &str = "
 
 /// `GET /_matrix/federation/v1/user/devices/{userId}`
 ///
-/// 404 `M_NOT_FOUND` for users that are not of this server.
+/// 404 `M_NOT_FOUND` for users who are not local.
 #[pg_extern(stable)]
 fn federation_user_devices(user_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {

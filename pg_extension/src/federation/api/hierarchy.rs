@@ -1,4 +1,5 @@
-//! `GET /hierarchy` of servers: a space and its rooms, one level deep. Server-Server API, "Spaces".
+//! `GET /hierarchy` of the Server-Server API: a space and its children, one level deep. Server-Server API,
+//! "Spaces".
 
 use std::{collections::HashSet, rc::Rc};
 
@@ -16,10 +17,10 @@ use crate::{
     room::{parse_stored, servers::has_member},
 };
 
-/// The most children that are told of.
+/// The number of children in a response.
 const MAX_CHILDREN: usize = 1000;
 
-/// Which of these rooms a server has users in, or invited users.
+/// The rooms in which the origin has joined or invited users.
 const MEMBERS: &str = concat!(
     "
     select wanted.room_nid
@@ -28,7 +29,7 @@ const MEMBERS: &str = concat!(
     has_member!("wanted.room_nid", "$2", "'join', 'invite'")
 );
 
-/// Which of these rooms a server has joined users in, by the rooms' ids.
+/// The ids of the rooms in which the origin has joined users.
 const JOINED: &str = "
     select wanted.room_id
     from unnest($1) as wanted (room_id)
@@ -58,18 +59,18 @@ fn federation_hierarchy(origin: &str, room_id: &str, suggested_only: bool) -> Re
         let mut rooms = LocalRooms::of(db, None);
         let root = rooms.get(room_id);
         let space = root.summary.clone().ok_or_else(asked_room::unknown)?;
-        if !Guest::of(db, origin, std::slice::from_ref(&root)).may_be_shown(&root, &space) {
+        if !Origin::of(db, origin, std::slice::from_ref(&root)).may_be_shown(&root, &space) {
             return Err(asked_room::unknown());
         }
         let ids: Vec<&str> =
             space.children(suggested_only).map(|child| child.room_id.as_str()).take(MAX_CHILDREN).collect();
         rooms.load(ids.iter().copied());
         let known: Vec<LocalRoom> = ids.into_iter().map(|room_id| rooms.get(room_id)).collect();
-        let guest = Guest::of(db, origin, &known);
+        let asking = Origin::of(db, origin, &known);
         let (mut children, mut inaccessible): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
         for room in &known {
             let Some(summary) = &room.summary else { continue };
-            if guest.may_be_shown(room, summary) {
+            if asking.may_be_shown(room, summary) {
                 children.push(summary.with_children(suggested_only))
             } else {
                 inaccessible.push(summary.room_id.as_str().into())
@@ -83,18 +84,18 @@ fn federation_hierarchy(origin: &str, room_id: &str, suggested_only: bool) -> Re
     })
 }
 
-/// Another server that asks about rooms.
-struct Guest {
-    /// Rooms that keep it out.
+/// The origin's relation to the rooms of the response.
+struct Origin {
+    /// Rooms whose access control list denies the origin.
     denied: HashSet<i64>,
-    /// Rooms that it is in, or invited to.
+    /// Rooms in which the origin has joined or invited users.
     present: HashSet<i64>,
-    /// Those of the rooms whose members others let in, that it is in.
+    /// Rooms in which the origin has joined users, of those that join rules name in `allow`.
     joined: HashSet<String>,
 }
 
-impl Guest {
-    /// Reads what judging these rooms needs.
+impl Origin {
+    /// Reads the relation to these rooms.
     fn of(db: &Db<'_>, origin: &str, rooms: &[LocalRoom]) -> Self {
         let nids: Vec<i64> = rooms.iter().filter_map(|room| room.room_nid).collect();
         let summaries = || rooms.iter().filter_map(|room| room.summary.as_ref());
@@ -123,7 +124,7 @@ impl Guest {
         }
     }
 
-    /// Whether a user of the server could see or join the room.
+    /// Whether some user of the origin may see or join the room.
     fn may_be_shown(&self, room: &LocalRoom, summary: &Summary) -> bool {
         let is_one_of = |nids: &HashSet<i64>| room.room_nid.is_some_and(|nid| nids.contains(&nid));
         let membership = is_one_of(&self.present).then_some("join");

@@ -68,7 +68,7 @@ fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str)
         let state = invite_room_state(db, version, room_id, &request)?;
         let event = verified(db, version, event)?;
 
-        let is_inhabited = room.is_some_and(|room| asked_room::check_inhabited(&room).is_ok());
+        let is_inhabited = room.is_some_and(|room| asked_room::check_joined(&room).is_ok());
         let target = event.state_key().unwrap_or_default();
         let account: Option<i64> = db.query_opt(ACCOUNT, &[target.into()]).map(|row| row.get("user_nid"));
         let mut answer = Map::new();

@@ -1,5 +1,5 @@
-//! Templates of membership events for users of other servers, as a server in the room makes them. Server-Server API, "Joining
-//! Rooms", "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
+//! Serves templates of membership events to other servers, as the resident server. Server-Server API,
+//! "Joining Rooms", "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
 
 use matriarch_rules::{
     Map,
@@ -22,17 +22,18 @@ use crate::{
 
 const USER: &str = "select user_nid from users where user_id = $1";
 
-/// What the server that signs the event adds: the id too, where events have one.
+/// The keys that the origin adds when it signs the event. Room versions 1 and 2 have `event_id`.
 const ADDED_LATER: [&str; 3] = ["hashes", "signatures", "event_id"];
 
-/// `GET /_matrix/federation/v1/make_join/{roomId}/{userId}`, `make_knock`, `make_leave`. `versions` are the room versions that
-/// the other server knows; NULL where the endpoint does not ask.
+/// `GET /_matrix/federation/v1/make_join/{roomId}/{userId}`, `make_knock`, `make_leave`. `versions` are the
+/// room versions that the origin supports; NULL if the endpoint does not take them.
 ///
 /// # Errors
 ///
-/// 403 `M_FORBIDDEN` for a user of a third server, and for what the room does not allow; 404 `M_NOT_FOUND` for a room that this
-/// server is not in, `M_UNABLE_DUE_TO_PARTIAL_STATE` (MSC3895) while it is partial; 400 `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`; for restricted rooms 400
-/// `M_UNABLE_TO_AUTHORISE_JOIN` and `M_UNABLE_TO_GRANT_JOIN`.
+/// 403 `M_FORBIDDEN` for a user of a third server, and for what the room does not allow; 404 `M_NOT_FOUND` if
+/// this server is not in the room, `M_UNABLE_DUE_TO_PARTIAL_STATE` (MSC3895) while the room is partial; 400
+/// `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`; for restricted rooms 400 `M_UNABLE_TO_AUTHORISE_JOIN`
+/// and `M_UNABLE_TO_GRANT_JOIN`.
 #[pg_extern(stable)]
 fn federation_make_membership(
     origin: &str,
@@ -45,7 +46,7 @@ fn federation_make_membership(
         if !is_user_id(user_id) || server_name(user_id) != Some(origin) {
             return Err(MatrixError::forbidden("The user is not of your server."));
         }
-        let mut room = asked_room::open_inhabited(db, origin, room_id)?;
+        let mut room = asked_room::open_if_joined(db, origin, room_id)?;
         room.check_whole()?;
         let version = room.version.id;
         if versions.is_some_and(|versions| !versions.iter().flatten().any(|known| known == version)) {
@@ -70,17 +71,17 @@ fn federation_make_membership(
     })
 }
 
-/// A user of another server; of nid 0, which nobody has, if no row mentions them.
+/// A remote user. The nid is 0, which no user has, if the user has no row.
 pub fn known_user(db: &Db<'_>, user_id: &str) -> User {
     let nid = db.query_opt(USER, &[user_id.into()]).map_or(0, |row| row.get("user_nid"));
     User { nid, id: user_id.to_owned() }
 }
 
-/// Who of our users authorizes this user's join; `None` if it needs nobody.
+/// The local user who authorizes a join of a restricted room; `None` if the join needs none.
 ///
 /// # Errors
 ///
-/// As "Restricted rooms" of the Server-Server API has them.
+/// As in the Server-Server API, "Restricted rooms".
 pub fn authorizer_of_join(room: &mut Room<'_>, user: &User) -> Result<Option<String>> {
     authorizer_for(room, user).map_err(|reason| match reason {
         Unauthorized::NoneMet => {

@@ -1,16 +1,16 @@
-//! The state of a room without its members, for servers that ask for the rest later. Server-Server API, `omit_members` of
-//! `send_join`.
+//! The state that `send_join` returns with `omit_members`: without most member events, which the origin
+//! fetches later (MSC3706).
 
 use std::collections::BTreeSet;
 
 use crate::{room::Room, trie};
 
-/// How many members the summary of a room without a name has.
+/// The number of members by which clients name a room that has no name.
 const HEROES: usize = 5;
 
 const MEMBERS: &str = "select key_idx from room_state_keys where room_nid = $1 and type = 'm.room.member'";
 
-/// The members that a room is named by: as in a summary, the oldest.
+/// The members by which the room is named: as in a room summary, the oldest.
 const PRESENT: &str = "
     select k.key_idx
     from (
@@ -28,15 +28,15 @@ const SERVERS: &str = "
     join users u using (user_nid)
     where m.room_nid = $1 and m.membership = 'join' and u.user_id <> $2";
 
-/// What a user's server gets of a room that they join.
+/// The state that is returned for a join.
 pub struct Partial {
     pub state: Vec<i64>,
-    /// The servers with users in the room before the join.
+    /// The servers that were in the room before the join.
     pub servers: Vec<String>,
 }
 
 impl Partial {
-    /// `root` is the state before the join of `user_id`.
+    /// Makes the state of a join of `user_id`. `root` is the state before the join.
     pub fn of(room: &mut Room<'_>, user_id: &str, root: i64) -> Self {
         let db = room.db;
         let named =

@@ -1,4 +1,4 @@
-//! Events as servers exchange them.
+//! Events in the form in which servers exchange them.
 
 use std::{
     borrow::Cow,
@@ -20,7 +20,7 @@ use crate::{
     room::{Room, parse_stored},
 };
 
-/// How many events are read at a time, so that memory stays bounded by the answer.
+/// The number of events that are read at a time. It bounds the memory.
 const CHUNK: usize = 1_000;
 
 const JSON: &str = "
@@ -28,7 +28,7 @@ const JSON: &str = "
     from unnest($1) as wanted (event_nid)
     cross join lateral (select json from events where event_nid = wanted.event_nid offset 0) e";
 
-/// Events for a server: what it may not see is redacted, which leaves the graph whole.
+/// Events for the origin. Those that it may not see are redacted, so that it still gets the whole graph.
 pub fn for_server(room: &mut Room<'_>, origin: &str, events: &Events<'_, '_>, nids: &[i64]) -> Vec<String> {
     let version = room.version;
     events.load(nids.iter().copied());
@@ -48,7 +48,7 @@ fn redacted(version: &RoomVersion, json: &str) -> String {
     object_to_canonical_lenient(&redact(version, parse_stored(json)))
 }
 
-/// A transaction of PDUs, as answers have it.
+/// PDUs as a response in the form of a federation transaction.
 pub fn transaction<T: AsRef<str>>(origin: &str, pdus: impl IntoIterator<Item = T>) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     object_text(|body| {
@@ -56,10 +56,10 @@ pub fn transaction<T: AsRef<str>>(origin: &str, pdus: impl IntoIterator<Item = T
     })
 }
 
-/// Adds the events to an object, as an array.
+/// Adds an array of the events to an object.
 pub fn write(db: &Db<'_>, object: &mut Object<'_>, key: &str, nids: &[i64]) {
     let chunks = nids.chunks(CHUNK).flat_map(|chunk| {
-        // A connection for each part gives back the memory of its query.
+        // A connection per chunk frees the memory of its query.
         connect(db.mode(), |db| {
             db.query(JSON, &[chunk.to_vec().into()]).map(|row| row.get::<String>("json")).collect::<Vec<_>>()
         })

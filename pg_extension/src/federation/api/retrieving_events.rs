@@ -1,4 +1,5 @@
-//! Single events, states and authorization chains. Server-Server API, "Retrieving events" and `GET /event_auth`.
+//! Serves single events, states and auth chains to other servers. Server-Server API, "Retrieving events" and
+//! `GET /event_auth`.
 
 use matriarch_rules::json_text::object_text;
 use pgrx::pg_extern;
@@ -31,7 +32,8 @@ const IDS: &str = "
 fn federation_event(origin: &str, event_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let row = db.query_opt(ROOM_OF_EVENT, &[event_id.into()]).ok_or_else(unknown_event)?;
-        let mut room = asked_room::open_to_witnesses(db, origin, &row.get::<String>("room_id"), &[event_id])?;
+        let mut room =
+            asked_room::open_to_former_members(db, origin, &row.get::<String>("room_id"), &[event_id])?;
         let events = Events::new(db);
         let pdus = pdus::for_server(&mut room, origin, &events, &[row.get("event_nid")]);
         let signer = Signer::current(db);
@@ -66,14 +68,14 @@ fn federation_state_ids(origin: &str, room_id: &str, event_id: &str) -> Response
 #[pg_extern(stable)]
 fn federation_event_auth(origin: &str, room_id: &str, event_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
-        let room = asked_room::open_to_witnesses(db, origin, room_id, &[event_id])?;
+        let room = asked_room::open_to_former_members(db, origin, room_id, &[event_id])?;
         let event = find(&room, event_id)?;
         let chain = auth_chain::of(db, &[event.nid]);
         Ok(Response::new(object_text(|body| pdus::write(db, body, "auth_chain", &chain))))
     })
 }
 
-/// An event that was asked for.
+/// The event that a request names.
 struct AskedEvent {
     nid: i64,
     state_before: Option<i64>,
@@ -88,9 +90,9 @@ fn unknown_event() -> MatrixError {
     MatrixError::not_found("The event is not known.")
 }
 
-/// The events of the state before an event, and their authorization chain.
+/// The events of the state before an event, and their auth chain.
 fn state_before(db: &Db<'_>, origin: &str, room_id: &str, event_id: &str) -> Result<(Vec<i64>, Vec<i64>)> {
-    let room = asked_room::open_to_witnesses(db, origin, room_id, &[event_id])?;
+    let room = asked_room::open_to_former_members(db, origin, room_id, &[event_id])?;
     room.check_whole()?;
     let root = find(&room, event_id)?
         .state_before

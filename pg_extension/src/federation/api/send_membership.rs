@@ -57,7 +57,7 @@ fn federation_send_membership(
         let mut event = intake::parse(version, room_id, request).map_err(malformed)?;
         check(&event, origin, event_id, membership)?;
         let take = |room: &mut Room<'_>| {
-            asked_room::check_inhabited(room)?;
+            asked_room::check_joined(room)?;
             room.check_whole()?;
             asked_room::admit(room, origin)?;
             if membership == "join" {

@@ -1,4 +1,5 @@
-//! This server's signing keys, as other servers see them. Server-Server API, "Publishing Keys" and "Request Authentication".
+//! Publishes this server's signing keys, and signs requests with them. Server-Server API, "Publishing Keys"
+//! and "Request Authentication".
 
 use matriarch_rules::{
     KeyPair, Map,
@@ -15,7 +16,7 @@ use crate::base::{
     spi::{Db, Mode},
 };
 
-/// How long others may go on with what they know, in milliseconds: a day.
+/// How long other servers may use a published key before they ask again, in milliseconds: a day.
 const VALIDITY: i64 = 86_400_000;
 
 const KEYS: &str = "
@@ -31,7 +32,7 @@ fn server_name(db: &Db<'_>) -> String {
     db.query_one(SERVER_NAME, &[]).get("server_name")
 }
 
-/// Ends the statement: what is to be signed has no canonical form.
+/// Ends the statement with an ERROR: the value has no canonical JSON, so it cannot be signed.
 fn not_canonical(error: &dyn std::error::Error) -> ! {
     ereport!(ERROR, PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, format!("cannot be signed: {error}"));
 }
@@ -73,7 +74,8 @@ fn published_keys() -> String {
     })
 }
 
-/// The `Authorization` header of a request to another server.
+/// Returns the `Authorization` header of a request to another server. `content` is the JSON body; NULL
+/// without body.
 #[pg_extern(stable)]
 fn sign_request(method: &str, uri: &str, destination: &str, content: Option<&str>) -> String {
     connect(Mode::Read, |db| {
@@ -98,7 +100,7 @@ fn sign_request(method: &str, uri: &str, destination: &str, content: Option<&str
     })
 }
 
-/// Adds this server's signature to keys that others published.
+/// Adds this server's signature to the published keys of other servers, as a notary.
 #[pg_extern(stable)]
 fn sign_server_keys(responses: Vec<String>) -> Vec<String> {
     connect(Mode::Read, |db| {
@@ -114,7 +116,7 @@ fn sign_server_keys(responses: Vec<String>) -> Vec<String> {
 
 const RETIRE: &str = "update signing_keys set expired_at = now() where expired_at is null";
 
-/// Makes a new signing key, and retires those in use. Its id.
+/// Makes a new signing key and expires the current ones. Returns the id of the new key.
 #[pg_extern(volatile)]
 fn rotate_signing_key() -> String {
     connect(Mode::Write, |db| {

@@ -1,4 +1,5 @@
-//! Which events another server may see. Client-Server API, "Room History Visibility": what one of its users may.
+//! The events that another server may see: those that one of its users may. Client-Server API, "Room History
+//! Visibility".
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -14,7 +15,7 @@ use crate::{
     trie,
 };
 
-/// How many members are looked at together: mostly one of the first is enough.
+/// The number of members that are read together. Mostly one of the first decides.
 const CHUNK: usize = 64;
 
 const MEMBER_KEYS: &str = "
@@ -23,14 +24,15 @@ const MEMBER_KEYS: &str = "
     where room_nid = $1 and type = 'm.room.member' and substr(state_key, strpos(state_key, ':') + 1) = $2
     order by key_idx";
 
-/// A server with users in a room, that reads its events.
+/// A server that reads events of a room.
 pub struct ServerReader<'r, 'd> {
     room: &'r Room<'d>,
     origin: &'r str,
     visibility_key: Option<i32>,
-    /// The places of its users' memberships, read when a room's history is not open to all who join.
+    /// The `key_idx` of the memberships of its users. Read only if the history visibility depends on
+    /// memberships.
     member_keys: OnceCell<Vec<i32>>,
-    /// The best membership that its users have in a state, by root.
+    /// The strongest membership of its users in a state, by root.
     memberships: RefCell<HashMap<i64, Membership>>,
 }
 
@@ -58,8 +60,8 @@ impl<'r, 'd> ServerReader<'r, 'd> {
         Self { room, origin, visibility_key, member_keys: OnceCell::new(), memberships: RefCell::default() }
     }
 
-    /// Whether the server may see an event of its room. Of events outside the graph it may see state: it gets that anyway,
-    /// with the states and authorization chains of others.
+    /// Whether the server may see an event of its room. Of events outside the graph it may see state events:
+    /// it gets these anyway, in states and auth chains.
     pub fn sees(&self, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
         let Some(root) = event.state_before else { return event.state_key.is_some() };
         let before = self
@@ -67,7 +69,7 @@ impl<'r, 'd> ServerReader<'r, 'd> {
             .and_then(|key| trie::get(self.room.db, root, key))
             .and_then(|nid| events.get(nid).content_str("history_visibility"))
             .unwrap_or_default();
-        // For these two kinds what the event makes of it counts as well.
+        // For member events and `m.room.history_visibility` the state after the event counts too.
         let own = event.state_key.as_deref().filter(|_| event.event_type == "m.room.member");
         if own.is_some_and(|user_id| server_name(user_id) == Some(self.origin))
             && allows(&before, || Membership::of(&events.membership(event.event_nid)))
@@ -114,17 +116,17 @@ impl<'r, 'd> ServerReader<'r, 'd> {
     }
 }
 
-/// Whether a visibility lets a server in the room see an event.
+/// Whether a history visibility allows a server with this membership to see an event.
 fn allows(visibility: &str, membership: impl FnOnce() -> Membership) -> bool {
     match visibility {
         "joined" => membership() == Membership::Joined,
         "invited" => membership() >= Membership::Invited,
-        // World-readable, shared, and whatever is not understood.
+        // `world_readable`, `shared`, and unknown values.
         _ => true,
     }
 }
 
-/// Reads what judging these events will need.
+/// Reads the nodes of the trie that these events need, in few queries.
 pub fn prepare(room: &Room<'_>, part: &[Rc<StoredEvent>]) {
     trie::prefetch(room.db, part.iter().filter_map(|event| event.state_before));
 }

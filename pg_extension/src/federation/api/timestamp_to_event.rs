@@ -1,4 +1,4 @@
-//! `GET /timestamp_to_event` of servers.
+//! `GET /timestamp_to_event` of the Server-Server API.
 
 use pgrx::pg_extern;
 

@@ -79,7 +79,7 @@ fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<
         let edus = Edus::read(origin, &edus);
         let room_ids: BTreeSet<&str> = pdus.iter().filter_map(|pdu| pdu.get("room_id")?.as_str()).collect();
         let rooms = InboundRooms::of(db, origin, room_ids.iter().copied().chain(edus.room_ids()).collect());
-        if rooms.is_any_joined_just_now(db, &room_ids) {
+        if rooms.is_any_join_in_progress(db, &room_ids) {
             return Err(too_early());
         }
         if db.query_opt(BEGIN, &[origin.into(), txn_id.into()]).is_none() {

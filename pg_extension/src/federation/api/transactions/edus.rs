@@ -1,5 +1,5 @@
-//! EDUs: what is neither an event nor lasts. Server-Server API, "EDUs". One that is malformed, or says what its server may not
-//! say, has no effect, and never any on the rest of the transaction.
+//! Reads and applies the EDUs of a federation transaction. Server-Server API, "EDUs". A malformed EDU, or one
+//! that its origin may not send, is ignored. It does not affect the rest of the transaction.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
     federation::device_lists::Updates,
 };
 
-/// The EDUs of a transaction by kind. Those of kinds that are not known are passed over.
+/// The EDUs of a transaction by type. Unknown types are ignored.
 #[derive(Debug, Default)]
 pub struct Edus {
     typing: Typing,
@@ -24,7 +24,7 @@ pub struct Edus {
 }
 
 impl Edus {
-    /// Reads JSON texts.
+    /// Reads the EDUs from JSON texts.
     pub fn read(origin: &str, texts: &[String]) -> Self {
         let mut edus = Self::default();
         for text in texts {
@@ -35,7 +35,7 @@ impl Edus {
         edus
     }
 
-    /// `None` for what has no effect.
+    /// Adds an EDU; `None` if it is ignored.
     fn add(&mut self, origin: &str, edu: &Map) -> Option<()> {
         let content = edu.get("content")?.as_object()?;
         match edu.get("edu_type")?.as_str()? {
@@ -49,12 +49,12 @@ impl Edus {
         }
     }
 
-    /// The rooms that they speak of.
+    /// The ids of the rooms that the EDUs name.
     pub fn room_ids(&self) -> BTreeSet<&str> {
         self.typing.room_ids().chain(self.receipts.room_ids()).collect()
     }
 
-    /// Has them take effect; the answer, with who is to be woken.
+    /// Applies the EDUs, and adds the rooms and users to wake to the response.
     pub fn apply(self, db: &Db<'_>, origin: &str, rooms: &InboundRooms, mut response: Response) -> Response {
         response.wake_rooms.extend(self.typing.apply(db, rooms));
         response.wake_rooms.extend(self.receipts.apply(db, rooms));

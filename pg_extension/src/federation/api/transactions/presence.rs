@@ -11,18 +11,18 @@ use crate::{
     federation::remote_users::{joined_users, user_of},
 };
 
-/// Users of a transaction. More than anybody's server has to tell of at a time.
+/// The number of users of one transaction. No server has to send more at a time.
 const MAX_USERS: usize = 5000;
 
-/// Milliseconds: ten years. What is longer ago is as good as never.
+/// The largest `last_active_ago`, in milliseconds: ten years.
 const MAX_AGO: i64 = 315_360_000_000;
 
-/// The newest word on each user of the server that sends.
+/// The newest presence of each user of the origin.
 #[derive(Debug, Default)]
 pub struct Presence(BTreeMap<String, RemotePresence>);
 
 impl Presence {
-    /// Reads an EDU's content; `None` for what has no effect.
+    /// Reads the content of an EDU; `None` if it is ignored.
     pub fn add(&mut self, origin: &str, content: &Map) -> Option<()> {
         for item in content.get("push")?.as_array()?.iter().filter_map(Value::as_object) {
             if let Some(user_id) = user_of(origin, item.get("user_id"))
@@ -35,7 +35,7 @@ impl Presence {
         Some(())
     }
 
-    /// Writes it of those who are in rooms that this server knows; the rooms to wake.
+    /// Writes the presence of users who share rooms with local users. Returns the rooms to wake.
     pub fn apply(mut self, db: &Db<'_>) -> Vec<i64> {
         if self.0.is_empty() {
             return Vec::new();

@@ -1,4 +1,5 @@
-//! `m.receipt`. Server-Server API, "Receipts". A receipt for an event that is not in the room yet waits for it ([`held_receipts`](crate::room::held_receipts)).
+//! `m.receipt`. Server-Server API, "Receipts". A receipt of an event that is not stored is held; see
+//! [`held_receipts`](crate::room::held_receipts).
 
 use matriarch_rules::Map;
 use serde_json::Value;
@@ -9,7 +10,7 @@ use crate::{
     federation::remote_users::{is_sound, user_of},
 };
 
-/// Receipts of a transaction. More than anybody's server has to send at a time.
+/// The number of receipts of one transaction. No server has to send more at a time.
 const MAX_RECEIPTS: usize = 10_000;
 
 #[derive(Debug)]
@@ -17,16 +18,16 @@ struct Receipt {
     room_id: String,
     user_id: String,
     event_id: String,
-    /// Empty for an unthreaded one.
+    /// Empty for an unthreaded receipt.
     thread_id: String,
     ts: i64,
 }
 
-/// Receipts of users of the server that sends.
+/// Receipts of users of the origin.
 #[derive(Debug, Default)]
 pub struct Receipts(Vec<Receipt>);
 
-/// Users who are in the room, and events of its timeline; in the order of the primary key.
+/// Writes receipts of joined users for events of the timeline, in the order of the primary key.
 const WRITE: &str = "
     insert into receipts (room_nid, user_nid, receipt_type, thread_id, event_nid, pos, ts)
     select distinct on (a.room_nid, u.user_nid, a.thread_id)
@@ -51,11 +52,12 @@ const WRITE: &str = "
     where receipts.pos < excluded.pos
     returning room_nid";
 
-/// Receipts for events that are not in the timeline, in the order of the primary key: the last of each user and thread. A room
-/// holds so many at most.
+/// Holds receipts for events that are not in the timeline, in the order of the primary key: the last one of
+/// each user and thread. The number per room is limited.
 const HOLD: &str = "
     insert into held_receipts (room_nid, user_nid, thread_id, event_id, ts)
-    select distinct on (a.room_nid, u.user_nid, a.thread_id) a.room_nid, u.user_nid, a.thread_id, a.event_id, a.ts
+    select distinct on (a.room_nid, u.user_nid, a.thread_id) a.room_nid, u.user_nid, a.thread_id, a.event_id,
+        a.ts
     from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[])
         with ordinality a (room_nid, user_id, event_id, thread_id, ts, number)
     cross join lateral (select user_nid from users where user_id = a.user_id offset 0) u
@@ -64,14 +66,19 @@ const HOLD: &str = "
         where room_nid = a.room_nid and user_nid = u.user_nid and membership = 'join'
         offset 0
     ) m
-    where not exists (select from events e where e.event_id = a.event_id and (e.pos is not null or e.room_nid <> a.room_nid))
-        and (select count(*) from (select from held_receipts where room_nid = a.room_nid limit 1000) held) < 1000
+    where not exists (
+            select from events e
+            where e.event_id = a.event_id and (e.pos is not null or e.room_nid <> a.room_nid)
+        )
+        and 1000 > (
+            select count(*) from (select from held_receipts where room_nid = a.room_nid limit 1000) held
+        )
     order by a.room_nid, u.user_nid, a.thread_id, a.number desc
     on conflict (room_nid, user_nid, thread_id) do update
     set event_id = excluded.event_id, ts = excluded.ts, received_at = excluded.received_at";
 
 impl Receipts {
-    /// Reads an EDU's content; `None` for what has no effect.
+    /// Reads the content of an EDU; `None` if it is ignored.
     pub fn add(&mut self, origin: &str, content: &Map) -> Option<()> {
         for (room_id, receipts) in content.iter().filter(|(room_id, _)| is_sound(room_id)) {
             let users = receipts.get("m.read").and_then(Value::as_object).into_iter().flatten();
@@ -91,7 +98,7 @@ impl Receipts {
         self.0.iter().map(|receipt| receipt.room_id.as_str())
     }
 
-    /// Moves receipts forward; the rooms where one moved.
+    /// Writes the receipts that are newer than the stored ones. Returns the rooms where something changed.
     pub fn apply(self, db: &Db<'_>, rooms: &InboundRooms) -> Vec<i64> {
         let open: Vec<(i64, &Receipt)> =
             self.0.iter().filter_map(|receipt| Some((rooms.open(&receipt.room_id)?, receipt))).collect();

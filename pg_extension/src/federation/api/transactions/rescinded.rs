@@ -1,9 +1,10 @@
-//! Invites that are taken back, and knocks that are refused: the only events of rooms that no user of this server is in which
-//! other servers may send. Server-Server API, "Leaving Rooms (Rejecting Invites)".
+//! Invites that are rescinded, and knocks that are rejected: the only events that other servers may send of
+//! rooms that this server is not in. Server-Server API, "Leaving Rooms (Rejecting Invites)".
 //!
-//! The authorization rules cannot be asked, for nothing else of the room is known. That the event cites the invite would prove no more
-//! than that its server is in the room, and any user there could then hide invites. So moderators are believed whom the state shows that came
-//! with the invite; others' invites stay until the user tries to join.
+//! The authorization rules cannot be applied, because the room's state is not here. That the event cites the
+//! invite would only prove that its server is in the room, and then any user there could hide invites. So an
+//! event is accepted from the servers that the stripped state of the invite names, and from moderators whom
+//! it names. Other invites stay until the user tries to join.
 
 use matriarch_rules::{Event, Map, RoomVersion, identifiers::server_name, room_version};
 use serde_json::Value;
@@ -19,11 +20,11 @@ use crate::{
     room::out_of_band_memberships::client_event,
 };
 
-/// What became of such an event.
+/// The result of such an event.
 #[derive(Debug)]
 pub struct Rescinded {
     pub event_id: String,
-    /// The user to wake, or why the event is not taken.
+    /// The user to wake, or why the event is refused.
     pub outcome: Result<i64, String>,
 }
 
@@ -40,7 +41,8 @@ const LEAVE: &str = "
     set membership = 'leave', sender_nid = $3, event = $4, state = '{}', xid = pg_current_xact_id()
     where user_nid = $1 and room_id = $2";
 
-/// Takes an event of a room that this server is not in; `None` if it does not end what a user of this server is to it.
+/// Accepts or refuses an event of a room that this server is not in. `None` if the event does not end an
+/// out-of-band membership of a local user.
 pub fn take(db: &Db<'_>, origin: &str, room_id: &str, pdu: &Map) -> Option<Rescinded> {
     let text = |key: &str| pdu.get(key).and_then(Value::as_str);
     let membership = pdu.get("content")?.get("membership")?.as_str()?;
@@ -71,7 +73,7 @@ pub fn take(db: &Db<'_>, origin: &str, room_id: &str, pdu: &Map) -> Option<Resci
     Some(Rescinded { event_id, outcome })
 }
 
-/// The event's JSON, if it may end what is in the row.
+/// The event as a sync shows it, if it may end the membership in `row`.
 fn verified(
     db: &Db<'_>,
     version: &RoomVersion,
@@ -94,8 +96,8 @@ fn verified(
     }
 }
 
-/// Whether a server is one of those that are known to be in the room: of who invited, or of who made the state that is shown to
-/// those outside; or that state says of the sender that they may.
+/// Whether the origin is known to be in the room, because it sent the invite or an event of the stripped
+/// state; or whether the stripped state gives the sender the right to kick.
 fn speaks_for_room(row: &Row<'_>, origin: &str, sender_of_event: &str) -> bool {
     let (membership, sender, state): (String, String, Vec<String>) =
         (row.get("membership"), row.get("sender"), row.get("state"));
@@ -119,7 +121,7 @@ fn is_creator(create: &Value, user_id: &str) -> bool {
     creators.is_some_and(|creators| creators.iter().any(|creator| creator == user_id))
 }
 
-/// Kicking is enough: a ban does no more here.
+/// The power level for kicking is enough, also for a ban: here they have the same effect.
 fn may_kick(power_levels: &Value, user_id: &str) -> bool {
     let needed = power_levels.get("kick").and_then(Value::as_i64).unwrap_or(50);
     let level = power_levels.get("users").and_then(|users| users.get(user_id)?.as_i64());

@@ -1,4 +1,4 @@
-//! The rooms that a transaction speaks of.
+//! The rooms that a federation transaction names.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,25 +10,25 @@ use crate::{
     room::{parse_stored, servers::has_member},
 };
 
-/// A room that is known.
+/// A room that exists here.
 #[derive(Debug)]
 pub struct InboundRoom {
     pub nid: i64,
-    /// Absent if it is not supported.
+    /// `None` if the version is not supported.
     pub version: Option<&'static RoomVersion>,
-    /// Whether a user of this server is in it.
+    /// Whether a local user is joined.
     is_here: bool,
-    /// Whether its access control list admits the server that sends.
+    /// Whether the room's access control list admits the origin.
     admits_origin: bool,
 }
 
 impl InboundRoom {
-    /// Whether a user of this server is in it.
+    /// Whether a local user is joined.
     pub fn is_here(&self) -> bool {
         self.is_here
     }
 
-    /// Why nothing is taken for this room from the server that sends.
+    /// Why nothing for this room is accepted from the origin.
     pub fn refusal(&self) -> Option<&'static str> {
         if !self.is_here {
             Some("This server is not in the room.")
@@ -64,13 +64,13 @@ const ROOMS: &str = concat!(
     ) acl on true"
 );
 
-const JOINED_JUST_NOW: &str = "
+const JOIN_IN_PROGRESS: &str = "
     select exists (
         select from joins_in_progress where room_id = any($1::text[]) and until > now()
     ) as is_any";
 
 impl InboundRooms {
-    /// Those of the rooms that are known, in one query.
+    /// Reads the rooms that exist here, in one query.
     pub fn of(db: &Db<'_>, origin: &str, room_ids: BTreeSet<&str>) -> Self {
         let room_ids: Vec<&str> = room_ids.into_iter().filter(|room_id| !room_id.contains('\0')).collect();
         if room_ids.is_empty() {
@@ -99,15 +99,16 @@ impl InboundRooms {
         self.0.get(room_id)
     }
 
-    /// Whether a user of this server is on the way into one of these rooms, in which nobody of this server is.
-    pub fn is_any_joined_just_now(&self, db: &Db<'_>, room_ids: &BTreeSet<&str>) -> bool {
+    /// Whether a join of a local user is in progress for one of these rooms, of those that this server is not
+    /// in.
+    pub fn is_any_join_in_progress(&self, db: &Db<'_>, room_ids: &BTreeSet<&str>) -> bool {
         let is_here = |room_id: &&str| self.get(room_id).is_some_and(InboundRoom::is_here);
         let absent: Vec<&str> =
             room_ids.iter().copied().filter(|id| !is_here(id) && !id.contains('\0')).collect();
-        !absent.is_empty() && db.query_one(JOINED_JUST_NOW, &[absent.into()]).get("is_any")
+        !absent.is_empty() && db.query_one(JOIN_IN_PROGRESS, &[absent.into()]).get("is_any")
     }
 
-    /// The `room_nid` of a room for which something is taken from the server that sends.
+    /// The `room_nid` of a room for which EDUs of the origin are accepted.
     pub fn open(&self, room_id: &str) -> Option<i64> {
         self.get(room_id).filter(|room| room.refusal().is_none()).map(|room| room.nid)
     }

@@ -11,7 +11,7 @@ use crate::{
     federation::remote_users::{is_sound, user_of},
 };
 
-/// Messages to users of this server, by `message_id`: the same is taken once.
+/// Messages to devices of local users by `message_id`, so that a repeated one is applied once.
 #[derive(Debug, Default)]
 pub struct Messages(BTreeMap<String, (usize, send_to_device::Messages)>);
 
@@ -22,7 +22,7 @@ const FIRST: &str = "
     returning message_id";
 
 impl Messages {
-    /// Reads an EDU's content; `None` for what has no effect.
+    /// Reads the content of an EDU; `None` if it is ignored.
     pub fn add(&mut self, origin: &str, content: &Map) -> Option<()> {
         let sender = user_of(origin, content.get("sender"))?;
         let string = |key| content.get(key).and_then(Value::as_str).filter(|text| is_sound(text));
@@ -32,7 +32,7 @@ impl Messages {
         for (user_id, devices) in contents.iter().filter(|(user_id, _)| is_sound(user_id)) {
             for (device_id, content) in devices.as_object().into_iter().flatten() {
                 if content.is_object() && !device_id.contains('\0') {
-                    // One that is too long is passed over.
+                    // A message that is too long is dropped.
                     let _too_long =
                         messages.add(&sender, event_type, user_id, device_id, &content.to_string());
                 }
@@ -43,7 +43,7 @@ impl Messages {
         Some(())
     }
 
-    /// Queues the messages that are new; the users to wake.
+    /// Queues the new messages. Returns the users to wake.
     pub fn apply(self, db: &Db<'_>, origin: &str) -> Vec<i64> {
         if self.0.is_empty() {
             return Vec::new();

@@ -11,14 +11,15 @@ use crate::{
     federation::remote_users::{is_sound, user_of},
 };
 
-/// Servers repeat the EDU while a user types; one that falls silent does not leave them typing for ever. Twice what is common.
+/// Servers repeat the EDU while a user types. If a server stops, its users count as not typing after this
+/// time: twice the usual interval.
 const TIMEOUT_MS: i64 = 60_000;
 
-/// The newest word on each room and user of the server that sends.
+/// The newest state of each user of the origin in each room: whether the user is typing.
 #[derive(Debug, Default)]
 pub struct Typing(BTreeMap<(String, String), bool>);
 
-/// Users who are in the room, in the order of the primary key.
+/// Marks joined users as typing, in the order of the primary key.
 const START: &str = "
     insert into typing (room_nid, user_nid, expires_at, typing)
     select m.room_nid, m.user_nid, now() + $3 * interval '1 millisecond', true
@@ -46,7 +47,7 @@ const STOP: &str = "
     returning t.room_nid, true as is_news";
 
 impl Typing {
-    /// Reads an EDU's content; `None` for what has no effect.
+    /// Reads the content of an EDU; `None` if it is ignored.
     pub fn add(&mut self, origin: &str, content: &Map) -> Option<()> {
         let room_id = content.get("room_id")?.as_str().filter(|room_id| is_sound(room_id))?;
         let user_id = user_of(origin, content.get("user_id"))?;
@@ -59,7 +60,7 @@ impl Typing {
         self.0.keys().map(|(room_id, _)| room_id.as_str())
     }
 
-    /// Writes who types; the rooms where that changed.
+    /// Writes which users are typing. Returns the rooms where that changed.
     pub fn apply(self, db: &Db<'_>, rooms: &InboundRooms) -> Vec<i64> {
         let mut changed = Vec::new();
         for typing in [true, false] {
