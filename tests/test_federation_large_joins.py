@@ -254,7 +254,7 @@ def test_what_is_left_of_an_unfinished_join_is_deleted(start_servers, remote):
     Peer.publish(remote, server.database)
     texts = [text.decode() for text in room.events.values()]
     with server.database.connect("matriarch_api") as connection:
-        statement = "select status from matriarch.receive_pdus(%s, '11', 'outlier', %s, null, '{}')"
+        statement = "select status from matriarch.receive_pdus(%s, '11', 'outlier', %s, null, null)"
         assert connection.execute(statement, [room.room_id, texts]).fetchone() == (200,)
     arrive = "insert into matriarch.state_downloads (room_id) values (%s)"
     server.database.query(arrive, [room.room_id])

@@ -69,7 +69,7 @@ def forked_room(rooms, peers):
     room.pdus.remove(gap)
     last = room.message(alice, prev=[gap], state=ban.state)
     states = {last.event_id: [pdu.event_id for pdu in last.state_before.values()]}
-    reports = receive(rooms, room, [last], given_up=[gap.event_id], states=states)
+    reports = receive(rooms, room, [last], given_up={"prev_events": [gap.event_id]}, states=states)
     assert verdicts(reports) == ["accepted"], reports
     events = {
         "joined": joined,

@@ -102,7 +102,7 @@ def test_keys(rooms, peers):
     join = room.join(carol)
     needs = {"keys": [["three.example", "ed25519:peer"]]}
     assert receive(rooms, room, [join]) == [{"event_id": join.event_id, "verdict": "needs", "needs": needs}]
-    (report,) = receive(rooms, room, [join], given_up=["three.example"])
+    (report,) = receive(rooms, room, [join], given_up={"keys": ["three.example"]})
     assert report["verdict"] == "refused" and "no known key" in report["reason"]
     # A key that was valid long ago could be valid still.
     room.peers["three.example"].publish(rooms, valid_until_ts=1000)
@@ -130,9 +130,10 @@ def test_what_is_missing_is_asked_for(rooms, peers):
     assert needs(second) == {"events": [join.event_id]}
     assert verdicts(receive(rooms, room, [join], kind="outlier")) == ["outlier"]
     assert needs(second) == {"prev_events": [first.event_id]}
-    assert needs(second, given_up=[first.event_id]) == {"state": True}
+    assert needs(second, given_up={"prev_events": [first.event_id]}) == {"state": True}
     state = {second.event_id: [pdu.event_id for pdu in second.state_before.values()]}
-    assert verdicts(receive(rooms, room, [second], given_up=[first.event_id], states=state)) == ["accepted"]
+    options = {"given_up": {"prev_events": [first.event_id]}, "states": state}
+    assert verdicts(receive(rooms, room, [second], **options)) == ["accepted"]
     assert current_state(rooms, room) == ids(second.state)
     statement = "select prev_event_id from matriarch.missing_prev_events"
     assert rooms.query(statement) == [(first.event_id,)]
@@ -194,7 +195,7 @@ def test_events_of_other_rooms_are_not_before_it(rooms, peers):
     (report,) = receive(rooms, room, [stray])
     assert report["needs"] == {"prev_events": [other.head[0].event_id]}
     options = {
-        "given_up": [other.head[0].event_id],
+        "given_up": {"prev_events": [other.head[0].event_id]},
         "states": {stray.event_id: [pdu.event_id for pdu in stray.state_before.values()]},
     }
     assert verdicts(receive(rooms, room, [stray], **options)) == ["accepted"]

@@ -87,7 +87,7 @@ def fork(rooms, peers):
     room.lost = room.make(alice, "m.room.message", {"body": "lost"}, prev=[room.redaction])
     room.after = room.make(alice, "m.room.topic", {"topic": "after"}, "", prev=[room.lost])
     state = {room.after.event_id: [pdu.event_id for pdu in room.after.state_before.values()]}
-    options = {"given_up": [room.lost.event_id], "states": state}
+    options = {"given_up": {"prev_events": [room.lost.event_id]}, "states": state}
     assert verdicts(receive(rooms, room, [room.after], **options)) == ["accepted"]
     room.outlier = room.make(
         eve, "m.room.member", {"membership": "join", "displayname": "Eve"}, eve, prev=[room.after]
@@ -122,11 +122,11 @@ def test_backfill_is_healthy(rooms, peers):
     last = room.message(bob)
     receive(rooms, room, list(last.state_before.values()), kind="outlier")
     state = {last.event_id: [pdu.event_id for pdu in last.state_before.values()]}
-    options = {"given_up": [old[-1].event_id], "states": state}
+    options = {"given_up": {"prev_events": [old[-1].event_id]}, "states": state}
     assert verdicts(receive(rooms, room, [last], **options)) == ["accepted"]
     assert verify(rooms, room.room_id) == []
     given = {old[3].event_id: state[last.event_id]}
-    options = {"given_up": [old[2].event_id], "states": given}
+    options = {"given_up": {"prev_events": [old[2].event_id]}, "states": given}
     assert verdicts(receive(rooms, room, old[3:], kind="backfilled", **options)) == ["accepted"] * 3
     assert verify(rooms, room.room_id) == []
     assert (
@@ -405,7 +405,7 @@ def test_a_given_state_stays(rooms, forked):
     lost = forked.make(forked.alice, "m.room.message", {"body": "lost"}, prev=[forked.last])
     after = forked.make(forked.alice, "m.room.message", {"body": "after"}, prev=[lost])
     kept = [pdu.event_id for pdu in before if pdu.json["type"] != "m.room.topic"]
-    options = {"given_up": [lost.event_id], "states": {after.event_id: kept}}
+    options = {"given_up": {"prev_events": [lost.event_id]}, "states": {after.event_id: kept}}
     assert verdicts(receive(rooms, forked, [after], **options)) == ["accepted"]
     assert verdicts(receive(rooms, forked, [lost], kind="backfilled")) == ["accepted"]
     assert verify(rooms, forked.room_id) == []

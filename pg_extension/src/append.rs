@@ -174,8 +174,8 @@ pub fn authorize(room: &Room<'_>, event: &Event) -> Result<()> {
 /// appended when that has happened: [`Room::answer`] has the API node ask for the signature.
 pub fn append_once_signed(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<()> {
     match append(room, local) {
-        Err(error) if error.needs_signature() => {
-            room.unsigned.push(error.extra.into());
+        Err(MatrixError { unsigned: Some(unsigned), .. }) => {
+            room.unsigned.push(*unsigned);
             Ok(())
         }
         appended => appended.map(|_| ()),

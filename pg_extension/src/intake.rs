@@ -9,7 +9,6 @@ mod judge;
 mod partial;
 mod positions;
 mod redaction;
-mod report;
 pub mod signed;
 mod store;
 mod verify;
@@ -18,15 +17,14 @@ mod writer;
 use std::collections::{BTreeSet, HashMap};
 
 use matriarch_rules::{Event, RoomVersion, room_version, topological_order};
+use matriarch_wire::{GivenUp, Kind, Report, Reports, States, UnknownKind, Verdict};
 use pgrx::{Array, pg_extern};
-use serde_json::{Value, json};
 
+use self::{given::parse_given_up, judge::Intake, positions::Positions, verify::Pdu};
 pub use self::{
-    given::{GivenState, States, parse_states},
-    report::{Kind, Verdict},
+    given::{GivenState, parse_states},
     verify::{Keys, Unfit, parse},
 };
-use self::{judge::Intake, positions::Positions, verify::Pdu};
 use crate::{
     base::{
         response::{MatrixError, Response, ResponseRows, Result, respond},
@@ -42,17 +40,15 @@ use crate::{
 /// - `room_version`: makes the room if it is not known; otherwise it may be NULL.
 /// - `kind`: `live`, `backfilled` or `outlier`; `relayed` is `live` for what this server is to tell the others in the
 ///   room of: what servers that join, leave or knock hand to it.
-/// - `states`: a JSON object from event ids to the ids of the events of the state before them, for events whose
-///   `prev_events` cannot be obtained.
-/// - `given_up`: the ids of `prev_events` and server names (for their keys) that the caller cannot obtain, and `policy <event id>` for
-///   events that the room's policy server does not sign. Auth events, and those of a given state, cannot be done without.
+/// - `states`: [`States`] in JSON, for events whose `prev_events` cannot be obtained; may be NULL.
+/// - `given_up`: [`GivenUp`] in JSON, what the caller cannot obtain; may be NULL.
 ///
-/// The answer is `{"pdus": [{"event_id", "verdict", "reason", "needs"}]}`, one for each PDU in their order.
+/// The answer is [`Reports`].
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for another kind or malformed `states`, 404 `M_NOT_FOUND` for an unknown room without
-/// version, 400 `M_UNSUPPORTED_ROOM_VERSION`.
+/// 400 `M_INVALID_PARAM` for another kind, malformed `states` or `given_up`, 404 `M_NOT_FOUND` for an unknown
+/// room without version, 400 `M_UNSUPPORTED_ROOM_VERSION`.
 #[pg_extern]
 fn receive_pdus(
     room_id: &str,
@@ -60,21 +56,17 @@ fn receive_pdus(
     kind: &str,
     pdus: Array<'_, &str>,
     states: Option<&str>,
-    given_up: Array<'_, &str>,
+    given_up: Option<&str>,
 ) -> ResponseRows {
     let pdus: Vec<&str> = pdus.iter().map(Option::unwrap_or_default).collect();
-    let given_up: BTreeSet<String> = given_up.iter().flatten().map(str::to_owned).collect();
     respond(Mode::Write, |db| {
-        let (kind, relay) = match kind {
-            "live" => (Kind::Live, false),
-            "relayed" => (Kind::Live, true),
-            "backfilled" => (Kind::Backfilled, false),
-            "outlier" => (Kind::Outlier, false),
-            _ => {
-                return Err(MatrixError::invalid_param("`kind` is live, relayed, backfilled or outlier."));
-            }
-        };
+        let (kind, relay) =
+            match kind.parse().map_err(|error: UnknownKind| MatrixError::invalid_param(error.to_string()))? {
+                Kind::Relayed => (Kind::Live, true),
+                kind => (kind, false),
+            };
         let states = parse_states(states)?;
+        let given_up = parse_given_up(given_up)?;
         let version = version_of(db, room_id, room_version)?;
         let batch = Batch { relay, ..Batch::verify(db, version, room_id, &pdus, &given_up) };
         let take = |room: &mut Room<'_>| batch.take(room, kind, &states, &given_up);
@@ -87,7 +79,7 @@ fn receive_pdus(
             .or_else(created)
             .or_else(|| Room::with(db, room_id, take))
             .ok_or_else(|| MatrixError::not_found("The room is not known."))?;
-        Ok(Response { wake_rooms, wake_users, ..Response::json(&answer) })
+        Ok(Response { wake_rooms, wake_users, ..Response::wire(&answer) })
     })
 }
 
@@ -101,7 +93,7 @@ fn version_of(db: &Db<'_>, room_id: &str, given: Option<&str>) -> Result<&'stati
 
 /// Takes one new event into a locked room, for this server to tell the others there; what became of it, and the room, if its members are to be woken.
 pub fn take_one(room: &mut Room<'_>, pdu: &str) -> (Verdict, Option<i64>) {
-    let given_up = BTreeSet::new();
+    let given_up = GivenUp::default();
     let verified = Batch::verify(room.db, room.version, &room.id, &[pdu], &given_up);
     let batch = Batch { relay: true, ..verified };
     let (mut verdicts, woken) = batch.judge(room, Kind::Live, &States::new(), &given_up);
@@ -120,16 +112,10 @@ struct Batch {
 
 impl Batch {
     /// Parses and verifies PDUs. No lock is held for this, since it takes the most time.
-    fn verify(
-        db: &Db<'_>,
-        version: &RoomVersion,
-        room_id: &str,
-        pdus: &[&str],
-        given_up: &BTreeSet<String>,
-    ) -> Self {
+    fn verify(db: &Db<'_>, version: &RoomVersion, room_id: &str, pdus: &[&str], given_up: &GivenUp) -> Self {
         let parsed: Vec<std::result::Result<Event, String>> =
             pdus.iter().map(|pdu| parse(version, room_id, pdu)).collect();
-        let keys = Keys::load(db, version, parsed.iter().flatten(), given_up.clone());
+        let keys = Keys::load(db, version, parsed.iter().flatten(), given_up.keys.clone());
         let mut batch = Self {
             reports: Vec::with_capacity(pdus.len()),
             pdus: Vec::with_capacity(pdus.len()),
@@ -139,7 +125,7 @@ impl Batch {
             let event = match parsed {
                 Ok(event) => event,
                 Err(reason) => {
-                    batch.reports.push((None, Some(Verdict::Refused(reason))));
+                    batch.reports.push((None, Some(Verdict::Refused { reason })));
                     continue;
                 }
             };
@@ -149,8 +135,10 @@ impl Batch {
                     batch.pdus.push(pdu);
                     batch.reports.push((event_id, None));
                 }
-                Err(Unfit::Refused(reason)) => batch.reports.push((event_id, Some(Verdict::Refused(reason)))),
-                Err(Unfit::Needs(needs)) => batch.reports.push((event_id, Some(Verdict::Needs(needs)))),
+                Err(Unfit::Refused(reason)) => {
+                    batch.reports.push((event_id, Some(Verdict::Refused { reason })))
+                }
+                Err(Unfit::Needs(needs)) => batch.reports.push((event_id, Some(Verdict::Needs { needs }))),
             }
         }
         // Of two forms of one event, the whole one counts, not the one that must be redacted.
@@ -164,17 +152,16 @@ impl Batch {
         room: &mut Room<'_>,
         kind: Kind,
         states: &States,
-        given_up: &BTreeSet<String>,
-    ) -> (Value, Vec<i64>, Vec<i64>) {
+        given_up: &GivenUp,
+    ) -> (Reports, Vec<i64>, Vec<i64>) {
         let (verdicts, woken) = self.judge(room, kind, states, given_up);
-        let reports: Vec<Value> = self
-            .reports
-            .iter()
-            .zip(verdicts)
-            .map(|((event_id, _), verdict)| report::to_json(event_id.as_deref(), &verdict))
-            .collect();
+        let report = |((event_id, _), verdict): (&(Option<String>, _), _)| Report {
+            event_id: event_id.clone(),
+            verdict,
+        };
+        let pdus = self.reports.iter().zip(verdicts).map(report).collect();
         let wake_rooms = woken.then_some(room.nid).into_iter().collect();
-        (json!({ "pdus": reports }), wake_rooms, std::mem::take(&mut room.wake_users))
+        (Reports { pdus }, wake_rooms, std::mem::take(&mut room.wake_users))
     }
 
     /// Judges and stores the events; a verdict for each, and whether there is something new in the timeline.
@@ -183,7 +170,7 @@ impl Batch {
         room: &mut Room<'_>,
         kind: Kind,
         states: &States,
-        given_up: &BTreeSet<String>,
+        given_up: &GivenUp,
     ) -> (Vec<Verdict>, bool) {
         let events = GraphEvents::new(room.db);
         let keys = StateKeys::new(room.db, room.nid);
@@ -207,7 +194,7 @@ impl Batch {
             verdicts.insert(pdu.event.event_id(), intake.take(pdu));
         }
         let woken = intake.finish();
-        let circular = Verdict::Refused("the event is among its own ancestors".to_owned());
+        let circular = Verdict::refused("the event is among its own ancestors");
         let verdict_of = |(event_id, verdict): &(Option<String>, Option<Verdict>)| {
             let judged = || event_id.as_deref().and_then(|id| verdicts.get(id)).unwrap_or(&circular);
             verdict.as_ref().unwrap_or_else(judged).clone()

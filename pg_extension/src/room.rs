@@ -29,6 +29,7 @@ use std::{
 };
 
 use matriarch_rules::{RoomVersion, event::format::MAX_PREV_EVENTS, power_levels::PowerLevels, room_version};
+use matriarch_wire::Unsigned;
 use serde_json::Value;
 
 use self::{event_rows::EventRow, remembered::StateVersion};
@@ -63,7 +64,7 @@ pub struct Room<'a> {
     /// `append/merge.rs`.
     pub(crate) merging: bool,
     /// Events that the API node has the room's policy server sign after it answered the request.
-    pub(crate) unsigned: Vec<Value>,
+    pub(crate) unsigned: Vec<Unsigned>,
     /// Events that were appended and are not written to the database yet.
     pub(crate) unwritten: Vec<EventRow>,
     slots: HashMap<StateKey, Slot>,

@@ -8,4 +8,6 @@ mod response;
 pub mod targets;
 
 pub use db::Db;
-pub use response::{MatrixResponse, Outcome};
+pub use matriarch_wire::Outcome;
+pub use response::MatrixResponse;
+pub(crate) use response::call;

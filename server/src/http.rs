@@ -16,7 +16,7 @@
 //!    }
 //!
 //!    const JOINED_MEMBERS: &str =
-//!        "select status, body, wake_rooms, wake_users from matriarch.joined_members($1, $2)";
+//!        call!("matriarch.joined_members($1, $2)");
 //!    ```
 //! 3. Register it: `Router::new().client_v3("/rooms/{room_id}/joined_members", get(joined_members))`.
 //!

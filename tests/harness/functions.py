@@ -29,9 +29,6 @@ class Answer(dict):
 
 def answer_of(row) -> Answer:
     status, body, wake_rooms, wake_users = row
-    if status == 421:
-        # Another server may help. A node that knows of none says what there is to say.
-        status = {"M_NOT_FOUND": 404, "M_FORBIDDEN": 403}[json.loads(body)["errcode"]]
     if status != 200:
         raise Refused(status, json.loads(body))
     answer = Answer(json.loads(body))

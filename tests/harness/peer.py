@@ -281,13 +281,14 @@ def public_room(
     return room
 
 
-def receive(database, room: RemoteRoom, pdus, kind="live", states=None, given_up=()):
+def receive(database, room: RemoteRoom, pdus, kind="live", states=None, given_up=None):
     """Calls `receive_pdus`; the reports."""
     texts = [pdu.text if isinstance(pdu, Pdu) else pdu for pdu in pdus]
+    states, given_up = (json.dumps(value) if value else None for value in (states, given_up))
     with database.connect("matriarch_api") as connection:
         row = connection.execute(
             "select status, body from matriarch.receive_pdus(%s, %s, %s, %s, %s, %s)",
-            [room.room_id, room.version, kind, texts, json.dumps(states) if states else None, list(given_up)],
+            [room.room_id, room.version, kind, texts, states, given_up],
         ).fetchone()
     assert row[0] == 200, row
     return json.loads(row[1])["pdus"]

@@ -39,7 +39,7 @@ class RecordingServer(RemoteServer):
         )
         with database.connect("matriarch_api") as connection:
             status, body = connection.execute(
-                "select status, body from matriarch.receive_pdus(%s, null, 'relayed', %s, null, '{}')",
+                "select status, body from matriarch.receive_pdus(%s, null, 'relayed', %s, null, null)",
                 [room_id, [event.text]],
             ).fetchone()
         assert status == 200 and json.loads(body)["pdus"][0]["verdict"] == "accepted", body

@@ -2,7 +2,9 @@ create function messages(
     token_hash bytea, room_id text, "from" text, "to" text, dir text, "limit" bigint, filter text,
     stops_at_gaps boolean
 )
-returns table (status smallint, body text, wake_rooms bigint[], wake_users bigint[], gap text)
+returns table (
+    status smallint, outcome text, body text, wake_rooms bigint[], wake_users bigint[], gap text
+)
 language c stable parallel restricted security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'messages_wrapper';
 comment on function messages is

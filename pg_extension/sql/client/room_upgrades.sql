@@ -4,4 +4,5 @@ language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'upgrade_room_wrapper';
 comment on function upgrade_room is
     'POST /rooms/{roomId}/upgrade. tombstone and created_at are NULL, but for the second attempt where the '
-    'room''s policy server has signed the tombstone: status 428 gave them.';
+    'room''s policy server has signed the tombstone: an answer with the outcome '
+    'sign_first gave them.';

@@ -4,7 +4,9 @@ create function hierarchy(
     token_hash bytea, room_id text, "from" text, "limit" bigint, max_depth bigint, suggested_only boolean,
     elsewhere text
 )
-returns table (status smallint, body text, wake_rooms bigint[], wake_users bigint[], needs text)
+returns table (
+    status smallint, outcome text, body text, wake_rooms bigint[], wake_users bigint[], needs text
+)
 language c stable parallel restricted security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'hierarchy_wrapper';
 comment on function hierarchy is
@@ -18,4 +20,4 @@ language c stable parallel restricted security definer set enable_bitmapscan = o
 as 'MODULE_PATHNAME', 'room_summary_wrapper';
 comment on function room_summary is
     'GET /room_summary/{roomIdOrAlias}. token_hash may be NULL: nobody in particular asks; elsewhere is '
-    'that of hierarchy. Status 421 where other servers are to be asked.';
+    'that of hierarchy. The outcome is elsewhere where other servers are to be asked.';

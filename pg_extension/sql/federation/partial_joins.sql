@@ -4,6 +4,6 @@ language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'complete_partial_join_wrapper';
 comment on function complete_partial_join is
     'Makes a room whole that was partial, by the ids of the events of the state before the join; what was '
-    'found out meanwhile is judged again. states and given_up: as for receive_pdus, for events before which '
-    'others cannot be had, NULL giving up all; where they are in neither, the answer names them as needs, '
-    'and nothing is done.';
+    'found out meanwhile is judged again. states: as for receive_pdus, for events before which others '
+    'cannot be had; given_up: those whose state cannot be had either, NULL giving up all. Where they are in '
+    'neither, the answer names them as needs, and nothing is done.';

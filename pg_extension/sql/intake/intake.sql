@@ -1,15 +1,15 @@
 -- Intake of events that other servers made, and what a node asks before it fetches what they need.
 
 create function receive_pdus(
-    room_id text, room_version text, kind text, pdus text[], states text, given_up text[]
+    room_id text, room_version text, kind text, pdus text[], states text, given_up text
 ) returns setof response
 language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'receive_pdus_wrapper';
 comment on function receive_pdus is
     'Takes in PDUs of a room, in any order: judges and stores them, or says what it needs first. kind is '
-    'live, backfilled or outlier; states gives the state before events whose prev_events cannot be '
-    'obtained, as a JSON object from event ids to arrays of event ids; given_up names the prev_events and '
-    'servers that cannot be obtained.';
+    'live, relayed, backfilled or outlier; states gives the state before events whose prev_events cannot '
+    'be obtained, as a JSON object from event ids to arrays of event ids; given_up names what cannot be '
+    'obtained, as a JSON object of arrays: keys (of servers), prev_events and policy_signatures (of events).';
 
 create function unknown_events(event_ids text[]) returns setof text
 language sql stable strict parallel safe security definer

@@ -1,18 +1,16 @@
-//! What a function that serves a request returns: an HTTP status, the JSON body, and the rooms and users to
-//! wake.
+//! What a function that serves a request returns: an HTTP status, the JSON body, the rooms and users to wake,
+//! and an outcome where the answer is not, or not only, the client's.
 
 use matriarch_rules::filter::FilterError;
+use matriarch_wire::{Afterwards, Outcome, Unsigned};
 use pgrx::{PgLogLevel, PgSqlErrorCode, iter::TableIterator, pg_sys::panic::ErrorReport};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::base::{
     connection::connect,
     spi::{Db, Mode},
 };
-
-/// 428 Precondition Required: the API node has the event in the body signed first. Clients never get this
-/// status.
-pub const NEEDS_SIGNATURE: i16 = 428;
 
 /// A Matrix error: `errcode` and `error` with their HTTP status (Client-Server API, "Standard error
 /// response").
@@ -23,11 +21,16 @@ pub struct MatrixError {
     pub error: String,
     /// Further keys of the body, such as `soft_logout`.
     pub extra: Map<String, Value>,
+    /// What the API node is to do before the client gets this answer, if that does not help.
+    pub outcome: Option<Outcome>,
+    /// With [`Outcome::SignFirst`]: the event.
+    pub unsigned: Option<Box<Unsigned>>,
 }
 
 impl MatrixError {
     pub fn new(status: i16, errcode: &'static str, error: impl Into<String>) -> Self {
-        Self { status, errcode, error: error.into(), extra: Map::new() }
+        let error = error.into();
+        Self { status, errcode, error, extra: Map::new(), outcome: None, unsigned: None }
     }
 
     /// Adds a key to the body.
@@ -36,19 +39,28 @@ impl MatrixError {
         self
     }
 
-    /// Changes the status to 421: the API node asks another server, and returns this error if none can help.
+    /// The same, unless another server can do what is asked: the API node may look for one.
     pub fn or_elsewhere(self) -> Self {
-        Self { status: 421, ..self }
+        self.with_outcome(Outcome::Elsewhere)
+    }
+
+    /// The same, unless the API node can do what `outcome` says.
+    pub fn with_outcome(self, outcome: Outcome) -> Self {
+        Self { outcome: Some(outcome), ..self }
+    }
+
+    /// 403 `M_FORBIDDEN`, unless the room's policy server signs the event. Nothing was written yet.
+    pub fn sign_first(unsigned: Unsigned) -> Self {
+        let error = Self::forbidden("The room's policy server must sign the event.");
+        Self { unsigned: Some(Box::new(unsigned)), ..error.with_outcome(Outcome::SignFirst) }
     }
 
     /// Sets the response that the client gets once the event was signed and appended, if it is not `{}`.
-    pub fn or_answer(self, answer: Value) -> Self {
-        if self.needs_signature() { self.with("answer", answer) } else { self }
-    }
-
-    /// Whether a policy server must sign an event first.
-    pub fn needs_signature(&self) -> bool {
-        self.status == NEEDS_SIGNATURE
+    pub fn or_answer(mut self, answer: Value) -> Self {
+        if let Some(unsigned) = &mut self.unsigned {
+            unsigned.answer = answer;
+        }
+        self
     }
 
     /// 403 `M_FORBIDDEN`
@@ -78,7 +90,8 @@ impl MatrixError {
 
     /// The JSON body.
     pub fn body(self) -> String {
-        let mut body = self.extra;
+        let mut body = self.unsigned.as_deref().map(to_object).unwrap_or_default();
+        body.extend(self.extra);
         body.insert("errcode".to_owned(), self.errcode.into());
         body.insert("error".to_owned(), self.error.into());
         Value::Object(body).to_string()
@@ -114,8 +127,9 @@ pub struct Response {
     pub wake_rooms: Vec<i64>,
     /// Users whose waiting syncs have news once this transaction commits.
     pub wake_users: Vec<i64>,
-    /// Events that are appended once a policy server has signed them: `append::append_once_signed`.
-    pub unsigned: Vec<Value>,
+    /// Events that are appended once a policy server has signed them: `append::append_once_signed`. With any,
+    /// the outcome is [`Outcome::SignAfterwards`].
+    pub unsigned: Vec<Unsigned>,
 }
 
 impl Response {
@@ -134,6 +148,11 @@ impl Response {
         Self::new(value.to_string())
     }
 
+    /// An answer that the API node reads.
+    pub fn wire(value: &impl Serialize) -> Self {
+        Self::new(to_json(value))
+    }
+
     pub fn wake_room(mut self, room_nid: i64) -> Self {
         self.wake_rooms.push(room_nid);
         self
@@ -148,6 +167,7 @@ impl Response {
 /// A row of the SQL type `matriarch.response`.
 pub type ResponseRow = (
     pgrx::name!(status, i16),
+    pgrx::name!(outcome, Option<&'static str>),
     pgrx::name!(body, String),
     pgrx::name!(wake_rooms, Option<Vec<i64>>),
     pgrx::name!(wake_users, Option<Vec<i64>>),
@@ -156,11 +176,23 @@ pub type ResponseRow = (
 /// The return type of functions that serve requests: `setof matriarch.response`.
 pub type ResponseRows = TableIterator<'static, ResponseRow>;
 
-/// 202 Accepted: the client gets the answer as 200; the API node also has events signed by policy servers.
-const SIGN_AFTERWARDS: i16 = 202;
+/// A structure as JSON text. What crosses to the API nodes has only keys that are strings.
+pub fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|error| panic!("a value has no JSON: {error}"))
+}
 
-fn signed_afterwards(answer: &str, unsigned: Vec<Value>) -> String {
-    json!({ "answer": answer, "unsigned": unsigned }).to_string()
+/// A structure as a JSON object; empty for one that is none.
+pub fn to_object(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(object)) => object,
+        _ => Map::new(),
+    }
+}
+
+/// The body beside which there are events to be signed.
+fn signed_afterwards(answer: String, unsigned: Vec<Unsigned>) -> String {
+    let answer = RawValue::from_string(answer).unwrap_or_else(|error| panic!("a body is not JSON: {error}"));
+    to_json(&Afterwards { answer, unsigned })
 }
 
 /// Encodes one response.
@@ -168,13 +200,14 @@ pub fn row(result: Result<Response>) -> ResponseRow {
     let non_empty = |nids: Vec<i64>| (!nids.is_empty()).then_some(nids);
     match result {
         Ok(response) => {
-            let (status, body) = match response.unsigned {
-                none if none.is_empty() => (200, response.body),
-                unsigned => (SIGN_AFTERWARDS, signed_afterwards(&response.body, unsigned)),
+            let (outcome, body) = match response.unsigned {
+                none if none.is_empty() => (None, response.body),
+                unsigned => (Some(Outcome::SignAfterwards), signed_afterwards(response.body, unsigned)),
             };
-            (status, body, non_empty(response.wake_rooms), non_empty(response.wake_users))
+            let (wake_rooms, wake_users) = (non_empty(response.wake_rooms), non_empty(response.wake_users));
+            (200, outcome.map(Outcome::name), body, wake_rooms, wake_users)
         }
-        Err(error) => (error.status, error.body(), None, None),
+        Err(error) => (error.status, error.outcome.map(Outcome::name), error.body(), None, None),
     }
 }
 

@@ -25,8 +25,9 @@ const FIND: &str = "
     join rooms r on r.room_nid = e.room_nid
     where e.event_id = $1 and ($2::text is null or r.room_id = $2) and e.pos is not null";
 
-/// An event that the asker may see, and its room; 404 `M_NOT_FOUND` for any other, or 421 where another
-/// server may have it. Without a `room_id` the event may be in any room.
+/// An event that the asker may see, and its room; 404 `M_NOT_FOUND` for any other, with
+/// [`Outcome::Elsewhere`](matriarch_wire::Outcome) where another server may have it. Without a `room_id` the
+/// event may be in any room.
 pub fn find(
     db: &Db<'_>,
     events: &Events<'_, '_>,

@@ -29,6 +29,7 @@ use crate::{
 /// A row of `matriarch.response`, and the event after the gap at which the page ends.
 type MessagesRow = (
     name!(status, i16),
+    name!(outcome, Option<&'static str>),
     name!(body, String),
     name!(wake_rooms, Option<Vec<i64>>),
     name!(wake_users, Option<Vec<i64>>),
@@ -69,8 +70,8 @@ fn messages(
         Ok((response, gap)) => (gap, Ok(response)),
         Err(error) => (None, Err(error)),
     };
-    let (status, body, wake_rooms, wake_users) = response::row(result);
-    TableIterator::once((status, body, wake_rooms, wake_users, gap))
+    let (status, outcome, body, wake_rooms, wake_users) = response::row(result);
+    TableIterator::once((status, outcome, body, wake_rooms, wake_users, gap))
 }
 
 impl Question<'_> {

@@ -70,5 +70,5 @@ fn refuse_refresh(token_hash: &[u8]) -> ResponseRows {
         Fate::Revoked => (refusal.with("soft_logout", true), None),
         Fate::Replayed { user_nid } => (refusal.with("soft_logout", true), Some(vec![user_nid])),
     };
-    TableIterator::once((refusal.status, refusal.body(), None, wake_users))
+    TableIterator::once((refusal.status, None, refusal.body(), None, wake_users))
 }

@@ -65,7 +65,7 @@ struct Request<'r> {
 
 /// `POST /rooms/{roomId}/upgrade`
 ///
-/// If the room's policy server must sign the tombstone first, status 428 returns it with `created_at`. The
+/// If the room's policy server must sign the tombstone first, the answer returns it with `created_at`. The
 /// API node then repeats the request with both; they are NULL before.
 #[pg_extern]
 fn upgrade_room(
@@ -94,7 +94,12 @@ fn upgrade_room(
             old.await_whole()?;
             match upgrade(db, old, &user, &request) {
                 // Nothing was written yet.
-                Err(refusal) if refusal.needs_signature() => Err(refusal.with("created_at", created_at)),
+                Err(mut refusal) if refusal.unsigned.is_some() => {
+                    if let Some(unsigned) = &mut refusal.unsigned {
+                        unsigned.created_at = Some(created_at);
+                    }
+                    Err(refusal)
+                }
                 Err(refusal) => refusal.abort(),
                 upgraded => upgraded,
             }

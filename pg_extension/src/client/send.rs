@@ -262,8 +262,8 @@ impl Draft<'_> {
 
 /// Adds the response that the client gets once the room's policy server has signed the event.
 fn signed_first(error: MatrixError) -> MatrixError {
-    let event_id = error.extra.get("event_id").cloned().unwrap_or_default();
-    error.or_answer(json!({ "event_id": event_id }))
+    let answer = error.unsigned.as_ref().map(|unsigned| json!({ "event_id": unsigned.event_id }));
+    error.or_answer(answer.unwrap_or_default())
 }
 
 fn event_id_body(event_id: &str) -> String {

@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
+use matriarch_wire::ClosestEvent;
 use pgrx::{iter::TableIterator, name, pg_extern};
-use serde_json::json;
 
 use crate::{
     base::{
@@ -42,6 +42,7 @@ const BEFORE: &str = "
 /// A row of `matriarch.response`, and the event after a gap that may contain a closer event.
 type ClosestRow = (
     name!(status, i16),
+    name!(outcome, Option<&'static str>),
     name!(body, String),
     name!(wake_rooms, Option<Vec<i64>>),
     name!(wake_users, Option<Vec<i64>>),
@@ -66,8 +67,8 @@ fn timestamp_to_event(token_hash: &[u8], room_id: &str, ts: i64, dir: &str) -> C
             Err(error) => (Err(error), None),
         }
     });
-    let (status, body, wake_rooms, wake_users) = response::row(result);
-    TableIterator::once((status, body, wake_rooms, wake_users, gap))
+    let (status, outcome, body, wake_rooms, wake_users) = response::row(result);
+    TableIterator::once((status, outcome, body, wake_rooms, wake_users, gap))
 }
 
 /// Reads the parameter `dir`: `f` or `b`; 400 `M_INVALID_PARAM` for anything else.
@@ -95,9 +96,10 @@ pub fn closest(
     nids.into_iter().map(|nid| events.get(nid)).collect()
 }
 
-/// `{"event_id", "origin_server_ts"}`
+/// [`ClosestEvent`]
 pub fn answer(event: &StoredEvent) -> Response {
-    Response::json(&json!({ "event_id": event.event_id, "origin_server_ts": event.origin_server_ts }))
+    let StoredEvent { event_id, origin_server_ts, .. } = event;
+    Response::wire(&ClosestEvent { event_id: event_id.clone(), origin_server_ts: *origin_server_ts })
 }
 
 /// 404 `M_NOT_FOUND`

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use matriarch_rules::{Event, topological_order};
+use matriarch_wire::{CompletedJoin, States};
 use pgrx::{Array, pg_extern};
-use serde_json::json;
 
 use crate::{
     base::{
@@ -17,7 +17,7 @@ use crate::{
         spi::Mode,
     },
     inspect::verify::Verifier,
-    intake::{GivenState, States, parse_states},
+    intake::{GivenState, parse_states},
     room::{
         Room,
         graph_events::{GraphEvent, GraphEvents},
@@ -76,7 +76,7 @@ const END: &str = "
 /// - `states`: the state before events of which previous ones cannot be had, as for `receive_pdus`.
 /// - `given_up`: those of these events whose state cannot be had; NULL for all.
 ///
-/// The answer is `{"needs": […]}` where such events are in neither, and nothing was done; else `{}`.
+/// The answer is [`CompletedJoin`], with `needs` where such events are in neither, and nothing was done.
 ///
 /// # Errors
 ///
@@ -128,16 +128,17 @@ impl Whole<'_, '_> {
             .collect();
         events.load(lost.keys().copied().chain([self.join_nid]));
         let of_then: Vec<_> = lost.keys().map(|nid| events.get(*nid)).collect();
-        let needs: Vec<&str> = of_then
+        let needs: BTreeSet<String> = of_then
             .iter()
             .filter(|event| lost[&event.nid])
             .map(|event| event.event.event_id())
             .filter(|id| {
                 !states.contains_key(*id) && given_up.is_some_and(|given_up| !given_up.contains(*id))
             })
+            .map(str::to_owned)
             .collect();
         if !needs.is_empty() {
-            return Ok(Response::json(&json!({ "needs": needs })));
+            return Ok(Response::wire(&CompletedJoin { needs }));
         }
         let order = topological_order(&of_then.iter().map(|event| &*event.event).collect::<Vec<&Event>>());
         let ordered: Vec<i64> = order.into_iter().map(|place| of_then[place].nid).collect();

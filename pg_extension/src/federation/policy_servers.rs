@@ -1,10 +1,10 @@
 //! Policy servers, which recommend events by signing them. Server-Server API, "Policy Servers".
 //!
 //! What users of this server send to a room that uses one is not appended before it is signed: the answer to
-//! the request is then the event as it would be (status 428), the API node has it signed, and
-//! [`append_signed`] takes it in. What follows from a request, but is not what it asks for, is signed after
-//! it is answered (status 202). Events of other servers without signature are soft-failed, after they were
-//! asked for once more.
+//! the request is then the event as it would be ([`Outcome::SignFirst`](matriarch_wire::Outcome)), the API
+//! node has it signed, and [`append_signed`] takes it in. What follows from a request, but is not what it
+//! asks for, is signed after it is answered (`Outcome::SignAfterwards`). Events of other servers without
+//! signature are soft-failed, after they were asked for once more.
 
 use pgrx::pg_extern;
 

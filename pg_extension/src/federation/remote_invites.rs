@@ -2,7 +2,8 @@
 //!
 //! The invited user's server signs the invite before it is appended.
 
-use matriarch_rules::{Map, identifiers::is_user_id};
+use matriarch_rules::identifiers::is_user_id;
+use matriarch_wire::PreparedInvite;
 use pgrx::pg_extern;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ use crate::{
 /// Makes and signs the event that invites a user of another server, without appending it: that server signs
 /// it first. `content` is that of the event, in which the membership may be left out.
 ///
-/// The answer is `{"event_id", "event", "room_version", "invite_room_state"}`. Errors as those of an invite.
+/// The answer is [`PreparedInvite`]. Errors as those of an invite.
 #[pg_extern(volatile)]
 fn prepare_invite(token_hash: &[u8], room_id: &str, user_id: &str, content: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -36,28 +37,26 @@ fn prepare_invite(token_hash: &[u8], room_id: &str, user_id: &str, content: &str
         }
         Room::with(db, room_id, |room| {
             let prepared = prepared(room, LocalEvent::state(&user, "m.room.member", user_id, content))?;
-            Ok(Response::json(&prepared.into()))
+            Ok(Response::wire(&prepared))
         })
         .unwrap_or_else(|| Err(MatrixError::not_found("This server is not in the room.")))
     })
 }
 
 /// An invite that is not appended yet, with what goes with it to the user's server.
-pub fn prepared(room: &mut Room<'_>, invite: LocalEvent<'_>) -> Result<Map> {
+pub fn prepared(room: &mut Room<'_>, invite: LocalEvent<'_>) -> Result<PreparedInvite> {
     let built = append::prepare(room, invite)?;
     room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
-    let state: Vec<Value> = SHOWN_TO_OUTSIDERS
+    let invite_room_state = SHOWN_TO_OUTSIDERS
         .iter()
         .filter_map(|event_type| room.state(event_type, ""))
         .map(|state| Value::Object(state.event.json().clone()))
         .collect();
-    let policy_server = room.policy_server().map(|policy| policy.via);
-    let fields: [(&str, Value); 5] = [
-        ("policy_server", policy_server.into()),
-        ("event_id", built.event.event_id().into()),
-        ("event", built.event.json().clone().into()),
-        ("room_version", room.version.id.into()),
-        ("invite_room_state", state.into()),
-    ];
-    Ok(fields.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
+    Ok(PreparedInvite {
+        event_id: built.event.event_id().to_owned(),
+        event: built.event.json().clone(),
+        room_version: room.version.id.to_owned(),
+        invite_room_state,
+        policy_server: room.policy_server().map(|policy| policy.via),
+    })
 }

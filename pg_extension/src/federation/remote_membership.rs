@@ -8,8 +8,9 @@ use matriarch_rules::{
     Map, RoomVersion, event::check_pdu_format, hash, identifiers::is_user_id, room_version,
     signature::hash_and_sign_event,
 };
+use matriarch_wire::SignedMembership;
 use pgrx::pg_extern;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     base::{
@@ -33,7 +34,7 @@ fn bad_template(reason: &str) -> MatrixError {
 
 /// Completes and signs the event by which the user joins, knocks or leaves, from a server's template.
 ///
-/// The answer is `{"event_id", "event"}`. 502 `M_BAD_JSON` for a template of another event.
+/// The answer is [`SignedMembership`]. 502 `M_BAD_JSON` for a template of another event.
 #[pg_extern(stable)]
 fn sign_membership(
     token_hash: &[u8],
@@ -60,7 +61,7 @@ fn sign_membership(
             .map_err(|error| format(&error))?;
         check_pdu_format(version, &event).map_err(|error| format(&error))?;
         let event_id = hash::event_id(version, &event).ok_or_else(|| bad_template("it has no event id"))?;
-        Ok(Response::json(&json!({ "event_id": event_id, "event": event })))
+        Ok(Response::wire(&SignedMembership { event_id, event: event.into() }))
     })
 }
 

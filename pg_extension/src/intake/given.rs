@@ -1,9 +1,9 @@
 //! States that are given as events, where the room's own graph does not tell them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use matriarch_rules::json::parse_object;
-use serde_json::Value;
+use matriarch_wire::{GivenUp, States};
+use serde::de::DeserializeOwned;
 
 use crate::{
     base::{
@@ -14,21 +14,22 @@ use crate::{
     trie,
 };
 
-/// State events by the event that they are the state before.
-pub type States = HashMap<String, Vec<String>>;
-
-/// Reads a JSON object from event ids to arrays of event ids. 400 `M_INVALID_PARAM` for something else.
+/// Reads the argument `states`. 400 `M_INVALID_PARAM` for something else.
 pub fn parse_states(states: Option<&str>) -> Result<States> {
-    let Some(states) = states else { return Ok(States::new()) };
-    let malformed =
-        || MatrixError::invalid_param("`states` is an object from event ids to arrays of event ids.");
-    let of_event = |(event_id, ids): (String, Value)| {
-        let Value::Array(ids) = ids else { return None };
-        let ids: Option<Vec<String>> = ids.iter().map(|id| id.as_str().map(str::to_owned)).collect();
-        Some((event_id, ids?))
-    };
-    let object = parse_object(states).map_err(|_| malformed())?;
-    object.into_iter().map(of_event).collect::<Option<States>>().ok_or_else(malformed)
+    parse(states, "`states` is an object from event ids to arrays of event ids.")
+}
+
+/// Reads the argument `given_up`. 400 `M_INVALID_PARAM` for something else.
+pub fn parse_given_up(given_up: Option<&str>) -> Result<GivenUp> {
+    parse(
+        given_up,
+        "`given_up` is an object of `keys`, `prev_events` and `policy_signatures`, arrays of strings.",
+    )
+}
+
+fn parse<T: Default + DeserializeOwned>(json: Option<&str>, form: &str) -> Result<T> {
+    let Some(json) = json else { return Ok(T::default()) };
+    serde_json::from_str(json).map_err(|_| MatrixError::invalid_param(form))
 }
 
 const STATE_EVENTS: &str = "

@@ -4,16 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use matriarch_rules::{Event, Rejection};
+use matriarch_wire::{GivenUp, Kind, Needs, States, Verdict};
 
 use crate::{
-    intake::{
-        given::{GivenState, States},
-        partial::Partial,
-        positions::Positions,
-        report::{Kind, Needs, Verdict},
-        verify::Pdu,
-        writer::Writer,
-    },
+    intake::{given::GivenState, partial::Partial, positions::Positions, verify::Pdu, writer::Writer},
     room::{
         Room,
         graph_events::{GraphEvent, GraphEvents, Status},
@@ -37,7 +31,7 @@ pub struct Intake<'r, 'a> {
     pub relay: bool,
     /// Where backfilled events go.
     pub positions: Positions,
-    given_up: &'r BTreeSet<String>,
+    given_up: &'r GivenUp,
     /// That of the state that the room had before the batch.
     policy_server: Option<PolicyServer>,
     pub(super) partial: Partial,
@@ -56,7 +50,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         users: &'r HashMap<String, i64>,
         kind: Kind,
         states: &'r States,
-        given_up: &'r BTreeSet<String>,
+        given_up: &'r GivenUp,
         pdus: &[Pdu],
     ) -> Self {
         let writer = Writer::new(room, pdus);
@@ -84,7 +78,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         let event = &pdu.event;
         if let Some(known) = self.events.by_id(event.event_id()) {
             if known.room_nid != self.room.nid {
-                return Verdict::Refused("another room has an event of this id".to_owned());
+                return Verdict::refused("another room has an event of this id");
             }
             let is_settled = known.is_in_graph() && !self.is_loose(event.event_id());
             if is_settled || self.kind == Kind::Outlier {
@@ -93,7 +87,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         }
         let missing = self.missing_auth_events(event);
         if !missing.is_empty() {
-            return Verdict::Needs(Needs { events: missing, ..Needs::default() });
+            return Verdict::Needs { needs: Needs { events: missing, ..Needs::default() } };
         }
         let by_auth_events = || self.graph().check_by_auth_events(event, pdu.verified);
         let allowed = match self.events.by_id(event.event_id()) {
@@ -110,7 +104,7 @@ impl<'r, 'a> Intake<'r, 'a> {
             };
         }
         if self.kind == Kind::Backfilled && self.positions.of(event.event_id()).is_none() {
-            return Verdict::Refused("the timeline has no room for it".to_owned());
+            return Verdict::refused("the timeline has no room for it");
         }
         let root = match self.state_before(event) {
             Ok(root) => root,
@@ -134,9 +128,9 @@ impl<'r, 'a> Intake<'r, 'a> {
             && let Some(policy) = &self.policy_server
             && !policy.recommends(self.room.version, event)
         {
-            if !self.given_up.contains(&format!("policy {}", event.event_id())) {
+            if !self.given_up.policy_signatures.contains(event.event_id()) {
                 let policy_server = Some(policy.via.clone());
-                return Verdict::Needs(Needs { policy_server, ..Needs::default() });
+                return Verdict::Needs { needs: Needs { policy_server, ..Needs::default() } };
             }
             let reason = format!("{}, the room's policy server, did not sign it", policy.via);
             return self.store(pdu, Status::SoftFailed, Some(reason), Some(root));
@@ -197,16 +191,16 @@ impl<'r, 'a> Intake<'r, 'a> {
             let in_graph = |prev: &Rc<GraphEvent>| prev.is_in_graph() && prev.room_nid == self.room.nid;
             match self.events.by_id(id).filter(|prev| in_graph(prev) && !self.is_loose(id)) {
                 Some(prev) => roots.extend(self.state_after(&prev)),
-                None if self.given_up.contains(id) => lost = true,
+                None if self.given_up.prev_events.contains(id) => lost = true,
                 None => missing.push(id.to_owned()),
             }
         }
         if !missing.is_empty() {
-            return Err(Verdict::Needs(Needs { prev_events: missing, ..Needs::default() }));
+            return Err(Verdict::Needs { needs: Needs { prev_events: missing, ..Needs::default() } });
         }
         if !self.room.header.partial {
             return if lost {
-                Err(Verdict::Needs(Needs { state: true, ..Needs::default() }))
+                Err(Verdict::Needs { needs: Needs { state: true, ..Needs::default() } })
             } else {
                 Ok(self.resolved(&roots))
             };
@@ -244,10 +238,9 @@ impl<'r, 'a> Intake<'r, 'a> {
     /// A state made of these events.
     fn given_state(&mut self, event_ids: &[String]) -> StateBefore {
         self.flush();
-        let given = GivenState::read(self.room.db, self.room.nid, event_ids)
-            .map_err(|fault| Verdict::Refused(fault.to_owned()))?;
+        let given = GivenState::read(self.room.db, self.room.nid, event_ids).map_err(Verdict::refused)?;
         if !given.missing.is_empty() {
-            return Err(Verdict::Needs(Needs { events: given.missing, ..Needs::default() }));
+            return Err(Verdict::Needs { needs: Needs { events: given.missing, ..Needs::default() } });
         }
         Ok(given.root(self.room))
     }

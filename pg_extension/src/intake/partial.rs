@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use matriarch_rules::Event;
+use matriarch_wire::States;
 
 use crate::{
-    intake::{given::States, judge::Intake},
+    intake::judge::Intake,
     room::{
         Room, event_rows,
         graph_events::{GraphEvent, Status},

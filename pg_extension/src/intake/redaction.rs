@@ -8,9 +8,10 @@ use matriarch_rules::{
     power_levels::PowerLevels,
     redaction::applies,
 };
+use matriarch_wire::Kind;
 
 use crate::{
-    intake::{judge::Intake, report::Kind},
+    intake::judge::Intake,
     room::{
         annotations::{Annotations, thread_root},
         graph_events::GraphEvent,
@@ -89,7 +90,7 @@ impl Intake<'_, '_> {
             allowed.unwrap_or(false)
         };
         let notifications = match self.kind {
-            Kind::Live => Notifications::of(&event.event, may_mention_room),
+            Kind::Live | Kind::Relayed => Notifications::of(&event.event, may_mention_room),
             // What is old notifies nobody.
             Kind::Backfilled | Kind::Outlier => Notifications::default(),
         };

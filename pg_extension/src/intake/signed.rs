@@ -1,10 +1,11 @@
 //! Taking in events of this server that were made before, and signed by the room's policy server since.
 
 use matriarch_rules::Event;
+use matriarch_wire::Verdict;
 
 use crate::{
     base::response::{MatrixError, Result},
-    intake::{self, Verdict},
+    intake,
     room::Room,
 };
 

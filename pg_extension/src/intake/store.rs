@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
+use matriarch_wire::{Kind, Verdict};
+
 use crate::{
     intake::{
         judge::Intake,
         positions::{HOLE_STEP, Position},
-        report::{Kind, Verdict},
         verify::Pdu,
         writer::promote,
     },
@@ -305,8 +306,8 @@ fn verdict(status: Status, reason: Option<String>) -> Verdict {
     let reason = reason.unwrap_or_default();
     match status {
         Status::Accepted => Verdict::Accepted,
-        Status::SoftFailed => Verdict::SoftFailed(reason),
-        Status::Rejected => Verdict::Rejected(reason),
+        Status::SoftFailed => Verdict::SoftFailed { reason },
+        Status::Rejected => Verdict::Rejected { reason },
         Status::Outlier => Verdict::Outlier,
     }
 }

@@ -9,11 +9,9 @@ use matriarch_rules::{
     redaction::redact,
     signature::{PublicKey, SignatureError, Verified, signing_servers, verify_event},
 };
+use matriarch_wire::Needs;
 
-use crate::{
-    base::{signing::Signer, spi::Db},
-    intake::report::Needs,
-};
+use crate::base::{signing::Signer, spi::Db};
 
 /// An event that was signed as it must be.
 pub struct Pdu {

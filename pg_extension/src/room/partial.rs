@@ -2,6 +2,8 @@
 //!
 //! A request that must know all members waits until the room is whole ([`Room::check_member_known`]).
 
+use matriarch_wire::Outcome;
+
 use crate::{
     base::{
         response::{MatrixError, Result},
@@ -9,9 +11,6 @@ use crate::{
     },
     room::{Room, graph_events::GraphEvent, servers::ServerChanges},
 };
-
-/// The status of an answer that has to wait until the room is whole: the API node asks again.
-const PARTIAL: i16 = 423;
 
 const IS_PARTIAL: &str = "select from rooms where room_nid = $1 and partial";
 
@@ -29,9 +28,10 @@ pub fn await_whole(db: &Db<'_>, room_nid: i64) -> Result<()> {
     }
 }
 
-/// The error that makes the API node repeat the request when the room is whole.
+/// 503 `M_UNKNOWN`, unless the API node waits until the room is whole, and asks again.
 pub fn wait_until_whole() -> MatrixError {
-    MatrixError::new(PARTIAL, "M_UNKNOWN", "The members of the room are still being loaded.")
+    let error = "The members of the room are still being loaded; try again.";
+    MatrixError::new(503, "M_UNKNOWN", error).with_outcome(Outcome::Partial)
 }
 
 impl Room<'_> {

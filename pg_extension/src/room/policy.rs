@@ -5,10 +5,11 @@ use matriarch_rules::{
     identifiers::is_server_name,
     signature::{PublicKey, event_is_signed_with},
 };
+use matriarch_wire::Unsigned;
 use serde_json::json;
 
 use crate::{
-    base::response::{MatrixError, NEEDS_SIGNATURE, Result},
+    base::response::{MatrixError, Result},
     room::Room,
 };
 
@@ -46,20 +47,21 @@ impl Room<'_> {
         (is_other && self.has_joined_member_of(via)).then(|| PolicyServer { via: via.to_owned(), key })
     }
 
-    /// Status 428 with the event, if the policy server is to sign it before it is appended.
+    /// [`MatrixError::sign_first`] with the event, if the policy server is to sign it before it is appended.
     pub(crate) fn check_policy(&mut self, event: &Event, transaction: Option<(i64, &str)>) -> Result<()> {
         match self.policy_server() {
             Some(policy) if !policy.recommends(self.version, event) => {
-                let reason = "The room's policy server must sign the event.";
                 let (device_nid, txn_id) = transaction.unzip();
-                Err(MatrixError::new(NEEDS_SIGNATURE, "M_FORBIDDEN", reason)
-                    .with("policy_server", policy.via)
-                    .with("room_id", self.id.as_str())
-                    .with("event_id", event.event_id())
-                    .with("event", event.json().clone())
-                    .with("device_nid", device_nid)
-                    .with("txn_id", txn_id)
-                    .with("answer", json!({})))
+                Err(MatrixError::sign_first(Unsigned {
+                    policy_server: policy.via,
+                    room_id: self.id.clone(),
+                    event_id: event.event_id().to_owned(),
+                    event: event.json().clone(),
+                    device_nid,
+                    txn_id: txn_id.map(str::to_owned),
+                    answer: json!({}),
+                    created_at: None,
+                }))
             }
             _ => Ok(()),
         }

@@ -108,6 +108,13 @@ pub struct Needs {
     pub policy_server: Option<String>,
 }
 
+impl Needs {
+    /// The events that it names.
+    pub fn cited(&self) -> impl Iterator<Item = &str> {
+        self.events.iter().chain(&self.prev_events).map(String::as_str)
+    }
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -131,6 +138,18 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The name in the report, and for those that are settled in `matrix.events.status`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::SoftFailed { .. } => "soft-failed",
+            Self::Rejected { .. } => "rejected",
+            Self::Outlier => "outlier",
+            Self::Refused { .. } => "refused",
+            Self::Needs { .. } => "needs",
+        }
+    }
+
     /// The event is refused.
     pub fn refused(reason: impl Into<String>) -> Self {
         Self::Refused { reason: reason.into() }
@@ -234,6 +253,7 @@ mod tests {
             (Verdict::Needs { needs: Needs::default() }, json!({ "verdict": "needs", "needs": {} })),
         ];
         for (verdict, mut json) in verdicts {
+            assert_eq!(json["verdict"], verdict.name());
             let report = Report { event_id: None, verdict };
             assert_round_trip(&report, json.clone());
             let report = Report { event_id: Some("$event".to_owned()), ..report };

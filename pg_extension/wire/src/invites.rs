@@ -43,7 +43,7 @@ pub struct IdentityKey {
 /// `federation_invite`. Written by the extension, read by the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignedInvite {
-    pub event: Map,
+    pub event: Value,
     /// The version of a room that users of this server are in: the node has the event taken in like any
     /// other.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn signed_invites() {
-        let signed = SignedInvite { event: Map::new(), inhabited_room_version: None };
+        let signed = SignedInvite { event: json!({}), inhabited_room_version: None };
         assert_round_trip(&signed, json!({ "event": {} }));
         let signed = SignedInvite { inhabited_room_version: Some("1".to_owned()), ..signed };
         assert_round_trip(&signed, json!({ "event": {}, "inhabited_room_version": "1" }));

@@ -1,15 +1,14 @@
 //! Membership events of rooms that one of two servers is not in.
 
 use serde::{Deserialize, Serialize};
-
-use crate::Map;
+use serde_json::Value;
 
 /// The event by which a user of this server joins, knocks or leaves a room of other servers: the answer of
 /// `sign_membership`. Written by the extension, read by the node, which sends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignedMembership {
     pub event_id: String,
-    pub event: Map,
+    pub event: Value,
 }
 
 /// An event of another server that cannot be judged yet: in the body of `federation_send_membership`, with
@@ -17,7 +16,7 @@ pub struct SignedMembership {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NeedsEvents {
     /// The event, signed by this server too where a user of it authorizes the join.
-    pub event: Map,
+    pub event: Value,
 }
 
 #[cfg(test)]
@@ -25,11 +24,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::round_trip::{assert_round_trip, map};
+    use crate::round_trip::assert_round_trip;
 
     #[test]
     fn signed_memberships() {
-        let event = map(json!({ "type": "m.room.member" }));
+        let event = json!({ "type": "m.room.member" });
         let signed = SignedMembership { event_id: "$a".to_owned(), event: event.clone() };
         assert_round_trip(&signed, json!({ "event_id": "$a", "event": { "type": "m.room.member" } }));
         assert_round_trip(&NeedsEvents { event }, json!({ "event": { "type": "m.room.member" } }));
@@ -38,6 +37,6 @@ mod tests {
     #[test]
     fn an_error_goes_with_what_is_needed() {
         let body = r#"{"errcode": "M_INVALID_PARAM", "error": "…", "event": {}}"#;
-        assert_eq!(serde_json::from_str::<NeedsEvents>(body).unwrap(), NeedsEvents { event: Map::new() });
+        assert_eq!(serde_json::from_str::<NeedsEvents>(body).unwrap(), NeedsEvents { event: json!({}) });
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What a client asks: an element of the argument `requests` of `sync`. Written by the node, read by the
 /// extension.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct SyncRequest {
     /// The token of the sync before.
     pub since: Option<String>,

@@ -3,12 +3,11 @@
 use super::room_nids;
 use crate::base::access_token::AccessToken;
 use crate::base::error::ApiError;
-use crate::database::Db;
+use crate::database::{Db, call};
 use crate::federation::base::Federation;
 use crate::hub::Hub;
 
-const LEAVE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.set_membership($1, $2, 'leave', '{}')";
+const LEAVE: &str = call!("matriarch.set_membership($1, $2, 'leave', '{}')");
 
 /// Leaves the user's rooms, deletes its devices, tokens, keys and key backups, and closes the account for good. Its name is
 /// never given out again. With `erase`, profile, account data and filters go as well.

@@ -8,7 +8,7 @@ use tracing::error;
 use super::batcher::Batcher;
 use crate::base::access_token::AccessToken;
 use crate::base::error::ApiError;
-use crate::database::{Db, MatrixResponse};
+use crate::database::{Db, MatrixResponse, call};
 use crate::hub::Hub;
 
 /// Events on their way to the database, by shard of their rooms.
@@ -44,8 +44,7 @@ impl Send {
 /// How many events go into one transaction at most: each waits for all of them.
 const MAX_BATCH: usize = 50;
 
-const SEND: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.send($1, $2, $3, $4, $5, $6, $7)";
+const SEND: &str = call!("matriarch.send($1, $2, $3, $4, $5, $6, $7)");
 
 /// The batcher behind the endpoints that send one event.
 pub fn batcher(db: Db, hub: Hub) -> Sends {

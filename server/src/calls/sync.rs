@@ -28,7 +28,7 @@ const SYNC: &str =
 #[derive(Clone, Debug)]
 pub struct Sync {
     pub token: AccessToken,
-    /// The request as JSON, as `matriarch.sync` reads it.
+    /// [`SyncRequest`](matriarch_wire::SyncRequest) in JSON.
     pub request: String,
 }
 

@@ -14,10 +14,10 @@ use crate::accounts::session::Session;
 use crate::accounts::set_password;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, JsonBody, from_object, json_response};
 
-const WHOAMI: &str = "select status, body, wake_rooms, wake_users from matriarch.whoami($1)";
+const WHOAMI: &str = call!("matriarch.whoami($1)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {

@@ -6,7 +6,7 @@ use axum::routing::put;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
 
 /// The endpoints of this file.
@@ -19,10 +19,9 @@ pub fn routes() -> Router<App> {
         )
 }
 
-const SET: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.set_account_data($1, $2, $3, $4, $5)";
+const SET: &str = call!("matriarch.set_account_data($1, $2, $3, $4, $5)");
 
-const GET: &str = "select status, body, wake_rooms, wake_users from matriarch.account_data($1, $2, $3, $4)";
+const GET: &str = call!("matriarch.account_data($1, $2, $3, $4)");
 
 /// `PUT /_matrix/client/v3/user/{userId}/account_data/{type}`
 async fn set_account_data(

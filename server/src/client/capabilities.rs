@@ -8,11 +8,11 @@ use serde_json::{Map, json};
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes};
 
 /// The function authenticates; its answer is of use only when it refuses.
-const AUTHENTICATE: &str = "select status, body, wake_rooms, wake_users from matriarch.whoami($1)";
+const AUTHENTICATE: &str = call!("matriarch.whoami($1)");
 
 const ROOM_VERSIONS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 const DEFAULT_ROOM_VERSION: &str = "12";

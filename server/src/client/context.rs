@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
 
 /// The routes of this module.
@@ -21,8 +21,7 @@ struct Parameters {
     filter: Option<String>,
 }
 
-const CONTEXT: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.context($1, $2, $3, $4, $5)";
+const CONTEXT: &str = call!("matriarch.context($1, $2, $3, $4, $5)");
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}`
 async fn context(

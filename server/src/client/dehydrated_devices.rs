@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path, Query, RawJsonBody, RawJsonBodyOrEmpty};
 
 /// The endpoints of this file.
@@ -19,18 +19,15 @@ pub fn routes() -> Router<App> {
     )
 }
 
-const SET: &str = "select status, body, wake_rooms, wake_users from matriarch.set_dehydrated_device($1, $2)";
+const SET: &str = call!("matriarch.set_dehydrated_device($1, $2)");
 
-const GET: &str = "select status, body, wake_rooms, wake_users from matriarch.dehydrated_device($1)";
+const GET: &str = call!("matriarch.dehydrated_device($1)");
 
-const DELETE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.delete_dehydrated_device($1)";
+const DELETE: &str = call!("matriarch.delete_dehydrated_device($1)");
 
-const EVENTS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.dehydrated_device_events($1, $2, $3)";
+const EVENTS: &str = call!("matriarch.dehydrated_device_events($1, $2, $3)");
 
-const POST_EVENTS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.post_dehydrated_device_events($1, $2, $3)";
+const POST_EVENTS: &str = call!("matriarch.post_dehydrated_device_events($1, $2, $3)");
 
 /// `PUT /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device`
 async fn set_device(

@@ -9,7 +9,7 @@ use super::uia::{self, BY_PASSWORD, Guard, Refusal};
 use crate::accounts::session::Session;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, JsonBody, JsonBodyOrEmpty, Path, RawJsonBody};
 
 /// The routes of this module.
@@ -20,10 +20,10 @@ pub fn routes() -> Router<App> {
         .client_v3("/delete_devices", post(delete_devices))
 }
 
-const DEVICES: &str = "select status, body, wake_rooms, wake_users from matriarch.devices($1)";
-const DEVICE: &str = "select status, body, wake_rooms, wake_users from matriarch.device($1, $2)";
-const RENAME: &str = "select status, body, wake_rooms, wake_users from matriarch.rename_device($1, $2, $3)";
-const DELETE: &str = "select status, body, wake_rooms, wake_users from matriarch.delete_devices($1, $2)";
+const DEVICES: &str = call!("matriarch.devices($1)");
+const DEVICE: &str = call!("matriarch.device($1, $2)");
+const RENAME: &str = call!("matriarch.rename_device($1, $2, $3)");
+const DELETE: &str = call!("matriarch.delete_devices($1, $2)");
 
 /// `GET /_matrix/client/v3/devices`
 async fn devices(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {

@@ -6,7 +6,7 @@ use axum::routing::get;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path};
 
 /// The routes of this module.
@@ -16,7 +16,7 @@ pub fn routes() -> Router<App> {
         .client_v3("/events/{event_id}", get(event_of_any_room))
 }
 
-const EVENT: &str = "select status, body, wake_rooms, wake_users from matriarch.event($1, $2, $3)";
+const EVENT: &str = call!("matriarch.event($1, $2, $3)");
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
 async fn event(

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
 
 /// The endpoints of this file.
@@ -17,9 +17,9 @@ pub fn routes() -> Router<App> {
         .client_v3("/user/{user_id}/filter/{filter_id}", get(filter))
 }
 
-const CREATE: &str = "select status, body, wake_rooms, wake_users from matriarch.create_filter($1, $2, $3)";
+const CREATE: &str = call!("matriarch.create_filter($1, $2, $3)");
 
-const GET: &str = "select status, body, wake_rooms, wake_users from matriarch.filter($1, $2, $3)";
+const GET: &str = call!("matriarch.filter($1, $2, $3)");
 
 /// `POST /_matrix/client/v3/user/{userId}/filter`
 ///

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path, Query, RawJsonBody};
 
 /// The endpoints of this file. Clients of before v1.1 look below `unstable`.
@@ -30,14 +30,13 @@ pub fn routes() -> Router<App> {
         .client_unstable("/room_keys/keys/{room_id}/{session_id}", key())
 }
 
-const CREATE: &str = "select status, body, wake_rooms, wake_users from matriarch.create_key_backup($1, $2)";
+const CREATE: &str = call!("matriarch.create_key_backup($1, $2)");
 
-const READ: &str = "select status, body, wake_rooms, wake_users from matriarch.key_backup($1, $2)";
+const READ: &str = call!("matriarch.key_backup($1, $2)");
 
-const UPDATE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.update_key_backup($1, $2, $3)";
+const UPDATE: &str = call!("matriarch.update_key_backup($1, $2, $3)");
 
-const DELETE: &str = "select status, body, wake_rooms, wake_users from matriarch.delete_key_backup($1, $2)";
+const DELETE: &str = call!("matriarch.delete_key_backup($1, $2)");
 
 /// `POST /_matrix/client/v3/room_keys/version`
 async fn create_version(
@@ -86,13 +85,11 @@ struct KeysQuery {
     version: String,
 }
 
-const SET_KEYS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.set_backup_keys($1, $2, $3, $4, $5)";
+const SET_KEYS: &str = call!("matriarch.set_backup_keys($1, $2, $3, $4, $5)");
 
-const KEYS: &str = "select status, body, wake_rooms, wake_users from matriarch.backup_keys($1, $2, $3, $4)";
+const KEYS: &str = call!("matriarch.backup_keys($1, $2, $3, $4)");
 
-const DELETE_KEYS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.delete_backup_keys($1, $2, $3, $4)";
+const DELETE_KEYS: &str = call!("matriarch.delete_backup_keys($1, $2, $3, $4)");
 
 /// `PUT /_matrix/client/v3/room_keys/keys`
 async fn set_keys(

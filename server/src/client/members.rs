@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
 
 /// The routes of this module.
@@ -18,11 +18,9 @@ pub fn routes() -> Router<App> {
         .client_v3("/joined_rooms", get(joined_rooms))
 }
 
-const MEMBERS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.members($1, $2, $3, $4, $5)";
-const JOINED_MEMBERS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.joined_members($1, $2)";
-const JOINED_ROOMS: &str = "select status, body, wake_rooms, wake_users from matriarch.joined_rooms($1)";
+const MEMBERS: &str = call!("matriarch.members($1, $2, $3, $4, $5)");
+const JOINED_MEMBERS: &str = call!("matriarch.joined_members($1, $2)");
+const JOINED_ROOMS: &str = call!("matriarch.joined_rooms($1)");
 
 #[derive(Deserialize)]
 struct Parameters {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::federation::history::TIMEOUT;
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
 
@@ -29,8 +29,7 @@ struct Parameters {
     filter: Option<String>,
 }
 
-const MESSAGES: &str = "
-    select status, body, wake_rooms, wake_users, gap from matriarch.messages($1, $2, $3, $4, $5, $6, $7, $8)";
+const MESSAGES: &str = call!("matriarch.messages($1, $2, $3, $4, $5, $6, $7, $8)", gap);
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`
 ///

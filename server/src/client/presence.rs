@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::calls::presence;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
 
 /// The routes of this module.
@@ -17,11 +17,10 @@ pub fn routes() -> Router<App> {
     Router::new().client_v3("/presence/{user_id}/status", put(set_presence).get(presence))
 }
 
-const SET_PRESENCE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.set_presence($1, $2, $3, $4)";
-const PRESENCE: &str = "select status, body, wake_rooms, wake_users from matriarch.presence($1, $2)";
+const SET_PRESENCE: &str = call!("matriarch.set_presence($1, $2, $3, $4)");
+const PRESENCE: &str = call!("matriarch.presence($1, $2)");
 /// Authenticates.
-const WHOAMI: &str = "select status, body, wake_rooms, wake_users from matriarch.whoami($1)";
+const WHOAMI: &str = call!("matriarch.whoami($1)");
 
 #[derive(Deserialize)]
 struct Status {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::federation::queries;
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
 
@@ -23,13 +23,11 @@ pub fn routes() -> Router<App> {
         .client_unstable("/uk.tcpip.msc4133/profile/{user_id}/{key}", field())
 }
 
-const PROFILE: &str = "select status, body, wake_rooms, wake_users from matriarch.profile($1, $2)";
+const PROFILE: &str = call!("matriarch.profile($1, $2)");
 
-const SET: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.set_profile_field($1, $2, $3, $4)";
+const SET: &str = call!("matriarch.set_profile_field($1, $2, $3, $4)");
 
-const DELETE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.delete_profile_field($1, $2, $3)";
+const DELETE: &str = call!("matriarch.delete_profile_field($1, $2, $3)");
 
 /// `GET /_matrix/client/v3/profile/{userId}`
 async fn profile(State(app): State<App>, Path(user_id): Path<String>) -> Result<MatrixResponse, ApiError> {

@@ -6,7 +6,7 @@ use axum::routing::get;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes};
 
 /// The endpoints of this file. Older clients leave the last slash away.
@@ -18,10 +18,9 @@ pub fn routes() -> Router<App> {
         .client_v3("/pushrules/global", get(push_rules_global))
 }
 
-const PUSH_RULES: &str = "select status, body, wake_rooms, wake_users from matriarch.push_rules($1)";
+const PUSH_RULES: &str = call!("matriarch.push_rules($1)");
 
-const PUSH_RULES_GLOBAL: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.push_rules_global($1)";
+const PUSH_RULES_GLOBAL: &str = call!("matriarch.push_rules_global($1)");
 
 /// `GET /_matrix/client/v3/pushrules/`
 async fn push_rules(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {

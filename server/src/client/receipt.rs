@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, JsonBodyOrEmpty, Path};
 
 /// The endpoints of this file.
@@ -18,8 +18,7 @@ pub fn routes() -> Router<App> {
 }
 
 /// Receipt types and event ids are arrays of the same length; the thread is NULL for unthreaded receipts.
-pub const SET_RECEIPTS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.set_receipts($1, $2, $3, $4, $5)";
+pub const SET_RECEIPTS: &str = call!("matriarch.set_receipts($1, $2, $3, $4, $5)");
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}`
 async fn send_receipt(

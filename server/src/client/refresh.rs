@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::accounts::tokens::Grant;
 use crate::app::App;
 use crate::base::error::ApiError;
+use crate::database::call;
 use crate::http::{ClientRoutes, JsonBody, hash_token, json_response};
 
 /// How often a refresh is tried that meets others with the same token.
@@ -30,7 +31,7 @@ struct RefreshBody {
 }
 
 /// Says why a token is not good, and ends the session of one that is replayed.
-const REFUSE: &str = "select status, body, wake_rooms, wake_users from matriarch.refuse_refresh($1)";
+const REFUSE: &str = call!("matriarch.refuse_refresh($1)");
 
 /// `POST /_matrix/client/v3/refresh`
 ///

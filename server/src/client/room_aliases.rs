@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::federation::queries;
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
 
@@ -21,10 +21,10 @@ pub fn routes() -> Router<App> {
         .client_unstable("/org.matrix.msc2432/rooms/{room_id}/aliases", get(room_aliases))
 }
 
-const ALIAS: &str = "select status, body, wake_rooms, wake_users from matriarch.alias($1)";
-const SET_ALIAS: &str = "select status, body, wake_rooms, wake_users from matriarch.set_alias($1, $2, $3)";
-const DELETE_ALIAS: &str = "select status, body, wake_rooms, wake_users from matriarch.delete_alias($1, $2)";
-const ROOM_ALIASES: &str = "select status, body, wake_rooms, wake_users from matriarch.room_aliases($1, $2)";
+const ALIAS: &str = call!("matriarch.alias($1)");
+const SET_ALIAS: &str = call!("matriarch.set_alias($1, $2, $3)");
+const DELETE_ALIAS: &str = call!("matriarch.delete_alias($1, $2)");
+const ROOM_ALIASES: &str = call!("matriarch.room_aliases($1, $2)");
 
 /// `GET /_matrix/client/v3/directory/room/{roomAlias}`
 async fn alias(State(app): State<App>, Path(alias): Path<String>) -> Result<MatrixResponse, ApiError> {

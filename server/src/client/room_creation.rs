@@ -12,7 +12,7 @@ use super::room_membership::invite_user;
 use super::third_party_invites::ThirdPartyId;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::federation::remote_invites;
 use crate::http::{AccessToken, ClientRoutes, RawJsonBody};
 
@@ -21,8 +21,7 @@ pub fn routes() -> Router<App> {
     Router::new().client_v3("/createRoom", post(create_room))
 }
 
-const CREATE_ROOM: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.create_room($1, $2, $3)";
+const CREATE_ROOM: &str = call!("matriarch.create_room($1, $2, $3)");
 
 /// What of the body is for others; the function in the database reads it whole, and refuses what is malformed.
 #[derive(Default, Deserialize)]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::accounts::session::Session;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::federation::queries;
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path, Query};
 
@@ -20,11 +20,9 @@ pub fn routes() -> Router<App> {
         .client_v3("/publicRooms", get(public_rooms).post(query_public_rooms))
 }
 
-const VISIBILITY: &str = "select status, body, wake_rooms, wake_users from matriarch.room_visibility($1)";
-const SET_VISIBILITY: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.set_room_visibility($1, $2, $3)";
-const PUBLIC_ROOMS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.public_rooms($1, $2, $3)";
+const VISIBILITY: &str = call!("matriarch.room_visibility($1)");
+const SET_VISIBILITY: &str = call!("matriarch.set_room_visibility($1, $2, $3)");
+const PUBLIC_ROOMS: &str = call!("matriarch.public_rooms($1, $2, $3)");
 
 /// `GET /_matrix/client/v3/directory/list/room/{roomId}`
 async fn room_visibility(

@@ -12,7 +12,7 @@ use super::third_party_invites::{self, Invited, ThirdPartyId};
 use crate::accounts::session::Session;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::federation::queries::find_room;
 use crate::federation::remote_invites;
 use crate::federation::remote_membership::{Action, RemoteMembership};
@@ -33,10 +33,9 @@ pub fn routes() -> Router<App> {
         .client_v3("/rooms/{room_id}/unban", post(unban))
 }
 
-const JOIN: &str = "select status, body, wake_rooms, wake_users from matriarch.join($1, $2, $3)";
-const FORGET: &str = "select status, body, wake_rooms, wake_users from matriarch.forget($1, $2)";
-const SET_MEMBERSHIP: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.set_membership($1, $2, $3, $4)";
+const JOIN: &str = call!("matriarch.join($1, $2, $3)");
+const FORGET: &str = call!("matriarch.forget($1, $2)");
+const SET_MEMBERSHIP: &str = call!("matriarch.set_membership($1, $2, $3, $4)");
 
 type Answer = Result<MatrixResponse, ApiError>;
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
 
 /// The routes of this module.
@@ -19,9 +19,8 @@ pub fn routes() -> Router<App> {
         .client_v3("/rooms/{room_id}/state/{event_type}/{state_key}", get(state_event_with_key))
 }
 
-const ROOM_STATE: &str = "select status, body, wake_rooms, wake_users from matriarch.room_state($1, $2)";
-const STATE_EVENT: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.room_state_event($1, $2, $3, $4, $5)";
+const ROOM_STATE: &str = call!("matriarch.room_state($1, $2)");
+const STATE_EVENT: &str = call!("matriarch.room_state_event($1, $2, $3, $4, $5)");
 
 #[derive(Deserialize)]
 struct Parameters {

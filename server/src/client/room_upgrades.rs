@@ -3,11 +3,11 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
+use matriarch_wire::Unsigned;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::{MatrixResponse, Outcome};
-use crate::federation::base::Unsigned;
+use crate::database::{MatrixResponse, Outcome, call};
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
 
 /// The routes of this module.
@@ -15,8 +15,7 @@ pub fn routes() -> Router<App> {
     Router::new().client_v3("/rooms/{room_id}/upgrade", post(upgrade))
 }
 
-const UPGRADE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.upgrade_room($1, $2, $3, $4, $5)";
+const UPGRADE: &str = call!("matriarch.upgrade_room($1, $2, $3, $4, $5)");
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`
 async fn upgrade(
@@ -29,11 +28,11 @@ async fn upgrade(
     let federation = &app.federation;
     let answer =
         federation.call_when_whole(UPGRADE, &[&hash, &room_id, &body, &unsigned.0, &unsigned.1]).await?;
-    if answer.outcome != Outcome::SignFirst {
+    if answer.outcome != Some(Outcome::SignFirst) {
         return federation.sign(answer).await;
     }
     // The room is made together with the tombstone of the old one, once that is signed.
-    let unsigned = Unsigned::of(&answer)?;
+    let unsigned: Unsigned = answer.read()?;
     let tombstone = federation.signed_event(&unsigned).await?;
     app.call(UPGRADE, &[&hash, &room_id, &body, &tombstone, &unsigned.created_at]).await
 }

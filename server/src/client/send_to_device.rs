@@ -6,7 +6,7 @@ use axum::routing::put;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
 
 /// The routes of this module.
@@ -14,8 +14,7 @@ pub fn routes() -> Router<App> {
     Router::new().client_v3("/sendToDevice/{event_type}/{txn_id}", put(send_to_device))
 }
 
-const SEND: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.send_to_device($1, $2, $3, $4)";
+const SEND: &str = call!("matriarch.send_to_device($1, $2, $3, $4)");
 
 /// `PUT /_matrix/client/v3/sendToDevice/{eventType}/{txnId}`
 async fn send_to_device(

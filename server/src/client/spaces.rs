@@ -4,24 +4,23 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use matriarch_rules::identifiers::{is_room_alias, server_name};
+use matriarch_wire::RoomQuestion;
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::accounts::session::Session;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
-use crate::federation::hierarchy::{Asked, TIMEOUT, Wanted};
+use crate::database::{MatrixResponse, call};
+use crate::federation::hierarchy::{Asked, TIMEOUT, as_json};
 use crate::federation::queries::find_room;
 use crate::http::{AccessToken, ClientRoutes, Path, Query, Via};
 
 /// How often other servers are asked for one answer: what they say of a space tells of other rooms to ask about.
 const MAX_ROUNDS: usize = 10;
 
-const HIERARCHY: &str = "
-    select status, body, wake_rooms, wake_users, needs from matriarch.hierarchy($1, $2, $3, $4, $5, $6, $7)";
-const ROOM_SUMMARY: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.room_summary($1, $2, $3)";
+const HIERARCHY: &str = call!("matriarch.hierarchy($1, $2, $3, $4, $5, $6, $7)", needs);
+const ROOM_SUMMARY: &str = call!("matriarch.room_summary($1, $2, $3)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {
@@ -60,7 +59,7 @@ async fn hierarchy(
         let needs: Option<String> = row.try_get("needs").map_err(|_| ApiError::internal())?;
         let is_final = !app.federation.is_enabled() || round > MAX_ROUNDS || Instant::now() >= deadline;
         let Some(needs) = needs.filter(|_| !is_final) else { return MatrixResponse::from_row(&row) };
-        let wanted: Vec<Wanted> = serde_json::from_str(&needs).map_err(|_| ApiError::internal())?;
+        let wanted: Vec<RoomQuestion> = serde_json::from_str(&needs).map_err(|_| ApiError::internal())?;
         answers.extend(app.hierarchies.ask(wanted, deadline).await);
     }
     Err(ApiError::internal())
@@ -90,14 +89,7 @@ async fn room_summary(
     let (room_id, of_alias) = find_room(&app.federation, &room).await?;
     via.extend(of_alias);
     via.extend(server_name(&room_id).map(str::to_owned));
-    let wanted = vec![Wanted { room_id: room_id.clone(), via }];
+    let wanted = vec![RoomQuestion { room_id: room_id.clone(), via }];
     let answers = app.hierarchies.ask(wanted, deadline).await;
     app.call(ROOM_SUMMARY, &[&hash, &room_id, &as_json(&answers)?]).await
-}
-
-fn as_json(answers: &[Asked]) -> Result<Option<String>, ApiError> {
-    match answers.is_empty() {
-        true => Ok(None),
-        false => serde_json::to_string(answers).map(Some).map_err(|_| ApiError::internal()),
-    }
 }

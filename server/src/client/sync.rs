@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
-use serde::{Deserialize, Serialize};
+use matriarch_wire::SyncRequest;
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -42,17 +43,6 @@ struct Parameters {
     timeout: Option<u64>,
 }
 
-/// What the database is asked.
-#[derive(Serialize)]
-struct Request {
-    since: Option<String>,
-    filter: Option<String>,
-    full_state: bool,
-    use_state_after: bool,
-    unstable_use_state_after: bool,
-    presence: bool,
-}
-
 /// When a long poll ends that wants to wait for `timeout` milliseconds.
 pub fn deadline(config: &Config, timeout: Option<u64>) -> Instant {
     let longest = Duration::from_secs(config.limits.max_sync_timeout);
@@ -76,7 +66,7 @@ async fn sync(
     } = parameters;
     let presence = app.presence.is_enabled();
     let mut request =
-        Request { since, filter, full_state, use_state_after, unstable_use_state_after, presence };
+        SyncRequest { since, filter, full_state, use_state_after, unstable_use_state_after, presence };
     let deadline = deadline(&app.config, timeout);
     let mut is_noted = false;
     loop {

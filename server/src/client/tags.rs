@@ -6,7 +6,7 @@ use axum::routing::{get, put};
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
 
 /// The endpoints of this file.
@@ -16,13 +16,11 @@ pub fn routes() -> Router<App> {
         .client_v3("/user/{user_id}/rooms/{room_id}/tags/{tag}", put(set_tag).delete(delete_tag))
 }
 
-const TAGS: &str = "select status, body, wake_rooms, wake_users from matriarch.tags($1, $2, $3)";
+const TAGS: &str = call!("matriarch.tags($1, $2, $3)");
 
-const SET_TAG: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.set_tag($1, $2, $3, $4, $5)";
+const SET_TAG: &str = call!("matriarch.set_tag($1, $2, $3, $4, $5)");
 
-const DELETE_TAG: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.delete_tag($1, $2, $3, $4)";
+const DELETE_TAG: &str = call!("matriarch.delete_tag($1, $2, $3, $4)");
 
 /// `GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags`
 async fn tags(

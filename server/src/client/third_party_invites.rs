@@ -12,13 +12,12 @@ use sha2::{Digest, Sha256};
 use super::send;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::federation::http_client::FederationError;
 use crate::federation::{queries, third_party_invites};
 use crate::http::AccessToken;
 
-const BEGIN: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.begin_third_party_invite($1, $2)";
+const BEGIN: &str = call!("matriarch.begin_third_party_invite($1, $2)");
 
 /// Whom to invite, and the identity server to ask.
 #[derive(Debug, Deserialize)]

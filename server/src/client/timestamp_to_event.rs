@@ -4,12 +4,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use matriarch_wire::ClosestEvent;
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::federation::history::{TIMEOUT, Time};
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
 
@@ -26,14 +27,7 @@ struct Parameters {
     dir: String,
 }
 
-/// What was found here.
-#[derive(Deserialize)]
-struct Found {
-    origin_server_ts: i64,
-}
-
-const TIMESTAMP_TO_EVENT: &str = "
-    select status, body, wake_rooms, wake_users, gap from matriarch.timestamp_to_event($1, $2, $3, $4)";
+const TIMESTAMP_TO_EVENT: &str = call!("matriarch.timestamp_to_event($1, $2, $3, $4)", gap);
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`
 ///
@@ -55,8 +49,8 @@ async fn timestamp_to_event(
     let Some(gap) = gap.filter(|_| app.federation.is_enabled()) else { return Ok(response) };
     let known_ts = match response.status {
         StatusCode::OK => {
-            let found: Found = serde_json::from_str(&response.body).map_err(|_| ApiError::internal())?;
-            Some(found.origin_server_ts)
+            let closest: ClosestEvent = response.read()?;
+            Some(closest.origin_server_ts)
         }
         _ => None,
     };

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
 
 /// For clients that do not say how long, in milliseconds: as long as most do.
@@ -19,8 +19,7 @@ pub fn routes() -> Router<App> {
     Router::new().client_v3("/rooms/{room_id}/typing/{user_id}", put(set_typing))
 }
 
-const SET_TYPING: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.set_typing($1, $2, $3, $4, $5)";
+const SET_TYPING: &str = call!("matriarch.set_typing($1, $2, $3, $4, $5)");
 
 #[derive(Deserialize)]
 struct Typing {

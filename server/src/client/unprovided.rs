@@ -7,7 +7,7 @@ use axum::routing::get;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes};
 
 /// The endpoints of this file.
@@ -20,7 +20,7 @@ pub fn routes() -> Router<App> {
 }
 
 /// The function authenticates; its answer is of use only when it refuses.
-const AUTHENTICATE: &str = "select status, body, wake_rooms, wake_users from matriarch.whoami($1)";
+const AUTHENTICATE: &str = call!("matriarch.whoami($1)");
 
 /// Authenticates, and then gives the answer that is the same for everybody.
 async fn answer(app: &App, token: AccessToken, body: &str) -> Result<MatrixResponse, ApiError> {

@@ -56,7 +56,7 @@ impl Db {
         Ok(Self { pool })
     }
 
-    /// Runs `select status, body, wake_rooms, wake_users from matriarch.…($1, …)`. Handlers use
+    /// Runs a statement of [`call!`](super::call). Handlers use
     /// `App::call`, which wakes whoever waits for the news, and goes on where the answer is not final.
     pub async fn call(
         &self,

@@ -1,7 +1,12 @@
 //! What SQL functions answer that serve a request.
 
+use std::any::type_name;
+use std::error::Error;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use matriarch_wire::Outcome;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_postgres::Row;
 use tracing::error;
@@ -20,42 +25,23 @@ pub struct MatrixResponse {
     pub wake_rooms: Vec<i64>,
     /// Users whose waiting syncs have news.
     pub wake_users: Vec<i64>,
-    /// What the answer asks for before it is the client's.
-    pub outcome: Outcome,
+    /// What is to be done before, or beside, answering the client. With `None` the answer is the client's.
+    pub outcome: Option<Outcome>,
 }
 
-/// What an answer asks for before it is the client's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing: it is the client's.
-    Answer,
-    /// Another server may do what this one refuses.
-    Elsewhere,
-    /// Members of the room are still being loaded: the same call may succeed later.
-    Partial,
-    /// A user of this server is joining the room: the same call may succeed soon.
-    Joining,
-    /// An event cannot be judged before what it depends on was fetched.
-    NeedsMore,
-    /// A policy server is to sign an event first, which the body holds.
-    SignFirst,
-    /// The body holds the answer, and events that a policy server is to sign afterwards.
-    SignAfterwards,
+/// The constant statement that calls a function which returns `setof matriarch.response`, or those columns
+/// and more, which are named after it: `call!("matriarch.messages($1, $2)", gap)`.
+macro_rules! call {
+    ($function:literal $(, $column:ident)*) => {
+        concat!(
+            "select status, outcome, body, wake_rooms, wake_users",
+            $(", ", stringify!($column),)*
+            " from ",
+            $function
+        )
+    };
 }
-
-impl Outcome {
-    fn of(status: StatusCode) -> Self {
-        match status {
-            StatusCode::MISDIRECTED_REQUEST => Self::Elsewhere,
-            StatusCode::LOCKED => Self::Partial,
-            StatusCode::TOO_EARLY => Self::Joining,
-            StatusCode::FAILED_DEPENDENCY => Self::NeedsMore,
-            StatusCode::PRECONDITION_REQUIRED => Self::SignFirst,
-            StatusCode::ACCEPTED => Self::SignAfterwards,
-            _ => Self::Answer,
-        }
-    }
-}
+pub(crate) use call;
 
 impl MatrixResponse {
     /// An answer of 200 that did not come from the database, and wakes nobody.
@@ -65,38 +51,39 @@ impl MatrixResponse {
             body: body.to_string(),
             wake_rooms: Vec::new(),
             wake_users: Vec::new(),
-            outcome: Outcome::Answer,
+            outcome: None,
         }
     }
 
     /// Whether another server may do what this one refuses.
     pub fn is_elsewhere(&self) -> bool {
-        self.outcome == Outcome::Elsewhere
+        self.outcome == Some(Outcome::Elsewhere)
     }
 
-    /// Reads a row of `status, body, wake_rooms, wake_users`. A row of another form is a bug, answered 500.
+    /// Reads a row of [`call!`]. A row of another form, or an outcome of another version of the extension, is
+    /// a bug, answered 500.
     pub fn from_row(row: &Row) -> Result<Self, ApiError> {
-        let read = || -> Result<Self, tokio_postgres::Error> {
-            let status: i16 = row.try_get("status")?;
-            let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
-            let body = row.try_get::<_, Option<String>>("body")?.unwrap_or_else(|| "{}".to_owned());
-            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let outcome = Outcome::of(status);
-            let status = match outcome {
-                Outcome::Elsewhere if body.contains("M_FORBIDDEN") => StatusCode::FORBIDDEN,
-                Outcome::Elsewhere => StatusCode::NOT_FOUND,
-                _ => status,
-            };
+        let read = || -> Result<Self, Box<dyn Error>> {
+            let status = u16::try_from(row.try_get::<_, i16>("status")?)?;
+            let outcome: Option<&str> = row.try_get("outcome")?;
             Ok(Self {
-                status,
-                outcome,
-                body,
+                status: StatusCode::from_u16(status)?,
+                outcome: outcome.map(str::parse).transpose()?,
+                body: row.try_get::<_, Option<String>>("body")?.unwrap_or_else(|| "{}".to_owned()),
                 wake_rooms: row.try_get::<_, Option<Vec<i64>>>("wake_rooms")?.unwrap_or_default(),
                 wake_users: row.try_get::<_, Option<Vec<i64>>>("wake_users")?.unwrap_or_default(),
             })
         };
         read().map_err(|cause| {
-            error!(%cause, "a row is not a matriarch.response");
+            error!(cause, "a row is not a matriarch.response");
+            ApiError::internal()
+        })
+    }
+
+    /// Reads a body that is for the node. One of another form is a bug, answered 500.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_str(&self.body).map_err(|cause| {
+            error!(%cause, form = type_name::<T>(), "a body cannot be read");
             ApiError::internal()
         })
     }
@@ -105,5 +92,19 @@ impl MatrixResponse {
 impl IntoResponse for MatrixResponse {
     fn into_response(self) -> Response {
         json_response(self.status, self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn calls_are_constant_statements() {
+        const TAGS: &str = call!("matriarch.tags($1, $2)");
+        assert_eq!(TAGS, "select status, outcome, body, wake_rooms, wake_users from matriarch.tags($1, $2)");
+        const MESSAGES: &str = call!("matriarch.messages($1)", gap);
+        assert_eq!(
+            MESSAGES,
+            "select status, outcome, body, wake_rooms, wake_users, gap from matriarch.messages($1)"
+        );
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use futures_util::{StreamExt, stream};
 use matriarch_rules::identifiers::server_name;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use matriarch_wire::{Afterwards, Unsigned};
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::types::ToSql;
@@ -21,7 +21,7 @@ use crate::base::failure::Failure;
 use crate::base::metrics::federation_limit;
 use crate::base::permits::Permits;
 use crate::config::Config;
-use crate::database::{Db, MatrixResponse, Outcome};
+use crate::database::{Db, MatrixResponse, Outcome, call};
 use crate::hub::Hub;
 
 /// Mebibytes of long answers that a node awaits at the same time: whole states, auth chains.
@@ -36,8 +36,7 @@ const PARTIAL_PAUSE: Duration = Duration::from_millis(500);
 const AFTERWARDS_TIMEOUT: Duration = Duration::from_secs(3);
 const AFTERWARDS_CONCURRENCY: usize = 8;
 
-const APPEND_SIGNED: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.append_signed($1, $2, $3, $4)";
+const APPEND_SIGNED: &str = call!("matriarch.append_signed($1, $2, $3, $4)");
 
 /// What is needed to deal with other servers. Cheap to clone.
 #[derive(Clone)]
@@ -54,33 +53,6 @@ pub struct Federation {
     pub long_answers: Permits,
     /// Permits to work on long requests.
     pub long_bodies: Permits,
-}
-
-/// The body of an answer whose event a policy server is to sign first.
-#[derive(Deserialize)]
-pub struct Unsigned {
-    policy_server: String,
-    room_id: String,
-    event: Map<String, Value>,
-    device_nid: Option<i64>,
-    txn_id: Option<String>,
-    answer: Value,
-    /// Where the same request, with the signed event, is to be made again.
-    pub created_at: Option<i64>,
-}
-
-/// The body of an answer after which events are to be signed and appended.
-#[derive(Deserialize)]
-struct Afterwards {
-    answer: String,
-    unsigned: Vec<Unsigned>,
-}
-
-impl Unsigned {
-    /// Reads the body of an answer whose outcome is [`Outcome::SignFirst`].
-    pub fn of(answer: &MatrixResponse) -> Result<Self, ApiError> {
-        serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())
-    }
 }
 
 impl Federation {
@@ -130,8 +102,7 @@ impl Federation {
         permit
     }
 
-    /// Serves a request by one statement of the form
-    /// `select status, body, wake_rooms, wake_users from matriarch.…($1, …)`, and wakes the syncs that it names.
+    /// Serves a request by one statement of [`call!`], and wakes the syncs that it names.
     ///
     /// A request that needs all members of a room waits while some are being loaded.
     /// Where the room's policy server is to sign an event first, it is asked, and another statement follows.
@@ -162,21 +133,20 @@ impl Federation {
     /// signed afterwards is begun. Other answers stay as they are.
     pub async fn sign(&self, answer: MatrixResponse) -> Result<MatrixResponse, ApiError> {
         match answer.outcome {
-            Outcome::SignFirst => {
-                let unsigned = Unsigned::of(&answer)?;
+            Some(Outcome::SignFirst) => {
+                let unsigned: Unsigned = answer.read()?;
                 let appended = self.append_signed(&unsigned).await?;
                 let is_appended = appended.status == StatusCode::OK;
                 Ok(if is_appended { MatrixResponse::of(unsigned.answer) } else { appended })
             }
-            Outcome::SignAfterwards => {
-                let Afterwards { answer: body, unsigned } =
-                    serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())?;
+            Some(Outcome::SignAfterwards) => {
+                let Afterwards { answer: body, unsigned } = answer.read()?;
                 let federation = self.clone();
                 let appended = async move { federation.append_all(unsigned).await };
                 let appended = tokio::spawn(appended.in_current_span());
                 // Who asked sees what they did, as a rule; but nobody waits for policy servers that are slow.
                 drop(timeout(AFTERWARDS_TIMEOUT, appended).await);
-                Ok(MatrixResponse { status: StatusCode::OK, outcome: Outcome::Answer, body, ..answer })
+                Ok(MatrixResponse { outcome: None, body: Box::<str>::from(body).into(), ..answer })
             }
             _ => Ok(answer),
         }
@@ -228,7 +198,7 @@ where
     let deadline = Instant::now() + PARTIAL_TIMEOUT;
     loop {
         let answer = ask().await?;
-        if answer.outcome != Outcome::Partial {
+        if answer.outcome != Some(Outcome::Partial) {
             return Ok(answer);
         }
         if Instant::now() > deadline {

@@ -13,6 +13,7 @@ use super::http_client::{FederationError, Request};
 use super::leased_work::{self, LeasedWork};
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
+use crate::database::call;
 
 /// A lease lasts longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,8 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
 const CLAIM: &str = include_str!("device_lists/claim.sql");
-const STORE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.store_device_list($1, $2, $3)";
+const STORE: &str = call!("matriarch.store_device_list($1, $2, $3)");
 const FAIL: &str = include_str!("device_lists/fail.sql");
 
 /// This node's part in keeping device lists up to date. Cheap to clone.

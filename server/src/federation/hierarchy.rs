@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::http::Method;
 use futures_util::{StreamExt, stream};
 use matriarch_rules::identifiers::is_server_name;
+use matriarch_wire::{RoomAnswer, RoomQuestion};
 use moka::sync::Cache;
-use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -15,6 +15,7 @@ use tracing::debug;
 use super::base::Federation;
 use super::http_client::{FederationError, Request};
 use crate::base::cache::bounded;
+use crate::base::error::ApiError;
 use crate::base::percent::encode;
 
 /// How long a client waits for other servers, in all.
@@ -32,24 +33,23 @@ const FAILURE_LIFE: Duration = Duration::from_secs(60);
 const MAX_KEPT_BYTES: u64 = 32 * 1024 * 1024;
 const MIN_ANSWER_BYTES: usize = 4 * 1024;
 
-/// A room that servers are to be asked about.
-#[derive(Debug, Deserialize)]
-pub struct Wanted {
-    pub room_id: String,
-    pub via: Vec<String>,
-}
-
-/// What a server answered about a room, as SQL functions take it.
-#[derive(Clone, Debug, Serialize)]
+/// A room that servers were asked about, and what one answered, if any did.
+#[derive(Clone, Debug)]
 pub struct Asked {
-    pub room_id: String,
-    /// Absent where no server gave one.
-    #[serde(serialize_with = "as_it_is")]
+    room_id: String,
     answer: Option<Arc<RawValue>>,
 }
 
-fn as_it_is<S: Serializer>(answer: &Option<Arc<RawValue>>, serializer: S) -> Result<S::Ok, S::Error> {
-    answer.as_deref().serialize(serializer)
+/// The answers as SQL functions take them, in JSON; `None` if nobody was asked.
+pub fn as_json(asked: &[Asked]) -> Result<Option<String>, ApiError> {
+    if asked.is_empty() {
+        return Ok(None);
+    }
+    let answers: Vec<RoomAnswer<'_>> = asked
+        .iter()
+        .map(|Asked { room_id, answer }| RoomAnswer { room_id: room_id.into(), answer: answer.as_deref() })
+        .collect();
+    serde_json::to_string(&answers).map(Some).map_err(|_| ApiError::internal())
 }
 
 /// What other servers answered lately, at this node. Cheap to clone.
@@ -81,7 +81,7 @@ impl Hierarchies {
     }
 
     /// Asks servers about rooms, or remembers what they answered. Those that do not answer by `deadline` have none.
-    pub async fn ask(&self, wanted: Vec<Wanted>, deadline: Instant) -> Vec<Asked> {
+    pub async fn ask(&self, wanted: Vec<RoomQuestion>, deadline: Instant) -> Vec<Asked> {
         stream::iter(wanted)
             .map(|wanted| async move {
                 let answer = match self.recall(&wanted.room_id) {
@@ -95,8 +95,8 @@ impl Hierarchies {
             .await
     }
 
-    async fn ask_about(&self, wanted: &Wanted) -> Option<Arc<RawValue>> {
-        let Wanted { room_id, via } = wanted;
+    async fn ask_about(&self, wanted: &RoomQuestion) -> Option<Arc<RawValue>> {
+        let RoomQuestion { room_id, via } = wanted;
         let federation = &self.federation;
         let path = format!("/_matrix/federation/v1/hierarchy/{}?suggested_only=false", encode(room_id));
         let is_other = |server: &&String| is_server_name(server) && federation.is_other_server(server);

@@ -16,6 +16,7 @@ use axum::http::{Method, StatusCode};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use matriarch_rules::{Event, RoomVersion, room_version};
+use matriarch_wire::Verdict;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -25,7 +26,7 @@ use tracing::{debug, info};
 use super::base::Federation;
 use super::http_client::{FederationError, Request};
 use super::intake;
-use super::intake::batch::{Batch, Kind, Taken, Verdict};
+use super::intake::batch::{Batch, Kind, Taken, Unavailable};
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::Db;
@@ -367,8 +368,8 @@ async fn claim(db: &Db, (room_id, event_id): &Place) -> Result<Option<Claimed>, 
     }
 }
 
-fn is_stored(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Accepted | Verdict::SoftFailed(_) | Verdict::Rejected(_))
+fn is_stored(verdict: &Result<Verdict, Unavailable>) -> bool {
+    matches!(verdict, Ok(Verdict::Accepted | Verdict::SoftFailed { .. } | Verdict::Rejected { .. }))
 }
 
 /// Those of the events that are asked for, or come before those among them: JSON texts.

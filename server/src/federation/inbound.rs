@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use matriarch_wire::Verdict;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_postgres::Row;
@@ -17,7 +18,7 @@ use tokio_postgres::types::ToSql;
 use tracing::{debug, warn};
 
 use super::base::Federation;
-use super::intake::batch::{Batch, Kind, Taken, Verdict};
+use super::intake::batch::{Batch, Kind, Taken, Unavailable};
 use super::intake::take_in;
 use super::leased_work::{self, LeasedWork, while_renewed};
 use crate::base::error::ApiError;
@@ -178,8 +179,8 @@ async fn take(federation: &Federation, queue: &Queue, staged: Vec<Staged>) -> Re
         let taken = match take_together(federation, queue, event).await {
             Ok(taken) => taken,
             Err(error) => {
-                let verdict = Verdict::Unsettled { reason: error.message.into_owned(), later: true };
-                vec![Taken { event_id: None, verdict }]
+                let lack = Unavailable { reason: error.message.into_owned(), later: true };
+                vec![Taken { event_id: None, verdict: Err(lack) }]
             }
         };
         settle(federation, queue, event, &taken).await?;
@@ -217,7 +218,7 @@ async fn settle(
         let event_id = &event.event_id;
         crate::base::metrics::inbound_pdu(verdict_name(&taken.verdict));
         match &taken.verdict {
-            Verdict::Unsettled { reason, later: true } => {
+            Err(Unavailable { reason, later: true }) => {
                 let pause = usize::try_from(event.attempts).ok().and_then(|attempts| PAUSES.get(attempts));
                 if let Some(pause) = pause {
                     debug!(room_id, event_id, origin, reason, "an event has to wait");
@@ -230,15 +231,15 @@ async fn settle(
                     done.insert(event.inbound_id);
                 }
             }
-            Verdict::Unsettled { reason, later: false } => {
+            Err(Unavailable { reason, later: false }) => {
                 warn!(room_id, event_id, origin, reason, "an event is given up: what it needs cannot be had");
                 done.insert(event.inbound_id);
             }
-            Verdict::Refused(reason) => {
+            Ok(Verdict::Refused { reason }) => {
                 debug!(room_id, event_id, origin, reason, "an event is refused");
                 done.insert(event.inbound_id);
             }
-            _ => {
+            Ok(_) => {
                 done.insert(event.inbound_id);
             }
         }
@@ -248,14 +249,10 @@ async fn settle(
     Ok(())
 }
 
-fn verdict_name(verdict: &Verdict) -> &'static str {
+fn verdict_name(verdict: &Result<Verdict, Unavailable>) -> &'static str {
     match verdict {
-        Verdict::Accepted => "accepted",
-        Verdict::SoftFailed(_) => "soft-failed",
-        Verdict::Rejected(_) => "rejected",
-        Verdict::Outlier => "outlier",
-        Verdict::Refused(_) => "refused",
-        Verdict::Unsettled { later: true, .. } => "waiting",
-        Verdict::Unsettled { .. } => "given up",
+        Ok(verdict) => verdict.name(),
+        Err(Unavailable { later: true, .. }) => "waiting",
+        Err(_) => "given up",
     }
 }

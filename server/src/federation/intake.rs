@@ -20,11 +20,12 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use matriarch_rules::{RoomVersion, room_version};
+use matriarch_wire::{GivenUp, States, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tracing::{debug, warn};
 
-use self::batch::{Batch, CHUNK_BYTES, CHUNK_EVENTS, Kind, Taken, Unavailable, Verdict};
+use self::batch::{AllUnavailable, Batch, CHUNK_BYTES, CHUNK_EVENTS, Kind, Taken, Unavailable};
 use self::budget::Budget;
 use self::pool::{Open, Pool};
 use self::surroundings::{Part, Surroundings};
@@ -88,8 +89,8 @@ pub async fn states_before(
     version: &'static RoomVersion,
     servers: &[String],
     event_ids: &BTreeSet<String>,
-) -> Result<BTreeMap<String, Vec<String>>, ApiError> {
-    let mut found = BTreeMap::new();
+) -> Result<States, ApiError> {
+    let mut found = States::new();
     for event_id in event_ids {
         let (kind, pdus, states) = (Kind::Live, Vec::new(), BTreeMap::new());
         let batch = Batch { room_id, room_version: version.id, kind, servers, pdus, states };
@@ -118,11 +119,10 @@ struct Intake<'i, S> {
     main: Pool,
     /// Auth events and events of states, which come first.
     outliers: Pool,
-    states: BTreeMap<String, Vec<String>>,
-    /// Servers without usable keys, and previous events that are done without: they may be had as auth events nevertheless.
-    given_up: BTreeSet<String>,
-    /// Events that cannot be had.
-    unavailable: BTreeMap<String, Unavailable>,
+    states: States,
+    /// What is done without. Previous events may be had as auth events nevertheless.
+    given_up: GivenUp,
+    unavailable: AllUnavailable,
     /// Servers whose keys were fetched.
     asked: BTreeSet<String>,
     /// Events that a policy server was asked to sign.
@@ -146,14 +146,11 @@ impl<'i, S: Surroundings> Intake<'i, S> {
                     taken.push(Taken {
                         event_id: Some(open.event_id.clone()),
                         // Stays if nothing is found out.
-                        verdict: Verdict::Unsettled {
-                            reason: "it was not looked at".to_owned(),
-                            later: true,
-                        },
+                        verdict: Err(Unavailable { reason: "it was not looked at".to_owned(), later: true }),
                     });
                     main.events.push(Open { place: Some(place), ..open });
                 }
-                Err(reason) => taken.push(Taken { event_id: None, verdict: Verdict::Refused(reason) }),
+                Err(reason) => taken.push(Taken { event_id: None, verdict: Ok(Verdict::refused(reason)) }),
             }
         }
         Self {
@@ -166,8 +163,8 @@ impl<'i, S: Surroundings> Intake<'i, S> {
             silent: Mutex::default(),
             outliers: Pool::default(),
             states: batch.states,
-            given_up: BTreeSet::new(),
-            unavailable: BTreeMap::new(),
+            given_up: GivenUp::default(),
+            unavailable: AllUnavailable::default(),
             asked: BTreeSet::new(),
             asked_to_sign: BTreeSet::new(),
             main_ids: main.events.iter().map(|event| event.event_id.clone()).collect(),
@@ -242,32 +239,32 @@ impl<'i, S: Surroundings> Intake<'i, S> {
             .iter()
             .filter_map(|event| Some((event.event_id.as_str(), self.states.get(&event.event_id)?)))
             .collect();
-        let given_up: Vec<&str> = self.given_up.iter().map(String::as_str).collect();
         let (room_id, version) = (self.room_id, self.version);
+        let given_up = &self.given_up;
         let answer =
             self.surroundings.receive(Part { room_id, version, kind, texts, states, given_up }).await?;
         for (mut event, report) in part.into_iter().zip(answer.pdus) {
-            match report.verdict() {
-                Some(verdict) => self.settle(event, verdict),
-                None => {
-                    event.needs = report.needs;
+            match report.verdict {
+                Verdict::Needs { needs } => {
+                    event.needs = needs;
                     open.events.push(event);
                 }
+                verdict => self.settle(event, Ok(verdict)),
             }
         }
         Ok(())
     }
 
     /// Remembers what became of an event, and that those which need it cannot have it if it was not stored.
-    fn settle(&mut self, event: Open, verdict: Verdict) {
+    fn settle(&mut self, event: Open, verdict: Result<Verdict, Unavailable>) {
         let lost = match &verdict {
-            Verdict::Refused(reason) => Some((reason.clone(), false)),
-            Verdict::Unsettled { reason, later } => Some((reason.clone(), *later)),
-            _ => None,
+            Ok(Verdict::Refused { reason }) => Some((reason, false)),
+            Ok(_) => None,
+            Err(Unavailable { reason, later }) => Some((reason, *later)),
         };
         match lost {
             None => {
-                self.unavailable.remove(&event.event_id);
+                self.unavailable.events.remove(&event.event_id);
                 self.stored.insert(event.event_id);
             }
             // Of a forged copy the event itself may have come as well.
@@ -275,7 +272,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
             Some((reason, later)) => {
                 debug!(room_id = self.room_id, event_id = event.event_id, reason, "an event is lost");
                 let reason = format!("{} cannot be had: {reason}", event.event_id);
-                self.unavailable.entry(event.event_id).or_insert(Unavailable { reason, later });
+                self.unavailable.events.entry(event.event_id).or_insert(Unavailable { reason, later });
             }
         }
         if let Some(place) = event.place {
@@ -292,8 +289,8 @@ impl<'i, S: Surroundings> Intake<'i, S> {
             if hopeless.is_empty() {
                 return;
             }
-            for (event, Unavailable { reason, later }) in hopeless {
-                self.settle(event, Verdict::Unsettled { reason, later });
+            for (event, lack) in hopeless {
+                self.settle(event, Err(lack));
             }
         }
     }
@@ -302,7 +299,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
     fn do_without_lost_state(&mut self) {
         for event in &self.main.events {
             let Some(state) = self.states.get_mut(&event.event_id) else { continue };
-            let needed = event.needs.events.iter().filter(|id| self.unavailable.contains_key(*id));
+            let needed = event.needs.events.iter().filter(|id| self.unavailable.events.contains_key(*id));
             let lost: BTreeSet<&String> = needed.collect();
             if !lost.is_empty() {
                 state.retain(|event_id| !lost.contains(event_id));
@@ -318,8 +315,13 @@ impl<'i, S: Surroundings> Intake<'i, S> {
             match event.lacks(&self.unavailable, has_state, from_main) {
                 Some(lack) => hopeless.push((event, lack)),
                 None => {
-                    let lost = event.needs.names().filter(|name| self.unavailable.contains_key(*name));
-                    self.given_up.extend(lost.map(str::to_owned));
+                    let needs = &event.needs;
+                    let keys = needs.keys.iter().map(|(server, _)| server);
+                    let keys = keys.filter(|server| self.unavailable.keys.contains_key(*server));
+                    self.given_up.keys.extend(keys.cloned());
+                    let prev_events = needs.prev_events.iter();
+                    let prev_events = prev_events.filter(|id| self.unavailable.events.contains_key(*id));
+                    self.given_up.prev_events.extend(prev_events.cloned());
                     kept.push(event);
                 }
             }
@@ -335,7 +337,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
         crate::base::metrics::federation_limit(limit);
         for event in std::mem::take(&mut self.main.events) {
             let reason = format!("what it needs is over the limit of {limit}");
-            self.settle(event, Verdict::Unsettled { reason, later: limit == "time" });
+            self.settle(event, Err(Unavailable { reason, later: limit == "time" }));
         }
     }
 

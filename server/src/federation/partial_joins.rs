@@ -7,13 +7,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use matriarch_rules::{RoomVersion, room_version};
-use serde::Deserialize;
+use matriarch_wire::{CompletedJoin, States};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -25,6 +25,7 @@ use super::leased_work::{self, LeasedWork, while_renewed};
 use super::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER};
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
+use crate::database::call;
 
 /// A third of what a lease lasts.
 const RENEWAL: Duration = Duration::from_secs(20);
@@ -51,8 +52,7 @@ where room_id = $1 and room_nid is not null and join_event_id <> $3";
 const WITHDRAW: &str = "
 delete from matriarch.partial_joins where join_event_id = $1 and room_nid is null";
 const IS_PARTIAL: &str = "select from matriarch.partial_joins where join_event_id = $1";
-const COMPLETE: &str = "
-select status, body, wake_rooms, wake_users from matriarch.complete_partial_join($1, $2, $3, $4)";
+const COMPLETE: &str = call!("matriarch.complete_partial_join($1, $2, $3, $4)");
 
 /// This node's part in making rooms whole. Cheap to clone.
 #[derive(Clone)]
@@ -69,14 +69,6 @@ pub struct PartialJoin {
     server_name: String,
     servers: Vec<String>,
     attempts: usize,
-}
-
-/// The answer of `complete_partial_join`.
-#[derive(Default, Deserialize)]
-struct Completed {
-    /// Events the state before which has to be asked for.
-    #[serde(default)]
-    needs: BTreeSet<String>,
 }
 
 /// Announces a join whose answer, by `server`, left members out, before it is taken in: the room becomes partial by it.
@@ -215,7 +207,7 @@ impl PartialJoin {
         version: &'static RoomVersion,
         state: Vec<String>,
     ) -> Result<(), FederationError> {
-        let (mut states, mut given_up) = (BTreeMap::new(), BTreeSet::new());
+        let (mut states, mut given_up) = (States::new(), BTreeSet::new());
         for _ in 0..MAX_ROUNDS {
             let needs = self.complete(federation, &state, &states, Some(&given_up)).await?;
             if needs.is_empty() {
@@ -235,7 +227,7 @@ impl PartialJoin {
         &self,
         federation: &Federation,
         state: &[String],
-        states: &BTreeMap<String, Vec<String>>,
+        states: &States,
         given_up: Option<&BTreeSet<String>>,
     ) -> Result<BTreeSet<String>, FederationError> {
         let states = serde_json::to_string(states).map_err(|_| ApiError::internal())?;
@@ -245,7 +237,7 @@ impl PartialJoin {
         if response.status != StatusCode::OK {
             return Err(FederationError::bad_answer(self.server(), response.body));
         }
-        let completed: Completed = serde_json::from_str(&response.body).unwrap_or_default();
-        Ok(completed.needs)
+        let CompletedJoin { needs } = response.read()?;
+        Ok(needs)
     }
 }

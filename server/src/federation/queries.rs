@@ -9,11 +9,12 @@ use super::base::Federation;
 use super::http_client::{FederationError, Request};
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
+use crate::database::call;
 
 /// Bytes: profiles, aliases, and pages of room directories.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
-const ALIAS: &str = "select status, body, wake_rooms, wake_users from matriarch.alias($1)";
+const ALIAS: &str = call!("matriarch.alias($1)");
 
 /// Asks the server of a user for the profile, or for one field of it.
 pub async fn remote_profile(

@@ -5,36 +5,24 @@ use std::collections::BTreeMap;
 use axum::http::{Method, StatusCode};
 use futures_util::{StreamExt, stream};
 use matriarch_rules::identifiers::server_name;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use matriarch_wire::{PreparedInvite, Verdict};
+use serde_json::{Value, json};
 use tracing::warn;
 
 use super::base::Federation;
 use super::http_client::{FederationError, Request};
 use super::intake;
-use super::intake::batch::{Batch, Kind, Verdict};
+use super::intake::batch::{Batch, Kind};
 use super::policy_servers;
 use crate::base::access_token::AccessToken;
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 
 /// Bytes: one event.
 const MAX_ANSWER: usize = 256 * 1024;
 
-const PREPARE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.prepare_invite($1, $2, $3, $4)";
-
-/// The invite, signed by this server.
-#[derive(Deserialize)]
-pub struct Prepared {
-    event_id: String,
-    event: Map<String, Value>,
-    room_version: String,
-    invite_room_state: Vec<Value>,
-    /// That of the room, which is to sign the invite too.
-    policy_server: Option<String>,
-}
+const PREPARE: &str = call!("matriarch.prepare_invite($1, $2, $3, $4)");
 
 /// How many users of a new room are invited at a time.
 const CONCURRENCY: usize = 8;
@@ -74,7 +62,7 @@ pub async fn invite(
     if prepared.status != StatusCode::OK {
         return Ok(prepared);
     }
-    let prepared: Prepared = serde_json::from_str(&prepared.body).map_err(|_| ApiError::internal())?;
+    let prepared: PreparedInvite = prepared.read()?;
     send(federation, room_id, user_id, prepared).await
 }
 
@@ -83,7 +71,7 @@ pub async fn send(
     federation: &Federation,
     room_id: &str,
     user_id: &str,
-    mut prepared: Prepared,
+    mut prepared: PreparedInvite,
 ) -> Result<MatrixResponse, ApiError> {
     if let Some(server) = &prepared.policy_server {
         let event = &mut prepared.event;
@@ -102,9 +90,11 @@ pub async fn send(
         states: BTreeMap::new(),
     };
     match intake::take_in(federation, batch).await?.pop().map(|taken| taken.verdict) {
-        Some(Verdict::Accepted) => Ok(MatrixResponse::of(json!({ "event_id": prepared.event_id }))),
+        Some(Ok(Verdict::Accepted)) => Ok(MatrixResponse::of(json!({ "event_id": prepared.event_id }))),
         // The room changed in between.
-        Some(Verdict::SoftFailed(reason) | Verdict::Rejected(reason)) => Err(ApiError::forbidden(reason)),
+        Some(Ok(Verdict::SoftFailed { reason } | Verdict::Rejected { reason })) => {
+            Err(ApiError::forbidden(reason))
+        }
         _ => {
             let message = format!("{server} changed the invite");
             Err(ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", message))
@@ -117,7 +107,7 @@ async fn signed_by(
     federation: &Federation,
     server: &str,
     room_id: &str,
-    prepared: &Prepared,
+    prepared: &PreparedInvite,
 ) -> Result<Value, FederationError> {
     let http = &federation.http;
     let path = |version: &str| {

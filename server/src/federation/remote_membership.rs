@@ -11,6 +11,7 @@ use axum::http::{Method, StatusCode};
 use matriarch_rules::identifiers::{is_server_name, server_name};
 use matriarch_rules::room_version::ALL;
 use matriarch_rules::{RoomVersion, room_version};
+use matriarch_wire::{SignedMembership, Verdict};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::info;
@@ -18,14 +19,14 @@ use tracing::info;
 use super::base::Federation;
 use super::http_client::{FederationError, Request};
 use super::intake;
-use super::intake::batch::{Batch, Kind, Taken, Verdict};
+use super::intake::batch::{Batch, Kind, Taken};
 use super::leased_work::while_renewed;
 use super::partial_joins::{self, PartialJoins};
 use super::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER, StateDownload};
 use crate::base::access_token::AccessToken;
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 
 /// How many servers are asked.
 const MAX_SERVERS: usize = 10;
@@ -36,17 +37,13 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(1800);
 /// A third of what others wait for it, when the node has died.
 const JOIN_RENEWAL: Duration = Duration::from_secs(20);
 
-const SIGN: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.sign_membership($1, $2, $3, $4, $5, $6)";
+const SIGN: &str = call!("matriarch.sign_membership($1, $2, $3, $4, $5, $6)");
 
-const USERS_IN_ROOM: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.users_in_room($1, $2)";
+const USERS_IN_ROOM: &str = call!("matriarch.users_in_room($1, $2)");
 
-const LEAVE_OUTSIDE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.leave_out_of_band($1, $2, $3, $4)";
+const LEAVE_OUTSIDE: &str = call!("matriarch.leave_out_of_band($1, $2, $3, $4)");
 
-const KNOCK_OUTSIDE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.knock_out_of_band($1, $2, $3, $4, $5)";
+const KNOCK_OUTSIDE: &str = call!("matriarch.knock_out_of_band($1, $2, $3, $4, $5)");
 
 /// Who sends events of the room meanwhile has to wait. Renewed as long as the join takes.
 const JOIN_BEGINS: &str = "
@@ -97,13 +94,6 @@ struct Template {
 
 fn first_version() -> String {
     "1".to_owned()
-}
-
-/// The membership event, signed.
-#[derive(Deserialize)]
-struct Signed {
-    event_id: String,
-    event: Value,
 }
 
 impl RemoteMembership<'_> {
@@ -167,7 +157,7 @@ impl RemoteMembership<'_> {
         server: &str,
         action: Action,
         room_id: &str,
-    ) -> Result<(&'static RoomVersion, Signed), FederationError> {
+    ) -> Result<(&'static RoomVersion, SignedMembership), FederationError> {
         let federation = self.federation;
         let (room, user) = (encode(room_id), encode(self.user_id));
         let mut path = format!("/_matrix/federation/v1/make_{}/{room}/{user}", action.name());
@@ -274,7 +264,7 @@ impl RemoteMembership<'_> {
         &self,
         room_id: &str,
         version: &str,
-        signed: &Signed,
+        signed: &SignedMembership,
         answer: &Map<String, Value>,
     ) -> Result<(), ApiError> {
         let state = answer.get("knock_room_state").and_then(Value::as_array).into_iter().flatten();
@@ -287,7 +277,11 @@ impl RemoteMembership<'_> {
     }
 
     /// Notes that the user left, by an event that another server took in, if one did.
-    async fn note_leave(&self, room_id: &str, signed: Option<&Signed>) -> Result<MatrixResponse, ApiError> {
+    async fn note_leave(
+        &self,
+        room_id: &str,
+        signed: Option<&SignedMembership>,
+    ) -> Result<MatrixResponse, ApiError> {
         let event_id = signed.map(|signed| signed.event_id.as_str());
         let event = signed.map(|signed| signed.event.to_string());
         self.federation.call(LEAVE_OUTSIDE, &[&self.token.hash(), &room_id, &event_id, &event]).await
@@ -299,7 +293,7 @@ impl RemoteMembership<'_> {
         server: &str,
         room_id: &str,
         version: &'static RoomVersion,
-        signed: &Signed,
+        signed: &SignedMembership,
         download: StateDownload,
     ) -> Result<(), FederationError> {
         let StateDownload { state, rest } = download;
@@ -329,12 +323,12 @@ impl RemoteMembership<'_> {
         if rest.members_omitted {
             partial_joins::withdraw(self.federation, &signed.event_id).await?;
             // Where another join was faster, this one goes the way of all events.
-            if matches!(taken.first(), Some(Taken { verdict: Verdict::Unsettled { .. }, .. })) {
+            if matches!(taken.first(), Some(Taken { verdict: Err(_), .. })) {
                 taken = intake::take_in(self.federation, batch(BTreeMap::new())).await?;
             }
         }
         match taken.first() {
-            Some(taken) if taken.verdict == Verdict::Accepted => {
+            Some(taken) if taken.verdict == Ok(Verdict::Accepted) => {
                 Ok(partial_joins::note_server(self.federation, room_id, server, &signed.event_id).await?)
             }
             Some(taken) => {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use matriarch_rules::RoomVersion;
+use matriarch_wire::{GivenUp, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
@@ -21,7 +22,7 @@ use self::index::Index;
 use self::state_answer::{Part, Rest};
 use super::base::Federation;
 use super::http_client::{FederationError, Request};
-use super::intake::batch::{CHUNK_BYTES, CHUNK_EVENTS, Taken, Verdict, read_answer};
+use super::intake::batch::{CHUNK_BYTES, CHUNK_EVENTS, Taken, given_up_json, read_answer};
 use super::intake::pool::Open;
 use crate::base::error::ApiError;
 
@@ -87,7 +88,7 @@ struct Download<'a> {
     permits: Vec<OwnedSemaphorePermit>,
     /// Servers whose keys were asked for, and those that gave none.
     asked: BTreeSet<String>,
-    given_up: BTreeSet<String>,
+    given_up: GivenUp,
     deadline: Instant,
 }
 
@@ -118,7 +119,7 @@ where
         index: Index::default(),
         permits: Vec::new(),
         asked: BTreeSet::new(),
-        given_up: BTreeSet::new(),
+        given_up: GivenUp::default(),
         deadline: Instant::now() + time,
     };
     let done = download.run(request, take_in_outliers).await;
@@ -272,7 +273,7 @@ impl Download<'_> {
             return Err(self.over("state_time"));
         }
         let numbers: Vec<i64> = part.iter().copied().map(i64::from).collect();
-        let given_up: Vec<&str> = self.given_up.iter().map(String::as_str).collect();
+        let given_up = given_up_json(&self.given_up)?;
         let version = self.version.id;
         let response =
             self.federation.call(RECEIVE, &[&self.room_id, &version, &self.id, &numbers, &given_up]).await?;
@@ -283,14 +284,14 @@ impl Download<'_> {
         }
         let mut received = Received::default();
         for (number, report) in part.into_iter().zip(answer.pdus) {
-            match report.verdict() {
-                Some(Verdict::Outlier | Verdict::Accepted | Verdict::SoftFailed(_)) => {
+            match report.verdict {
+                Verdict::Outlier | Verdict::Accepted | Verdict::SoftFailed { .. } => {
                     received.stored.push(number);
                 }
-                Some(_) => {}
-                None => {
+                Verdict::Rejected { .. } | Verdict::Refused { .. } => {}
+                Verdict::Needs { needs } => {
                     received.open.push(number);
-                    received.servers.extend(report.needs.keys.into_iter().map(|(server, _)| server));
+                    received.servers.extend(needs.keys.into_iter().map(|(server, _)| server));
                 }
             }
         }
@@ -301,7 +302,7 @@ impl Download<'_> {
     async fn fetch_keys(&mut self, servers: BTreeSet<String>) -> bool {
         let new: Vec<String> = servers.difference(&self.asked).cloned().collect();
         // What was fetched and did not help will not come.
-        self.given_up.extend(servers.intersection(&self.asked).cloned());
+        self.given_up.keys.extend(servers.intersection(&self.asked).cloned());
         let has_news = !servers.is_empty();
         let federation = self.federation;
         let until = Instant::now() + KEYS_TIMEOUT;
@@ -317,7 +318,7 @@ impl Download<'_> {
             .await;
         for (server, has_keys) in fetched {
             if !has_keys {
-                self.given_up.insert(server.clone());
+                self.given_up.keys.insert(server.clone());
             }
             self.asked.insert(server);
         }
@@ -345,7 +346,8 @@ impl Download<'_> {
             let rows = self.federation.db.query(READ, &[&self.id, &numbers]).await?;
             let pdus = rows.iter().map(|row| row.get("json")).collect();
             for taken in take_in_outliers(pdus).await? {
-                if let (Some(id), Verdict::Outlier | Verdict::Accepted) = (taken.event_id, taken.verdict) {
+                if let (Some(id), Ok(Verdict::Outlier | Verdict::Accepted)) = (taken.event_id, taken.verdict)
+                {
                     self.index.note_stored_id(&id);
                 }
             }

@@ -3,37 +3,22 @@
 
 use axum::http::{Method, StatusCode};
 use matriarch_rules::identifiers::server_name;
-use serde::Deserialize;
+use matriarch_wire::{IdentityKey, ProvedInvite};
 use serde_json::{Map, Value, json};
 
 use super::base::Federation;
 use super::http_client::{FederationError, Request};
-use super::remote_invites::{self, Prepared};
+use super::remote_invites;
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 
 /// Keys by which one proof is signed, of which each is asked for.
 const MAX_KEYS: usize = 4;
 /// Bytes: an empty object.
 const MAX_ANSWER: usize = 64 * 1024;
 
-const INVITE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.third_party_invite($1, $2, $3, $4)";
-
-/// An invite that is not appended yet, and the keys that its proof is signed by.
-#[derive(Deserialize)]
-struct Proved {
-    #[serde(flatten)]
-    prepared: Prepared,
-    keys: Vec<Key>,
-}
-
-#[derive(Deserialize)]
-struct Key {
-    public_key: String,
-    key_validity_url: Option<String>,
-}
+const INVITE: &str = call!("matriarch.third_party_invite($1, $2, $3, $4)");
 
 /// Makes the invite of a user of this server, or has the server of who invited make it; nothing, if the user has one, or is in the room.
 ///
@@ -119,12 +104,12 @@ fn accepted(answer: MatrixResponse) -> Result<MatrixResponse, ApiError> {
     }
 }
 
-fn proved(answer: MatrixResponse) -> Result<Proved, ApiError> {
-    serde_json::from_str(&accepted(answer)?.body).map_err(|_| ApiError::internal())
+fn proved(answer: MatrixResponse) -> Result<ProvedInvite, ApiError> {
+    accepted(answer)?.read()
 }
 
 /// Whether one of the keys is valid still, as whoever has it says. Only the server that lets a user in asks.
-async fn check_keys(federation: &Federation, keys: &[Key]) -> Result<(), FederationError> {
+async fn check_keys(federation: &Federation, keys: &[IdentityKey]) -> Result<(), FederationError> {
     let mut refusal = ApiError::forbidden("The key of the identity server is not valid any more").into();
     for key in keys.iter().take(MAX_KEYS) {
         let Some(url) = key.key_validity_url.as_deref().filter(|url| !url.is_empty()) else { return Ok(()) };

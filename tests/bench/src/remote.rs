@@ -148,7 +148,7 @@ impl RemoteRoom {
         states: Option<&str>,
     ) -> Result<()> {
         let pdus: Vec<&str> = places.iter().map(|place| self.events[*place].json.as_str()).collect();
-        let statement = "select body from matriarch.receive_pdus($1, '12', $2, $3, $4, '{}')";
+        let statement = "select body from matriarch.receive_pdus($1, '12', $2, $3, $4, null)";
         let row = connection.query_one(statement, &[&self.room_id, &kind, &pdus, &states]).await?;
         let body: String = row.get(0);
         let report: Value = serde_json::from_str(&body)?;

@@ -6,20 +6,11 @@ use std::{
 };
 
 use matriarch_rules::Map;
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use matriarch_wire::RoomAnswer;
+use serde_json::Value;
 
 use super::Summary;
 use crate::base::response::{MatrixError, Result};
-
-/// One answer.
-#[derive(Deserialize)]
-struct Asked<'j> {
-    room_id: String,
-    /// Absent where no server gave one.
-    #[serde(borrow)]
-    answer: Option<&'j RawValue>,
-}
 
 /// The summaries in the answers of other servers.
 #[derive(Debug, Default)]
@@ -31,8 +22,7 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Reads an array of `{"room_id", "answer"}`: the room that was asked about, and the answer if there was
-    /// one.
+    /// Reads an array of [`RoomAnswer`].
     ///
     /// # Errors
     ///
@@ -40,10 +30,11 @@ impl Elsewhere {
     pub fn read(answers: Option<&str>) -> Result<Self> {
         let mut this = Self::default();
         let Some(answers) = answers else { return Ok(this) };
-        let asked: Vec<Asked<'_>> =
+        let asked: Vec<RoomAnswer<'_>> =
             serde_json::from_str(answers).map_err(|error| MatrixError::bad_json(error.to_string()))?;
         let mut spaces = Vec::new();
-        for Asked { room_id, answer } in asked {
+        for RoomAnswer { room_id, answer } in asked {
+            let room_id = room_id.into_owned();
             let answer: Option<Map> = answer.and_then(|answer| serde_json::from_str(answer.get()).ok());
             let room = answer.as_ref().and_then(|answer| answer.get("room")?.as_object());
             let summary = room.and_then(Summary::read).filter(|summary| summary.room_id == room_id);

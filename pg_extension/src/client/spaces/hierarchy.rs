@@ -3,13 +3,14 @@
 use std::{collections::HashSet, rc::Rc};
 
 use matriarch_rules::identifiers::server_name;
+use matriarch_wire::RoomQuestion;
 use pgrx::{iter::TableIterator, name, pg_extern};
 use serde_json::{Value, json};
 
 use super::{LocalRooms, Summary, elsewhere::Elsewhere};
 use crate::base::{
     connection::connect,
-    response::{self, MatrixError, Response, Result},
+    response::{self, MatrixError, Response, Result, to_json},
     session::Session,
     spi::{Db, Mode},
 };
@@ -26,6 +27,7 @@ const MAX_NEEDS: usize = 50;
 /// A row of `matriarch.response`, and the rooms that other servers are to be asked about.
 type HierarchyRow = (
     name!(status, i16),
+    name!(outcome, Option<&'static str>),
     name!(body, String),
     name!(wake_rooms, Option<Vec<i64>>),
     name!(wake_users, Option<Vec<i64>>),
@@ -36,9 +38,9 @@ type HierarchyRows = TableIterator<'static, HierarchyRow>;
 
 /// `GET /rooms/{roomId}/hierarchy`
 ///
-/// `elsewhere` is what other servers answered about rooms: an array of `{"room_id", "answer"}`. `needs` names
-/// the rooms that they are to be asked about, as an array of `{"room_id", "via"}`; the answer does without
-/// these.
+/// `elsewhere` is what other servers answered about rooms: an array of
+/// [`RoomAnswer`](matriarch_wire::RoomAnswer). `needs` names the rooms that they are to be asked about, as an
+/// array of [`RoomQuestion`]; the answer does without these.
 #[pg_extern(stable)]
 fn hierarchy(
     token_hash: &[u8],
@@ -60,9 +62,9 @@ fn hierarchy(
             Err(error) => (Err(error), Vec::new()),
         }
     });
-    let needs = (!needs.is_empty()).then(|| Value::from(needs).to_string());
-    let (status, body, wake_rooms, wake_users) = response::row(result);
-    TableIterator::once((status, body, wake_rooms, wake_users, needs))
+    let needs = (!needs.is_empty()).then(|| to_json(&needs));
+    let (status, outcome, body, wake_rooms, wake_users) = response::row(result);
+    TableIterator::once((status, outcome, body, wake_rooms, wake_users, needs))
 }
 
 /// The part of the tree that is requested.
@@ -124,7 +126,7 @@ struct Walk<'w, 'd> {
     page: &'w Page,
     local: LocalRooms<'d>,
     elsewhere: &'w Elsewhere,
-    needs: Vec<Value>,
+    needs: Vec<RoomQuestion>,
     found: Vec<Rc<Summary>>,
     /// The index in `found` at which the page begins, once known.
     start: Option<usize>,
@@ -138,7 +140,7 @@ impl<'w, 'd> Walk<'w, 'd> {
     }
 
     /// The response, and the rooms to ask other servers about.
-    fn answer(mut self, root: &str) -> (Result<Response>, Vec<Value>) {
+    fn answer(mut self, root: &str) -> (Result<Response>, Vec<RoomQuestion>) {
         self.run(root);
         if self.found.is_empty() {
             let error = "You are not allowed to view this room, or it does not exist.";
@@ -208,7 +210,7 @@ impl<'w, 'd> Walk<'w, 'd> {
             Some(Some(summary)) => is_whole(summary),
         };
         if !suffices {
-            self.needs.push(json!({ "room_id": room_id, "via": via }));
+            self.needs.push(RoomQuestion { room_id: room_id.to_owned(), via });
         }
         let summary = known.flatten()?;
         self.local.may_be_shown(&summary, room.membership.as_deref()).then_some(summary)

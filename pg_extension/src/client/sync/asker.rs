@@ -3,7 +3,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use matriarch_rules::{filter::Filter, sync_token::SyncToken};
-use serde::Deserialize;
+use matriarch_wire::SyncRequest;
 
 use crate::base::{
     response::{MatrixError, Result},
@@ -11,21 +11,6 @@ use crate::base::{
     spi::Db,
     token::sync_token,
 };
-
-/// A request as the API node passes it: the query parameters of `/sync`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Request {
-    since: Option<String>,
-    /// JSON, or the id of an uploaded filter.
-    filter: Option<String>,
-    full_state: bool,
-    use_state_after: bool,
-    /// The unstable name of `use_state_after` (MSC4222).
-    unstable_use_state_after: bool,
-    /// Whether presence is enabled on this server.
-    presence: bool,
-}
 
 /// A device that syncs, with the parameters of its request.
 pub struct Asker {
@@ -70,11 +55,11 @@ fn read(
     now: &SyncToken,
     filters: &mut Filters,
 ) -> Result<Asker> {
-    let request: Request =
+    let request: SyncRequest =
         serde_json::from_str(request).map_err(|error| MatrixError::invalid_param(error.to_string()))?;
     let since = request.since.as_deref().map(|since| sync_token(db, "since", since, now)).transpose()?;
     let filter = filters.find(db, session.user_nid, request.filter.as_deref())?;
-    let Request { full_state, use_state_after, unstable_use_state_after, presence, .. } = request;
+    let SyncRequest { full_state, use_state_after, unstable_use_state_after, presence, .. } = request;
     let state_key = match (use_state_after, unstable_use_state_after) {
         (true, _) => "state_after",
         (false, true) => "org.matrix.msc4222.state_after",

@@ -6,6 +6,7 @@ use matriarch_rules::{
     room_version,
     signature::sign_event,
 };
+use matriarch_wire::{Outcome, SignedInvite};
 use pgrx::pg_extern;
 use serde_json::Value;
 
@@ -25,9 +26,6 @@ use crate::{
     },
 };
 
-/// As [`sent_memberships`](super::send_membership) has it: the keys of the server that asks must be fetched.
-const NEEDS_KEYS: i16 = 424;
-
 const ACCOUNT: &str = "
     select u.user_nid
     from users u
@@ -36,13 +34,14 @@ const ACCOUNT: &str = "
 
 /// `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`; the API node makes a body of the second version of one of the first.
 ///
-/// Whoever is invited is not told of: the answer for users who do not exist is the same. It is `{"event"}`, and for the API node
-/// `inhabited_room_version` if users of this server are in the room: the event is then to be taken in like any other.
+/// Whoever is invited is not told of: the answer for users who do not exist is the same. It is
+/// [`SignedInvite`].
 ///
 /// # Errors
 ///
-/// 400 `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`, `M_INVALID_PARAM` for an event that is no invite of a user of ours, or is not
-/// signed as it must be, and for state that is not the room's; 403 `M_FORBIDDEN` for a server that the room does not deal with.
+/// 400 `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`, `M_INVALID_PARAM` for an event that is no invite of
+/// a user of ours, or is not signed as it must be ([`Outcome::NeedsKeys`] where the key is not known), and
+/// for state that is not the room's; 403 `M_FORBIDDEN` for a server that the room does not deal with.
 #[pg_extern]
 fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -71,12 +70,10 @@ fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str)
         let is_inhabited = room.is_some_and(|room| asked_room::check_joined(&room).is_ok());
         let target = event.state_key().unwrap_or_default();
         let account: Option<i64> = db.query_opt(ACCOUNT, &[target.into()]).map(|row| row.get("user_nid"));
-        let mut answer = Map::new();
-        answer.insert("event".to_owned(), signed(&signer, version, given.clone()).into());
-        if is_inhabited && account.is_some() {
-            answer.insert("inhabited_room_version".to_owned(), version.id.into());
-        }
-        let mut response = Response::json(&answer.into());
+        let mut response = Response::wire(&SignedInvite {
+            event: signed(&signer, version, given.clone()).into(),
+            inhabited_room_version: (is_inhabited && account.is_some()).then(|| version.id.to_owned()),
+        });
         if let Some(user_nid) = account.filter(|_| !is_inhabited) {
             let sender = event.sender();
             let sender = User { nid: users::intern(db, &[sender])[sender], id: sender.to_owned() };
@@ -115,7 +112,7 @@ fn verified(db: &Db<'_>, version: &RoomVersion, event: Event) -> Result<Event> {
         Ok(_) => Err(malformed("its content hash is wrong")),
         Err(Unfit::Refused(reason)) => Err(malformed(&reason)),
         Err(Unfit::Needs(_)) => {
-            Err(MatrixError::new(NEEDS_KEYS, "M_UNKNOWN", "The key that signed the event is not known."))
+            Err(malformed("the key that signed it cannot be had").with_outcome(Outcome::NeedsKeys))
         }
     }
 }

@@ -11,6 +11,7 @@ use matriarch_rules::{
     room_version,
     signature::sign_event,
 };
+use matriarch_wire::{NeedsEvents, Outcome, Verdict};
 use pgrx::pg_extern;
 use serde_json::Value;
 
@@ -22,18 +23,14 @@ use super::{
 };
 use crate::{
     base::{
-        response::{MatrixError, Response, ResponseRows, Result, respond},
+        response::{MatrixError, Response, ResponseRows, Result, respond, to_object},
         spi::{Db, Mode},
     },
     client::sync::SHOWN_TO_OUTSIDERS,
-    intake::{self, Verdict},
+    intake,
     room::{Room, version_of_room},
     trie,
 };
-
-/// The status of an answer that gives back the event, as `event`, where it cannot be judged yet: the API node has it taken in
-/// with what it needs, and asks again.
-const NEEDS_MORE: i16 = 424;
 
 const STORED: &str = "select event_nid, state_before from events where event_id = $1";
 
@@ -41,8 +38,9 @@ const STORED: &str = "select event_nid, state_before from events where event_id 
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for an event that is not what the endpoint takes, or is not signed as it must be; 403 `M_FORBIDDEN` for one
-/// that the room does not allow; 404 `M_NOT_FOUND` for a room that this server is not in.
+/// 400 `M_INVALID_PARAM` for an event that is not what the endpoint takes, or is not signed as it must be,
+/// and with [`Outcome::NeedsEvents`] for one that cannot be judged yet; 403 `M_FORBIDDEN` for one that the
+/// room does not allow; 404 `M_NOT_FOUND` for a room that this server is not in.
 #[pg_extern]
 fn federation_send_membership(
     origin: &str,
@@ -67,9 +65,9 @@ fn federation_send_membership(
             let (verdict, wake_room) = intake::take_one(room, &pdu);
             match verdict {
                 Verdict::Accepted => {}
-                Verdict::Needs(_) => return Err(needs_more(&event)),
-                Verdict::Refused(reason) => return Err(malformed(reason)),
-                Verdict::SoftFailed(reason) | Verdict::Rejected(reason) => {
+                Verdict::Needs { .. } => return Err(needs_more(&event)),
+                Verdict::Refused { reason } => return Err(malformed(reason)),
+                Verdict::SoftFailed { reason } | Verdict::Rejected { reason } => {
                     return Err(MatrixError::forbidden(format!("The room does not allow it: {reason}.")));
                 }
                 Verdict::Outlier => unreachable!("an event that was live is no outlier"),
@@ -97,8 +95,9 @@ fn malformed(reason: impl Display) -> MatrixError {
 }
 
 fn needs_more(event: &Event) -> MatrixError {
-    let error = "What the event depends on is not known.";
-    MatrixError::new(NEEDS_MORE, "M_UNKNOWN", error).with("event", event.json().clone())
+    let more = NeedsEvents { event: event.json().clone().into() };
+    let error = malformed("what it depends on, or who signed it, cannot be found out");
+    MatrixError { extra: to_object(&more), ..error.with_outcome(Outcome::NeedsEvents) }
 }
 
 /// What the specification has checked before anything is done with the event.

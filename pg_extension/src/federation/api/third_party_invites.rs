@@ -1,6 +1,11 @@
 //! Invites by third-party id that become invites of users. Server-Server API, "Third-party invites".
 
-use matriarch_rules::{Map, auth::signing_keys, identifiers::server_name};
+use matriarch_rules::{
+    Map,
+    auth::{InviteKey, signing_keys},
+    identifiers::server_name,
+};
+use matriarch_wire::{IdentityKey, ProvedInvite};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
@@ -71,13 +76,14 @@ fn begin_third_party_invite(token_hash: &[u8], room_id: &str) -> ResponseRows {
 /// Makes, and where `append` is set appends, the invite of a user who has proved to be the one with a third-party id.
 ///
 /// `origin` is the server that asks, which is the user's; NULL where an identity server says it of a user of this one. `invite` is the
-/// partial event. The answer of what is not appended is that of `prepare_invite`, and `keys`, by which the proof is signed:
-/// `public_key` and `key_validity_url`.
+/// partial event. The answer for what is not appended is [`ProvedInvite`].
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for an event that is none of these; 403 `M_FORBIDDEN` for what the room does not admit; 409 `M_FORBIDDEN` for who
-/// is in the room, or invited, already. Where it is for another server to say, that of who made the third-party invite, status 421.
+/// 400 `M_INVALID_PARAM` for an event that is none of these; 403 `M_FORBIDDEN` for what the room does not
+/// admit; 409 `M_FORBIDDEN` for who is in the room, or invited, already. 404 `M_NOT_FOUND` with
+/// [`Outcome::Elsewhere`](matriarch_wire::Outcome) where another server must say it: that of who made the
+/// third-party invite.
 #[pg_extern(volatile)]
 fn third_party_invite(origin: Option<&str>, room_id: &str, invite: &str, append: bool) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -151,11 +157,11 @@ fn member(db: &Db<'_>, room: &mut Room<'_>, parts: Parts<'_>) -> Result<Response
         set_member(room, &user, target, content)?;
         return Ok(room.answer(json!({})));
     }
-    let mut answer = prepared(room, LocalEvent::state(&user, "m.room.member", target, content))?;
-    let keys: Vec<Value> = signing_keys(&invite, signed)
-        .iter()
-        .map(|key| json!({ "public_key": key.public_key, "key_validity_url": key.key_validity_url }))
-        .collect();
-    answer.insert("keys".to_owned(), keys.into());
-    Ok(Response::json(&answer.into()))
+    let prepared = prepared(room, LocalEvent::state(&user, "m.room.member", target, content))?;
+    let key = |key: &InviteKey<'_>| IdentityKey {
+        public_key: key.public_key.to_owned(),
+        key_validity_url: key.key_validity_url.map(str::to_owned),
+    };
+    let keys = signing_keys(&invite, signed).iter().map(key).collect();
+    Ok(Response::wire(&ProvedInvite { prepared, keys }))
 }

@@ -14,6 +14,7 @@ mod typing;
 use std::collections::{BTreeSet, HashSet};
 
 use matriarch_rules::{Event, Map, RoomVersion, hash, json::parse_object, room_version};
+use matriarch_wire::Outcome;
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
@@ -60,8 +61,9 @@ struct Pdu {
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for a long transaction id, 429 `M_LIMIT_EXCEEDED` while too many events of the server are staged,
-/// 425 for events of a room that a user of this server is just joining.
+/// 400 `M_INVALID_PARAM` for a long transaction id, 429 `M_LIMIT_EXCEEDED` while too many events of the
+/// server are staged, for the time being also for events of a room that a user of this server is just joining
+/// ([`Outcome::JoinInProgress`]).
 #[pg_extern(volatile)]
 fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<String>) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -133,7 +135,9 @@ fn too_many() -> MatrixError {
 /// The server in the room that let a user of this one in has told the others, and the state has not come yet.
 fn too_early() -> MatrixError {
     let reason = "A user of this server is just joining a room of these events.";
-    MatrixError::new(425, "M_LIMIT_EXCEEDED", reason).with("retry_after_ms", 1_000)
+    MatrixError::new(429, "M_LIMIT_EXCEEDED", reason)
+        .with("retry_after_ms", 1_000)
+        .with_outcome(Outcome::JoinInProgress)
 }
 
 /// Finds out which event of which room a PDU is, and whether it is refused at once; `None` for what has no event id.

@@ -10,7 +10,7 @@ use crate::accounts::session::Session;
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::client::uia::{self, BY_PASSWORD, Guard, Refusal};
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, JsonBody, RawJsonBody};
 
 /// The routes of this module.
@@ -22,10 +22,8 @@ pub fn routes() -> Router<App> {
         .client_unstable("/keys/signatures/upload", post(upload_signatures))
 }
 
-const UPLOAD_CROSS_SIGNING_KEYS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.upload_cross_signing_keys($1, $2, $3)";
-const UPLOAD_SIGNATURES: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.upload_signatures($1, $2)";
+const UPLOAD_CROSS_SIGNING_KEYS: &str = call!("matriarch.upload_cross_signing_keys($1, $2, $3)");
+const UPLOAD_SIGNATURES: &str = call!("matriarch.upload_signatures($1, $2)");
 
 /// `POST /_matrix/client/v3/keys/device_signing/upload`
 ///

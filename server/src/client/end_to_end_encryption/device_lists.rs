@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Query};
 
 /// The routes of this module.
@@ -15,8 +15,7 @@ pub fn routes() -> Router<App> {
     Router::new().client_v3("/keys/changes", get(key_changes))
 }
 
-const KEY_CHANGES: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.key_changes($1, $2, $3)";
+const KEY_CHANGES: &str = call!("matriarch.key_changes($1, $2, $3)");
 
 #[derive(Deserialize)]
 struct Interval {

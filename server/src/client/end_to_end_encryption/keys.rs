@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::accounts::session::Session;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::federation::end_to_end_keys;
 use crate::http::{AccessToken, ClientRoutes, JsonBody, RawJsonBody};
 
@@ -22,9 +22,9 @@ pub fn routes() -> Router<App> {
         .client_v3("/keys/claim", post(claim_keys))
 }
 
-const UPLOAD_KEYS: &str = "select status, body, wake_rooms, wake_users from matriarch.upload_keys($1, $2)";
-const QUERY_KEYS: &str = "select status, body, wake_rooms, wake_users from matriarch.query_keys($1, $2, $3)";
-const CLAIM_KEYS: &str = "select status, body, wake_rooms, wake_users from matriarch.claim_keys($1, $2)";
+const UPLOAD_KEYS: &str = call!("matriarch.upload_keys($1, $2)");
+const QUERY_KEYS: &str = call!("matriarch.query_keys($1, $2, $3)");
+const CLAIM_KEYS: &str = call!("matriarch.claim_keys($1, $2)");
 
 /// `POST /_matrix/client/v3/keys/upload`. Old clients name their device in the path; it is the token's all the same.
 async fn upload_keys(

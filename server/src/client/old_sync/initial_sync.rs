@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
 
 /// The routes of this module.
@@ -18,10 +18,8 @@ pub fn routes() -> Router<App> {
         .client_v3("/rooms/{room_id}/initialSync", get(room_initial_sync))
 }
 
-const INITIAL_SYNC: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.initial_sync($1, $2, $3, $4)";
-const ROOM_INITIAL_SYNC: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.room_initial_sync($1, $2, $3)";
+const INITIAL_SYNC: &str = call!("matriarch.initial_sync($1, $2, $3, $4)");
+const ROOM_INITIAL_SYNC: &str = call!("matriarch.room_initial_sync($1, $2, $3)");
 
 #[derive(Deserialize)]
 struct InitialSyncParameters {

@@ -8,13 +8,11 @@ use serde_json::Value;
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{Path, QueryPairs};
 
-const BACKFILL: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_backfill($1, $2, $3, $4)";
-const MISSING_EVENTS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_missing_events($1, $2, $3)";
+const BACKFILL: &str = call!("matriarch.federation_backfill($1, $2, $3, $4)");
+const MISSING_EVENTS: &str = call!("matriarch.federation_missing_events($1, $2, $3)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {

@@ -9,15 +9,12 @@ use serde_json::Value;
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::Path;
 
-const QUERY_KEYS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_query_keys($1)";
-const CLAIM_KEYS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_claim_keys($1)";
-const USER_DEVICES: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_user_devices($1)";
+const QUERY_KEYS: &str = call!("matriarch.federation_query_keys($1)");
+const CLAIM_KEYS: &str = call!("matriarch.federation_claim_keys($1)");
+const USER_DEVICES: &str = call!("matriarch.federation_user_devices($1)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {

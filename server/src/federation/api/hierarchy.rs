@@ -8,11 +8,10 @@ use serde::Deserialize;
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{Path, Query};
 
-const HIERARCHY: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_hierarchy($1, $2, $3)";
+const HIERARCHY: &str = call!("matriarch.federation_hierarchy($1, $2, $3)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {

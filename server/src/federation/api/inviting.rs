@@ -7,21 +7,20 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
-use serde::Deserialize;
+use matriarch_wire::SignedInvite;
 use serde_json::{Value, json};
 use tracing::info;
 
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::{MatrixResponse, Outcome};
+use crate::database::{MatrixResponse, Outcome, call};
 use crate::federation::http_client::FederationError;
 use crate::federation::intake;
 use crate::federation::intake::batch::{Batch, Kind};
 use crate::http::{Path, json_response};
 
-const INVITE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_invite($1, $2, $3, $4)";
+const INVITE: &str = call!("matriarch.federation_invite($1, $2, $3, $4)");
 const VERSION: &str = "select room_version from matriarch.rooms where room_id = $1";
 
 /// The routes of this module.
@@ -73,31 +72,20 @@ async fn take(
     body: &str,
 ) -> Result<MatrixResponse, ApiError> {
     let mut answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
-    if answer.outcome == Outcome::NeedsMore {
+    if answer.outcome == Some(Outcome::NeedsKeys) {
         if let Err(FederationError::Internal(error)) = app.federation.key_ring.fetch(origin).await {
             return Err(error);
         }
         answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
     }
-    if answer.outcome == Outcome::NeedsMore {
-        return Err(ApiError::invalid_param("The key that signed the event cannot be had"));
-    }
     if answer.status != StatusCode::OK {
         return Ok(answer);
     }
-    let signed: Signed = serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())?;
+    let signed: SignedInvite = answer.read()?;
     if let Some(room_version) = &signed.inhabited_room_version {
         take_in(app, origin, room_id, room_version, &signed.event).await;
     }
     Ok(MatrixResponse { body: json!({ "event": signed.event }).to_string(), ..answer })
-}
-
-/// The invite as this server signed it.
-#[derive(Deserialize)]
-struct Signed {
-    event: Value,
-    /// The version of a room that users of this server are in.
-    inhabited_room_version: Option<String>,
 }
 
 async fn take_in(app: &App, origin: &str, room_id: &str, room_version: &str, event: &Value) {

@@ -8,10 +8,10 @@ use axum::routing::get;
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{Path, QueryPairs};
 
-const MAKE: &str = "select status, body, wake_rooms, wake_users from matriarch.federation_make_membership($1, $2, $3, $4, $5)";
+const MAKE: &str = call!("matriarch.federation_make_membership($1, $2, $3, $4, $5)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {

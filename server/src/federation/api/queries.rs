@@ -11,13 +11,12 @@ use serde_json::{Value, json};
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::Query;
 
-const PROFILE: &str = "select status, body, wake_rooms, wake_users from matriarch.profile($1, $2)";
-const ALIAS: &str = "select status, body, wake_rooms, wake_users from matriarch.alias($1)";
-const PUBLIC_ROOMS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.public_rooms(null, null, $1)";
+const PROFILE: &str = call!("matriarch.profile($1, $2)");
+const ALIAS: &str = call!("matriarch.alias($1)");
+const PUBLIC_ROOMS: &str = call!("matriarch.public_rooms(null, null, $1)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {

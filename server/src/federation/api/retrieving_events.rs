@@ -8,15 +8,13 @@ use serde::Deserialize;
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{Path, Query};
 
-const EVENT: &str = "select status, body, wake_rooms, wake_users from matriarch.federation_event($1, $2)";
-const STATE: &str = "select status, body, wake_rooms, wake_users from matriarch.federation_state($1, $2, $3)";
-const STATE_IDS: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_state_ids($1, $2, $3)";
-const EVENT_AUTH: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.federation_event_auth($1, $2, $3)";
+const EVENT: &str = call!("matriarch.federation_event($1, $2)");
+const STATE: &str = call!("matriarch.federation_state($1, $2, $3)");
+const STATE_IDS: &str = call!("matriarch.federation_state_ids($1, $2, $3)");
+const EVENT_AUTH: &str = call!("matriarch.federation_event_auth($1, $2, $3)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {

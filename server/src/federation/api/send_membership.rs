@@ -8,18 +8,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use matriarch_wire::NeedsEvents;
+use serde_json::json;
 
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::{MatrixResponse, Outcome};
+use crate::database::{MatrixResponse, Outcome, call};
 use crate::federation::intake;
 use crate::federation::intake::batch::{Batch, Kind};
 use crate::http::{Path, QueryPairs, json_response};
 
-const SEND: &str = "select status, body, wake_rooms, wake_users from matriarch.federation_send_membership($1, $2, $3, $4, $5, $6)";
+const SEND: &str = call!("matriarch.federation_send_membership($1, $2, $3, $4, $5, $6)");
 const VERSION: &str = "select room_version from matriarch.rooms where room_id = $1";
 
 /// The routes of this module.
@@ -101,20 +101,14 @@ struct Sent {
     request: ServerRequest,
 }
 
-/// What is answered for an event that cannot be judged yet.
-#[derive(Deserialize)]
-struct NeedsMore {
-    event: Value,
-}
-
 impl Sent {
     /// Has the event taken into its room: mostly by one statement, since the room knows what its own template cites.
     async fn take_in(&self, app: &App, omit_members: bool) -> Answer {
         let answer = self.call(app, omit_members).await?;
-        if answer.outcome != Outcome::NeedsMore {
+        if answer.outcome != Some(Outcome::NeedsEvents) {
             return Ok(answer);
         }
-        let NeedsMore { event } = serde_json::from_str(&answer.body).map_err(|_| ApiError::internal())?;
+        let NeedsEvents { event } = answer.read()?;
         let row = app.db.query_opt(VERSION, &[&self.room_id]).await?;
         let version: String = row.ok_or_else(|| ApiError::not_found("The room is not known"))?.get(0);
         let servers = [self.request.origin.clone()];
@@ -128,7 +122,7 @@ impl Sent {
         };
         intake::take_in(&app.federation, batch).await?;
         let answer = self.call(app, omit_members).await?;
-        if answer.outcome == Outcome::NeedsMore {
+        if answer.outcome == Some(Outcome::NeedsEvents) {
             return Err(ApiError::invalid_param(
                 "What the event depends on, or who signed it, cannot be found out",
             ));

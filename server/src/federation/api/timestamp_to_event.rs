@@ -8,10 +8,10 @@ use serde::Deserialize;
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
+use crate::database::{MatrixResponse, call};
 use crate::http::{Path, Query};
 
-const TIMESTAMP_TO_EVENT: &str = "select status, body, wake_rooms, wake_users from matriarch.federation_timestamp_to_event($1, $2, $3, $4)";
+const TIMESTAMP_TO_EVENT: &str = call!("matriarch.federation_timestamp_to_event($1, $2, $3, $4)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {

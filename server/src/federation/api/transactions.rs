@@ -13,8 +13,8 @@ use tracing::info;
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::MatrixResponse;
 use crate::database::Outcome;
+use crate::database::{MatrixResponse, call};
 use crate::http::Path;
 
 const MAX_PDUS: usize = 50;
@@ -24,8 +24,7 @@ const MAX_EDUS: usize = 100;
 const JOIN_TIME: Duration = Duration::from_secs(10);
 const JOIN_PAUSE: Duration = Duration::from_millis(250);
 
-const RECEIVE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.receive_transaction($1, $2, $3, $4)";
+const RECEIVE: &str = call!("matriarch.receive_transaction($1, $2, $3, $4)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {
@@ -49,17 +48,13 @@ async fn send(
     let edus = texts(&content, "edus", MAX_EDUS)?.unwrap_or_default();
     let mut response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
     let deadline = Instant::now() + JOIN_TIME;
-    let mut limit = "staged";
-    while response.outcome == Outcome::Joining {
-        if Instant::now() > deadline {
-            response.status = StatusCode::TOO_MANY_REQUESTS;
-            limit = "join_time";
-            break;
-        }
+    while response.outcome == Some(Outcome::JoinInProgress) && Instant::now() <= deadline {
         sleep(JOIN_PAUSE).await;
         response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
     }
     if response.status == StatusCode::TOO_MANY_REQUESTS {
+        let is_joining = response.outcome == Some(Outcome::JoinInProgress);
+        let limit = if is_joining { "join_time" } else { "staged" };
         info!(origin, limit, "another server is told to wait with its events");
         crate::base::metrics::federation_limit(limit);
     }

@@ -13,7 +13,7 @@ use tracing::{debug, info};
 use super::Intake;
 use super::ask::{Fetched, lost};
 use super::batch::{Kind, Unavailable};
-use super::pool::{Open, state_before};
+use super::pool::Open;
 use super::surroundings::{Ends, MEBIBYTE, Surroundings};
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
@@ -86,7 +86,7 @@ impl<S: Surroundings> Intake<'_, S> {
             if self.asked_to_sign.insert(open.event_id.clone()) && self.budget.singles.take() {
                 wanted.push((index, server.clone(), open.text.clone()));
             } else {
-                self.given_up.insert(format!("policy {}", open.event_id));
+                self.given_up.policy_signatures.insert(open.event_id.clone());
             }
         }
         let signed: Vec<(usize, Option<String>)> = stream::iter(wanted)
@@ -111,7 +111,7 @@ impl<S: Surroundings> Intake<'_, S> {
             match signed {
                 Some(text) => open.text = text,
                 None => {
-                    self.given_up.insert(format!("policy {}", open.event_id));
+                    self.given_up.policy_signatures.insert(open.event_id.clone());
                 }
             }
         }
@@ -120,14 +120,14 @@ impl<S: Surroundings> Intake<'_, S> {
     async fn fetch_keys(&mut self) -> Result<(), ApiError> {
         let wanted = self.looked_at().flat_map(|event| &event.needs.keys).map(|(server, _)| server);
         let wanted: BTreeSet<String> =
-            wanted.filter(|server| !self.unavailable.contains_key(*server)).cloned().collect();
+            wanted.filter(|server| !self.unavailable.keys.contains_key(*server)).cloned().collect();
         let surroundings = self.surroundings;
         let time_left = self.budget.time_left();
         let (again, first): (Vec<String>, Vec<String>) =
             wanted.into_iter().partition(|server| self.asked.contains(server));
         for server in again {
             let reason = lost(format!("{server} has no such key"));
-            self.unavailable.insert(server, reason);
+            self.unavailable.keys.insert(server, reason);
         }
         let fetched: Vec<(String, Result<(), Unavailable>)> = stream::iter(first)
             .map(|server| async move {
@@ -142,7 +142,7 @@ impl<S: Surroundings> Intake<'_, S> {
             .await;
         for (server, result) in fetched {
             if let Err(reason) = result {
-                self.unavailable.insert(server.clone(), reason);
+                self.unavailable.keys.insert(server.clone(), reason);
             }
             self.asked.insert(server);
         }
@@ -187,12 +187,12 @@ impl<S: Surroundings> Intake<'_, S> {
             self.outliers.events.iter().map(|event| event.event_id.as_str()).collect();
         let (again, first): (BTreeSet<String>, BTreeSet<String>) = wanted
             .into_iter()
-            .filter(|id| !self.unavailable.contains_key(id) && !waiting.contains(id.as_str()))
+            .filter(|id| !self.unavailable.events.contains_key(id) && !waiting.contains(id.as_str()))
             .partition(|id| self.outlier_ids.contains(id));
         // It came, and was not stored.
         for id in again {
             let reason = lost(format!("{id} cannot be taken in"));
-            self.unavailable.insert(id, reason);
+            self.unavailable.events.insert(id, reason);
         }
         first
     }
@@ -200,7 +200,7 @@ impl<S: Surroundings> Intake<'_, S> {
     /// Asks for events one by one; those that cannot be had are unavailable from now on.
     async fn fetch_singles(&mut self, wanted: BTreeSet<String>) -> Result<(), ApiError> {
         let (found, missing) = self.singles(wanted).await?;
-        self.unavailable.extend(missing);
+        self.unavailable.events.extend(missing);
         self.add_outliers(found, None).await
     }
 
@@ -281,8 +281,8 @@ impl<S: Surroundings> Intake<'_, S> {
     /// Events of the timeline between what is known and what came.
     async fn fetch_prev_events(&mut self) -> Result<(), ApiError> {
         let is_open = |id: &&String| {
-            !self.given_up.contains(*id)
-                && !self.unavailable.contains_key(*id)
+            !self.given_up.prev_events.contains(*id)
+                && !self.unavailable.events.contains_key(*id)
                 && !self.main_ids.contains(*id)
         };
         let wanting = |event: &&Open| event.needs.prev_events.iter().any(|id| is_open(&id));
@@ -295,7 +295,7 @@ impl<S: Surroundings> Intake<'_, S> {
             return Ok(());
         }
         if self.kind == Kind::Backfilled {
-            self.given_up.extend(wanted);
+            self.given_up.prev_events.extend(wanted);
             return Ok(());
         }
         self.take_staged(&mut wanted).await?;
@@ -314,7 +314,7 @@ impl<S: Surroundings> Intake<'_, S> {
                 "a gap is passed over"
             );
             crate::base::metrics::federation_limit("gap");
-            self.given_up.extend(wanted);
+            self.given_up.prev_events.extend(wanted);
             return Ok(());
         }
         let body = json!({
@@ -332,9 +332,9 @@ impl<S: Surroundings> Intake<'_, S> {
             }
         }
         let over = wanted.iter().nth(GAP_SINGLES).cloned().map(|id| wanted.split_off(&id));
-        self.given_up.extend(over.into_iter().flatten());
+        self.given_up.prev_events.extend(over.into_iter().flatten());
         let (found, missing) = self.singles(wanted).await?;
-        self.unavailable.extend(missing);
+        self.unavailable.events.extend(missing);
         found.into_iter().for_each(|event| self.add_to_main(event));
         Ok(())
     }
@@ -370,7 +370,7 @@ impl<S: Surroundings> Intake<'_, S> {
     fn leave_earlier_events(&mut self, wanted: &mut BTreeSet<String>, first_depth: i64) {
         let later = self.main.events.iter().filter(|event| event.depth > first_depth);
         let later: BTreeSet<&String> = later.flat_map(|event| &event.needs.prev_events).collect();
-        self.given_up.extend(wanted.extract_if(.., |id| !later.contains(id)));
+        self.given_up.prev_events.extend(wanted.extract_if(.., |id| !later.contains(id)));
     }
 
     /// What came once, and is missing still, will not come.
@@ -379,7 +379,7 @@ impl<S: Surroundings> Intake<'_, S> {
         let prev_events = self.main.events.iter().flat_map(|event| &event.needs.prev_events);
         let is_lost = |id: &&String| self.main_ids.contains(*id) && !waiting.contains(id.as_str());
         let given_up: Vec<String> = prev_events.filter(is_lost).cloned().collect();
-        self.given_up.extend(given_up);
+        self.given_up.prev_events.extend(given_up);
     }
 
     fn add_to_main(&mut self, event: Open) {
@@ -396,7 +396,7 @@ impl<S: Surroundings> Intake<'_, S> {
             self.main.events.iter().filter(wanting).map(|event| event.event_id.clone()).collect();
         for event_id in wanted {
             if let Err(why) = self.fetch_state(&event_id).await? {
-                self.unavailable.insert(state_before(&event_id), why);
+                self.unavailable.states.insert(event_id, why);
             }
         }
         Ok(())
@@ -422,10 +422,10 @@ impl<S: Surroundings> Intake<'_, S> {
         if let Ok((state, chain)) = self.ask(&path, None, MAX_IDS, read).await? {
             let ids: Vec<&str> = state.iter().chain(&chain).map(String::as_str).collect();
             let mut unknown = self.surroundings.unknown(&ids).await?;
-            unknown.retain(|id| !self.outlier_ids.contains(id) && !self.unavailable.contains_key(id));
+            unknown.retain(|id| !self.outlier_ids.contains(id) && !self.unavailable.events.contains_key(id));
             if unknown.len() <= STATE_SINGLES {
                 self.fetch_singles(unknown).await?;
-                let passing = |id: &String| self.unavailable.get(id).filter(|why| why.later);
+                let passing = |id: &String| self.unavailable.events.get(id).filter(|why| why.later);
                 if let Some(why) = state.iter().find_map(passing) {
                     return Ok(Err(why.clone()));
                 }

@@ -3,13 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use matriarch_rules::json::parse_object;
 use matriarch_rules::{Event, RoomVersion};
+use matriarch_wire::Needs;
 use serde_json::{Map, Value};
 
-use super::batch::{Needs, Unavailable};
+use super::batch::{AllUnavailable, Unavailable};
 
 /// An event that is not taken in yet.
 #[derive(Clone, Debug)]
@@ -29,11 +28,6 @@ pub struct Open {
 #[derive(Debug, Default)]
 pub struct Pool {
     pub events: Vec<Open>,
-}
-
-/// The name of the state before an event among what is unavailable.
-pub fn state_before(event_id: &str) -> String {
-    format!("the state before {event_id}")
 }
 
 impl Open {
@@ -75,19 +69,20 @@ impl Open {
     /// state does without events. Events of the batch wait for servers that cannot be reached now, others do without.
     pub fn lacks(
         &self,
-        unavailable: &BTreeMap<String, Unavailable>,
+        unavailable: &AllUnavailable,
         has_state: bool,
         may_wait: bool,
     ) -> Option<Unavailable> {
         let mut needed = self.needs.events.iter().filter(|id| !has_state || self.auth_events.contains(id));
-        if let Some(lack) = needed.find_map(|id| unavailable.get(id)) {
+        if let Some(lack) = needed.find_map(|id| unavailable.events.get(id)) {
             return Some(lack.clone());
         }
-        if let Some(lack) = self.needs.state.then(|| unavailable.get(&state_before(&self.event_id))).flatten()
-        {
+        if let Some(lack) = unavailable.states.get(&self.event_id).filter(|_| self.needs.state) {
             return Some(lack.clone());
         }
-        let lack = self.needs.names().find_map(|name| unavailable.get(name))?;
+        let mut keys = self.needs.keys.iter().filter_map(|(server, _)| unavailable.keys.get(server));
+        let mut prev_events = self.needs.prev_events.iter().filter_map(|id| unavailable.events.get(id));
+        let lack = keys.next().or_else(|| prev_events.next())?;
         (may_wait && lack.later).then(|| lack.clone())
     }
 }

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use matriarch_rules::RoomVersion;
+use matriarch_wire::Reports;
 use serde_json::{Map, Value};
 
-use super::batch::{Answer, read_answer};
+use super::batch::{given_up_json, read_answer};
 use super::download_state;
 use super::surroundings::{Ends, MEBIBYTE, Part, Surroundings};
 use crate::base::error::ApiError;
+use crate::database::call;
 use crate::federation::base::Federation;
 use crate::federation::http_client::{FederationError, Request};
 
-const RECEIVE: &str =
-    "select status, body, wake_rooms, wake_users from matriarch.receive_pdus($1, $2, $3, $4, $5, $6)";
+const RECEIVE: &str = call!("matriarch.receive_pdus($1, $2, $3, $4, $5, $6)");
 const OTHERS: &str = "select matriarch.servers_to_ask($1, $2, $3)";
 const EXTREMITIES: &str = "select forward_extremities, first_depth from matriarch.room_extremities($1)";
 /// What other servers have sent beside.
@@ -28,12 +29,13 @@ limit 100";
 const UNKNOWN: &str = "select event_id from matriarch.unknown_events($1) as event_id";
 
 impl Surroundings for Federation {
-    async fn receive(&self, part: Part<'_>) -> Result<Answer, ApiError> {
+    async fn receive(&self, part: Part<'_>) -> Result<Reports, ApiError> {
         let Part { room_id, version, kind, texts, states, given_up } = part;
         let states = match states.is_empty() {
             true => None,
             false => Some(serde_json::to_string(&states).map_err(|_| ApiError::internal())?),
         };
+        let given_up = given_up_json(given_up)?;
         let response =
             self.call(RECEIVE, &[&room_id, &version.id, &kind.name(), &texts, &states, &given_up]).await?;
         read_answer(&response)

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use matriarch_rules::RoomVersion;
+use matriarch_wire::{GivenUp, Reports};
 use serde_json::{Map, Value};
 
-use super::batch::{Answer, Kind};
+use super::batch::Kind;
 use crate::base::error::ApiError;
 use crate::federation::http_client::{FederationError, Request};
 
@@ -22,8 +23,8 @@ pub struct Part<'p> {
     pub texts: Vec<&'p str>,
     /// The states before events that are known from elsewhere, as event ids by the event's id.
     pub states: BTreeMap<&'p str, &'p Vec<String>>,
-    /// What is done without: servers without keys, previous events, signatures of policy servers.
-    pub given_up: Vec<&'p str>,
+    /// What is done without.
+    pub given_up: &'p GivenUp,
 }
 
 /// The end of a room's graph, and where this server's part of it begins.
@@ -38,7 +39,7 @@ pub struct Ends {
 /// All methods of the database fail with 503 if it is away.
 pub trait Surroundings: Sync {
     /// Has the database judge events and store them.
-    fn receive(&self, part: Part<'_>) -> impl Future<Output = Result<Answer, ApiError>> + Send;
+    fn receive(&self, part: Part<'_>) -> impl Future<Output = Result<Reports, ApiError>> + Send;
 
     /// Those of the events that are not stored.
     fn unknown(&self, event_ids: &[&str]) -> impl Future<Output = Result<BTreeSet<String>, ApiError>> + Send;

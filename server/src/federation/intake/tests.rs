@@ -6,11 +6,12 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use matriarch_rules::{RoomVersion, room_version};
+use matriarch_wire::{Reports, Verdict};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::batch::{Answer, Batch, Kind, Taken, Verdict};
+use super::batch::{Batch, Kind, Taken, Unavailable};
 use super::pool::Open;
 use super::surroundings::{Ends, Part, Surroundings};
 use super::{Intake, take_in_from};
@@ -149,21 +150,21 @@ impl World {
         };
         let json: Value = serde_json::from_str(text).expect("it was read");
         let mut stored = self.stored.lock();
-        let is_given_up = |name: &str| part.given_up.contains(&name);
         let missing = |ids: &[String]| -> Vec<String> {
             ids.iter().filter(|id| !stored.contains(*id)).cloned().collect()
         };
         let sender =
             json["sender"].as_str().and_then(|user| user.split_once(':')).map_or("", |(_, name)| name);
         let lacks_keys = sender != ORIGIN && !self.fetched_keys.lock().iter().any(|server| server == sender);
-        if lacks_keys && is_given_up(sender) {
+        if lacks_keys && part.given_up.keys.contains(sender) {
             return json!({"verdict": "refused", "reason": "its signature cannot be checked"});
         }
         let mut events = missing(&open.auth_events);
         let mut needs = json!({});
         if part.kind != Kind::Outlier {
             let missing_prev = missing(&open.prev_events);
-            let open_prev: Vec<&String> = missing_prev.iter().filter(|id| !is_given_up(id)).collect();
+            let given_up = &part.given_up.prev_events;
+            let open_prev: Vec<&String> = missing_prev.iter().filter(|id| !given_up.contains(*id)).collect();
             match part.states.get(open.event_id.as_str()) {
                 Some(state) => events.extend(missing(state)),
                 None if !open_prev.is_empty() => needs["prev_events"] = json!(open_prev),
@@ -178,7 +179,7 @@ impl World {
             needs["events"] = json!(events);
         }
         let is_policed = json["content"]["policed"] == true && json["signatures"].get("policy").is_none();
-        if is_policed && !is_given_up(&format!("policy {}", open.event_id)) {
+        if is_policed && !part.given_up.policy_signatures.contains(&open.event_id) {
             needs["policy_server"] = json!("policy.example");
         }
         if needs != json!({}) {
@@ -196,7 +197,7 @@ fn encoded(id: &str) -> String {
 }
 
 impl Surroundings for World {
-    async fn receive(&self, part: Part<'_>) -> Result<Answer, ApiError> {
+    async fn receive(&self, part: Part<'_>) -> Result<Reports, ApiError> {
         let reports: Vec<Value> = part.texts.iter().map(|text| self.judge(&part, text)).collect();
         serde_json::from_value(json!({"pdus": reports})).map_err(|_| ApiError::internal())
     }
@@ -271,13 +272,13 @@ impl Surroundings for World {
 }
 
 fn verdicts(taken: &[Taken]) -> Vec<&Verdict> {
-    taken.iter().map(|taken| &taken.verdict).collect()
+    taken.iter().map(|taken| taken.verdict.as_ref().expect("it was judged")).collect()
 }
 
 /// Why an event was not taken in, and whether it may be later.
 fn lack(taken: &Taken) -> (&str, bool) {
     match &taken.verdict {
-        Verdict::Unsettled { reason, later } => (reason, *later),
+        Err(Unavailable { reason, later }) => (reason, *later),
         other => panic!("it was {other:?}"),
     }
 }
@@ -330,9 +331,12 @@ async fn what_is_no_event_is_refused_and_keeps_back_nobody() {
     let taken = world.take_in_texts(Kind::Live, texts).await;
     let (last, bad) = taken.split_last().expect("there are some");
     for taken in bad {
-        assert!(taken.event_id.is_none() && matches!(taken.verdict, Verdict::Refused(_)), "{taken:?}");
+        assert!(
+            taken.event_id.is_none() && matches!(taken.verdict, Ok(Verdict::Refused { .. })),
+            "{taken:?}"
+        );
     }
-    assert_eq!((last.event_id.as_deref(), &last.verdict), (Some(good.id.as_str()), &Verdict::Accepted));
+    assert_eq!((last.event_id.as_deref(), &last.verdict), (Some(good.id.as_str()), &Ok(Verdict::Accepted)));
 }
 
 #[tokio::test]
@@ -559,9 +563,9 @@ async fn states_are_asked_for_so_often_and_no_more() {
     let world = World::new(&[&create])
         .answering(move |_, _, _| Ok(json!({"pdu_ids": [state], "auth_chain_ids": []})));
     let taken = world.take_in(Kind::Backfilled, &events.iter().collect::<Vec<_>>()).await;
-    let accepted = taken.iter().filter(|taken| taken.verdict == Verdict::Accepted).count();
+    let accepted = taken.iter().filter(|taken| taken.verdict == Ok(Verdict::Accepted)).count();
     assert_eq!((accepted, world.count("state_ids")), (20, 20));
-    let lost = taken.iter().filter(|taken| taken.verdict != Verdict::Accepted);
+    let lost = taken.iter().filter(|taken| taken.verdict != Ok(Verdict::Accepted));
     assert!(lost.map(lack).all(|(reason, later)| reason.contains("too many states") && !later));
 }
 

@@ -1,5 +1,5 @@
 -- Takes in staged events as outliers, in the order of their numbers in $4.
-select status, body, wake_rooms, wake_users
+select status, outcome, body, wake_rooms, wake_users
 from matriarch.receive_pdus(
     $1, $2, 'outlier',
     array(

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Needs, Open, Pool, Unavailable, state_before};
+use super::{AllUnavailable, Needs, Open, Pool, Unavailable};
 
 fn open(event_id: &str, depth: i64, bytes: usize) -> Open {
     Open {
@@ -14,8 +14,12 @@ fn open(event_id: &str, depth: i64, bytes: usize) -> Open {
     }
 }
 
-fn unavailable(name: &str, later: bool) -> BTreeMap<String, Unavailable> {
+fn named(name: &str, later: bool) -> BTreeMap<String, Unavailable> {
     BTreeMap::from([(name.to_owned(), Unavailable { reason: format!("no {name}"), later })])
+}
+
+fn unavailable(event_id: &str, later: bool) -> AllUnavailable {
+    AllUnavailable { events: named(event_id, later), ..AllUnavailable::default() }
 }
 
 #[test]
@@ -55,7 +59,7 @@ fn a_given_state_does_without_an_event() {
 #[test]
 fn an_event_is_lost_without_the_state_before_it_if_it_needs_it() {
     let mut event = open("$e", 1, 1);
-    let unavailable = unavailable(&state_before("$e"), false);
+    let unavailable = AllUnavailable { states: named("$e", false), ..AllUnavailable::default() };
     assert!(event.lacks(&unavailable, false, true).is_none());
     event.needs.state = true;
     assert!(event.lacks(&unavailable, false, true).is_some());
@@ -66,8 +70,10 @@ fn events_of_the_batch_wait_for_servers_that_may_come_back() {
     let mut event = open("$e", 1, 1);
     event.needs.keys = vec![("gone.example".to_owned(), "ed25519:1".to_owned())];
     event.needs.prev_events = vec!["$prev".to_owned()];
-    for name in ["gone.example", "$prev"] {
-        let lacks = |later, may_wait| event.lacks(&unavailable(name, later), false, may_wait).is_some();
+    let keys = |later| AllUnavailable { keys: named("gone.example", later), ..AllUnavailable::default() };
+    let prev_event = |later| unavailable("$prev", later);
+    for unavailable in [&keys as &dyn Fn(bool) -> AllUnavailable, &prev_event] {
+        let lacks = |later, may_wait| event.lacks(&unavailable(later), false, may_wait).is_some();
         assert!(lacks(true, true));
         assert!(!lacks(true, false) && !lacks(false, true) && !lacks(false, false));
     }
