@@ -590,6 +590,7 @@ class TestConcurrency:
         senders = [nodes[0].register(f"sender{n}") for n in range(4)]
         bob = nodes[0].register("bob")
         done = threading.Event()
+        written = []
 
         def write(number: int):
             client, other = senders[number], senders[number].at(nodes[1])
@@ -600,6 +601,7 @@ class TestConcurrency:
                     # Whether it was done is not known: once more, at the other node.
                     client = other
                     to(client, bob, [number, n], txn_id=str(n))
+                written.append([number, n])
 
         def read() -> list:
             client, got, since = bob, [], None
@@ -618,7 +620,7 @@ class TestConcurrency:
             reading = pool.submit(read)
             writing = [pool.submit(write, n) for n in range(len(senders))]
             try:
-                time.sleep(0.7)
+                eventually(lambda: len(written) >= 300, seconds=60)
                 nodes[0].kill()
                 for future in writing:
                     future.result(timeout=60)
