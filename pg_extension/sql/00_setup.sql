@@ -1,9 +1,9 @@
--- The extension `matriarch`. A superuser runs it: `create extension matriarch`. It holds functions and types
--- only; tables come from `matriarch migrate`, so that pg_dump sees their rows. `matriarch migrate` replaces
--- the extension when its script has changed. So nothing outside of it may depend on it in a way that
--- PostgreSQL tracks: no table, no trigger, no view.
+-- The extension `matriarch`. A superuser installs it: `create extension matriarch`. It holds functions and
+-- types only. `matriarch migrate` creates the tables, so that pg_dump dumps their rows, and replaces the
+-- extension when its script has changed. So no table, trigger or view outside of the extension may depend on
+-- it in a way that PostgreSQL tracks.
 --
--- Roles belong to the cluster and stay when the extension goes.
+-- Roles belong to the cluster. They stay when the extension is dropped.
 do $$
 begin
     if not exists (select from pg_roles where rolname = 'matriarch_owner') then
@@ -25,18 +25,19 @@ end
 $$;
 
 comment on role matriarch_owner is
-    'Owns Matriarch''s tables and functions; functions that serve requests run as it.';
-comment on role matriarch_api is 'What API nodes log in as.';
+    'Owns Matriarch''s tables and functions. Functions that serve requests run as this role.';
+comment on role matriarch_api is 'API nodes log in as this role.';
 comment on role matriarch_readonly is 'Analysts: may read the schema matrix, and no secret.';
-comment on role matriarch_admin is 'Operators: what analysts may, and functions that repair and administer.';
+comment on role matriarch_admin is
+    'Operators: may do what analysts may, and call functions that repair and administer.';
 
 alter schema matriarch owner to matriarch_owner;
 
--- For `matriarch migrate`, which makes the schema `matrix`.
+-- `matriarch migrate` creates the schema `matrix`.
 do $$
 begin
     execute format('grant create on database %I to matriarch_owner', current_database());
 end
 $$;
--- Operators call a few functions of it.
+-- Operators call a few of its functions.
 grant usage on schema matriarch to matriarch_api, matriarch_admin;

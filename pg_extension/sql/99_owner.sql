@@ -1,19 +1,19 @@
--- What all functions have in common is said here once, so that no declaration can forget it: whose they are,
--- who may call them, and by what settings they run. tests/test_schema.py checks the result.
+-- Owner, grants and settings of all functions, set here once, so that no declaration can forget them.
+-- tests/test_schema.py checks the result.
 do $$
 declare
     routine record;
-    -- Housekeeping and repair go through whole tables: the planner decides.
+    -- Housekeeping and repair read whole tables: the planner chooses how.
     through_tables constant text[] := array[
         'prune_keys', 'prune_outgoing', 'prune_state_downloads', 'reset_sync_xids'
     ];
-    -- Requests run the same few statements all the time, and each finds its rows by an index, whatever the
-    -- size of the tables and the age of the statistics. So a plan is made once, and as for big tables. The
-    -- plan cache would make plans again for each call, since it takes arrays for longer than they are; plans
-    -- that were made while a database is new and empty would read whole tables until the next `analyze`. A
-    -- plan that is turned off is dear, and what is dear would be compiled, in 30 to 300 ms for each call: so
-    -- jit is off. Functions that read pages in the order of an index also say `enable_bitmapscan = off` in
-    -- their declaration.
+    -- Requests run the same few statements all the time. Each finds its rows by an index, whatever the size
+    -- of the tables and the age of the statistics. So a plan is made once, for big tables: the plan cache would
+    -- otherwise plan each call anew, since it overestimates the length of arrays, and plans that were made in
+    -- a new, empty database would read whole tables until the next `analyze`. A plan of a kind that is turned
+    -- off has a high cost, and JIT would compile plans of high cost, in 30 to 300 ms for each call: so jit is
+    -- off. Functions that read pages in the order of an index also set `enable_bitmapscan = off` in their
+    -- declaration.
     by_index constant text :=
         'set plan_cache_mode = force_generic_plan set jit = off '
         'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off';
@@ -29,8 +29,7 @@ begin
         execute format('alter routine %s owner to matriarch_owner', routine.name);
         execute format('revoke all on routine %s from public', routine.name);
         execute format('grant execute on routine %s to matriarch_api', routine.name);
-        -- The others are expressions, which the planner puts in the place of their calls; settings would keep
-        -- it from that.
+        -- The other functions are expressions, which the planner inlines. Settings would prevent that.
         if routine.prosecdef then
             execute format('alter routine %s set search_path = matriarch, pg_temp', routine.name);
             if routine.proname <> all (through_tables) then

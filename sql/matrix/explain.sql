@@ -1,4 +1,4 @@
--- Why events were accepted or not, and whether what is stored of rooms is right.
+-- Explains why events were accepted or not, and checks and repairs the derived data of rooms.
 
 create or replace function matrix.check_auth(
     event json, out allowed boolean, out rule text, out reason text, out auth_events text[]
@@ -8,9 +8,9 @@ as $$
     select c.allowed, c.rule, c.reason, c.auth_events from matriarch.check_auth(event::text) c
 $$;
 comment on function matrix.check_auth(json) is
-    'Whether an event (room_id, sender, type, content, state_key) would be allowed in its room as it is '
-    'now, by the authorization rules of the room''s version; the rule that rejects it, by its number there; '
-    'and the events it was judged by.';
+    'Whether the authorization rules of the room version allow an event (room_id, sender, type, content, '
+    'state_key) in the current state of its room. rule: the number of the rule that rejects it. auth_events: '
+    'the events of the state that the rules read.';
 
 create or replace function matrix.check_auth(
     event json, at text, out allowed boolean, out rule text, out reason text, out auth_events text[]
@@ -19,7 +19,8 @@ language sql stable strict parallel restricted security definer
 as $$
     select c.allowed, c.rule, c.reason, c.auth_events from matriarch.check_auth(event::text, at) c
 $$;
-comment on function matrix.check_auth(json, text) is 'The same at the state before an event of the room.';
+comment on function matrix.check_auth(json, text) is
+    'Like matrix.check_auth(json), with the state before the event at.';
 
 create or replace function matrix.explain_event(event_id text)
 returns table (step integer, "check" text, passed boolean, rule text, reason text, events text[])
@@ -36,8 +37,8 @@ as $$
     order by x.step
 $$;
 comment on function matrix.explain_event is
-    'The checks that an event went through on receipt, taken again, and what became of it. passed is absent '
-    'where a check could not be taken or is of the past; events are those that it looked at.';
+    'The checks that an event went through on receipt, applied again, and its status. passed is NULL where a '
+    'check could not be applied, or depends on the past. events are those that the check read.';
 
 create or replace function matrix.explain_resolution(event_id text)
 returns table (
@@ -54,9 +55,9 @@ as $$
     order by x.step
 $$;
 comment on function matrix.explain_resolution is
-    'How the state before an event was resolved from its prev_events, step by step: conflicts, auth '
-    'difference, power events in their order with what each check said, mainline, other events, result. '
-    'Only the prev_events where they agree.';
+    'How the state before an event was resolved from the states after its prev_events, step by step: '
+    'conflicts, auth difference, power events in their order with the result of each check, mainline, other '
+    'events, result. Only the prev_events if their states agree.';
 
 create or replace function matrix.verify_room(room_id text)
 returns table ("check" text, event_id text, subject text, found text, expected text)
@@ -66,9 +67,9 @@ as $$
     from matriarch.verify_room(verify_room.room_id) v
 $$;
 comment on function matrix.verify_room is
-    'Computes anew all that is derived of a room''s events; a row for each disagreement with what is '
-    'stored, none for a healthy room. Takes minutes in big rooms, tells its progress by NOTICEs, and blocks '
-    'nobody.';
+    'Computes all that is derived of a room''s events again. A row for each disagreement with what is '
+    'stored; none for a healthy room. Takes minutes in big rooms, reports its progress by NOTICEs, and '
+    'blocks nobody.';
 
 create or replace function matrix.repair_room(room_id text, dry_run boolean default true)
 returns table ("check" text, event_id text, subject text, found text, expected text, action text)
@@ -76,7 +77,7 @@ language plpgsql volatile strict parallel unsafe rows 10 security definer
 as $$
 #variable_conflict use_column
 declare
-    -- Variables keep their values when what happened in a block is undone.
+    -- Variables keep their values when a block is rolled back.
     disagreements matriarch.disagreement[];
 begin
     begin
@@ -92,6 +93,6 @@ begin
 end
 $$;
 comment on function matrix.repair_room is
-    'Repairs what matrix.verify_room finds, in one transaction, under the room''s lock: nobody writes to '
-    'the room meanwhile. A row for each disagreement with what was done about it; action is absent where '
-    'nothing can be. A dry run does the same and undoes it.';
+    'Repairs what matrix.verify_room finds, in one transaction, under the room''s lock: nobody writes to the '
+    'room meanwhile. A row for each disagreement. action is what was done; NULL if it cannot be repaired. A '
+    'dry run does the same and rolls it back.';

@@ -1,4 +1,4 @@
--- For operators: what is exchanged with other servers, and what waits.
+-- For operators: what is exchanged with other servers, and what is pending.
 
 create or replace view matrix.destinations as
 select
@@ -27,17 +27,18 @@ left join (
     from matriarch.outgoing_edus
     group by destination_nid
 ) e on e.destination_nid = d.destination_nid;
-comment on view matrix.destinations is 'Other servers that this one sends to, and what waits for them.';
+comment on view matrix.destinations is 'Other servers that this one sends to, and what is pending for them.';
 comment on column matrix.destinations.server_name is 'The server.';
 comment on column matrix.destinations.rooms is 'Rooms that users of the server are joined to.';
 comment on column matrix.destinations.pending_rooms is
     'Rooms of which there may be something to send. A room may still be counted just after it was sent.';
 comment on column matrix.destinations.pending_edus is
-    'EDUs that wait: messages to devices, changes of device lists, receipts, typing.';
+    'EDUs that are queued: messages to devices, changes of device lists, receipts, typing.';
 comment on column matrix.destinations.pending_since is
-    'Since when the oldest of it waits. NULL: nothing waits.';
-comment on column matrix.destinations.last_success_at is 'When it last took something. NULL: it never did.';
-comment on column matrix.destinations.failing_since is 'When it ceased to answer. NULL: it answers.';
+    'Since when the oldest of it is pending. NULL: nothing is pending.';
+comment on column matrix.destinations.last_success_at is
+    'When it last accepted a transaction. NULL: it never did.';
+comment on column matrix.destinations.failing_since is 'When it stopped answering. NULL: it answers.';
 comment on column matrix.destinations.last_error is 'Why the last attempt failed. NULL: it did not.';
 comment on column matrix.destinations.next_try_at is
     'When it is tried again; earlier if it sends a request. NULL: it answers.';
@@ -65,7 +66,7 @@ comment on column matrix.inbound.events is 'How many events are staged.';
 comment on column matrix.inbound.oldest is 'When the oldest of them was received. NULL: none is staged.';
 comment on column matrix.inbound.attempts is 'The greatest number of attempts among them.';
 comment on column matrix.inbound.next_try_at is 'When the next of them is tried.';
-comment on column matrix.inbound.last_error is 'What the oldest that failed waits for. NULL: none failed.';
+comment on column matrix.inbound.last_error is 'What the oldest event that failed needs. NULL: none failed.';
 
 create or replace view matrix.state_downloads as
 select room_id, began_at, events from matriarch.state_downloads where ended_at is null;
@@ -96,8 +97,8 @@ left join lateral (
 ) d on true
 where p.room_nid is not null;
 comment on view matrix.partial_joins is
-    'Rooms most of whose members are still being loaded, as long as users of this server are joined. '
-    'Messages are sent and received; member lists wait, and so do joins of other servers through this one.';
+    'Partial rooms: most of their members are still being loaded. Messages are sent and received. Requests '
+    'for member lists wait, and so do joins of other servers through this one.';
 comment on column matrix.partial_joins.room_id is 'The Matrix id of the room.';
 comment on column matrix.partial_joins.join_event_id is 'The join whose state is loaded.';
 comment on column matrix.partial_joins.server_name is 'The server that is asked first.';
@@ -125,7 +126,8 @@ comment on view matrix.history_gaps is
 comment on column matrix.history_gaps.room_id is 'The Matrix id of the room.';
 comment on column matrix.history_gaps.event_id is 'The event before which others are missing.';
 comment on column matrix.history_gaps.attempts is 'How often no server could fill it.';
-comment on column matrix.history_gaps.next_try_at is 'Until then readers pass over it.';
+comment on column matrix.history_gaps.next_try_at is
+    'When it may be tried again. Until then readers skip the gap.';
 comment on column matrix.history_gaps.last_error is
     'Why it could not be filled. NULL: it was not tried to the end.';
 comment on column matrix.history_gaps.filling is 'Whether a node asks other servers.';

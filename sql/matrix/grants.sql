@@ -1,5 +1,5 @@
--- What all views and functions of the schema have in common, said once, so that no declaration can forget it.
--- tests/test_schema.py checks the result.
+-- Grants and settings of all views and functions of the schema, set here once, so that no declaration can
+-- forget them. tests/test_schema.py checks the result.
 do $$
 declare
     routine record;
@@ -10,9 +10,9 @@ begin
         where p.pronamespace = 'matrix'::regnamespace and p.proowner = 'matriarch_owner'::regrole
     loop
         execute format('revoke all on routine %s from public', routine.name);
-        -- They find few rows in big tables by their keys, whatever the planner guesses of the number of rows.
-        -- What is turned off is dear, and what is dear would be compiled: so jit is off. The others are
-        -- expressions, which the planner puts in the place of their calls.
+        -- They find few rows of big tables by keys, whatever number of rows the planner estimates. Plans of a
+        -- kind that is turned off have a high cost, and JIT would compile them: so jit is off. The other
+        -- functions are expressions, which the planner inlines.
         if routine.prosecdef then
             execute format(
                 'alter routine %s set search_path = pg_catalog, pg_temp set jit = off '

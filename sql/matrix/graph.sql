@@ -75,7 +75,7 @@ as $$
     order by e.depth, e.event_nid
 $$;
 comment on function matrix.room_graph is
-    'The event graph of a room: its newest events, without outliers, an event a row; prev_events are the '
+    'The newest events of a room''s event graph, a row for each, without outliers. prev_events are the '
     'edges.';
 
 create or replace function matrix.state_diff(old_event_id text, new_event_id text)
@@ -93,8 +93,7 @@ as $$
     order by k.type collate "C", k.state_key collate "C"
 $$;
 comment on function matrix.state_diff is
-    'What differs between the states before two events of a room; an event is absent where a state has '
-    'none. Reads only what differs.';
+    'The differences of the states before two events of a room. An event is NULL where a state has none.';
 
 create or replace function matrix.auth_chain(event_ids text[])
 returns table (event_id text, type text, state_key text, sender text, depth bigint)
@@ -119,8 +118,8 @@ as $$
     order by e.event_nid
 $$;
 comment on function matrix.auth_chain is
-    'The auth events of events, theirs, and so on: oldest first, each once. What an event cites, so in room '
-    'version 12 without the create event.';
+    'The auth chain of events: their auth events, the auth events of these, and so on; oldest first. In room '
+    'version 12 events do not cite the create event, so it is left out.';
 
 create or replace function matrix.auth_difference(event_ids text[])
 returns table (event_id text, type text, state_key text, sender text, in_chains integer[])
@@ -155,8 +154,9 @@ as $$
     order by e.event_nid
 $$;
 comment on function matrix.auth_difference is
-    'The events that are in the full auth chain of some, but not all, of several sets of events; a set is a '
-    'row of the array, shorter ones filled with NULL. in_chains tells in whose.';
+    'The auth difference of several sets of events: the events that are in the full auth chains of some '
+    'sets, but not of all. A set is a row of the array; NULLs fill shorter rows. in_chains: the numbers of '
+    'the sets.';
 
 create or replace function matrix.resolve_state(event_ids text[])
 returns table (type text, state_key text, event_id text, sender text, sent_at timestamptz, content jsonb)
@@ -171,5 +171,5 @@ as $$
     order by k.type collate "C", k.state_key collate "C"
 $$;
 comment on function matrix.resolve_state is
-    'The state that a room would have if these events were its forward extremities, by the state resolution '
-    'of the room''s version. Nothing is written.';
+    'The current state that a room would have if these events were its forward extremities, by the state '
+    'resolution of its room version. Nothing is written.';

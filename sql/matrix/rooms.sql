@@ -37,7 +37,7 @@ left join matriarch.events j on j.event_nid = kj.current_event_nid
 left join matriarch.room_state_keys kh
     on kh.room_nid = r.room_nid and kh.type = 'm.room.history_visibility' and kh.state_key = ''
 left join matriarch.events h on h.event_nid = kh.current_event_nid;
-comment on view matrix.rooms is 'Every room, with what its current state says of it.';
+comment on view matrix.rooms is 'Every room, with what its current state says.';
 comment on column matrix.rooms.room_id is 'The Matrix id of the room.';
 comment on column matrix.rooms.room_version is 'The room version.';
 comment on column matrix.rooms.room_type is
@@ -115,7 +115,7 @@ join matriarch.users u on u.user_nid = m.user_nid
 join matriarch.users s on s.user_nid = m.sender_nid
 join matriarch.events e on e.event_nid = m.event_nid;
 comment on view matrix.members is
-    'Current membership of every user in every room, also those who left or were banned.';
+    'The current membership of every user in every room, also of users who left or were banned.';
 comment on column matrix.members.room_id is 'The Matrix id of the room.';
 comment on column matrix.members.user_id is 'The user.';
 comment on column matrix.members.membership is 'join, invite, knock, leave or ban.';
@@ -145,15 +145,15 @@ left join lateral (
     limit 1
 ) name on true;
 comment on view matrix.out_of_band_members is
-    'Users of this server who are invited to rooms that only other servers are in, knock there, or do so no '
-    'longer.';
+    'Out-of-band memberships: invites, knocks and leaves of local users for rooms that this server has not '
+    'joined.';
 comment on column matrix.out_of_band_members.room_id is 'The Matrix id of the room.';
 comment on column matrix.out_of_band_members.room_version is 'The room version, as the other server said.';
 comment on column matrix.out_of_band_members.user_id is 'The user.';
 comment on column matrix.out_of_band_members.membership is 'invite, knock or leave.';
 comment on column matrix.out_of_band_members.sender is 'The user who invited, knocked, or ended it.';
 comment on column matrix.out_of_band_members.name is
-    'The name of the room, as the other server told. NULL: it told none.';
+    'The name of the room, as the other server said. NULL: it has none.';
 
 create or replace view matrix.presence as
 select u.user_id, p.presence, p.status_msg, p.last_active_at, p.changed_at
@@ -199,5 +199,5 @@ as $$
     order by k.type collate "C", k.state_key collate "C"
 $$;
 comment on function matrix.state_at is
-    'The state before an event: what it was judged against. Without rows for the first event of a room, and '
-    'where that state is not known.';
+    'The state before an event, which authorizes the event. No rows for the first event of a room, and where '
+    'the state is unknown.';

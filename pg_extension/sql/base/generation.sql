@@ -2,8 +2,8 @@ create function record_generation() returns void
 language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'record_generation_wrapper';
 comment on function record_generation is
-    'Notes which start of the server this is, before a row is written that sync tokens tell of. The '
-    'functions here do it by themselves.';
+    'Records the current run of the database server. To be called before a row with an xid is written; the '
+    'extension''s functions do it themselves.';
 
 create procedure reset_sync_xids()
 language sql security definer
@@ -20,5 +20,5 @@ as $$
     delete from generations;
 $$;
 comment on procedure reset_sync_xids is
-    'After a dump was restored into another cluster, whose transaction ids began anew: makes every row old, '
-    'so that syncs do not take it for news. Run it once, before nodes start.';
+    'Makes every row old, so that syncs do not return it as new. Run it once, before nodes start, after a '
+    'dump was restored into another cluster: its transaction ids begin anew.';

@@ -16,4 +16,4 @@ returns table (
 language c stable parallel restricted security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'events_wrapper';
 comment on function events is
-    'GET /events, of all rooms or, where room_id is not NULL, of one. Columns as those of sync.';
+    'GET /events: of all rooms or, where room_id is not NULL, of one room. The columns are those of sync.';

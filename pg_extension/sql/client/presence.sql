@@ -16,12 +16,13 @@ create function note_presence(
 language c volatile strict parallel unsafe security definer
 as 'MODULE_PATHNAME', 'note_presence_wrapper';
 comment on function note_presence is
-    'Says of devices, by their access tokens, that they sync with this set_presence (NULL: they do not '
-    'sync) and stay for so many seconds, or that their users did something. One row: whom to wake.';
+    'Records that devices, by their access tokens, sync with the set_presence in asked (NULL: they do not '
+    'sync) and stay for so many seconds, or that their users were active. One row: the rooms and users to '
+    'wake.';
 
 create function expire_presence(out wake_rooms bigint[], out wake_users bigint[]) returns setof record
 language c volatile strict parallel unsafe security definer
 as 'MODULE_PATHNAME', 'expire_presence_wrapper';
 comment on function expire_presence is
-    'Has users be unavailable who are idle, and offline whose devices are gone, and reminds other servers '
-    'of those who are there. One row: whom to wake. Nodes call it every other second.';
+    'Makes idle users unavailable, and users without devices offline, and repeats the presence of the others '
+    'to other servers. One row: the rooms and users to wake. Nodes call it every other second.';

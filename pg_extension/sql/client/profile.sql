@@ -1,7 +1,7 @@
 create function set_profile_field(token_hash bytea, user_id text, key text, body text) returns setof response
 language c volatile strict parallel unsafe security definer
 as 'MODULE_PATHNAME', 'set_profile_field_wrapper';
-comment on function set_profile_field is 'PUT /profile/{userId}/{keyName}; body is the request''s';
+comment on function set_profile_field is 'PUT /profile/{userId}/{keyName}. body is that of the request.';
 
 create function delete_profile_field(token_hash bytea, user_id text, key text) returns setof response
 language c volatile strict parallel unsafe security definer

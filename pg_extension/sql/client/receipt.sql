@@ -6,6 +6,6 @@ create function set_receipts(
 language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'set_receipts_wrapper';
 comment on function set_receipts is
-    'POST /rooms/{roomId}/receipt/{receiptType}/{eventId} and POST /rooms/{roomId}/read_markers: '
-    'receipt_types[n], m.fully_read among them, moves to event_ids[n]; thread_id is NULL for unthreaded '
-    'receipts';
+    'POST /rooms/{roomId}/receipt/{receiptType}/{eventId} and POST /rooms/{roomId}/read_markers. The marker '
+    'receipt_types[n], which may be m.fully_read, moves to event_ids[n]. thread_id is NULL for unthreaded '
+    'receipts.';

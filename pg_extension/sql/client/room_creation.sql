@@ -2,5 +2,5 @@ create function create_room(token_hash bytea, request text, elsewhere text[]) re
 language c volatile strict parallel unsafe security definer
 as 'MODULE_PATHNAME', 'create_room_wrapper';
 comment on function create_room is
-    'POST /createRoom. The API node invites those in elsewhere afterwards: users of other servers, who have '
-    'to sign it.';
+    'POST /createRoom. elsewhere: the invited users of other servers. The API node invites them afterwards, '
+    'because their servers must sign the invites.';

@@ -12,5 +12,5 @@ create function public_rooms(token_hash bytea, server text, request text) return
 language c stable parallel restricted security definer
 as 'MODULE_PATHNAME', 'public_rooms_wrapper';
 comment on function public_rooms is
-    'GET /publicRooms, where token_hash is NULL, and POST /publicRooms; server is NULL for this one, '
-    'request the body of the POST';
+    'GET /publicRooms, where token_hash is NULL, and POST /publicRooms. server is NULL for this server; '
+    'request is the body of the POST.';

@@ -8,4 +8,4 @@ returns setof response
 language c stable parallel restricted security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'room_state_event_wrapper';
 comment on function room_state_event is
-    'GET /rooms/{roomId}/state/{eventType}/{stateKey}. format is content, also where it is NULL, or event.';
+    'GET /rooms/{roomId}/state/{eventType}/{stateKey}. format is content, event, or NULL for content.';

@@ -5,5 +5,5 @@ create function send(
 language c volatile strict parallel unsafe security definer
 as 'MODULE_PATHNAME', 'send_wrapper';
 comment on function send is
-    'PUT send, PUT state and PUT redact: several requests, each with its own answer, in order. The arrays '
-    'are of one length; state_keys, txn_ids and redacts hold NULL where a request has none.';
+    'PUT send, PUT state and PUT redact: several requests, with a row for each, in order. The arrays have '
+    'the same length. state_keys, txn_ids and redacts hold NULL where a request has none.';

@@ -8,5 +8,5 @@ create function acknowledge_to_device(device_nids bigint[], tokens text[]) retur
 language c volatile strict parallel unsafe security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'acknowledge_to_device_wrapper';
 comment on function acknowledge_to_device is
-    'Deletes the messages that devices acknowledged: each has used the sync token at its place. The arrays '
-    'are of one length.';
+    'Deletes the messages that devices acknowledged: the device device_nids[n] has used the sync token '
+    'tokens[n].';

@@ -2,5 +2,5 @@ create function store_device_list(user_id text, updates bigint, answer text) ret
 language c volatile strict parallel unsafe security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'store_device_list_wrapper';
 comment on function store_device_list is
-    'Stores a server''s answer to GET /_matrix/federation/v1/user/devices/{userId}; updates is what '
-    'remote_device_lists had when it was asked.';
+    'Stores another server''s response to GET /_matrix/federation/v1/user/devices/{userId}. updates: the '
+    'value of remote_device_lists.updates when the request was sent.';

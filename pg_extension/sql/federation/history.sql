@@ -33,8 +33,8 @@ as $$
             else 'busy'
         end,
         gap.room_version,
-        -- Gaps lie side by side where branches were cut off: what is missing before events near by is asked
-        -- for too.
+        -- Gaps are close together where branches were cut off: the missing previous events of the events
+        -- close by are asked for too.
         array(
             select m.prev_event_id
             from (
@@ -51,9 +51,9 @@ as $$
     from gap
 $$;
 comment on function claim_history_gap is
-    'Leases the gap before an event for a minute: claimed; busy where another node has it or the room is '
-    'partial; backed off where it could not be filled lately. No row where nothing is missing. missing: the '
-    'events to ask for.';
+    'Leases a gap, named by the event after it, for a minute. outcome: claimed; busy if another node has the '
+    'lease or the room is partial; backed off if the gap could not be filled lately. missing: the events to '
+    'ask for. No row if nothing is missing.';
 
 create function finish_history_gap(room_id text, event_id text, error text) returns void
 language sql volatile parallel unsafe security definer
@@ -70,8 +70,8 @@ as $$
         and h.event_id = finish_history_gap.event_id and finish_history_gap.error is not null;
 $$;
 comment on function finish_history_gap is
-    'Ends the lease of a gap: it was filled if error is NULL; otherwise it is left alone for a while, four '
-    'times as long each time, up to a day.';
+    'Ends the lease of a gap. error: NULL if the gap was filled; else the gap is not tried again for a time '
+    'that grows fourfold with each attempt, up to a day.';
 
 create function history_servers(room_id text, event_id text) returns setof text
 language sql stable parallel safe security definer
@@ -80,7 +80,7 @@ as $$
         select r.room_nid from rooms r where r.room_id = history_servers.room_id
     ),
     candidates as (
-        -- The server that made the event has what is before it.
+        -- The server that made the event has its previous events.
         select u.server_name, 1000000000 as level
         from room
         join events e on e.event_id = history_servers.event_id and e.room_nid = room.room_nid
@@ -120,6 +120,6 @@ as $$
     limit 10
 $$;
 comment on function history_servers is
-    'Other servers in a room that are likely to have what is before an event, the likeliest first: its '
-    'sender''s, those of users with power, those with most members; last those that did not answer lately. '
-    'event_id may be NULL.';
+    'The other servers in a room that are likely to have the previous events of an event, the likeliest '
+    'first: the server of its sender, then those of users with power, then those with most members. Servers '
+    'that did not answer lately are last. event_id may be NULL.';

@@ -1,4 +1,4 @@
--- What other servers are sent.
+-- Federation transactions to other servers.
 
 create function claim_transactions(
     lease text, max bigint, seconds double precision, renewed bigint[],
@@ -7,9 +7,9 @@ create function claim_transactions(
 language c volatile strict parallel unsafe security definer
 as 'MODULE_PATHNAME', 'claim_transactions_wrapper';
 comment on function claim_transactions is
-    'Claims other servers that there is something to send to, up to so many and for so many seconds, and '
-    'gives what to send: the body of PUT /_matrix/federation/v1/send/{txnId}. lease names the node; it '
-    'renews the leases that it has.';
+    'Claims up to max destinations that there is something to send to, for so many seconds, and renews the '
+    'leases of the destinations in renewed. lease names the node. Returns the transactions to send: body is '
+    'that of PUT /_matrix/federation/v1/send/{txnId}.';
 
 create function finish_transaction(
     lease text, destination_nid bigint, txn_id text, error text, is_refusal boolean,
@@ -18,18 +18,20 @@ create function finish_transaction(
 language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'finish_transaction_wrapper';
 comment on function finish_transaction is
-    'Says how a transaction went, and gives the next one for the server, if there is one. error is NULL if '
-    'it was taken; is_refusal: it would be refused again.';
+    'Ends a transaction. Returns the next one for the destination, if there is one. error: NULL if the '
+    'destination accepted the transaction. is_refusal: it would refuse it again. given_up: the transaction '
+    'was refused too often, and is not repeated.';
 
 create function release_transactions(lease text) returns void
 language c volatile strict parallel unsafe security definer
 as 'MODULE_PATHNAME', 'release_transactions_wrapper';
-comment on function release_transactions is 'Gives back the leases of a node that stops.';
+comment on function release_transactions is 'Ends the leases of a node that stops.';
 
 create function retry_transactions(server_name text) returns void
 language c volatile strict parallel unsafe security definer
 as 'MODULE_PATHNAME', 'retry_transactions_wrapper';
-comment on function retry_transactions is 'Lets a server be sent to at once: it was heard of.';
+comment on function retry_transactions is
+    'Ends the pause of a server that is backed off, because the server sent a request.';
 
 create function retry_now(destination text) returns boolean
 language sql volatile strict parallel unsafe security definer
@@ -43,7 +45,7 @@ as $$
     select exists (select from retried)
 $$;
 comment on function retry_now is
-    'Has a server tried again within a second, as if it had not failed before. False for one that is not '
+    'Sends to a server within a second, as if it had not failed before. Returns false if the server is not '
     'known.';
 
 create function purge_queue(destination text) returns bigint
@@ -58,7 +60,7 @@ begin
         lease = null, leased_until = null
     where server_name = purge_queue.destination
     returning destination_nid into purged_nid;
-    -- What is written from here on is not purged.
+    -- Events and EDUs that are written from here on are not purged.
     update destination_rooms r
     set sent_nid = greatest(
         r.sent_nid,
@@ -78,8 +80,9 @@ begin
 end
 $$;
 comment on function purge_queue is
-    'Forgets what waits for a server: it is not sent the events that it has missed (it asks for them when '
-    'newer ones come), nor EDUs, of which the number is returned. Messages to devices among them are lost.';
+    'Discards what is queued for a server. It is not sent the events that it has missed; it can fetch them '
+    'when it gets newer ones. EDUs are deleted, among them messages to devices, which are lost. Returns the '
+    'number of EDUs.';
 
 create function prune_outgoing() returns bigint
 language sql volatile parallel unsafe security definer set search_path = matriarch, pg_temp
@@ -95,5 +98,5 @@ as $$
     select count(*) from pruned
 $$;
 comment on function prune_outgoing is
-    'Deletes EDUs that a server did not come to take: after a day what speaks of the moment, after 30 days '
-    'messages to devices and changes of device lists. How many.';
+    'Housekeeping: deletes EDUs that a destination did not accept in time: typing, presence and receipts '
+    'after a day, messages to devices and changes of device lists after 30 days. Returns their number.';

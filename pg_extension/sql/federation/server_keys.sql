@@ -4,14 +4,14 @@ create function sign_request(method text, uri text, destination text, content te
 language c stable parallel restricted security definer
 as 'MODULE_PATHNAME', 'sign_request_wrapper';
 comment on function sign_request is
-    'The Authorization header of a request to another server. content is the body as JSON, NULL where there '
-    'is none.';
+    'The Authorization header of a request to another server. content is the body as JSON; NULL without '
+    'body.';
 
 create function rotate_signing_key() returns text
 language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'rotate_signing_key_wrapper';
 comment on function rotate_signing_key is
-    'Makes a new signing key, which signs from now on, and retires those in use. Returns its id.';
+    'Makes a new signing key, which signs from now on, and expires the current ones. Returns its id.';
 
 create function store_server_keys(
     server_name text, key_ids text[], public_keys text[], valid_until_ts bigint[], expired boolean[]
@@ -29,5 +29,5 @@ as $$
     where not server_keys.expired
 $$;
 comment on function store_server_keys is
-    'Records keys that a server published; the caller checked their signatures. A key that once expired '
-    'stays as it was.';
+    'Stores keys that a server published. The caller has checked their signatures. A key that is stored as '
+    'expired is not changed.';

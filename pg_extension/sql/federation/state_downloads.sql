@@ -41,6 +41,6 @@ begin
 end
 $$;
 comment on function prune_state_downloads is
-    'Deletes what is left of answers that began to come two hours ago: what was staged, and rooms that got '
-    'no state, since the node died or the join was refused, with their events. Returns the number of such '
-    'rooms. A node calls it from time to time.';
+    'Housekeeping: deletes state downloads that began two hours ago with their staged events, and rooms that '
+    'got no state, because the node died or the join was refused, with their events. Returns the number of '
+    'such rooms.';

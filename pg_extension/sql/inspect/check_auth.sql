@@ -5,6 +5,6 @@ create function check_auth(
 language c stable parallel restricted security definer
 as 'MODULE_PATHNAME', 'check_auth_wrapper';
 comment on function check_auth is
-    'Judges an event, as JSON, by the authorization rules at its room''s current state, or at the state '
-    'before another event of the room: the rule that rejects it, by its number in the text for the room''s '
-    'version, and the events of the state that were asked.';
+    'Authorizes an event, as JSON, by the current state of its room, or by the state before the event at. '
+    'rule: the number, in the specification of the room version, of the rule that rejects it. auth_events: '
+    'the events of the state that the rules read.';

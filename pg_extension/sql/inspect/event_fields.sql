@@ -3,5 +3,5 @@ returns setof record
 language c immutable strict parallel safe rows 1
 as 'MODULE_PATHNAME', 'event_fields_wrapper';
 comment on function event_fields is
-    'What is only in an event''s JSON, whatever else that holds: the state key also of rejected events, and '
-    'all events that it cites, known or not. U+0000 shows as U+FFFD.';
+    'Fields that are only in an event''s JSON: the state_key, also of rejected events, and all events that '
+    'it cites, stored or not. U+0000 is returned as U+FFFD.';

@@ -5,7 +5,7 @@ create function explain_event(
 language c stable strict parallel restricted security definer
 as 'MODULE_PATHNAME', 'explain_event_wrapper';
 comment on function explain_event is
-    'The checks that an event went through on receipt, taken again, and what became of it.';
+    'The checks that an event went through on receipt, applied again, and its status.';
 
 create function explain_resolution(
     event_id text, out step integer, out phase text, out event_nid bigint, out allowed boolean, out rule text,

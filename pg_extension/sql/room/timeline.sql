@@ -2,4 +2,4 @@ create function is_live(pos bigint) returns boolean
 language sql immutable strict parallel safe
 as $$ select pos > 0 and pos % 1048576 = 0 $$;
 comment on function is_live is
-    'Whether events.pos is that of an event that was new when it came; otherwise it was backfilled.';
+    'Whether events.pos is the position of a live event. If not, the event was backfilled.';

@@ -3,7 +3,8 @@
 create function state_get(root bigint, key_idx integer) returns bigint
 language c stable strict parallel restricted security definer
 as 'MODULE_PATHNAME', 'state_get_wrapper';
-comment on function state_get is 'The event_nid of one key in a state; NULL when the state has no such key.';
+comment on function state_get is
+    'The event_nid of a state key in a state. NULL if the state has no such event.';
 
 create function state_entries(root bigint) returns table (key_idx integer, event_nid bigint)
 language c stable strict parallel restricted security definer
@@ -15,12 +16,12 @@ returns table (key_idx integer, old_event_nid bigint, new_event_nid bigint)
 language c stable strict parallel restricted security definer
 as 'MODULE_PATHNAME', 'state_diff_wrapper';
 comment on function state_diff is
-    'What differs between two states of a room, reading only the subtrees that differ.';
+    'The differences of two states of a room. Reads only the subtrees that differ.';
 
 create function state_set_many(room_nid bigint, root bigint, key_idxs integer[], event_nids bigint[])
 returns bigint
 language c volatile strict parallel unsafe security definer
 as 'MODULE_PATHNAME', 'state_set_many_wrapper';
 comment on function state_set_many is
-    'The root of the state that changes make of another; a NULL event takes a key out. The caller holds the '
-    'room''s lock.';
+    'The root of the state that these changes make of another. A NULL event removes the state key. The '
+    'caller holds the room''s lock.';

@@ -3,8 +3,8 @@ returns setof response
 language c volatile strict parallel unsafe security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'upload_cross_signing_keys_wrapper';
 comment on function upload_cross_signing_keys is
-    'POST /keys/device_signing/upload. No row where the user must pass user-interactive authentication '
-    'first; authenticated says that this happened.';
+    'POST /keys/device_signing/upload. authenticated: the user has passed user-interactive authentication. '
+    'Returns no row if the user must do so first.';
 
 create function upload_signatures(token_hash bytea, body text) returns setof response
 language c volatile strict parallel unsafe security definer set enable_bitmapscan = off
@@ -25,5 +25,5 @@ begin
 end
 $$;
 comment on function delete_cross_signing_keys is
-    'Deletes a user''s cross-signing keys, and all signatures of them and of the user''s devices: the '
-    'account is deactivated.';
+    'Deletes a user''s cross-signing keys, and all signatures of them and of the user''s devices, because '
+    'the account is deactivated.';

@@ -13,5 +13,5 @@ as $$
     where d.device_nid = any(device_nids) and m.membership = 'join'
 $$;
 comment on function device_list_rooms is
-    'The rooms to wake when these devices are deleted or change: all that their users are in, if the '
-    'devices have keys. In the statement that deletes them it sees them still.';
+    'The rooms to wake when these devices change or are deleted: all rooms of their users, if the devices '
+    'have keys. A statement that deletes devices still sees them.';

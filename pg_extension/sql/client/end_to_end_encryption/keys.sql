@@ -7,7 +7,7 @@ create function query_keys(token_hash bytea, body text, answered text[]) returns
 language c stable strict parallel restricted security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'query_keys_wrapper';
 comment on function query_keys is
-    'POST /keys/query. answered are the other servers whose answers about their users were stored by '
+    'POST /keys/query. answered: the other servers whose responses about their users were stored by '
     'store_remote_keys.';
 
 create function claim_keys(token_hash bytea, body text) returns setof response
@@ -30,6 +30,6 @@ as $$
     );
 $$;
 comment on function prune_keys is
-    'Deletes one-time keys that were handed out long ago, and old changes of device lists but each user''s '
-    'newest, so that the oldest sync token still learns that there was one; of deactivated users all. Nodes '
-    'call it every few minutes.';
+    'Housekeeping: deletes one-time keys that were handed out 30 days ago, and changes of device lists after '
+    '90 days. Each user''s newest change stays, so that the oldest sync token still learns of it; of '
+    'deactivated users all are deleted.';

@@ -1,4 +1,4 @@
--- What other servers ask for. origin is the server that asks.
+-- origin is the server that sent the request.
 
 create function federation_backfill(origin text, room_id text, event_ids text[], "limit" bigint)
 returns setof response

@@ -4,5 +4,5 @@ create function federation_make_membership(
 language c stable parallel restricted security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'federation_make_membership_wrapper';
 comment on function federation_make_membership is
-    'GET /_matrix/federation/v1/make_join/{roomId}/{userId}, make_knock, make_leave: membership is join, '
-    'knock or leave. versions may be NULL: any.';
+    'GET /_matrix/federation/v1/make_join/{roomId}/{userId}, make_knock and make_leave. membership is join, '
+    'knock or leave. versions: the room versions that the origin supports; NULL: any.';

@@ -1,4 +1,4 @@
--- What other servers ask for. origin is the server that asks.
+-- origin is the server that sent the request.
 
 create function federation_event(origin text, event_id text) returns setof response
 language c stable strict parallel restricted security definer set enable_bitmapscan = off
