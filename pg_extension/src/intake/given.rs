@@ -36,7 +36,8 @@ const STATE_EVENTS: &str = "
     select wanted.event_id, e.event_nid, e.key_idx, e.status
     from unnest($2) as wanted (event_id)
     left join lateral (
-        select event_nid, key_idx, status from events where event_id = wanted.event_id and room_nid = $1 offset 0
+        select event_nid, key_idx, status from events
+        where event_id = wanted.event_id and room_nid = $1 offset 0
     ) e on true";
 
 /// A state made of events.

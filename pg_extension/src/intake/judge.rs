@@ -80,7 +80,7 @@ impl<'r, 'a> Intake<'r, 'a> {
             if known.room_nid != self.room.nid {
                 return Verdict::refused("another room has an event of this id");
             }
-            let is_settled = known.is_in_graph() && !self.is_loose(event.event_id());
+            let is_settled = known.is_in_graph() && !self.lacks_successor(event.event_id());
             if is_settled || self.kind == Kind::Outlier {
                 return self.verdict_of(&known);
             }
@@ -139,8 +139,8 @@ impl<'r, 'a> Intake<'r, 'a> {
     }
 
     /// Whether an event is here as an old one that nothing comes after, while this batch is of new ones. It is as new as they are.
-    fn is_loose(&self, event_id: &str) -> bool {
-        self.kind == Kind::Live && self.writer.loose.contains(event_id)
+    fn lacks_successor(&self, event_id: &str) -> bool {
+        self.kind == Kind::Live && self.writer.without_successor.contains(event_id)
     }
 
     fn missing_auth_events(&self, event: &Event) -> Vec<String> {
@@ -189,7 +189,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         let (mut missing, mut lost) = (Vec::new(), false);
         for id in event.prev_events() {
             let in_graph = |prev: &Rc<GraphEvent>| prev.is_in_graph() && prev.room_nid == self.room.nid;
-            match self.events.by_id(id).filter(|prev| in_graph(prev) && !self.is_loose(id)) {
+            match self.events.by_id(id).filter(|prev| in_graph(prev) && !self.lacks_successor(id)) {
                 Some(prev) => roots.extend(self.state_after(&prev)),
                 None if self.given_up.prev_events.contains(id) => lost = true,
                 None => missing.push(id.to_owned()),

@@ -1,4 +1,4 @@
-//! Taking events into a room of which members are missing; see [`room::partial`](crate::room::partial).
+//! Intake into partial rooms; see [`room::partial`](crate::room::partial).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,16 +17,16 @@ use crate::{
 const ANNOUNCED: &str = "
     select join_event_id from partial_joins where join_event_id = any($1) and room_nid is null";
 
-/// What a batch does to a partial room, or to one that becomes partial.
+/// What a batch does to a partial room, or to a room that becomes partial.
 #[derive(Default)]
 pub struct Partial {
-    /// The join whose given state lacks members.
+    /// The id of the join whose given state lacks members.
     join: Option<String>,
-    /// Whether that state can be used: the room has none of its own.
+    /// Whether the given state can be used, because the room has no state yet.
     begins: bool,
-    /// Events of which previous ones cannot be had.
+    /// The ids of events some of whose previous events cannot be obtained.
     pub lost: HashSet<String>,
-    /// Events whose states lack members.
+    /// Events whose states before them lack members.
     noted: Vec<i64>,
     noted_lost: Vec<i64>,
     /// The join by which the room became partial, and the other servers in the room.
@@ -34,7 +34,7 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// `states` are those given with the batch.
+    /// Finds out whether one of the given states belongs to a partial join.
     pub fn find(room: &Room<'_>, states: &States) -> Self {
         let ids: Vec<&str> = states.keys().map(String::as_str).filter(|id| !id.contains('\0')).collect();
         if ids.is_empty() {
@@ -52,14 +52,14 @@ impl Partial {
 }
 
 impl Intake<'_, '_> {
-    /// Whether the state before an event is the one that came with the batch. Where another join was faster, that of a
-    /// partial one is of no use.
+    /// Whether the given state is used as the state before an event. The incomplete state of a partial join
+    /// is not used if another join was stored first.
     pub(super) fn is_given(&self, event_id: &str) -> bool {
         let is_partial = self.partial.join.as_deref() == Some(event_id);
         self.states.contains_key(event_id) && (!is_partial || self.partial.begins)
     }
 
-    /// Adds the members to a state that it lacks and the event cites.
+    /// Adds to a state the members that it lacks, of those whose member events the event cites.
     pub(super) fn with_cited_members(&self, event: &Event, root: i64) -> i64 {
         let mut members: BTreeMap<i32, Option<i64>> = event
             .auth_events()
@@ -77,7 +77,8 @@ impl Intake<'_, '_> {
         trie::set_many(self.room.db, self.room.nid, root, &members)
     }
 
-    /// Notes what an event, which is stored, has to do with the room being partial.
+    /// Records, for an event that was stored, that its state lacks members, or that the room became partial
+    /// by it.
     pub(super) fn note_partial(&mut self, event: &GraphEvent) {
         let event_id = event.event.event_id();
         if self.partial.begins_by(event_id) {
@@ -93,7 +94,7 @@ impl Intake<'_, '_> {
         }
     }
 
-    /// Ends the batch, when the room's members are counted.
+    /// Ends the batch. To be called when the room's members were counted.
     pub(super) fn finish_partial(&mut self) {
         let Partial { noted, noted_lost, began, .. } = std::mem::take(&mut self.partial);
         event_rows::note_partial(self.room.db, self.room.nid, noted, noted_lost);

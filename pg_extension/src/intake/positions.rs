@@ -1,7 +1,8 @@
-//! Where backfilled events go in the timeline: right before the events that cite them.
+//! Positions of backfilled events in the timeline: right before the events that cite them.
 //!
-//! A live event before which others are missing leaves room for them ([`HOLE_STEP`]). A batch takes a small part of what
-//! room there is, so that there is some left for what comes before its events, and between them.
+//! A live event whose previous events are missing gets a position farther from its predecessor, which leaves
+//! positions for them ([`GAP_STEP`]). A batch uses a small part of the free positions of a gap, so that
+//! positions are left for events that are found later, before its events and between them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,17 +10,19 @@ use matriarch_rules::Event;
 
 use crate::room::{POS_STEP, Room};
 
-/// How far a live event is from the one before it if others are missing between them.
-pub const HOLE_STEP: i64 = 1 << 36;
-/// How many batches of the same size have room in a gap, if each takes its part of what the others left.
+/// The distance of a live event from its predecessor in the timeline if events are missing between them.
+pub const GAP_STEP: i64 = 1 << 36;
+/// The number of batches of the same size that a gap has positions for, if each uses its part of what the
+/// others left.
 const SHARE: i64 = 64;
-/// How far from the beginning of the timeline an event goes that nothing there comes after.
-const AHEAD: i64 = 1 << 40;
+/// The distance of events without successor from the beginning of the timeline.
+const WITHOUT_SUCCESSOR_DISTANCE: i64 = 1 << 40;
 
-/// The first of the stored events that cite each, and whether all of those are loose.
+/// The first of the stored events that cite each event, and whether all of those are without successor.
 const CITING: &str = "
     select m.prev_event_id, min(e.pos) as first_pos,
-        bool_and(exists (select from events_without_successor l where l.event_nid = m.event_nid)) as loose
+        bool_and(exists (select from events_without_successor l where l.event_nid = m.event_nid))
+            as without_successor
     from unnest($2) as wanted (event_id)
     cross join lateral (
         select prev_event_id, event_nid
@@ -31,8 +34,8 @@ const CITING: &str = "
     where e.pos is not null
     group by m.prev_event_id";
 
-/// The event behind the gap that an event of this depth lies in.
-const BEHIND: &str = "
+/// The event that ends the gap to which an event of this depth belongs.
+const GAP_END: &str = "
     select e.pos
     from (select event_nid from missing_prev_events where room_nid = $1 offset 0) m
     cross join lateral (select pos, depth from events where event_nid = m.event_nid offset 0) e
@@ -40,36 +43,36 @@ const BEHIND: &str = "
     order by e.depth, e.pos
     limit 1";
 
-const BEFORE: &str = "
+const PREDECESSOR: &str = "
     select pos, notify_seq from events where room_nid = $1 and pos < $2 order by pos desc limit 1";
 
 const FIRST_POS: &str = "select first_pos from rooms where room_nid = $1";
 
-/// The place of an event.
+/// The position of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Position {
     pub pos: i64,
-    /// That of the event before it: what is backfilled counts for nobody.
+    /// `notify_seq` of the event's predecessor in the timeline: backfilled events notify nobody.
     pub notify_seq: i64,
 }
 
-/// The positions of a batch.
+/// The positions of the events of a batch.
 #[derive(Debug, Default)]
 pub struct Positions {
     by_id: HashMap<String, Position>,
-    loose: HashSet<String>,
+    without_successor: HashSet<String>,
 }
 
-/// What is known of those who cite an event.
+/// The events that cite an event.
 #[derive(Debug, Clone, Copy)]
 struct Citing {
     first_pos: i64,
-    loose: bool,
+    without_successor: bool,
 }
 
 impl Positions {
-    /// Finds positions for events that are not in the timeline, each after those of the batch that it cites. Those for which
-    /// there is no room have none.
+    /// Chooses positions for events that are not in the timeline. `batch` is in topological order. Events for
+    /// which a gap has no positions left get none.
     pub fn find(room: &Room<'_>, batch: &[&Event]) -> Self {
         let ids: Vec<&str> = batch.iter().map(|event| event.event_id()).collect();
         let rows = room.db.query(CITING, &[room.nid.into(), ids.into()]);
@@ -77,108 +80,116 @@ impl Positions {
             .map(|row| {
                 (
                     row.get("prev_event_id"),
-                    Citing { first_pos: row.get("first_pos"), loose: row.get("loose") },
+                    Citing {
+                        first_pos: row.get("first_pos"),
+                        without_successor: row.get("without_successor"),
+                    },
                 )
             })
             .collect();
-        // What comes later in the batch cites what comes earlier.
+        // Later events of the batch cite earlier ones.
         for event in batch.iter().rev() {
             let Some(&citing) = before.get(event.event_id()) else { continue };
             for prev in event.prev_events() {
                 let of_prev = before.entry(prev.to_owned()).or_insert(citing);
                 of_prev.first_pos = citing.first_pos.min(of_prev.first_pos);
-                of_prev.loose &= citing.loose;
+                of_prev.without_successor &= citing.without_successor;
             }
         }
         let mut runs: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
-        let mut loose = Vec::new();
+        let mut without_successor = Vec::new();
         for event in batch {
             match before.get(event.event_id()) {
                 Some(citing) => runs.entry(citing.first_pos).or_default().push(event.event_id()),
-                None => loose.push(*event),
+                None => without_successor.push(*event),
             }
         }
-        let is_loose = |id: &&str| before.get(*id).is_none_or(|citing| citing.loose);
+        let lacks_successor = |id: &&str| before.get(*id).is_none_or(|citing| citing.without_successor);
         let mut positions = Self {
-            loose: batch.iter().map(|event| event.event_id()).filter(is_loose).map(str::to_owned).collect(),
+            without_successor: batch
+                .iter()
+                .map(|event| event.event_id())
+                .filter(lacks_successor)
+                .map(str::to_owned)
+                .collect(),
             ..Self::default()
         };
         for (pos, run) in runs {
-            let limits = Limits::before(room, pos);
-            positions.add(&run, limits, pos);
+            let bounds = Bounds::before(room, pos);
+            positions.add(&run, bounds, pos);
         }
-        positions.add_loose(room, &loose);
+        positions.add_without_successor(room, &without_successor);
         positions
     }
 
-    /// The place of an event, if there is one.
+    /// The position of an event, if it got one.
     pub fn of(&self, event_id: &str) -> Option<Position> {
         self.by_id.get(event_id).copied()
     }
 
-    /// Whether no event of the timeline is known to come after this one; see `events_without_successor`.
-    pub fn is_loose(&self, event_id: &str) -> bool {
-        self.loose.contains(event_id)
+    /// Whether no event of the timeline is known to follow this one; see `events_without_successor`.
+    pub fn lacks_successor(&self, event_id: &str) -> bool {
+        self.without_successor.contains(event_id)
     }
 
-    /// Events that nothing here comes after: in the midst of the gap that they lie in by their depth.
-    fn add_loose(&mut self, room: &Room<'_>, loose: &[&Event]) {
-        let Some(depth) = loose.iter().map(|event| event.depth()).max() else { return };
-        let run: Vec<&str> = loose.iter().map(|event| event.event_id()).collect();
-        match room.db.query_opt(BEHIND, &[room.nid.into(), depth.into()]) {
+    /// Puts events without successor into the middle of the gap to which they belong by their depth.
+    fn add_without_successor(&mut self, room: &Room<'_>, without_successor: &[&Event]) {
+        let Some(depth) = without_successor.iter().map(|event| event.depth()).max() else { return };
+        let run: Vec<&str> = without_successor.iter().map(|event| event.event_id()).collect();
+        match room.db.query_opt(GAP_END, &[room.nid.into(), depth.into()]) {
             Some(row) => {
-                let limits = Limits::before(room, row.get("pos"));
-                let last = match limits.lower {
-                    Some(lower) => lower + (limits.upper - lower) / 2,
-                    None => limits.upper - AHEAD,
+                let bounds = Bounds::before(room, row.get("pos"));
+                let last = match bounds.lower {
+                    Some(lower) => lower + (bounds.upper - lower) / 2,
+                    None => bounds.upper - WITHOUT_SUCCESSOR_DISTANCE,
                 };
-                self.add(&run, Limits { upper: last, ..limits }, last);
+                self.add(&run, Bounds { upper: last, ..bounds }, last);
             }
             None => {
                 let first_pos: i64 = room.db.query_one(FIRST_POS, &[room.nid.into()]).get("first_pos");
-                let limits = Limits::before(room, first_pos);
-                self.add(&run, limits, limits.upper);
+                let bounds = Bounds::before(room, first_pos);
+                self.add(&run, bounds, bounds.upper);
             }
         }
     }
 
     /// Gives a run of events positions before `pos`, as far as there are any.
-    fn add(&mut self, run: &[&str], limits: Limits, pos: i64) {
-        let mut cursor = pos.min(limits.upper);
+    fn add(&mut self, run: &[&str], bounds: Bounds, pos: i64) {
+        let mut cursor = pos.min(bounds.upper);
         let count = i64::try_from(run.len()).unwrap_or(i64::MAX);
-        let step = match limits.lower {
+        let step = match bounds.lower {
             Some(lower) => ((cursor - lower) / count.saturating_mul(SHARE)).clamp(1, POS_STEP),
             None => POS_STEP,
         };
         for event_id in run.iter().rev() {
             cursor -= step;
-            // Those are the positions of live events.
+            // Multiples of the step are the positions of live events.
             if cursor > 0 && cursor % POS_STEP == 0 {
                 cursor -= 1;
             }
-            if limits.lower.is_some_and(|lower| cursor <= lower) {
+            if bounds.lower.is_some_and(|lower| cursor <= lower) {
                 return;
             }
             self.by_id
-                .insert((*event_id).to_owned(), Position { pos: cursor, notify_seq: limits.notify_seq });
+                .insert((*event_id).to_owned(), Position { pos: cursor, notify_seq: bounds.notify_seq });
         }
     }
 }
 
-/// Between which positions there is room.
+/// The bounds of the free positions.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
-    /// Absent at the beginning of the timeline.
+struct Bounds {
+    /// `None` at the beginning of the timeline.
     lower: Option<i64>,
     upper: i64,
     notify_seq: i64,
 }
 
-impl Limits {
+impl Bounds {
     fn before(room: &Room<'_>, pos: i64) -> Self {
-        match room.db.query_opt(BEFORE, &[room.nid.into(), pos.into()]) {
+        match room.db.query_opt(PREDECESSOR, &[room.nid.into(), pos.into()]) {
             Some(row) => Self { lower: Some(row.get("pos")), upper: pos, notify_seq: row.get("notify_seq") },
-            // Below 0 there is no end of room.
+            // Below 0 there are always free positions.
             None => Self { lower: None, upper: pos.min(0), notify_seq: 0 },
         }
     }

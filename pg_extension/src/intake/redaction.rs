@@ -1,4 +1,5 @@
-//! Redactions made elsewhere: applied when both the redaction and its target are here, whichever comes first.
+//! Applies redactions of remote events, when both the redaction and its target are stored, whichever is
+//! stored first.
 
 use std::rc::Rc;
 
@@ -28,7 +29,7 @@ const FOUND: &str = "
     delete from missing_redacted_events where room_nid = $1 and event_id = $2 returning redaction_nid";
 
 impl Intake<'_, '_> {
-    /// Applies an accepted redaction to its target, now or once that comes.
+    /// Applies an accepted redaction to its target, or records it until the target is stored.
     pub(super) fn apply_redaction(&mut self, redaction: &GraphEvent) {
         let event = Rc::clone(&redaction.event);
         let Some(target_id) = event.redacts(self.room.version) else { return };
@@ -43,7 +44,7 @@ impl Intake<'_, '_> {
         }
     }
 
-    /// Applies the redactions that came before this event.
+    /// Applies the redactions that were stored before this event.
     pub(super) fn apply_missed_redactions(&mut self, event: &GraphEvent) {
         let event_id = event.event.event_id();
         if !self.writer.missed_targets.remove(event_id) {
@@ -63,7 +64,8 @@ impl Intake<'_, '_> {
     }
 
     fn redact(&mut self, redaction: &GraphEvent, target: &Target) {
-        // What is stripped does not come back, should the redaction not be allowed: it waits until the room is whole.
+        // A redaction cannot be undone if it turns out not to be allowed. So it is applied when the room is
+        // whole.
         if self.room.header.partial {
             return;
         }
@@ -80,7 +82,7 @@ impl Intake<'_, '_> {
         }
     }
 
-    /// What an accepted event of the timeline says to its readers.
+    /// The annotations of an accepted event of the timeline.
     pub(super) fn annotations(&self, event: &GraphEvent) -> Annotations {
         let may_mention_room = || {
             let sender = event.event.sender();
@@ -91,15 +93,15 @@ impl Intake<'_, '_> {
         };
         let notifications = match self.kind {
             Kind::Live | Kind::Relayed => Notifications::of(&event.event, may_mention_room),
-            // What is old notifies nobody.
+            // Old events notify nobody.
             Kind::Backfilled | Kind::Outlier => Notifications::default(),
         };
-        // A thread that may not be is none.
+        // An invalid thread relation counts as none.
         let thread_root_nid = thread_root(self.room.db, self.room.nid, &event.event).ok().flatten();
         Annotations { notifications, thread_root_nid }
     }
 
-    /// The power levels of a state; `None` without create event.
+    /// Calls `ask` with the power levels of a state. `None` if it has no create event.
     fn levels_at<R>(&self, root: i64, ask: impl FnOnce(&PowerLevels<'_>) -> R) -> Option<R> {
         let at = |event_type: &str| -> Option<Rc<Event>> {
             let nid = trie::get(self.room.db, root, self.keys.get(event_type, "")?)?;

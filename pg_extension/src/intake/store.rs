@@ -1,4 +1,4 @@
-//! Storing events that were judged: their rows, their places in the graph, and the room's current state.
+//! Stores judged events: their rows, their edges in the graph, and the room's current state.
 
 use std::{collections::BTreeSet, rc::Rc};
 
@@ -7,7 +7,7 @@ use matriarch_wire::{Kind, Verdict};
 use crate::{
     intake::{
         judge::Intake,
-        positions::{HOLE_STEP, Position},
+        positions::{GAP_STEP, Position},
         verify::Pdu,
         writer::promote,
     },
@@ -25,8 +25,8 @@ const CITE: &str = "
     select $1, prev_event_id, $3 from unnest($2) as prev_event_id
     on conflict do nothing";
 
-/// Those who cite the event have it among their `prev_nids` now.
-const FOUND: &str = "
+/// Moves the event from the missing previous events of the events that cite it to their `prev_nids`.
+const ADD_PREV: &str = "
     with citing as (
         delete from missing_prev_events where room_nid = $1 and prev_event_id = $2 returning event_nid
     )
@@ -43,7 +43,7 @@ const SET_STATE_GIVEN: &str = "update events set state_given = true where event_
 const SET_ROOM_ROOT: &str = "update events set room_root = $2 where event_nid = $1";
 
 impl Intake<'_, '_> {
-    /// Stores an event with what was found of it; its verdict.
+    /// Stores an event with its status. Returns the verdict.
     pub(super) fn store(
         &mut self,
         pdu: &Pdu,
@@ -57,18 +57,18 @@ impl Intake<'_, '_> {
         let event = self.events.keep(self.graph_event(pdu, status, root, outlier.as_deref()));
         let accepted = status == Status::Accepted;
         let annotations = if accepted { self.annotations(&event) } else { Annotations::default() };
-        let place = accepted.then(|| self.position_in_timeline(&event, &annotations));
+        let position = accepted.then(|| self.position_in_timeline(&event, &annotations));
         let row = EventRow {
             event_nid: event.nid,
             room_nid: self.room.nid,
-            pos: place.map(|place| place.pos),
+            pos: position.map(|position| position.pos),
             depth: event.event.depth(),
             origin_server_ts: event.event.origin_server_ts(),
             sender_nid: self.users[event.event.sender()],
             state_before: root,
             device_nid: None,
             thread_root_nid: annotations.thread_root_nid,
-            notify_seq: place.map_or(self.room.header.notify_seq, |place| place.notify_seq),
+            notify_seq: position.map_or(self.room.header.notify_seq, |position| position.notify_seq),
             key_idx: event.key_idx,
             status,
             status_reason: reason,
@@ -97,7 +97,7 @@ impl Intake<'_, '_> {
         }
         if event.is_in_graph() {
             self.place_in_graph(&event);
-            self.tie(&event);
+            self.update_successors(&event);
         }
         if accepted {
             self.apply_redaction(&event);
@@ -124,13 +124,14 @@ impl Intake<'_, '_> {
         };
         let nids_of = |ids: &mut dyn Iterator<Item = &str>, wanted: fn(&GraphEvent) -> bool| -> Vec<i64> {
             let known = ids.filter_map(|id| self.events.by_id(id));
-            // An event of another room was stored without our room's lock: what is known of it is not in order.
+            // Events of other rooms are stored without this room's lock, so their nids may be in any order.
             let known = known.filter(|known| known.room_nid == self.room.nid && wanted(known));
             let nids: BTreeSet<i64> = known.map(|known| known.nid).collect();
             nids.into_iter().collect()
         };
         let in_graph = root.is_some();
-        // What was stored stays: it may have been redacted since, and other auth events have come.
+        // The stored JSON and auth events stay: the event may have been redacted, and more auth events may be
+        // stored by now.
         let stored = outlier.map_or(event, |outlier| &outlier.event);
         GraphEvent {
             nid: outlier.map_or_else(next_event_nid, |outlier| outlier.nid),
@@ -152,7 +153,7 @@ impl Intake<'_, '_> {
         }
     }
 
-    /// The key's place in the trie: a new one if the room never had the key.
+    /// The `key_idx` of a state key. A new state key gets the next number.
     fn key_idx(&mut self, event_type: &str, state_key: &str) -> i32 {
         self.keys.get(event_type, state_key).unwrap_or_else(|| {
             let key_idx = self.room.header.next_key_idx;
@@ -162,32 +163,31 @@ impl Intake<'_, '_> {
         })
     }
 
-    /// The position of an accepted event; the room's header follows if it is a new one.
+    /// The position of an accepted event. A live event gets the next one, and the room's header is updated.
     fn position_in_timeline(&mut self, event: &GraphEvent, annotations: &Annotations) -> Position {
         if let Some(position) = self.positions.of(event.event.event_id()) {
             self.writer.first_pos = position.pos.min(self.writer.first_pos);
             return position;
         }
-        let step = if self.missing_prevs(event).is_empty() { POS_STEP } else { HOLE_STEP };
+        let step = if self.missing_prevs(event).is_empty() { POS_STEP } else { GAP_STEP };
         self.writer.shown = true;
         let header = &mut self.room.header;
         header.last_pos += step;
         header.depth = header.depth.max(event.event.depth());
-        // Threads are counted apart, by their root.
+        // Unread counts of threads are separate, by thread root.
         if annotations.notifications.notifies && annotations.thread_root_nid.is_none() {
             header.notify_seq += 1;
         }
         Position { pos: header.last_pos, notify_seq: header.notify_seq }
     }
 
-    /// The `prev_events` that are not in the graph.
+    /// The previous events that are not in the graph.
     fn missing_prevs<'e>(&self, event: &'e GraphEvent) -> Vec<&'e str> {
         let is_prev = |prev: Rc<GraphEvent>| prev.is_in_graph() && prev.room_nid == self.room.nid;
         event.event.prev_events().filter(|id| !self.events.by_id(id).is_some_and(is_prev)).collect()
     }
 
-    /// Ties the event to those before and after it, and brings the forward extremities and the current state up to
-    /// date.
+    /// Adds the event's edges to the graph, and updates the forward extremities and the current state.
     fn place_in_graph(&mut self, event: &Rc<GraphEvent>) {
         let missing = self.missing_prevs(event);
         if !missing.is_empty() {
@@ -205,7 +205,7 @@ impl Intake<'_, '_> {
         }
         let replaced = self.supersede(&event.prev_nids);
         let extremities = &mut self.room.header.extremities;
-        // What only backfilled events follow may be all that the room has.
+        // If only backfilled events follow the event, the replaced extremities may be all that the room has.
         if !superseded || extremities.iter().any(|extremity| !replaced.contains(&extremity.nid)) {
             extremities.retain(|extremity| !replaced.contains(&extremity.nid));
         }
@@ -217,23 +217,23 @@ impl Intake<'_, '_> {
         self.set_current_state(event);
     }
 
-    /// Keeps `events_without_successor` true of an event and those that it cites.
-    fn tie(&mut self, event: &GraphEvent) {
+    /// Updates `events_without_successor` for an event and for those that it cites.
+    fn update_successors(&mut self, event: &GraphEvent) {
         let id = event.event.event_id();
-        if self.kind == Kind::Backfilled && self.positions.is_loose(id) {
+        if self.kind == Kind::Backfilled && self.positions.lacks_successor(id) {
             self.flush();
-            self.writer.add_loose(self.room, event.nid, id);
+            self.writer.add_without_successor(self.room, event.nid, id);
         } else {
-            let tied: Vec<&str> = event.event.prev_events().chain([id]).collect();
-            self.writer.tie(self.room, &tied);
+            let cited: Vec<&str> = event.event.prev_events().chain([id]).collect();
+            self.writer.mark_followed(self.room, &cited);
         }
     }
 
-    /// Whether an accepted event that is here already comes after this one, without an accepted one between.
+    /// Whether a stored accepted event follows this one, directly or through events that are not accepted.
     fn is_superseded(&mut self, event: &GraphEvent) -> bool {
         self.flush();
         let args = [self.room.nid.into(), event.event.event_id().into(), event.nid.into()];
-        let citing: Vec<i64> = self.room.db.query(FOUND, &args).map(|row| row.get("event_nid")).collect();
+        let citing: Vec<i64> = self.room.db.query(ADD_PREV, &args).map(|row| row.get("event_nid")).collect();
         citing.iter().for_each(|nid| self.events.forget(*nid));
         citing
             .into_iter()
@@ -241,8 +241,9 @@ impl Intake<'_, '_> {
             .any(|citing| citing.status == Status::Accepted || citing.superseded)
     }
 
-    /// The events that one with these `prev_nids` replaces as forward extremity: those it cites, and through those that
-    /// were not accepted those that they cite.
+    /// The events that are no forward extremities any more once an event with these `prev_nids` is stored:
+    /// its previous events and, where they are not accepted, theirs in turn. Marks those that are not
+    /// accepted as superseded.
     fn supersede(&mut self, prev_nids: &[i64]) -> BTreeSet<i64> {
         let mut replaced = BTreeSet::new();
         let mut unaccepted = Vec::new();
@@ -265,7 +266,7 @@ impl Intake<'_, '_> {
         replaced
     }
 
-    /// The current state is what the states after the forward extremities resolve to.
+    /// Sets the current state to what the states after the forward extremities resolve to.
     fn set_current_state(&mut self, newest: &GraphEvent) {
         let roots = self.roots_of_extremities();
         let root = self.resolved(&roots);
@@ -276,23 +277,23 @@ impl Intake<'_, '_> {
         }
     }
 
-    /// Writes what is pending, since a query will look at it.
+    /// Writes pending rows, so that queries see them.
     pub(super) fn flush(&mut self) {
         self.keys.flush();
         self.writer.flush(self.room);
     }
 
-    /// What an event that was stored before was found to be.
+    /// The verdict on an event that was stored before.
     pub(super) fn verdict_of(&self, event: &GraphEvent) -> Verdict {
         verdict(event.status, self.writer.reason(self.room.db, event.nid))
     }
 
-    /// Ends the batch; whether there is something new in the timeline.
+    /// Ends the batch. Returns whether the timeline has new events.
     pub fn finish(mut self) -> bool {
         self.flush();
         self.writer.finish(self.room);
-        if self.writer.followed != self.room.header.root {
-            self.room.follow_state(self.writer.followed);
+        if self.writer.flat_root != self.room.header.root {
+            self.room.follow_state(self.writer.flat_root);
         }
         self.finish_partial();
         if self.writer.shown {

@@ -1,4 +1,4 @@
-//! What can be said of a PDU alone: is it an event of this room, and did its servers sign it?
+//! Checks that need the PDU alone: its format, its signatures and its content hash.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,22 +13,22 @@ use matriarch_wire::Needs;
 
 use crate::base::{signing::Signer, spi::Db};
 
-/// An event that was signed as it must be.
+/// An event with valid signatures.
 pub struct Pdu {
     pub event: Event,
-    /// What is stored: canonical JSON, without `unsigned`, redacted if the content hash was wrong.
+    /// The JSON to store: canonical, without `unsigned`, and redacted if the content hash is wrong.
     pub json: String,
     pub verified: Verified,
 }
 
-/// What becomes of a PDU that is not a [`Pdu`].
+/// Why a PDU is not a [`Pdu`].
 pub enum Unfit {
-    /// Dropped: the reason.
+    /// It is dropped, for this reason.
     Refused(String),
     Needs(Needs),
 }
 
-/// Reads the format of a PDU and finds its event id.
+/// Checks the format of a PDU, and computes its event id.
 pub fn parse(version: &RoomVersion, room_id: &str, pdu: &str) -> Result<Event, String> {
     let mut json = parse_object(pdu).map_err(|error| error.to_string())?;
     json.remove("unsigned");
@@ -48,17 +48,17 @@ pub fn parse(version: &RoomVersion, room_id: &str, pdu: &str) -> Result<Event, S
     Ok(event)
 }
 
-/// A key as it was published.
+/// A published signing key.
 struct ServerKey {
     key: PublicKey,
     valid_until_ts: i64,
     expired: bool,
 }
 
-/// The keys of the servers that signed some events.
+/// The signing keys of the servers that signed a batch of events.
 pub struct Keys {
     by_id: HashMap<(String, String), ServerKey>,
-    /// Servers whose keys the caller cannot obtain, or not any newer.
+    /// Servers of which the caller cannot obtain keys, or no newer ones.
     given_up: BTreeSet<String>,
     own_server: String,
 }
@@ -72,7 +72,7 @@ const OWN: &str = "
     select key_id, seed, (extract(epoch from expired_at) * 1000)::bigint as expired_ts from signing_keys";
 
 impl Keys {
-    /// Reads the keys for these events in one query, and our own.
+    /// Reads the keys for these events in one query, and adds this server's own.
     pub fn load<'e>(
         db: &Db<'_>,
         version: &RoomVersion,
@@ -111,7 +111,7 @@ impl Keys {
         Self { by_id, given_up, own_server: own.server_name.clone() }
     }
 
-    /// Checks the signatures and the content hash of an event by the keys that are known.
+    /// Checks the signatures and the content hash of an event by the known keys.
     pub fn check(&self, version: &RoomVersion, event: &Event) -> Result<Verified, String> {
         let sent_at = event.origin_server_ts();
         let find = |server: &str, key_id: &str| {
@@ -121,8 +121,8 @@ impl Keys {
         verify_event(version, event.json(), find).map_err(|error| error.to_string())
     }
 
-    /// The same by all keys that are known, whether or not they were valid when the event was made: a server may have
-    /// published that they expired after its events were taken in.
+    /// Like [`Keys::check`], by all known keys, whether or not they were valid when the event was made: a
+    /// server may have published that a key expired after the event went through intake.
     pub fn check_at_any_time(
         &self,
         version: &RoomVersion,
@@ -133,12 +133,12 @@ impl Keys {
         })
     }
 
-    /// Whether a key of every server that must sign is known.
+    /// Whether no key is missing that the check of the signatures needs.
     pub fn knows(&self, version: &RoomVersion, event: &Event) -> bool {
         self.needed(version, event).is_empty()
     }
 
-    /// The event, if its signatures are right, in the form that counts by its content hash.
+    /// The event, if its signatures are valid, in the form that its content hash requires.
     pub fn verify(&self, version: &RoomVersion, event: Event) -> Result<Pdu, Unfit> {
         let needed = self.needed(version, &event);
         if !needed.is_empty() {
@@ -155,7 +155,7 @@ impl Keys {
         Ok(Pdu { event: Event::new(event_id, redacted), json, verified })
     }
 
-    /// The keys that could still be obtained, of servers of which no usable key signed.
+    /// The keys that may still be obtained, of servers that must sign and of which no usable key signed.
     fn needed(&self, version: &RoomVersion, event: &Event) -> Vec<(String, String)> {
         let mut needed = Vec::new();
         for server in signing_servers(version, event.json()) {
@@ -167,7 +167,7 @@ impl Keys {
                 signatures.into_iter().flat_map(|of_server| of_server.keys()).collect();
             let usable = |key_id: &&&String| {
                 self.by_id.get(&(server.to_owned(), (**key_id).clone())).is_some_and(|key| {
-                    // An expired key will not become valid for longer.
+                    // The validity of an expired key does not grow.
                     !version.enforce_key_validity
                         || key.expired
                         || event.origin_server_ts() <= key.valid_until_ts

@@ -1,4 +1,4 @@
-//! Rows of `events`, written many at a time.
+//! Collects the rows of a batch, and writes many at a time.
 
 use std::collections::HashSet;
 
@@ -12,21 +12,21 @@ use crate::{
     },
 };
 
-/// What of a batch is not written yet, and what the database said of it before.
+/// Rows of a batch that are not written yet, and what the database said about its events.
 pub struct Writer {
     pub rows: Vec<EventRow>,
-    /// The state that `room_state_keys` and `memberships` say.
-    pub followed: i64,
-    /// The first place that a backfilled event got.
+    /// The root of the state that the flat rows have.
+    pub flat_root: i64,
+    /// The first position that a backfilled event got.
     pub first_pos: i64,
-    /// Whether there is something new in the timeline.
+    /// Whether the timeline has new events.
     pub shown: bool,
-    /// Events of the batch that stored events cite as `prev_events`.
+    /// Events of the batch that stored events cite in `prev_events`.
     pub missed_prevs: HashSet<String>,
-    /// Targets of redactions that came before them.
+    /// Events of the batch that stored redactions target.
     pub missed_targets: HashSet<String>,
-    /// Events of the batch, and their `prev_events`, that are in `events_without_successor`.
-    pub loose: HashSet<String>,
+    /// Events of the batch, and their previous events, that are in `events_without_successor`.
+    pub without_successor: HashSet<String>,
 }
 
 const SET_FIRST_POS: &str = "update rooms set first_pos = $2 where room_nid = $1 and first_pos > $2";
@@ -35,43 +35,48 @@ const MISSED: &str = "
     select 'prev' as kind, m.prev_event_id
     from unnest($2) as wanted (event_id)
     cross join lateral (
-        select prev_event_id from missing_prev_events where room_nid = $1 and prev_event_id = wanted.event_id offset 0
+        select prev_event_id from missing_prev_events
+        where room_nid = $1 and prev_event_id = wanted.event_id offset 0
     ) m
     union all
     select 'target', m.event_id
     from unnest($2) as wanted (event_id)
     cross join lateral (
-        select event_id from missing_redacted_events where room_nid = $1 and event_id = wanted.event_id offset 0
+        select event_id from missing_redacted_events
+        where room_nid = $1 and event_id = wanted.event_id offset 0
     ) m
     union all
-    select 'loose', l.event_id
+    select 'without_successor', l.event_id
     from unnest($2 || $3) as wanted (event_id)
     cross join lateral (
-        select event_id from events_without_successor where room_nid = $1 and event_id = wanted.event_id offset 0
+        select event_id from events_without_successor
+        where room_nid = $1 and event_id = wanted.event_id offset 0
     ) l";
 
-const ADD_LOOSE: &str = "
-    insert into events_without_successor (event_nid, room_nid, event_id) values ($1, $2, $3) on conflict (event_nid) do nothing";
+const ADD_WITHOUT_SUCCESSOR: &str = "
+    insert into events_without_successor (event_nid, room_nid, event_id) values ($1, $2, $3)
+    on conflict (event_nid) do nothing";
 
-/// These, and those loose ones that come before them.
-const TIE: &str = "
-    with recursive tied as (
+/// Deletes these events and, transitively, those of their previous events that are without successor.
+const MARK_FOLLOWED: &str = "
+    with recursive followed as (
         select l.event_nid from events_without_successor l where l.room_nid = $1 and l.event_id = any($2)
         union
         select p.event_nid
-        from tied t
+        from followed t
         join events e on e.event_nid = t.event_nid
         cross join unnest(e.prev_nids) as p (event_nid)
         where exists (select from events_without_successor l where l.event_nid = p.event_nid)
     )
-    delete from events_without_successor l using tied t where l.event_nid = t.event_nid returning l.event_id";
+    delete from events_without_successor l using followed t where l.event_nid = t.event_nid
+    returning l.event_id";
 
-/// State events that were not rejected; see the comment of the table.
+/// Writes edges of state events that are not rejected; see the comment of the table.
 const CITE: &str = "
     insert into event_auth_edges (auth_nid, event_nid)
     select auth_nid, event_nid from unnest($1, $2) as edge (auth_nid, event_nid)";
 
-/// An outlier gets its place in the graph; to clients it is new.
+/// Adds an outlier to the graph. `xid` is set because the event is new to clients.
 const PROMOTE: &str = "
     update events
     set pos = $2, state_before = $3, thread_root_nid = $4, notify_seq = $5, status = $6, notifies = $7,
@@ -82,16 +87,16 @@ const REASON: &str = "select status_reason from events where event_nid = $1";
 
 impl Writer {
     pub fn new(room: &mut Room<'_>, pdus: &[Pdu]) -> Self {
-        // The forward extremities.
+        // Loads the forward extremities.
         room.load([]);
         let mut writer = Self {
             rows: Vec::with_capacity(pdus.len()),
-            followed: room.header.root,
+            flat_root: room.header.root,
             first_pos: i64::MAX,
             shown: false,
             missed_prevs: HashSet::new(),
             missed_targets: HashSet::new(),
-            loose: HashSet::new(),
+            without_successor: HashSet::new(),
         };
         let ids: Vec<&str> = pdus.iter().map(|pdu| pdu.event.event_id()).collect();
         let prevs: Vec<&str> =
@@ -100,29 +105,29 @@ impl Writer {
             let missed = match row.get::<String>("kind").as_str() {
                 "prev" => &mut writer.missed_prevs,
                 "target" => &mut writer.missed_targets,
-                _ => &mut writer.loose,
+                _ => &mut writer.without_successor,
             };
             missed.insert(row.get("prev_event_id"));
         }
         writer
     }
 
-    /// Notes that nothing in the timeline is known to come after an event.
-    pub fn add_loose(&mut self, room: &Room<'_>, event_nid: i64, event_id: &str) {
-        room.db.execute(ADD_LOOSE, &[event_nid.into(), room.nid.into(), event_id.into()]);
-        self.loose.insert(event_id.to_owned());
+    /// Records that no event of the timeline is known to follow an event.
+    pub fn add_without_successor(&mut self, room: &Room<'_>, event_nid: i64, event_id: &str) {
+        room.db.execute(ADD_WITHOUT_SUCCESSOR, &[event_nid.into(), room.nid.into(), event_id.into()]);
+        self.without_successor.insert(event_id.to_owned());
     }
 
-    /// These events, and those before them, have something after them now.
-    pub fn tie(&mut self, room: &Room<'_>, event_ids: &[&str]) {
-        if event_ids.iter().any(|id| self.loose.contains(*id)) {
-            for row in room.db.query(TIE, &[room.nid.into(), event_ids.to_vec().into()]) {
-                self.loose.remove(&row.get::<String>("event_id"));
+    /// Records that events of the timeline follow these events, and so their previous events.
+    pub fn mark_followed(&mut self, room: &Room<'_>, event_ids: &[&str]) {
+        if event_ids.iter().any(|id| self.without_successor.contains(*id)) {
+            for row in room.db.query(MARK_FOLLOWED, &[room.nid.into(), event_ids.to_vec().into()]) {
+                self.without_successor.remove(&row.get::<String>("event_id"));
             }
         }
     }
 
-    /// Writes the rows, and their edges.
+    /// Writes the rows, and the edges from their auth events.
     pub fn flush(&mut self, room: &Room<'_>) {
         let rows = std::mem::take(&mut self.rows);
         if rows.is_empty() {
@@ -137,7 +142,7 @@ impl Writer {
         }
     }
 
-    /// Why a stored event was not accepted.
+    /// The reason why a stored event was not accepted.
     pub fn reason(&self, db: &Db<'_>, nid: i64) -> Option<String> {
         match self.rows.iter().find(|row| row.event_nid == nid) {
             Some(row) => row.status_reason.clone(),
@@ -145,7 +150,7 @@ impl Writer {
         }
     }
 
-    /// The timeline begins where the batch does, if that went before all of it.
+    /// Moves the beginning of the timeline if backfilled events are before it.
     pub fn finish(&self, room: &Room<'_>) {
         if self.first_pos < i64::MAX {
             room.db.execute(SET_FIRST_POS, &[room.nid.into(), self.first_pos.into()]);
@@ -153,7 +158,7 @@ impl Writer {
     }
 }
 
-/// Writes what an outlier has become.
+/// Updates the row of an outlier that was added to the graph.
 pub fn promote(db: &Db<'_>, row: EventRow) {
     db.execute(
         PROMOTE,
