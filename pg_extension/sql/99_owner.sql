@@ -8,12 +8,12 @@ declare
         'prune_keys', 'prune_outgoing', 'prune_state_downloads', 'reset_sync_xids'
     ];
     -- Requests run the same few statements all the time. Each finds its rows by an index, whatever the size
-    -- of the tables and the age of the statistics. So a plan is made once, for big tables: the plan cache would
-    -- otherwise plan each call anew, since it overestimates the length of arrays, and plans that were made in
-    -- a new, empty database would read whole tables until the next `analyze`. A plan of a kind that is turned
-    -- off has a high cost, and JIT would compile plans of high cost, in 30 to 300 ms for each call: so jit is
-    -- off. Functions that read pages in the order of an index also set `enable_bitmapscan = off` in their
-    -- declaration.
+    -- of the tables and the age of the statistics. So a plan is made once, for big tables: the plan cache
+    -- would otherwise plan each call anew, since it overestimates the length of arrays, and plans that were
+    -- made in a new, empty database would read whole tables until the next `analyze`. A plan of a kind that
+    -- is turned off has a high cost, and JIT would compile plans of high cost, in 30 to 300 ms per call:
+    -- so jit is off. Functions that read pages in the order of an index also set `enable_bitmapscan = off`
+    -- in their declaration.
     by_index constant text :=
         'set plan_cache_mode = force_generic_plan set jit = off '
         'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off';

@@ -1,8 +1,8 @@
-//! Intake: events made elsewhere are checked, judged and given their place in the room's graph.
+//! Intake: remote events are verified, judged and stored in the room's graph and timeline.
 //!
 //! Spec: [Checks performed on receipt of a
-//! PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu). Nothing is fetched:
-//! what is not here is asked for in the answer, and the caller comes back with it.
+//! PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu). The extension
+//! fetches nothing: the response names what an event needs, and the caller calls again with it.
 
 mod given;
 mod judge;
@@ -35,15 +35,16 @@ use crate::{
     room::{Room, checks::keys_of, graph_events::GraphEvents, state_keys::StateKeys, version_of_room},
 };
 
-/// Takes in a batch of PDUs of one room, in any order.
+/// Intake of a batch of PDUs of one room, in any order.
 ///
-/// - `room_version`: makes the room if it is not known; otherwise it may be NULL.
-/// - `kind`: `live`, `backfilled` or `outlier`; `relayed` is `live` for what this server is to tell the others in the
-///   room of: what servers that join, leave or knock hand to it.
-/// - `states`: [`States`] in JSON, for events whose `prev_events` cannot be obtained; may be NULL.
+/// - `room_version`: creates the room if it does not exist; may be NULL if it does.
+/// - `kind`: `live`, `backfilled` or `outlier`; or `relayed`, which is `live` for events that this server
+///   sends to the other servers in the room: those of servers that join, leave or knock.
+/// - `states`: [`States`] in JSON, the given states of events whose `prev_events` cannot be obtained; may be
+///   NULL.
 /// - `given_up`: [`GivenUp`] in JSON, what the caller cannot obtain; may be NULL.
 ///
-/// The answer is [`Reports`].
+/// Returns [`Reports`].
 ///
 /// # Errors
 ///
@@ -69,15 +70,15 @@ fn receive_pdus(
         let given_up = parse_given_up(given_up)?;
         let version = version_of(db, room_id, room_version)?;
         let batch = Batch { relay, ..Batch::verify(db, version, room_id, &pdus, &given_up) };
-        let take = |room: &mut Room<'_>| batch.take(room, kind, &states, &given_up);
+        let receive = |room: &mut Room<'_>| batch.receive(room, kind, &states, &given_up);
         let created = || {
             let signer = Signer::current(db);
-            Room::create(db, signer, room_id, version, false, take)
+            Room::create(db, signer, room_id, version, false, receive)
         };
-        // Whoever created it in between has committed: it can be locked now.
-        let (answer, wake_rooms, wake_users) = Room::with(db, room_id, take)
+        // Another transaction created the room meanwhile and has committed, so the room can be locked now.
+        let (answer, wake_rooms, wake_users) = Room::with(db, room_id, receive)
             .or_else(created)
-            .or_else(|| Room::with(db, room_id, take))
+            .or_else(|| Room::with(db, room_id, receive))
             .ok_or_else(|| MatrixError::not_found("The room is not known."))?;
         Ok(Response { wake_rooms, wake_users, ..Response::wire(&answer) })
     })
@@ -91,8 +92,9 @@ fn version_of(db: &Db<'_>, room_id: &str, given: Option<&str>) -> Result<&'stati
     })
 }
 
-/// Takes one new event into a locked room, for this server to tell the others there; what became of it, and the room, if its members are to be woken.
-pub fn take_one(room: &mut Room<'_>, pdu: &str) -> (Verdict, Option<i64>) {
+/// Intake of one new event into a locked room. If it is accepted, this server sends it to the other servers
+/// in the room. Returns the verdict, and the room if its members are to be woken.
+pub fn receive_one(room: &mut Room<'_>, pdu: &str) -> (Verdict, Option<i64>) {
     let given_up = GivenUp::default();
     let verified = Batch::verify(room.db, room.version, &room.id, &[pdu], &given_up);
     let batch = Batch { relay: true, ..verified };
@@ -101,17 +103,18 @@ pub fn take_one(room: &mut Room<'_>, pdu: &str) -> (Verdict, Option<i64>) {
     (verdict, woken.then_some(room.nid))
 }
 
-/// PDUs that were looked at one by one.
+/// The PDUs of a call, verified one by one.
 struct Batch {
-    /// The event id, if one could be found, and what is known already, for each PDU.
+    /// For each PDU its event id, if it could be computed, and its verdict, if it has one before the room is
+    /// read.
     reports: Vec<(Option<String>, Option<Verdict>)>,
     pdus: Vec<Pdu>,
-    /// Whether the other servers of the room are to be sent them.
+    /// Whether accepted events are sent to the other servers in the room.
     relay: bool,
 }
 
 impl Batch {
-    /// Parses and verifies PDUs. No lock is held for this, since it takes the most time.
+    /// Parses and verifies PDUs. This takes the most time, so no lock is held.
     fn verify(db: &Db<'_>, version: &RoomVersion, room_id: &str, pdus: &[&str], given_up: &GivenUp) -> Self {
         let parsed: Vec<std::result::Result<Event, String>> =
             pdus.iter().map(|pdu| parse(version, room_id, pdu)).collect();
@@ -141,13 +144,14 @@ impl Batch {
                 Err(Unfit::Needs(needs)) => batch.reports.push((event_id, Some(Verdict::Needs { needs }))),
             }
         }
-        // Of two forms of one event, the whole one counts, not the one that must be redacted.
+        // If an event occurs in two forms, the form with a valid content hash is used; the other one must be
+        // redacted.
         batch.pdus.sort_by_key(|pdu| !pdu.verified.content_hash);
         batch
     }
 
-    /// Judges and stores the events; the answer, and the rooms and users to be woken.
-    fn take(
+    /// Judges and stores the events. Returns the response, and the rooms and users to wake.
+    fn receive(
         &self,
         room: &mut Room<'_>,
         kind: Kind,
@@ -164,7 +168,7 @@ impl Batch {
         (Reports { pdus }, wake_rooms, std::mem::take(&mut room.wake_users))
     }
 
-    /// Judges and stores the events; a verdict for each, and whether there is something new in the timeline.
+    /// Judges and stores the events. Returns a verdict for each PDU, and whether the timeline has new events.
     fn judge(
         &self,
         room: &mut Room<'_>,
@@ -182,16 +186,16 @@ impl Batch {
             |event: &Event| events.by_id(event.event_id()).is_some_and(|known| known.is_in_graph());
         let positions = (kind == Kind::Backfilled).then(|| {
             let new: Vec<&Event> =
-                order.iter().map(|place| refs[*place]).filter(|event| !in_graph(event)).collect();
+                order.iter().map(|index| refs[*index]).filter(|event| !in_graph(event)).collect();
             Positions::find(room, &new)
         });
         let mut intake = Intake::new(room, &events, &keys, &users, kind, states, given_up, &self.pdus);
         intake.relay = self.relay;
         intake.positions = positions.unwrap_or_default();
         let mut verdicts: HashMap<&str, Verdict> = HashMap::new();
-        for place in order {
-            let pdu = &self.pdus[place];
-            verdicts.insert(pdu.event.event_id(), intake.take(pdu));
+        for index in order {
+            let pdu = &self.pdus[index];
+            verdicts.insert(pdu.event.event_id(), intake.receive(pdu));
         }
         let woken = intake.finish();
         let circular = Verdict::refused("the event is among its own ancestors");
@@ -202,7 +206,7 @@ impl Batch {
         (self.reports.iter().map(verdict_of).collect(), woken)
     }
 
-    /// Reads what judging the batch asks for, in a few queries.
+    /// Loads what judging the batch needs, in few queries.
     fn read_ahead(&self, room: &Room<'_>, events: &GraphEvents<'_, '_>, keys: &StateKeys<'_, '_>) {
         let create_id = room.create_event_id();
         let cited = self.pdus.iter().flat_map(|pdu| {
@@ -215,8 +219,8 @@ impl Batch {
         keys.load(self.pdus.iter().flat_map(|pdu| keys_of(room.version, &pdu.event)).chain([create, levels]));
     }
 
-    /// The users that storing the events mentions: senders and members. All at once, so that users are always added in
-    /// the same order.
+    /// The nids of the senders and members of all events. They are added at once, so that concurrent calls
+    /// add users in the same order.
     fn users(&self, room: &Room<'_>) -> HashMap<String, i64> {
         let of_event = |pdu: &'_ Pdu| {
             let member = pdu.event.state_key().filter(|_| pdu.event.event_type() == "m.room.member");

@@ -8,6 +8,5 @@ returns table (
 language c stable parallel restricted security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'messages_wrapper';
 comment on function messages is
-    'GET /rooms/{roomId}/messages. from, to, limit and filter may be NULL. With stops_at_gaps the page ends '
-    'where events are missing that other servers may be asked for: gap is the event before which they '
-    'belong, if the page has room for more.';
+    'GET /rooms/{roomId}/messages. from, to, limit and filter may be NULL. stops_at_gaps: the page ends at a '
+    'gap that other servers may fill; if it could have more events, gap is the event after the gap.';

@@ -3,6 +3,6 @@ returns setof response
 language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'upgrade_room_wrapper';
 comment on function upgrade_room is
-    'POST /rooms/{roomId}/upgrade. tombstone and created_at are NULL, but for the second attempt where the '
-    'room''s policy server has signed the tombstone: an answer with the outcome '
-    'sign_first gave them.';
+    'POST /rooms/{roomId}/upgrade. tombstone and created_at are NULL, except in the second call, after the '
+    'room''s policy server has signed the tombstone: the first call returned them with the outcome '
+    'sign_first.';

@@ -1,4 +1,4 @@
--- Spaces, and summaries of rooms.
+-- Spaces and room summaries.
 
 create function hierarchy(
     token_hash bytea, room_id text, "from" text, "limit" bigint, max_depth bigint, suggested_only boolean,
@@ -10,14 +10,14 @@ returns table (
 language c stable parallel restricted security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'hierarchy_wrapper';
 comment on function hierarchy is
-    'GET /rooms/{roomId}/hierarchy. from, limit, max_depth may be NULL. elsewhere, if not NULL, is a JSON '
-    'array of {room_id, answer}: what other servers answered to GET '
-    '/_matrix/federation/v1/hierarchy/{roomId}. needs is a JSON array of {room_id, via}: rooms that they '
-    'are to be asked about for a better answer.';
+    'GET /rooms/{roomId}/hierarchy. from, limit and max_depth may be NULL. elsewhere: a JSON array of '
+    '{room_id, answer}, the responses of other servers to GET /_matrix/federation/v1/hierarchy/{roomId}; or '
+    'NULL. needs: a JSON array of {room_id, via}, the rooms that other servers should be asked about for a '
+    'better response.';
 
 create function room_summary(token_hash bytea, room text, elsewhere text) returns setof response
 language c stable parallel restricted security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'room_summary_wrapper';
 comment on function room_summary is
-    'GET /room_summary/{roomIdOrAlias}. token_hash may be NULL: nobody in particular asks; elsewhere is '
-    'that of hierarchy. The outcome is elsewhere where other servers are to be asked.';
+    'GET /room_summary/{roomIdOrAlias}. token_hash may be NULL: the request has no access token. elsewhere '
+    'is that of hierarchy. The outcome is elsewhere if other servers must be asked.';

@@ -5,4 +5,5 @@ returns table (
 language c stable strict parallel restricted security definer set enable_bitmapscan = off
 as 'MODULE_PATHNAME', 'timestamp_to_event_wrapper';
 comment on function timestamp_to_event is
-    'GET /rooms/{roomId}/timestamp_to_event. gap is an event before which a closer one may be missing here.';
+    'GET /rooms/{roomId}/timestamp_to_event. gap: the event after a gap in which a closer event may be '
+    'missing.';

@@ -3,7 +3,7 @@ returns setof response
 language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'complete_partial_join_wrapper';
 comment on function complete_partial_join is
-    'Makes a room whole that was partial, by the ids of the events of the state before the join; what was '
-    'found out meanwhile is judged again. states: as for receive_pdus, for events before which others '
-    'cannot be had; given_up: those whose state cannot be had either, NULL giving up all. Where they are in '
-    'neither, the answer names them as needs, and nothing is done.';
+    'Makes a partial room whole, and judges the events of that time again. state: the ids of the events of '
+    'the state before the join. states: as in receive_pdus, for events whose previous events cannot be '
+    'obtained. given_up: the ids of such events whose states cannot be obtained either; NULL: all of them. '
+    'If such an event is in neither, needs in the response names it, and nothing is done.';

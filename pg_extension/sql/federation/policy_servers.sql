@@ -2,6 +2,5 @@ create function append_signed(room_id text, event text, device_nid bigint, txn_i
 language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'append_signed_wrapper';
 comment on function append_signed is
-    'Appends an event of a user of this server that a function answered with the outcome sign_first or '
-    'sign_afterwards, now that the room''s policy server has signed it. device_nid and txn_id are as in that '
-    'answer, and may be NULL.';
+    'Appends a local event that was returned with the outcome sign_first or sign_afterwards, after the '
+    'room''s policy server has signed it. device_nid and txn_id are those of that response, and may be NULL.';

@@ -3,5 +3,5 @@ returns setof response
 language c volatile strict parallel unsafe security definer
 as 'MODULE_PATHNAME', 'prepare_invite_wrapper';
 comment on function prepare_invite is
-    'Makes and signs the event that invites a user of another server, without appending it. The answer is '
+    'Makes and signs the event that invites a remote user, without appending it. The response is '
     '{"event_id", "event", "room_version", "invite_room_state"}.';

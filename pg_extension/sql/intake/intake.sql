@@ -1,4 +1,4 @@
--- Intake of events that other servers made, and what a node asks before it fetches what they need.
+-- Intake of remote events, and what a node reads before it fetches what they need.
 
 create function receive_pdus(
     room_id text, room_version text, kind text, pdus text[], states text, given_up text
@@ -6,10 +6,10 @@ create function receive_pdus(
 language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'receive_pdus_wrapper';
 comment on function receive_pdus is
-    'Takes in PDUs of a room, in any order: judges and stores them, or says what it needs first. kind is '
-    'live, relayed, backfilled or outlier; states gives the state before events whose prev_events cannot '
-    'be obtained, as a JSON object from event ids to arrays of event ids; given_up names what cannot be '
-    'obtained, as a JSON object of arrays: keys (of servers), prev_events and policy_signatures (of events).';
+    'Intake of PDUs of a room, in any order: judges and stores them, or returns what they need first. kind '
+    'is live, relayed, backfilled or outlier. states: given states of events whose prev_events cannot be '
+    'obtained, a JSON object from event ids to arrays of event ids. given_up: what cannot be obtained, a '
+    'JSON object of arrays: keys (of servers), prev_events and policy_signatures (of events).';
 
 create function unknown_events(event_ids text[]) returns setof text
 language sql stable strict parallel safe security definer
@@ -18,7 +18,7 @@ as $$
     from unnest(event_ids) wanted (event_id)
     where not exists (select from events e where e.event_id = wanted.event_id)
 $$;
-comment on function unknown_events is 'Those of these events that are not stored in any way.';
+comment on function unknown_events is 'The events of these that are not stored.';
 
 create function room_extremities(room_id text, out forward_extremities text[], out first_depth bigint)
 language sql stable strict parallel safe security definer
@@ -26,8 +26,8 @@ as $$
     select
         (
             select array_agg(e.event_id order by e.event_nid desc)
-            from unnest(r.forward_extremities) head (event_nid)
-            join events e on e.event_nid = head.event_nid
+            from unnest(r.forward_extremities) x (event_nid)
+            join events e on e.event_nid = x.event_nid
         ),
         (
             select e.depth
@@ -41,7 +41,7 @@ as $$
 $$;
 comment on function room_extremities is
     'The room''s forward extremities, newest first, and the depth of the first event of its timeline here. '
-    'What is before that is fetched when somebody wants to read it.';
+    'Older events are fetched when somebody reads them.';
 
 create function servers_to_ask(room_id text, excluded text, max integer) returns setof text
 language sql stable strict parallel safe security definer
@@ -56,4 +56,5 @@ as $$
     limit max
 $$;
 comment on function servers_to_ask is
-    'Other servers in the room that answer, those with most members first, without the one that is excluded.';
+    'The other servers in the room that answer, without the excluded one. Servers with most members come '
+    'first.';

@@ -1,9 +1,10 @@
-//! Partial rooms: a user of this server is in the room while most of its members are still to come. MSC3706, MSC3902.
+//! Makes partial rooms whole: rooms that a local user has joined while most members are still being loaded.
+//! MSC3706, MSC3902.
 //!
-//! The answer to the join had the state without its members. Those whom an event cites are taken from there, so that states
-//! grow as the room is used ([`Intake::with_cited_members`](crate::intake)); what needs to know all of them waits
-//! ([`room::partial`](crate::room::partial)). When the rest has come, the states of the events of that time are found out anew, and the
-//! events are judged again ([`complete_partial_join`]).
+//! The response to the join had the state without most members. A member event that an event cites is added
+//! to the state before that event ([`Intake::with_cited_members`](crate::intake)). Requests that must know
+//! all members wait ([`room::partial`](crate::room::partial)). When all members are loaded, the states before
+//! the events of that time are computed again, and the events are judged again ([`complete_partial_join`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,7 +28,7 @@ use crate::{
     trie,
 };
 
-/// How many events are judged again at a time.
+/// The number of events that are judged again at a time.
 const BATCH: usize = 1_000;
 
 const FIND: &str = "select room_id from partial_joins where join_event_id = $1 and room_nid is not null";
@@ -48,7 +49,7 @@ const SET_STATES: &str = "
     from unnest($1, $2, $3) as s (event_nid, root, given)
     where e.event_nid = s.event_nid";
 
-/// What the room became with an event was not known.
+/// Room roots of that time were made from incomplete states.
 const FORGET_ROOM_ROOTS: &str = "
     update events set room_root = null where event_nid = any($1) and room_root is not null";
 
@@ -73,14 +74,15 @@ const END: &str = "
 /// Makes a partial room whole.
 ///
 /// - `state`: the ids of the events of the state before the join, which are stored.
-/// - `states`: the state before events of which previous ones cannot be had, as for `receive_pdus`.
-/// - `given_up`: those of these events whose state cannot be had; NULL for all.
+/// - `states`: states before events whose previous events cannot be obtained, as in `receive_pdus`.
+/// - `given_up`: the ids of such events whose states cannot be obtained either; NULL: all of them.
 ///
-/// The answer is [`CompletedJoin`], with `needs` where such events are in neither, and nothing was done.
+/// Returns [`CompletedJoin`]. If such an event is neither in `states` nor in `given_up`, `needs` names it,
+/// and nothing was done.
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for a state that is none.
+/// 400 `M_INVALID_PARAM` if `state` is no state of the room.
 #[pg_extern]
 fn complete_partial_join(
     join_event_id: &str,
@@ -96,7 +98,7 @@ fn complete_partial_join(
         let Some(row) = db.query_opt(FIND, &[join_event_id.into()]) else { return Ok(Response::empty()) };
         let room_id: String = row.get("room_id");
         let complete = |room: &mut Room<'_>| {
-            // Another node may have done it meanwhile.
+            // Another node may have completed the join meanwhile.
             let Some(row) = db.query_opt(READ, &[join_event_id.into()]) else { return Ok(Response::empty()) };
             let (join_nid, servers): (i64, Vec<String>) = (row.get("join_nid"), row.get("servers"));
             let whole = Whole { room, join_nid, servers };
@@ -106,7 +108,7 @@ fn complete_partial_join(
     })
 }
 
-/// A room that is being made whole.
+/// A partial room that becomes whole.
 struct Whole<'r, 'd> {
     room: &'r mut Room<'d>,
     join_nid: i64,
@@ -141,14 +143,14 @@ impl Whole<'_, '_> {
             return Ok(Response::wire(&CompletedJoin { needs }));
         }
         let order = topological_order(&of_then.iter().map(|event| &*event.event).collect::<Vec<&Event>>());
-        let ordered: Vec<i64> = order.into_iter().map(|place| of_then[place].nid).collect();
+        let ordered: Vec<i64> = order.into_iter().map(|index| of_then[index].nid).collect();
         self.set_states(&events, state, states, &ordered, &lost)?;
         self.judge_again(&ordered);
         self.follow(&ordered);
         Ok(self.end())
     }
 
-    /// Finds out the states before the events anew, by the verdicts that they have.
+    /// Computes the states before the events again, from the statuses that the events have.
     fn set_states(
         &mut self,
         events: &GraphEvents<'_, '_>,
@@ -171,7 +173,7 @@ impl Whole<'_, '_> {
         set(self.join_nid, join_root);
         for nid in ordered {
             let event = events.get(*nid);
-            // What is no state is as if nobody had given one; what of it is not stored nobody could give.
+            // A malformed state counts as not given. Events of it that are not stored could not be obtained.
             let given = states.get(event.event.event_id());
             let given = given.and_then(|ids| GivenState::read(db, room_nid, ids).ok());
             let (root, is_given) = match given {
@@ -180,7 +182,7 @@ impl Whole<'_, '_> {
                     let prev_events = event.prev_nids.iter().map(|nid| events.get(*nid));
                     let mut roots: BTreeSet<i64> =
                         prev_events.filter_map(|prev| graph.state_after(&prev)).collect();
-                    // What nobody tells was about as it was when the user joined.
+                    // If no state is given, the state before the join replaces the missing previous events.
                     roots.extend(lost[nid].then_some(join_root));
                     (graph.resolved(&roots), lost[nid])
                 }
@@ -195,7 +197,8 @@ impl Whole<'_, '_> {
         Ok(())
     }
 
-    /// The state before the join: the members that came now, and the rest as it came with the join.
+    /// The state before the join: the members that were loaded now, and the other state as it came with the
+    /// join.
     fn state_before_join(&self, keys: &StateKeys<'_, '_>, state: &[String]) -> Result<i64> {
         let (db, room_nid) = (self.room.db, self.room.nid);
         let known = db.query_one(STATE_BEFORE, &[self.join_nid.into()]).get("state_before");
@@ -209,7 +212,7 @@ impl Whole<'_, '_> {
         Ok(given.root(self.room))
     }
 
-    /// Judges the events again, as a repair does; the states of those after one that is found to be something else follow.
+    /// Judges the events again, as a repair does. If a status changes, the states of later events change too.
     fn judge_again(&mut self, ordered: &[i64]) {
         let db = self.room.db;
         db.execute("delete from partial_states where room_nid = $1", &[self.room.nid.into()]);
@@ -220,7 +223,7 @@ impl Whole<'_, '_> {
         }
         if verifier.report.repaired {
             verifier.with_view(Verifier::check_forward_extremities);
-            // They were made by other verdicts.
+            // They were resolved from other statuses.
             db.execute(FORGET_RESOLUTIONS, &[self.room.nid.into()]);
         }
         let row = db.query_one(HEADER, &[self.room.nid.into()]);
@@ -232,7 +235,7 @@ impl Whole<'_, '_> {
         header.notify_seq = row.get("notify_seq");
     }
 
-    /// Makes the current state what the states after the forward extremities resolve to.
+    /// Sets the current state to what the states after the forward extremities resolve to.
     fn follow(&mut self, ordered: &[i64]) {
         let db = self.room.db;
         let room = &mut *self.room;

@@ -1,10 +1,10 @@
 //! Policy servers, which recommend events by signing them. Server-Server API, "Policy Servers".
 //!
-//! What users of this server send to a room that uses one is not appended before it is signed: the answer to
-//! the request is then the event as it would be ([`Outcome::SignFirst`](matriarch_wire::Outcome)), the API
-//! node has it signed, and [`append_signed`] takes it in. What follows from a request, but is not what it
-//! asks for, is signed after it is answered (`Outcome::SignAfterwards`). Events of other servers without
-//! signature are soft-failed, after they were asked for once more.
+//! In a room that uses a policy server, a local event must be signed before it is appended. The outcome of
+//! the request is then the event ([`Outcome::SignFirst`](matriarch_wire::Outcome)): the API node has it
+//! signed, and [`append_signed`] appends it. Events that follow from a request, but are not what it asks for,
+//! are signed after the response (`Outcome::SignAfterwards`). Remote events without signature are
+//! soft-failed, after a node asked the policy server for the signature.
 
 use pgrx::pg_extern;
 
@@ -23,10 +23,10 @@ const SENT: &str = "
 const SET_TRANSACTION: &str = "
     update events set device_nid = $2, txn_id = $3 where event_id = $1 and device_nid is null";
 
-/// Appends an event of this server that was made before, and signed by the room's policy server since.
+/// Appends a local event that was made before, and that the room's policy server has signed since.
 ///
-/// `device_nid` and `txn_id` are those of the request, NULL where it has none. 403 `M_FORBIDDEN` if the room
-/// admits the event no more.
+/// `device_nid` and `txn_id` are those of the request; NULL if it has none. 403 `M_FORBIDDEN` if the room
+/// does not allow the event any more.
 #[pg_extern(volatile)]
 fn append_signed(room_id: &str, event: &str, device_nid: Option<i64>, txn_id: Option<&str>) -> ResponseRows {
     respond(Mode::Write, |db| {

@@ -1,4 +1,4 @@
-//! Users of other servers whom users of this one invite. Server-Server API, "Inviting to a room".
+//! Remote invites: local users invite remote users. Server-Server API, "Inviting to a room".
 //!
 //! The invited user's server signs the invite before it is appended.
 
@@ -19,10 +19,10 @@ use crate::{
     room::Room,
 };
 
-/// Makes and signs the event that invites a user of another server, without appending it: that server signs
-/// it first. `content` is that of the event, in which the membership may be left out.
+/// Makes and signs the event that invites a remote user, without appending it: the user's server signs it
+/// first. `content` is that of the event; it may lack `membership`.
 ///
-/// The answer is [`PreparedInvite`]. Errors as those of an invite.
+/// Returns [`PreparedInvite`]. The errors are those of an invite.
 #[pg_extern(volatile)]
 fn prepare_invite(token_hash: &[u8], room_id: &str, user_id: &str, content: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -43,7 +43,7 @@ fn prepare_invite(token_hash: &[u8], room_id: &str, user_id: &str, content: &str
     })
 }
 
-/// An invite that is not appended yet, with what goes with it to the user's server.
+/// An invite that is not appended yet, with what the user's server is sent.
 pub fn prepared(room: &mut Room<'_>, invite: LocalEvent<'_>) -> Result<PreparedInvite> {
     let built = append::prepare(room, invite)?;
     room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));

@@ -1,8 +1,8 @@
-//! This server's users on their way into rooms of other servers, and out of them. Server-Server API, "Joining Rooms",
-//! "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
+//! Remote memberships: local users join, knock at and leave rooms that only other servers are in.
+//! Server-Server API, "Joining Rooms", "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
 //!
-//! A server in the room gives a template of the membership event. What it decides is where in the graph the event goes, and who
-//! authorizes it; the rest is this server's to say, and to sign.
+//! A resident server gives a template of the membership event. Only the event's position in the graph, and
+//! the user who authorizes it, are taken from the template. This server makes and signs the rest.
 
 use matriarch_rules::{
     Map, RoomVersion, event::check_pdu_format, hash, identifiers::is_user_id, room_version,
@@ -27,14 +27,14 @@ use crate::{
 
 const AUTHORIZER: &str = "join_authorised_via_users_server";
 
-/// 502 `M_BAD_JSON`: another server's mistake.
+/// The error 502 `M_BAD_JSON`: another server sent a malformed template.
 fn bad_template(reason: &str) -> MatrixError {
     MatrixError::new(502, "M_BAD_JSON", format!("The other server's template of the event is bad: {reason}."))
 }
 
-/// Completes and signs the event by which the user joins, knocks or leaves, from a server's template.
+/// Completes and signs a membership event of the user from a resident server's template.
 ///
-/// The answer is [`SignedMembership`]. 502 `M_BAD_JSON` for a template of another event.
+/// Returns [`SignedMembership`]. 502 `M_BAD_JSON` if the template is of another event.
 #[pg_extern(stable)]
 fn sign_membership(
     token_hash: &[u8],
@@ -128,7 +128,7 @@ const MEMBERS: &str = "
     where r.room_id = $1 and m.membership = 'join'
     limit 200";
 
-/// Users whose servers are in the room, as far as this one knows: who invited the user, then some members.
+/// Users whose servers are in the room, as far as this server knows: the user who invited, then some members.
 #[pg_extern(stable)]
 fn users_in_room(token_hash: &[u8], room_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
@@ -140,10 +140,10 @@ fn users_in_room(token_hash: &[u8], room_id: &str) -> ResponseRows {
     })
 }
 
-/// The user leaves a room that no user of this server is in: refuses an invite, or takes back a knock. `event` is what another
-/// server took in; NULL if there was none that did.
+/// Records that the user left a room that this server has not joined: rejected an invite, or rescinded a
+/// knock. `event` is the event that another server accepted; NULL if none did.
 ///
-/// 404 `M_NOT_FOUND` if the user is nothing to the room.
+/// 404 `M_NOT_FOUND` if the user has no out-of-band membership of the room.
 #[pg_extern]
 fn leave_out_of_band(
     token_hash: &[u8],
@@ -164,8 +164,8 @@ fn leave_out_of_band(
     })
 }
 
-/// The user knocks at a room that no user of this server is in: `event` is what another server took in, `state` what it told of
-/// the room.
+/// Records that the user knocks at a room that this server has not joined. `event` is the event that another
+/// server accepted, `state` the stripped state that it returned.
 #[pg_extern]
 fn knock_out_of_band(
     token_hash: &[u8],

@@ -1,4 +1,4 @@
-//! States that are given as events, where the room's own graph does not tell them.
+//! Given states: states before events whose previous events are missing.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,12 +14,12 @@ use crate::{
     trie,
 };
 
-/// Reads the argument `states`. 400 `M_INVALID_PARAM` for something else.
+/// Reads the argument `states`. 400 `M_INVALID_PARAM` if it is malformed.
 pub fn parse_states(states: Option<&str>) -> Result<States> {
     parse(states, "`states` is an object from event ids to arrays of event ids.")
 }
 
-/// Reads the argument `given_up`. 400 `M_INVALID_PARAM` for something else.
+/// Reads the argument `given_up`. 400 `M_INVALID_PARAM` if it is malformed.
 pub fn parse_given_up(given_up: Option<&str>) -> Result<GivenUp> {
     parse(
         given_up,
@@ -40,15 +40,15 @@ const STATE_EVENTS: &str = "
         where event_id = wanted.event_id and room_nid = $1 offset 0
     ) e on true";
 
-/// A state made of events.
+/// A state that is given by its events.
 pub struct GivenState {
     entries: BTreeMap<i32, Option<i64>>,
-    /// Those that are not stored.
+    /// The ids of events that are not stored.
     pub missing: Vec<String>,
 }
 
 impl GivenState {
-    /// Reads the events of a state; rejected ones have no place in it. The error says why they are none.
+    /// Reads the events of a state, and leaves out rejected ones. The error says why they are no state.
     pub fn read(db: &Db<'_>, room_nid: i64, event_ids: &[String]) -> std::result::Result<Self, &'static str> {
         let ids: Vec<&str> = event_ids.iter().map(String::as_str).filter(|id| !id.contains('\0')).collect();
         let mut given = Self { entries: BTreeMap::new(), missing: Vec::new() };
@@ -68,19 +68,19 @@ impl GivenState {
         Ok(given)
     }
 
-    /// The event of a key.
+    /// The nid of the event of a state key.
     pub fn get(&self, key_idx: i32) -> Option<i64> {
         self.entries.get(&key_idx).copied().flatten()
     }
 
-    /// Puts what another state has at all other keys in the place of what it has there itself.
+    /// Keeps the events of `keys`, and replaces all others with those of another state.
     pub fn keep_only(&mut self, keys: &HashSet<i32>, other: impl IntoIterator<Item = (i32, i64)>) {
         self.entries.retain(|key_idx, _| keys.contains(key_idx));
         let others = other.into_iter().filter(|(key_idx, _)| !keys.contains(key_idx));
         self.entries.extend(others.map(|(key_idx, nid)| (key_idx, Some(nid))));
     }
 
-    /// Its root in the trie. The room is locked.
+    /// Stores the state and returns its root. The caller holds the room's lock.
     pub fn root(&self, room: &Room<'_>) -> i64 {
         trie::set_many(room.db, room.nid, trie::EMPTY, &self.entries)
     }

@@ -1,4 +1,5 @@
-//! The checks that need the room: by the auth events, by the state before the event, by the current state.
+//! Judges events by the checks that need the room: by the auth events, by the state before the event, and by
+//! the current state.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -18,7 +19,7 @@ use crate::{
     },
 };
 
-/// A batch being taken into a room.
+/// A batch of events in intake, and the room.
 pub struct Intake<'r, 'a> {
     pub(super) room: &'r mut Room<'a>,
     pub(super) events: &'r GraphEvents<'a, 'a>,
@@ -27,18 +28,18 @@ pub struct Intake<'r, 'a> {
     pub(super) kind: Kind,
     pub(super) writer: Writer,
     pub(super) states: &'r States,
-    /// Whether the other servers of the room are to be sent what is accepted.
+    /// Whether accepted events are sent to the other servers in the room.
     pub relay: bool,
-    /// Where backfilled events go.
+    /// The positions of backfilled events.
     pub positions: Positions,
     given_up: &'r GivenUp,
-    /// That of the state that the room had before the batch.
+    /// The policy server of the state that the room had before the batch.
     policy_server: Option<PolicyServer>,
     pub(super) partial: Partial,
     states_after: HashMap<i64, i64>,
 }
 
-/// The state before an event, or why it cannot be told.
+/// The root of the state before an event, or the verdict if it cannot be determined.
 type StateBefore = Result<i64, Verdict>;
 
 impl<'r, 'a> Intake<'r, 'a> {
@@ -73,8 +74,8 @@ impl<'r, 'a> Intake<'r, 'a> {
         }
     }
 
-    /// Judges an event and stores it. Those of the batch that it cites were taken before.
-    pub fn take(&mut self, pdu: &Pdu) -> Verdict {
+    /// Judges an event and stores it. The events of the batch that it cites must have been received before.
+    pub fn receive(&mut self, pdu: &Pdu) -> Verdict {
         let event = &pdu.event;
         if let Some(known) = self.events.by_id(event.event_id()) {
             if known.room_nid != self.room.nid {
@@ -91,7 +92,8 @@ impl<'r, 'a> Intake<'r, 'a> {
         }
         let by_auth_events = || self.graph().check_by_auth_events(event, pdu.verified);
         let allowed = match self.events.by_id(event.event_id()) {
-            // Auth events that came since have greater numbers: it would not be after all that it cites.
+            // A rejected outlier stays rejected. Missing auth events that were stored since have greater
+            // nids, and an event must have a greater nid than all that it cites.
             Some(known) if known.status == Status::Rejected => {
                 Err(self.writer.reason(self.room.db, known.nid).unwrap_or_default())
             }
@@ -138,7 +140,8 @@ impl<'r, 'a> Intake<'r, 'a> {
         self.store(pdu, Status::Accepted, None, Some(root))
     }
 
-    /// Whether an event is here as an old one that nothing comes after, while this batch is of new ones. It is as new as they are.
+    /// Whether the batch is live, and the event is stored as a backfilled event without successor. Such an
+    /// event counts as not stored yet: it is as new as the batch.
     fn lacks_successor(&self, event_id: &str) -> bool {
         self.kind == Kind::Live && self.writer.without_successor.contains(event_id)
     }
@@ -149,8 +152,8 @@ impl<'r, 'a> Intake<'r, 'a> {
         event.auth_events().chain(create.as_deref()).filter(unknown).map(str::to_owned).collect()
     }
 
-    /// Check 6: the event by the current state, which the state before it has its say in too: what the room missed of a
-    /// branch must not make its events fail.
+    /// Check 6: the current state must allow the event. It is resolved together with the state before the
+    /// event, so that events of a branch do not fail because the room has not seen the branch.
     fn check_by_current_state(&mut self, event: &Event, before: i64) -> Result<(), Rejection> {
         if before == self.room.header.root || self.room.header.extremities.is_empty() {
             return Ok(());
@@ -159,7 +162,8 @@ impl<'r, 'a> Intake<'r, 'a> {
         roots.insert(before);
         let mut current = self.resolved(&roots);
         if self.room.header.partial {
-            // By rules that have changed since, a resolution may not let in whom it should know as members.
+            // The resolution may leave out members because the room's rules have changed since they joined.
+            // The event cites their member events, so these count.
             current = self.with_cited_members(event, current);
         }
         if current == before { Ok(()) } else { self.graph().check_by_state(event, StateAt::root(current)) }
@@ -173,8 +177,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         extremities.into_iter().filter_map(|nid| self.state_after(&self.events.get(nid))).collect()
     }
 
-    /// The state before an event: what the states after its `prev_events` resolve to, or the state that was given for
-    /// it.
+    /// The state before an event: the given state, or what the states after its previous events resolve to.
     fn state_before(&mut self, event: &Event) -> StateBefore {
         let event_id = event.event_id();
         if let Some(given) = self.states.get(event_id).filter(|_| self.is_given(event_id)) {
@@ -206,7 +209,7 @@ impl<'r, 'a> Intake<'r, 'a> {
             };
         }
         if lost {
-            // It will be asked for when the room is whole.
+            // The state is asked for when the room is whole.
             self.partial.lost.insert(event_id.to_owned());
             roots.insert(self.room.header.root);
         }
@@ -225,7 +228,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         RoomGraph::new(self.room, self.events, self.keys)
     }
 
-    /// The state after an event of the graph.
+    /// The root of the state after an event of the graph.
     pub(super) fn state_after(&mut self, event: &GraphEvent) -> Option<i64> {
         if let Some(known) = self.states_after.get(&event.nid) {
             return Some(*known);
@@ -235,7 +238,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         Some(after)
     }
 
-    /// A state made of these events.
+    /// The root of a given state.
     fn given_state(&mut self, event_ids: &[String]) -> StateBefore {
         self.flush();
         let given = GivenState::read(self.room.db, self.room.nid, event_ids).map_err(Verdict::refused)?;

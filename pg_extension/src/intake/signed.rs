@@ -1,4 +1,4 @@
-//! Taking in events of this server that were made before, and signed by the room's policy server since.
+//! Intake of local events that the room's policy server has signed.
 
 use matriarch_rules::Event;
 use matriarch_wire::Verdict;
@@ -9,7 +9,7 @@ use crate::{
     room::Room,
 };
 
-/// What was made before somebody left, or was sent away, does not undo it.
+/// A member event that was made before the membership changed must not undo the change.
 fn check_membership(room: &mut Room<'_>, event: &Event) -> Result<()> {
     let member = event.state_key().filter(|_| event.event_type() == "m.room.member");
     let Some((membership, current)) = member.and_then(|member| room.membership(member)) else {
@@ -23,18 +23,18 @@ fn check_membership(room: &mut Room<'_>, event: &Event) -> Result<()> {
     }
 }
 
-/// Takes in an event of this server that was made before, and signed by the room's policy server since; the
-/// room, if its members are to be woken.
+/// Intake of a local event that the room's policy server has signed. Returns the room if its members are to
+/// be woken.
 ///
 /// # Errors
 ///
-/// 403 `M_FORBIDDEN` if the room does not admit it any more.
+/// 403 `M_FORBIDDEN` if the room does not allow the event any more.
 pub fn append_signed(room: &mut Room<'_>, event: &str, parsed: &Event) -> Result<Option<i64>> {
     if !room.signer.is_ours(parsed.sender()) {
         return Err(MatrixError::forbidden("The event is not of this server."));
     }
     check_membership(room, parsed)?;
-    let (verdict, wake_room) = intake::take_one(room, event);
+    let (verdict, wake_room) = intake::receive_one(room, event);
     if matches!(verdict, Verdict::Accepted) {
         return Ok(wake_room);
     }

@@ -83,9 +83,9 @@ const SENDERS_OF: &str = "
 /// Marks events that were made while no other server was in the room.
 const SET_OUTGOING: &str = "update events set outgoing = true where event_nid = any($1) and not outgoing";
 
-/// SQL: whether a user of a server has one of these memberships. The arguments are SQL of the `room_nid`, the server's
-/// name and the memberships. Servers are compared as the index of `room_state_keys` has them; `offset 0` holds the planner
-/// to one look-up a member.
+/// SQL: whether a user of a server has one of these memberships. The arguments are SQL expressions of the
+/// `room_nid`, the server name and the memberships. The comparison of servers is the expression of the index
+/// of `room_state_keys`. `offset 0` holds the planner to one look-up per member.
 macro_rules! has_member {
     ($room_nid:literal, $server_name:literal, $memberships:literal) => {
         concat!(
@@ -94,7 +94,8 @@ macro_rules! has_member {
                 from room_state_keys k
                 cross join lateral (select user_nid from users where user_id = k.state_key offset 0) u
                 cross join lateral (
-                    select membership from memberships where room_nid = k.room_nid and user_nid = u.user_nid offset 0
+                    select membership from memberships
+                    where room_nid = k.room_nid and user_nid = u.user_nid offset 0
                 ) m
                 where k.room_nid = ",
             $room_nid,

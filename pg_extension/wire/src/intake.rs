@@ -1,4 +1,4 @@
-//! Events made elsewhere on their way into a room: the arguments and the answer of `receive_pdus`.
+//! Intake of remote events: the arguments and the response of `receive_pdus`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 /// extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// New ones, at the end of the timeline.
+    /// New events, at the end of the timeline.
     Live,
-    /// New ones, which this server is to send to the other servers in the room: joins, knocks and leaves that
-    /// another server handed to this one, and invites.
+    /// New events, which this server sends to the other servers in the room: joins, knocks and leaves that
+    /// another server sent to this one, and invites.
     Relayed,
-    /// Old ones, each before those that cite it.
+    /// Old events, each before the events that cite it.
     Backfilled,
-    /// Known for themselves only: auth events, and the events of a given state.
+    /// Events that are stored, but not in the graph: auth events, and the events of a given state.
     Outlier,
 }
 
@@ -97,10 +97,10 @@ pub struct Needs {
     /// Ids of events to be brought as outliers: auth events, and those of a given state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
-    /// Ids of the events before it.
+    /// Ids of its previous events.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prev_events: Vec<String>,
-    /// Whether the state before it is to be given, since the events before it were given up.
+    /// Whether the state before it must be given, because previous events were given up.
     #[serde(skip_serializing_if = "is_false")]
     pub state: bool,
     /// The name of the room's policy server, whose signature is missing.
@@ -119,7 +119,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// What became of an event. Written by the extension, read by the node.
+/// What intake decided about an event. Written by the extension, read by the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
@@ -129,9 +129,9 @@ pub enum Verdict {
     SoftFailed { reason: String },
     /// Stored, and without effect.
     Rejected { reason: String },
-    /// Stored for itself: nothing is said of its place in the room.
+    /// Stored, but not in the graph.
     Outlier,
-    /// Not stored: it is no event of the room at all.
+    /// Not stored, because it is no event of the room.
     Refused { reason: String },
     /// Not stored yet.
     Needs { needs: Needs },

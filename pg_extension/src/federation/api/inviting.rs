@@ -1,4 +1,4 @@
-//! Users of this server who are invited by those of others. Server-Server API, "Inviting to a room".
+//! Serves invites of local users by remote users. Server-Server API, "Inviting to a room".
 
 use matriarch_rules::{
     Event, Map, RoomVersion,
@@ -32,16 +32,17 @@ const ACCOUNT: &str = "
     join accounts a using (user_nid)
     where u.user_id = $1 and a.deactivated_at is null";
 
-/// `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`; the API node makes a body of the second version of one of the first.
+/// `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`. The API node turns a body of version 1 into one of
+/// version 2.
 ///
-/// Whoever is invited is not told of: the answer for users who do not exist is the same. It is
-/// [`SignedInvite`].
+/// Returns [`SignedInvite`], also for users who do not exist: so the response does not tell whether they do.
 ///
 /// # Errors
 ///
 /// 400 `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`, `M_INVALID_PARAM` for an event that is no invite of
-/// a user of ours, or is not signed as it must be ([`Outcome::NeedsKeys`] where the key is not known), and
-/// for state that is not the room's; 403 `M_FORBIDDEN` for a server that the room does not deal with.
+/// a local user, for missing or invalid signatures ([`Outcome::NeedsKeys`] if the signing key is not stored),
+/// and for state that is not the room's; 403 `M_FORBIDDEN` if the room's access control list denies the
+/// origin.
 #[pg_extern]
 fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -104,7 +105,7 @@ fn check(event: &Event, signer: &Signer, origin: &str, event_id: &str) -> Result
     }
 }
 
-/// The event, if it is as its sender's server signed it.
+/// The event, if its sender's server has signed it.
 fn verified(db: &Db<'_>, version: &RoomVersion, event: Event) -> Result<Event> {
     let keys = intake::Keys::load(db, version, [&event].into_iter(), Default::default());
     match keys.verify(version, event) {
@@ -117,14 +118,15 @@ fn verified(db: &Db<'_>, version: &RoomVersion, event: Event) -> Result<Event> {
     }
 }
 
-/// The event, signed by this server too, and otherwise as it came.
+/// The event with this server's signature added.
 fn signed(signer: &Signer, version: &RoomVersion, mut event: Map) -> Map {
     sign_event(version, &mut event, &signer.server_name, &signer.key);
     event
 }
 
-/// What users are shown of the room. Where the room's id is made of the create event, all of it must be events of the room, with
-/// that among them; those that were signed by unknown keys are left out. In earlier versions servers send stripped state as well.
+/// The stripped state that invited users are shown. If the room's id is made of the create event, the state
+/// must consist of signed events of the room, with the create event among them; events that were signed with
+/// unknown keys are left out. In earlier room versions, servers send stripped state as well.
 fn invite_room_state(
     db: &Db<'_>,
     version: &RoomVersion,
@@ -150,7 +152,7 @@ fn invite_room_state(
     let keys = intake::Keys::load(db, version, events.iter(), Default::default());
     let mut state = Vec::with_capacity(events.len());
     for event in events {
-        // Whoever signed the create event, the room's id proves it.
+        // The room's id proves the create event, whoever signed it.
         let proven = event.is("m.room.create", "").then(|| stripped(event.json())).flatten();
         match keys.verify(version, event) {
             Ok(pdu) => state.extend(stripped(pdu.event.json())),

@@ -1,5 +1,6 @@
-//! Membership events that other servers made of this one's templates, on their way into the room. Server-Server API, "Joining
-//! Rooms", "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
+//! Accepts membership events of remote users, which their servers made from this server's templates, as the
+//! resident server. Server-Server API, "Joining Rooms", "Knocking upon a room" and "Leaving Rooms (Rejecting
+//! Invites)".
 
 use std::{collections::HashSet, fmt::Display};
 
@@ -38,9 +39,9 @@ const STORED: &str = "select event_nid, state_before from events where event_id 
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for an event that is not what the endpoint takes, or is not signed as it must be,
-/// and with [`Outcome::NeedsEvents`] for one that cannot be judged yet; 403 `M_FORBIDDEN` for one that the
-/// room does not allow; 404 `M_NOT_FOUND` for a room that this server is not in.
+/// 400 `M_INVALID_PARAM` for an event that is not of the endpoint's kind, or whose signatures are missing or
+/// invalid, and with [`Outcome::NeedsEvents`] for an event that cannot be judged yet; 403 `M_FORBIDDEN` for
+/// an event that the room does not allow; 404 `M_NOT_FOUND` if this server is not in the room.
 #[pg_extern]
 fn federation_send_membership(
     origin: &str,
@@ -62,7 +63,7 @@ fn federation_send_membership(
                 event = authorize(room, event)?;
             }
             let pdu = object_to_canonical_lenient(event.json());
-            let (verdict, wake_room) = intake::take_one(room, &pdu);
+            let (verdict, wake_room) = intake::receive_one(room, &pdu);
             match verdict {
                 Verdict::Accepted => {}
                 Verdict::Needs { .. } => return Err(needs_more(&event)),
@@ -100,7 +101,7 @@ fn needs_more(event: &Event) -> MatrixError {
     MatrixError { extra: to_object(&more), ..error.with_outcome(Outcome::NeedsEvents) }
 }
 
-/// What the specification has checked before anything is done with the event.
+/// The checks that the specification demands before the event is handled.
 fn check(event: &Event, origin: &str, event_id: &str, membership: &str) -> Result<()> {
     let text = event.content().get("membership").and_then(Value::as_str);
     if event.event_type() != "m.room.member" || text != Some(membership) {
@@ -116,7 +117,7 @@ fn check(event: &Event, origin: &str, event_id: &str, membership: &str) -> Resul
     }
 }
 
-/// Signs a join that a user of ours authorizes, if the user who joins meets the room's conditions.
+/// Signs a join that a local user authorizes, if the joining user meets the room's conditions.
 fn authorize(room: &mut Room<'_>, event: Event) -> Result<Event> {
     let named = event.content().get("join_authorised_via_users_server").and_then(Value::as_str);
     if !named.is_some_and(|user_id| room.signer.is_ours(user_id)) {
@@ -130,7 +131,7 @@ fn authorize(room: &mut Room<'_>, event: Event) -> Result<Event> {
     Ok(Event::new(event_id, json))
 }
 
-/// The answer to a join: the state before it, and all that authorizes that and the join.
+/// The response to a join: the state before it, and the auth chain of that state and of the join.
 fn joined(room: &mut Room<'_>, event: &Event, pdu: &str, omit_members: bool) -> String {
     let db = room.db;
     let stored = db.query_one(STORED, &[event.event_id().into()]);
@@ -157,7 +158,7 @@ fn joined(room: &mut Room<'_>, event: &Event, pdu: &str, omit_members: bool) -> 
     })
 }
 
-/// The answer to a knock: what outsiders are shown, as signed.
+/// The response to a knock: the stripped state, as signed events.
 fn shown_state(room: &mut Room<'_>, body: &mut Object<'_>) {
     room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
     let shown = SHOWN_TO_OUTSIDERS.iter().filter_map(|event_type| room.state(event_type, ""));

@@ -1,4 +1,4 @@
-//! Invites by third-party id that become invites of users. Server-Server API, "Third-party invites".
+//! Turns invites by third-party id into invites of users. Server-Server API, "Third-party invites".
 
 use matriarch_rules::{
     Map,
@@ -30,7 +30,8 @@ const IS_ACCOUNT: &str = "
     join accounts a using (user_nid)
     where u.user_id = $1 and a.deactivated_at is null";
 
-/// What identity servers are told of a room, as the user who invites sees it: events, and what of their content.
+/// What identity servers are told of a room as the inviting user sees it: event types, and fields of their
+/// content.
 const TOLD: [(&str, &str, &str); 5] = [
     ("m.room.canonical_alias", "alias", "room_alias"),
     ("m.room.avatar", "url", "room_avatar_url"),
@@ -39,9 +40,9 @@ const TOLD: [(&str, &str, &str); 5] = [
     ("m.room.create", "type", "room_type"),
 ];
 
-/// What an identity server is to be told, if the user may invite by third-party id at all.
+/// What the identity server is told, if the user may invite by third-party id.
 ///
-/// Errors as those of an invite.
+/// The errors are those of an invite.
 #[pg_extern(volatile)]
 fn begin_third_party_invite(token_hash: &[u8], room_id: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -73,17 +74,17 @@ fn begin_third_party_invite(token_hash: &[u8], room_id: &str) -> ResponseRows {
     })
 }
 
-/// Makes, and where `append` is set appends, the invite of a user who has proved to be the one with a third-party id.
+/// Makes the invite of a user who has proved to own a third-party id. Appends it if `append` is true.
 ///
-/// `origin` is the server that asks, which is the user's; NULL where an identity server says it of a user of this one. `invite` is the
-/// partial event. The answer for what is not appended is [`ProvedInvite`].
+/// `origin` is the user's server, which sent the request; NULL if an identity server sent it for a local
+/// user. `invite` is the partial event. The response of an invite that is not appended is [`ProvedInvite`].
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for an event that is none of these; 403 `M_FORBIDDEN` for what the room does not
-/// admit; 409 `M_FORBIDDEN` for who is in the room, or invited, already. 404 `M_NOT_FOUND` with
-/// [`Outcome::Elsewhere`](matriarch_wire::Outcome) where another server must say it: that of who made the
-/// third-party invite.
+/// 400 `M_INVALID_PARAM` for an event that is no such invite; 403 `M_FORBIDDEN` for what the room does not
+/// allow; 409 `M_FORBIDDEN` for a user who is in the room or invited. 404 `M_NOT_FOUND` with
+/// [`Outcome::Elsewhere`](matriarch_wire::Outcome) if another server must be asked: that of the user who made
+/// the third-party invite.
 #[pg_extern(volatile)]
 fn third_party_invite(origin: Option<&str>, room_id: &str, invite: &str, append: bool) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -102,20 +103,20 @@ fn third_party_invite(origin: Option<&str>, room_id: &str, invite: &str, append:
             }
             _ => {}
         }
-        let elsewhere = || MatrixError::not_found("This server is not in the room.").or_elsewhere();
+        let ask_other_server = || MatrixError::not_found("This server is not in the room.").or_elsewhere();
         Room::with(db, room_id, |room| {
             if room.is_elsewhere() {
-                return Err(elsewhere());
+                return Err(ask_other_server());
             }
             if let Some(origin) = origin {
                 asked_room::admit(room, origin)?;
             }
             if !room.signer.is_ours(sender) {
-                return Err(elsewhere());
+                return Err(ask_other_server());
             }
             member(db, room, Parts { sender, target, signed, append })
         })
-        .unwrap_or_else(|| Err(elsewhere()))
+        .unwrap_or_else(|| Err(ask_other_server()))
     })
 }
 
@@ -141,7 +142,7 @@ fn member(db: &Db<'_>, room: &mut Room<'_>, parts: Parts<'_>) -> Result<Response
     let invite = Some(token).filter(|token| !token.contains('\0')).and_then(known).ok_or_else(|| {
         MatrixError::forbidden("There is no third-party invite of this user with this token in the room.")
     })?;
-    // The rules would let the invite take the place of a join.
+    // The authorization rules would let the invite replace a join.
     if matches!(room.membership(target), Some((membership, _)) if matches!(&*membership, "join" | "invite")) {
         let error = "The user is in the room, or invited, already.";
         return Err(MatrixError::new(409, "M_FORBIDDEN", error));

@@ -1,7 +1,7 @@
-//! Transactions of other servers. Server-Server API, "Transactions".
+//! Receives federation transactions of other servers. Server-Server API, "Transactions".
 //!
-//! A transaction is acknowledged once its events are staged (`inbound_pdus`) and its EDUs have had their effect, in one
-//! database transaction. API nodes then take the events into their rooms, by `receive_pdus`.
+//! A transaction is acknowledged when its events are staged (`inbound_pdus`) and its EDUs are applied, in one
+//! database transaction. Then API nodes pass the events to intake by `receive_pdus`.
 
 mod edus;
 mod presence;
@@ -24,15 +24,15 @@ use crate::base::{
     spi::{Db, Mode},
 };
 
-/// Events of one server that are staged. Beyond it the server is told to wait.
+/// The number of staged events of one origin. At this number the origin is told to wait.
 const MAX_STAGED: i64 = 10_000;
 
 const MAX_TXN_ID_BYTES: usize = 512;
 
-/// By this room version's rules an event of an unknown room gets its id: those of rooms made today.
+/// The version whose rules give an event of an unknown room its id: those of today's rooms are the same.
 const PROBABLE_VERSION: &str = "11";
 
-/// Waits for the same transaction under way.
+/// Waits for a concurrent call with the same transaction.
 const BEGIN: &str = "
     insert into inbound_transactions (origin, txn_id, response) values ($1, $2, '')
     on conflict (origin, txn_id) do nothing
@@ -50,20 +50,20 @@ struct Pdu {
     event_id: String,
     room_id: String,
     json: String,
-    /// Why it is not taken.
+    /// Why it is refused.
     refusal: Option<String>,
 }
 
 /// `PUT /_matrix/federation/v1/send/{txnId}`
 ///
-/// `origin` is authenticated. The answer has `{}` or an `error` for each PDU that has an id; a transaction that came before
-/// is answered as then, and does nothing.
+/// The caller has authenticated `origin`. The response has `{}` or an `error` for each PDU that has an id. A
+/// repeated transaction gets the stored response, and does nothing.
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` for a long transaction id, 429 `M_LIMIT_EXCEEDED` while too many events of the
-/// server are staged, for the time being also for events of a room that a user of this server is just joining
-/// ([`Outcome::JoinInProgress`]).
+/// 400 `M_INVALID_PARAM` for a transaction id that is too long, 429 `M_LIMIT_EXCEEDED` while too many events
+/// of the origin are staged, and, with [`Outcome::JoinInProgress`], for events of a room that a local user is
+/// just joining.
 #[pg_extern(volatile)]
 fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<String>) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -118,7 +118,8 @@ fn answered(db: &Db<'_>, origin: &str, txn_id: &str) -> Option<String> {
     db.query_opt(ANSWERED, &[origin.into(), txn_id.into()]).map(|row| row.get("response"))
 }
 
-/// Takes an event of a room that no user of this server is in, if it ends what one of them is to it.
+/// Applies an event of a room that this server has not joined, if it ends the out-of-band membership of a
+/// local user.
 fn rescind(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdu: &Map) -> Option<Rescinded> {
     let room_id = pdu.get("room_id")?.as_str()?;
     match rooms.get(room_id) {
@@ -132,7 +133,8 @@ fn too_many() -> MatrixError {
     MatrixError::new(429, "M_LIMIT_EXCEEDED", reason).with("retry_after_ms", 10_000)
 }
 
-/// The server in the room that let a user of this one in has told the others, and the state has not come yet.
+/// The resident server has sent the join to the others, which send events before the room's state is stored
+/// here.
 fn too_early() -> MatrixError {
     let reason = "A user of this server is just joining a room of these events.";
     MatrixError::new(429, "M_LIMIT_EXCEEDED", reason)
@@ -140,7 +142,7 @@ fn too_early() -> MatrixError {
         .with_outcome(Outcome::JoinInProgress)
 }
 
-/// Finds out which event of which room a PDU is, and whether it is refused at once; `None` for what has no event id.
+/// Reads the event id and the room of a PDU, and whether it is refused at once. `None` if it has no event id.
 fn read(rooms: &InboundRooms, mut pdu: Map) -> Option<Pdu> {
     let json = Value::Object(pdu.clone()).to_string();
     pdu.remove("unsigned");
@@ -151,7 +153,7 @@ fn read(rooms: &InboundRooms, mut pdu: Map) -> Option<Pdu> {
         None => room_version(PROBABLE_VERSION)?,
     };
     let event_id = match (room, pdu.get("event_id").and_then(Value::as_str)) {
-        // Of the room versions 1 and 2, as others have it in what their signatures cover.
+        // In room versions 1 and 2 the id is a field, which the signatures cover.
         (None, Some(event_id)) => event_id.to_owned(),
         _ => hash::event_id(version, &pdu)?,
     };
@@ -185,7 +187,7 @@ const STAGE: &str = "
     order by p.number
     on conflict (room_nid, event_id, origin) do nothing";
 
-/// Stages what is not refused and not in its room already.
+/// Stages the PDUs that are neither refused nor stored in their rooms.
 fn stage(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdus: &[Pdu]) {
     let accepted: Vec<&Pdu> = pdus.iter().filter(|pdu| pdu.refusal.is_none()).collect();
     if accepted.is_empty() {
