@@ -321,6 +321,7 @@ impl<'a> Room<'a> {
         Some((membership, current))
     }
 
+    /// Whether the user is joined in the current state.
     pub fn is_joined(&mut self, user_id: &str) -> bool {
         self.membership(user_id).is_some_and(|(membership, _)| membership == "join")
     }

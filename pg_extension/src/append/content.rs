@@ -20,7 +20,7 @@ const ALIASES_OF_ROOM: &str =
 /// `m.room.power_levels`, 400 `M_INVALID_PARAM` or `M_BAD_ALIAS` for aliases in `m.room.canonical_alias`.
 pub fn check(room: &mut Room<'_>, event_type: &str, content: &Map) -> Result<()> {
     match event_type {
-        "m.room.create" => Err(MatrixError::forbidden("A room is created once.")),
+        "m.room.create" => Err(MatrixError::forbidden("A room has only one create event.")),
         "m.room.server_acl" => check_server_acl(content),
         "m.room.power_levels" => check_power_levels(content),
         "m.room.canonical_alias" => check_canonical_alias(room, content),

@@ -267,7 +267,8 @@ fn store_device_list(user_id: &str, updates: i64, answer: &str) -> ResponseRows 
             .query_opt(LIST, &[user_id.into()])
             .ok_or_else(|| MatrixError::not_found("The user's device list is not kept."))?;
         let (user_nid, server): (i64, String) = (row.get("user_nid"), row.get("server_name"));
-        let list = read(user_id, answer).ok_or_else(|| MatrixError::bad_json("This is no device list."))?;
+        let list = read(user_id, answer)
+            .ok_or_else(|| MatrixError::bad_json("The response is not a device list."))?;
         key_queries::store(db, &server, &list.keys, &[user_id.to_owned()]);
         db.execute(FETCHED, &[user_nid.into(), list.stream_id.into(), updates.into()]);
         Ok(Response { wake_rooms: note(db, vec![user_nid]), ..Response::empty() })

@@ -90,7 +90,7 @@ fn complete(
     }
     let mut event = Map::new();
     for key in ["prev_events", "auth_events", "depth"] {
-        let value = template.get(key).ok_or_else(|| bad_template("it has no place in the graph"))?;
+        let value = template.get(key).ok_or_else(|| bad_template("it lacks events to cite, or a depth"))?;
         event.insert(key.to_owned(), value.clone());
     }
     let fields: [(&str, Value); 6] = [

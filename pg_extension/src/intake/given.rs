@@ -62,7 +62,7 @@ impl GivenState {
                 continue;
             }
             if given.entries.insert(key_idx, Some(nid)).is_some_and(|other| other != Some(nid)) {
-                return Err("the given state has two events for one key");
+                return Err("the given state has two events for one state key");
             }
         }
         Ok(given)

@@ -106,7 +106,7 @@ impl<'r, 'a> Intake<'r, 'a> {
             };
         }
         if self.kind == Kind::Backfilled && self.positions.of(event.event_id()).is_none() {
-            return Verdict::refused("the timeline has no room for it");
+            return Verdict::refused("the gap in the timeline has no free position for it");
         }
         let root = match self.state_before(event) {
             Ok(root) => root,
@@ -217,6 +217,7 @@ impl<'r, 'a> Intake<'r, 'a> {
         Ok(self.with_cited_members(event, root))
     }
 
+    /// The root of the state that these states resolve to; see [`RoomGraph::resolved`].
     pub(super) fn resolved(&mut self, roots: &BTreeSet<i64>) -> i64 {
         if roots.len() > 1 {
             self.flush();

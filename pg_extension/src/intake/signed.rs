@@ -31,7 +31,7 @@ fn check_membership(room: &mut Room<'_>, event: &Event) -> Result<()> {
 /// 403 `M_FORBIDDEN` if the room does not allow the event any more.
 pub fn append_signed(room: &mut Room<'_>, event: &str, parsed: &Event) -> Result<Option<i64>> {
     if !room.signer.is_ours(parsed.sender()) {
-        return Err(MatrixError::forbidden("The event is not of this server."));
+        return Err(MatrixError::forbidden("The sender of the event is not on this server."));
     }
     check_membership(room, parsed)?;
     let (verdict, wake_room) = intake::receive_one(room, event);
@@ -39,5 +39,5 @@ pub fn append_signed(room: &mut Room<'_>, event: &str, parsed: &Event) -> Result
         return Ok(wake_room);
     }
     let reason = verdict.reason().unwrap_or("the room's policy server did not sign it");
-    Err(MatrixError::forbidden(format!("The room does not admit the event: {reason}.")))
+    Err(MatrixError::forbidden(format!("The room does not allow the event: {reason}.")))
 }

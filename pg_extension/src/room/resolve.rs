@@ -158,6 +158,7 @@ impl Graph for StateSetsOfRoom<'_, '_, '_> {
 }
 
 impl<'g, 'd> RoomGraph<'g, 'd, 'd> {
+    /// Loads the create event, in room versions whose room id is made of it.
     pub fn new(room: &Room<'d>, events: &'g GraphEvents<'d, 'd>, keys: &'g StateKeys<'d, 'd>) -> Self {
         let create_id = room.create_event_id();
         events.load_ids(create_id.as_deref());

@@ -19,6 +19,7 @@ pub struct StateAt {
 impl StateAt {
     pub const EMPTY: Self = Self { root: trie::EMPTY, with: None };
 
+    /// The state of a root.
     pub fn root(root: i64) -> Self {
         Self { root, with: None }
     }

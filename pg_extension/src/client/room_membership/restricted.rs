@@ -66,10 +66,10 @@ pub fn authorize_join(room: &mut Room<'_>, user: &User, content: &mut Map) -> Re
     content.remove(AUTHORIZER);
     let authorizer = authorizer_for(room, user).map_err(|reason| match reason {
         Unauthorized::NoneMet | Unauthorized::CannotTell => {
-            MatrixError::forbidden("You are in none of the rooms that this room asks for.")
+            MatrixError::forbidden("You are in none of the rooms whose members may join this room.")
         }
         Unauthorized::NobodyMayInvite => MatrixError::forbidden(
-            "Nobody of this server in the room may invite, and so authorize your join.",
+            "No user of this server in the room may invite, so none can authorize your join.",
         )
         .or_elsewhere(),
     })?;

@@ -113,7 +113,7 @@ fn verified(db: &Db<'_>, version: &RoomVersion, event: Event) -> Result<Event> {
         Ok(_) => Err(malformed("its content hash is wrong")),
         Err(Unfit::Refused(reason)) => Err(malformed(&reason)),
         Err(Unfit::Needs(_)) => {
-            Err(malformed("the key that signed it cannot be had").with_outcome(Outcome::NeedsKeys))
+            Err(malformed("the key that signed it is not known").with_outcome(Outcome::NeedsKeys))
         }
     }
 }

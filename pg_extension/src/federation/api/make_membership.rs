@@ -44,7 +44,7 @@ fn federation_make_membership(
 ) -> ResponseRows {
     respond(Mode::Read, |db| {
         if !is_user_id(user_id) || server_name(user_id) != Some(origin) {
-            return Err(MatrixError::forbidden("The user is not of your server."));
+            return Err(MatrixError::forbidden("The user is not on your server."));
         }
         let mut room = asked_room::open_if_joined(db, origin, room_id)?;
         room.check_whole()?;
@@ -85,17 +85,17 @@ pub fn known_user(db: &Db<'_>, user_id: &str) -> User {
 pub fn authorizer_of_join(room: &mut Room<'_>, user: &User) -> Result<Option<String>> {
     authorizer_for(room, user).map_err(|reason| match reason {
         Unauthorized::NoneMet => {
-            MatrixError::forbidden("The user is in none of the rooms that this room asks for.")
+            MatrixError::forbidden("The user is in none of the rooms whose members may join this room.")
         }
         Unauthorized::CannotTell => MatrixError::new(
             400,
             "M_UNABLE_TO_AUTHORISE_JOIN",
-            "This server cannot tell whether the user is in one of the rooms that this room asks for.",
+            "This server does not know whether the user is in a room whose members may join this room.",
         ),
         Unauthorized::NobodyMayInvite => MatrixError::new(
             400,
             "M_UNABLE_TO_GRANT_JOIN",
-            "Nobody of this server in the room may invite, and so authorize the join.",
+            "No user of this server in the room may invite, so none can authorize the join.",
         ),
     })
 }

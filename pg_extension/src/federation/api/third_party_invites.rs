@@ -90,13 +90,15 @@ fn third_party_invite(origin: Option<&str>, room_id: &str, invite: &str, append:
     respond(Mode::Write, |db| {
         let invite = Body::parse(invite)?;
         let (sender, target) = (invite.required_string("sender")?, invite.required_string("state_key")?);
-        let signed = signed_of(&invite).ok_or_else(|| MatrixError::invalid_param("Nothing is signed."))?;
+        let signed = signed_of(&invite).ok_or_else(|| {
+            MatrixError::invalid_param("The invite has no signed proof of the third-party id.")
+        })?;
         if invite.string("type")? != Some("m.room.member") || invite.string("room_id")? != Some(room_id) {
-            return Err(MatrixError::invalid_param("This is no invite to this room."));
+            return Err(MatrixError::invalid_param("The event is not an invite to this room."));
         }
         match origin {
             Some(origin) if server_name(target) != Some(origin) => {
-                return Err(MatrixError::forbidden("The user is not of your server."));
+                return Err(MatrixError::forbidden("The user is not on your server."));
             }
             None if target.contains('\0') || db.query_opt(IS_ACCOUNT, &[target.into()]).is_none() => {
                 return Err(MatrixError::not_found("There is no such user."));
@@ -144,7 +146,7 @@ fn member(db: &Db<'_>, room: &mut Room<'_>, parts: Parts<'_>) -> Result<Response
     })?;
     // The authorization rules would let the invite replace a join.
     if matches!(room.membership(target), Some((membership, _)) if matches!(&*membership, "join" | "invite")) {
-        let error = "The user is in the room, or invited, already.";
+        let error = "The user is already in the room, or already invited.";
         return Err(MatrixError::new(409, "M_FORBIDDEN", error));
     }
     let display_name = invite.content().get("display_name").cloned().unwrap_or_else(|| "".into());

@@ -47,6 +47,7 @@ const ADD_EDGE: &str = "
 const REMOVE_EDGE: &str = "delete from event_auth_edges where event_nid = $1 and auth_nid = $2";
 
 impl Verifier {
+    /// Reads `missing_prev_events`, which the checks of events then compare.
     pub fn read_missing_prevs(&mut self, view: &View<'_, '_>) {
         for row in view.room.db.query(MISSING, &[view.room.nid.into()]) {
             self.missing_prevs.entry(row.get("event_nid")).or_default().insert(row.get("prev_event_id"));

@@ -82,17 +82,18 @@ fn verified(
     row: &Row<'_>,
 ) -> Result<Map, String> {
     if server_name(event.sender()) != Some(origin) {
-        return Err("Its sender is not of your server.".to_owned());
+        return Err("The sender of the event is not on your server.".to_owned());
     }
     if !speaks_for_room(row, origin, event.sender()) {
-        return Err("Your server did not invite, and nothing tells that the sender may end it.".to_owned());
+        let reason = "Neither the invite nor the room's stripped state shows that the sender may do this.";
+        return Err(reason.to_owned());
     }
     let keys = intake::Keys::load(db, version, [&event].into_iter(), Default::default());
     match keys.verify(version, event) {
         Ok(pdu) if pdu.verified.content_hash => Ok(pdu.event.json().clone()),
-        Ok(_) => Err("Its content hash is wrong.".to_owned()),
+        Ok(_) => Err("The content hash of the event is wrong.".to_owned()),
         Err(intake::Unfit::Refused(reason)) => Err(reason),
-        Err(intake::Unfit::Needs(_)) => Err("The key that signed it is not known.".to_owned()),
+        Err(intake::Unfit::Needs(_)) => Err("The key that signed the event is not known.".to_owned()),
     }
 }
 
