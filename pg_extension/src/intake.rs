@@ -32,7 +32,7 @@ use crate::{
         spi::{Db, Mode},
         users,
     },
-    room::{Room, checks::keys_of, graph_events::GraphEvents, state_keys::StateKeys, version_of_room},
+    room::{Room, authorization::keys_of, graph_events::GraphEvents, state_keys::StateKeys, version_of_room},
 };
 
 /// Intake of a batch of PDUs of one room, in any order.

@@ -5,7 +5,7 @@
 //! ones.
 
 pub mod annotations;
-pub mod checks;
+pub mod authorization;
 pub mod current_state;
 pub mod event_rows;
 pub mod graph_events;

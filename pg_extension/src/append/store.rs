@@ -166,7 +166,7 @@ fn set_membership(room: &mut Room<'_>, event: &Event, user_id: &str, sender: &Us
     let joined = change("join");
     room.header.joined_change += joined;
     room.header.invited_change += change("invite");
-    if joined != 0 && !room.signer.is_ours(user_id) {
+    if joined != 0 && !room.signer.is_local(user_id) {
         let mut servers = ServerChanges::default();
         servers.add(user_id, joined, event_nid);
         room.count_servers(room.db, servers);

@@ -68,7 +68,7 @@ impl Signer {
     }
 
     /// Whether the server name in a user id, room id or alias is this server's.
-    pub fn is_ours(&self, id: &str) -> bool {
+    pub fn is_local(&self, id: &str) -> bool {
         matriarch_rules::identifiers::server_name(id) == Some(self.server_name.as_str())
     }
 }

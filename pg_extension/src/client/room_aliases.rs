@@ -39,7 +39,7 @@ fn set_alias(token_hash: &[u8], alias: &str, room_id: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
         let session = Session::authenticate(db, token_hash)?;
         check_alias(alias)?;
-        if !Signer::current(db).is_ours(alias) {
+        if !Signer::current(db).is_local(alias) {
             return Err(MatrixError::invalid_param("The alias is of another server."));
         }
         lookup::known_room(db, room_id)?;

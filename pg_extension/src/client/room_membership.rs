@@ -164,7 +164,7 @@ fn in_room<'d>(
     } else if is_room_alias(id_or_alias) {
         match db.query_opt(ROOM_OF_ALIAS, &[id_or_alias.into()]) {
             Some(row) => row.get("room_id"),
-            None if Signer::current(db).is_ours(id_or_alias) => {
+            None if Signer::current(db).is_local(id_or_alias) => {
                 return Err(MatrixError::not_found("There is no such room alias."));
             }
             None => return Err(MatrixError::not_found("The room alias is of another server.")),
@@ -206,7 +206,7 @@ pub fn set_member(room: &mut Room<'_>, sender: &User, target: &str, mut content:
         // A concurrent change of the profile waits for this join, and is then shown in this room too.
         room.db.execute(LOCK_PROFILE, &[sender.nid.into()]);
     }
-    if shows_profile && room.signer.is_ours(target) {
+    if shows_profile && room.signer.is_local(target) {
         add_profile(room.db, target, &mut content);
     }
     let appended = append::append(room, LocalEvent::state(sender, "m.room.member", target, content))?;

@@ -2,9 +2,9 @@
 //! API, "Spaces" and "Room summary".
 
 mod child;
-mod elsewhere;
 mod hierarchy;
 mod local;
+mod remote_rooms;
 mod room_summary;
 mod summary;
 

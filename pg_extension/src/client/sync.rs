@@ -20,7 +20,7 @@ mod ephemeral;
 mod event_stream;
 mod fill;
 mod news;
-pub mod outside;
+pub mod out_of_band_memberships;
 mod parts;
 pub mod presence;
 mod probe;

@@ -11,7 +11,7 @@ use crate::{
         spi::{Db, Mode},
     },
     room::{
-        Room, checks::auth_keys, graph_events::GraphEvents, resolve::RoomGraph, state_at::StateAt,
+        Room, authorization::auth_keys, graph_events::GraphEvents, resolve::RoomGraph, state_at::StateAt,
         state_keys::StateKeys,
     },
 };

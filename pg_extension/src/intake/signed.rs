@@ -30,7 +30,7 @@ fn check_membership(room: &mut Room<'_>, event: &Event) -> Result<()> {
 ///
 /// 403 `M_FORBIDDEN` if the room does not allow the event any more.
 pub fn append_signed(room: &mut Room<'_>, event: &str, parsed: &Event) -> Result<Option<i64>> {
-    if !room.signer.is_ours(parsed.sender()) {
+    if !room.signer.is_local(parsed.sender()) {
         return Err(MatrixError::forbidden("The sender of the event is not on this server."));
     }
     check_membership(room, parsed)?;

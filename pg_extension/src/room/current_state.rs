@@ -121,7 +121,7 @@ impl Room<'_> {
             rows.memberships.push(membership.unwrap_or_else(|| "leave".to_owned()));
             rows.display_names.push(text("displayname"));
             rows.avatar_urls.push(text("avatar_url"));
-            if self.signer.is_ours(user_id) {
+            if self.signer.is_local(user_id) {
                 local_nids.push(user_nid);
             }
         }
@@ -156,7 +156,7 @@ impl Room<'_> {
             self.header.joined_change += change("join");
             self.header.invited_change += change("invite");
             let (user_id, event_nid) = by_nid[&user_nid];
-            if !self.signer.is_ours(user_id) {
+            if !self.signer.is_local(user_id) {
                 servers.add(user_id, change("join"), event_nid);
             } else if change("join") > 0 {
                 joined.push(user_nid);

@@ -123,7 +123,7 @@ const MEMBER: &str = "
         from memberships m
         cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
         where m.room_nid = $1 and m.membership = 'join'
-    ) as is_ours
+    ) as is_local
     from memberships
     where room_nid = $1 and membership = 'join'
     limit 1";
@@ -165,7 +165,7 @@ impl Room<'_> {
     pub fn is_elsewhere(&self) -> bool {
         let member = self.db.query_opt(MEMBER, &[self.nid.into()]);
         // Members of a partial room may be unknown, but all local ones are known.
-        self.header.root == 0 || member.map_or(self.header.partial, |row| !row.get::<bool>("is_ours"))
+        self.header.root == 0 || member.map_or(self.header.partial, |row| !row.get::<bool>("is_local"))
     }
 
     /// Whether the event being appended is to be sent to other servers. If so, the room is marked as pending
@@ -215,7 +215,7 @@ impl Room<'_> {
             .query(SENDERS_OF, &[extremity_nids.into()])
             .map(|row| (row.get("event_nid"), row.get::<String>("user_id")));
         let local_nids: Vec<i64> =
-            senders.filter(|(_, sender)| self.signer.is_ours(sender)).map(|(nid, _)| nid).collect();
+            senders.filter(|(_, sender)| self.signer.is_local(sender)).map(|(nid, _)| nid).collect();
         let Some(oldest) = local_nids.iter().copied().min() else { return (newest, false) };
         db.execute(SET_OUTGOING, &[local_nids.into()]);
         self.wake_users.push(SENDERS);
@@ -238,7 +238,7 @@ impl Room<'_> {
     pub(crate) fn out_of_band_server(&mut self, event: &Event) -> Option<String> {
         let target = event.state_key().filter(|_| event.event_type() == "m.room.member")?;
         let membership = event.content().get("membership").and_then(Value::as_str);
-        if self.signer.is_ours(target) || !matches!(membership, Some("leave" | "ban")) {
+        if self.signer.is_local(target) || !matches!(membership, Some("leave" | "ban")) {
             return None;
         }
         let (before, _) = self.membership(target)?;

@@ -17,7 +17,7 @@ use crate::{
     },
     client::sync::{
         account_data::{self, GLOBAL},
-        outside::{self, OutOfBand},
+        out_of_band_memberships::{self, OutOfBand},
         presence,
     },
     read::{
@@ -79,9 +79,10 @@ fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool, presence:
                 rooms.push(text);
             }
         }
-        let outside = outside::all(db, user_nid, archived).into_iter();
-        rooms
-            .extend(outside.filter(|room| !ignored.contains(&room.sender)).map(|room| of_out_of_band(&room)));
+        let out_of_band = out_of_band_memberships::all(db, user_nid, archived).into_iter();
+        rooms.extend(
+            out_of_band.filter(|room| !ignored.contains(&room.sender)).map(|room| of_out_of_band(&room)),
+        );
         let presence = if presence { presence::all(db, user_nid, &ignored) } else { Vec::new() };
         let data = account_data::of_rooms(db, &[(user_nid, GLOBAL)]).concat();
         Ok(Response::new(object_text(|body| {

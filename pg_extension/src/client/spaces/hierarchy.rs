@@ -7,7 +7,7 @@ use matriarch_wire::RoomQuestion;
 use pgrx::{iter::TableIterator, name, pg_extern};
 use serde_json::{Value, json};
 
-use super::{LocalRooms, Summary, elsewhere::Elsewhere};
+use super::{LocalRooms, Summary, remote_rooms::RemoteRooms};
 use crate::base::{
     connection::connect,
     response::{self, MatrixError, Response, Result, to_json},
@@ -55,7 +55,7 @@ fn hierarchy(
         let question = || {
             let session = Session::authenticate(db, token_hash)?;
             let page = Page::read(from, limit, max_depth, suggested_only)?;
-            Ok((session, page, Elsewhere::read(elsewhere)?))
+            Ok((session, page, RemoteRooms::read(elsewhere)?))
         };
         match question() {
             Ok((session, page, elsewhere)) => Walk::new(db, &session, &page, &elsewhere).answer(room_id),
@@ -125,7 +125,7 @@ impl Page {
 struct Walk<'w, 'd> {
     page: &'w Page,
     local: LocalRooms<'d>,
-    elsewhere: &'w Elsewhere,
+    elsewhere: &'w RemoteRooms,
     needs: Vec<RoomQuestion>,
     found: Vec<Rc<Summary>>,
     /// The index in `found` at which the page begins, once known.
@@ -133,7 +133,7 @@ struct Walk<'w, 'd> {
 }
 
 impl<'w, 'd> Walk<'w, 'd> {
-    fn new(db: &'d Db<'d>, session: &Session, page: &'w Page, elsewhere: &'w Elsewhere) -> Self {
+    fn new(db: &'d Db<'d>, session: &Session, page: &'w Page, elsewhere: &'w RemoteRooms) -> Self {
         let start = if page.before.is_none() { Some(0) } else { None };
         let local = LocalRooms::of(db, Some(session.user_nid));
         Self { page, local, elsewhere, needs: Vec::new(), found: Vec::new(), start }

@@ -3,7 +3,7 @@
 use matriarch_rules::identifiers::is_room_alias;
 use pgrx::pg_extern;
 
-use super::{LocalRooms, elsewhere::Elsewhere};
+use super::{LocalRooms, remote_rooms::RemoteRooms};
 use crate::base::{
     response::{MatrixError, Response, ResponseRows, respond},
     session::Session,
@@ -22,7 +22,7 @@ const ALIAS: &str = "
 fn room_summary(token_hash: Option<&[u8]>, room: &str, elsewhere: Option<&str>) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = token_hash.map(|hash| Session::authenticate(db, hash)).transpose()?;
-        let elsewhere = Elsewhere::read(elsewhere)?;
+        let elsewhere = RemoteRooms::read(elsewhere)?;
         let unknown = || MatrixError::not_found("There is no such room, or you may not see it.");
         let room_id = if is_room_alias(room) {
             db.query_opt(ALIAS, &[room.into()]).map(|row| row.get("room_id")).ok_or_else(unknown)?

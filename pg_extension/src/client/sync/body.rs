@@ -99,13 +99,13 @@ impl Writer<'_, '_, '_, '_> {
             .filter(|section| has_news(section, asker))
             .partition(|section| section.part.is_left());
         let parts = || self.news.parts.range((index, i64::MIN)..=(index, i64::MAX)).map(|(_, part)| part);
-        let outside = |membership: &'static str| -> Vec<&Part> {
+        let with = |membership: &'static str| -> Vec<&Part> {
             parts().filter(|part| part.membership == membership).collect()
         };
-        let (invited, knocking) = (outside("invite"), outside("knock"));
-        let elsewhere = self.news.outside(index);
-        let beyond =
-            |membership: &'static str| elsewhere.iter().filter(move |room| room.membership == membership);
+        let (invited, knocking) = (with("invite"), with("knock"));
+        let out_of_band = self.news.out_of_band(index);
+        let out_of_band_with =
+            |membership: &'static str| out_of_band.iter().filter(move |room| room.membership == membership);
 
         rooms.object("join", |by_room| {
             for section in &joined {
@@ -121,7 +121,7 @@ impl Writer<'_, '_, '_, '_> {
                         object.events(state, self.stripped.state(self.events, part));
                     });
                 }
-                for room in beyond(name) {
+                for room in out_of_band_with(name) {
                     by_room.object(&room.room_id, |object| room.write_state(object, state));
                 }
             });
@@ -133,12 +133,12 @@ impl Writer<'_, '_, '_, '_> {
                     self.room_data(object, section, asker);
                 });
             }
-            for room in beyond("leave") {
+            for room in out_of_band_with("leave") {
                 by_room.object(&room.room_id, |object| room.write_leave(object, asker));
             }
         });
         let here = !(joined.is_empty() && left.is_empty() && invited.is_empty() && knocking.is_empty());
-        here || !elsewhere.is_empty()
+        here || !out_of_band.is_empty()
     }
 
     fn joined(&self, object: &mut Object<'_>, section: &Section<'_>, asker: &Asker) {

@@ -2,7 +2,9 @@
 
 use matriarch_rules::{json_text::Object, sync_token::SyncToken};
 
-use super::{Asker, body::ephemeral_events, fill, news, outside::OutOfBand, parts::Columns, presence};
+use super::{
+    Asker, body::ephemeral_events, fill, news, out_of_band_memberships::OutOfBand, parts::Columns, presence,
+};
 use crate::{
     base::spi::Db,
     read::{
@@ -38,7 +40,7 @@ pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker, now: &Syn
         texts.push(renderer.state_event(&events.get(part.member_event_nid), style));
     }
     texts.extend(
-        news.outside(0).iter().filter(|room| room.membership != "knock").filter_map(OutOfBand::event),
+        news.out_of_band(0).iter().filter(|room| room.membership != "knock").filter_map(OutOfBand::event),
     );
     texts.extend(presence::news(db, &askers, &columns, &news).concat());
     texts

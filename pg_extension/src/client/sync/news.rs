@@ -8,7 +8,7 @@ use super::{
     Asker,
     account_data::{self, Datum, GLOBAL},
     ephemeral::{self, Ephemeral},
-    outside::{self, OutOfBand},
+    out_of_band_memberships::{self, OutOfBand},
     parts::{self, Columns, Part, Parts},
     probe::{self, Probe},
     room_timeline::Ignored,
@@ -24,7 +24,7 @@ pub struct News {
     pub probes: Vec<Probe>,
     pub parts: Parts,
     /// By asker.
-    outside: BTreeMap<usize, Vec<OutOfBand>>,
+    out_of_band: BTreeMap<usize, Vec<OutOfBand>>,
     pub ephemeral: Ephemeral,
     /// By asker and room.
     pub data: BTreeMap<(usize, i64), Vec<Datum>>,
@@ -46,9 +46,12 @@ pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) 
     };
     let places = ephemeral.receipts.keys().chain(&ephemeral.typing).chain(data.keys());
     parts::add(db, columns, &mut parts, places.copied().filter(|(_, room_nid)| *room_nid != GLOBAL));
-    let mut outside =
-        if found.iter().any(|found| found.outside) { outside::changed(db, columns) } else { BTreeMap::new() };
-    let ignored = if parts.is_empty() && outside.is_empty() {
+    let mut out_of_band = if found.iter().any(|found| found.out_of_band) {
+        out_of_band_memberships::changed(db, columns)
+    } else {
+        BTreeMap::new()
+    };
+    let ignored = if parts.is_empty() && out_of_band.is_empty() {
         Ignored::new()
     } else {
         account_data::ignored(db, columns.users.clone())
@@ -64,10 +67,10 @@ pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) 
         let is_whole = !part.room.partial || !part.is_joined() || askers[*asker].loads_members_lazily();
         is_whole && is_wanted(*asker, &part.room.room_id, &part.membership, &part.member_sender)
     });
-    for (asker, rooms) in &mut outside {
+    for (asker, rooms) in &mut out_of_band {
         rooms.retain(|room| is_wanted(*asker, &room.room_id, &room.membership, &room.sender));
     }
-    News { probes: found, parts, outside, ephemeral, data, ignored, device_lists }
+    News { probes: found, parts, out_of_band, ephemeral, data, ignored, device_lists }
 }
 
 fn device_lists(
@@ -105,8 +108,8 @@ impl News {
     }
 
     /// Out-of-band memberships that are news.
-    pub fn outside(&self, asker: usize) -> &[OutOfBand] {
-        self.outside.get(&asker).map_or(&[], Vec::as_slice)
+    pub fn out_of_band(&self, asker: usize) -> &[OutOfBand] {
+        self.out_of_band.get(&asker).map_or(&[], Vec::as_slice)
     }
 
     /// The parts that have a timeline, with their askers.

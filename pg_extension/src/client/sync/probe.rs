@@ -22,7 +22,7 @@ pub struct Probe {
     pub own_changes: bool,
     pub account_data: bool,
     /// Whether there are out-of-band memberships.
-    pub outside: bool,
+    pub out_of_band: bool,
     /// Whether there are send-to-device messages.
     pub messages: bool,
     pub one_time_keys: bool,
@@ -61,7 +61,7 @@ const PROBE: &str = "
             from out_of_band_memberships
             where user_nid = a.user_nid and (a.everything or not pg_visible_in_snapshot(xid, a.token))
             offset 0
-        ) as outside,
+        ) as out_of_band,
         exists (select from to_device_messages where device_nid = a.device_nid offset 0) as messages,
         exists (select from one_time_keys where device_nid = a.device_nid offset 0) as one_time_keys,
         exists (select from fallback_keys where device_nid = a.device_nid offset 0) as fallback_keys,
@@ -134,7 +134,7 @@ pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> Vec<Probe> {
             Some(_) => Probe::default(),
             None => Probe {
                 account_data: true,
-                outside: true,
+                out_of_band: true,
                 messages: true,
                 one_time_keys: true,
                 fallback_keys: true,
@@ -170,7 +170,7 @@ pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns) -> Vec<Probe> {
             key_changes: row.get("key_changes"),
             own_changes: row.get("own_changes"),
             account_data: row.get("account_data"),
-            outside: row.get("outside"),
+            out_of_band: row.get("out_of_band"),
             messages: row.get("messages"),
             one_time_keys: row.get("one_time_keys"),
             fallback_keys: row.get("fallback_keys"),

@@ -24,7 +24,7 @@ const NAMES: &str = "
 
 /// One more than needed, as the asker is left out. `key_idx` grows in order of first use, so the oldest
 /// members come first; with `offset 0` they are read in this order, and no more than needed.
-const PRESENT: &str = "
+const MEMBERS: &str = "
     select w.room_nid, h.state_key
     from unnest($1::bigint[]) w (room_nid)
     cross join lateral (
@@ -38,29 +38,14 @@ const PRESENT: &str = "
         ) k
         join users u on u.user_id = k.state_key
         join memberships m on m.room_nid = w.room_nid and m.user_nid = u.user_nid
-        where k.type = 'm.room.member' and m.membership in ('join', 'invite')
+        where k.type = 'm.room.member' and m.membership = any($2)
         order by k.key_idx
         limit 6
     ) h";
 
-const GONE: &str = "
-    select w.room_nid, h.state_key
-    from unnest($1::bigint[]) w (room_nid)
-    cross join lateral (
-        select k.state_key
-        from (
-            select type, state_key, key_idx
-            from room_state_keys
-            where room_nid = w.room_nid
-            order by key_idx
-            offset 0
-        ) k
-        join users u on u.user_id = k.state_key
-        join memberships m on m.room_nid = w.room_nid and m.user_nid = u.user_nid
-        where k.type = 'm.room.member' and m.membership in ('leave', 'ban')
-        order by k.key_idx
-        limit 6
-    ) h";
+/// Members who can be heroes, and those who can where no such member is left.
+const PRESENT: [&str; 2] = ["join", "invite"];
+const FORMER: [&str; 2] = ["leave", "ban"];
 
 /// Whether a section has a summary: memberships may have changed, or the room may have lost the name that
 /// was used instead of its heroes.
@@ -114,16 +99,16 @@ pub fn find_heroes(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section
         .filter(|section| is_alone(section))
         .map(|section| section.part.room.room_nid)
         .collect();
-    let gone = members(db, GONE, alone);
+    let former = members(db, FORMER, alone);
     for section in sections.iter_mut().filter(|section| is_alone(section)) {
-        section.heroes = of_section(&gone, section);
+        section.heroes = of_section(&former, section);
     }
 }
 
-fn members(db: &Db<'_>, sql: &'static str, rooms: Vec<i64>) -> HashMap<i64, Vec<String>> {
+fn members(db: &Db<'_>, memberships: [&str; 2], rooms: Vec<i64>) -> HashMap<i64, Vec<String>> {
     let mut members: HashMap<i64, Vec<String>> = HashMap::new();
     if !rooms.is_empty() {
-        for row in db.query(sql, &[rooms.into()]) {
+        for row in db.query(MEMBERS, &[rooms.into(), memberships.to_vec().into()]) {
             members.entry(row.get("room_nid")).or_default().push(row.get("state_key"));
         }
     }

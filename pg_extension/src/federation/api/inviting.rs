@@ -96,7 +96,7 @@ fn check(event: &Event, signer: &Signer, origin: &str, event_id: &str) -> Result
         Err(malformed("it is not an invite"))
     } else if server_name(event.sender()) != Some(origin) {
         Err(malformed("its sender is not of your server"))
-    } else if !event.state_key().is_some_and(|user_id| is_user_id(user_id) && signer.is_ours(user_id)) {
+    } else if !event.state_key().is_some_and(|user_id| is_user_id(user_id) && signer.is_local(user_id)) {
         Err(malformed("the user is not of this server"))
     } else if event.event_id() != event_id {
         Err(malformed("its id is another one"))

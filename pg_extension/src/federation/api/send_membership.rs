@@ -120,7 +120,7 @@ fn check(event: &Event, origin: &str, event_id: &str, membership: &str) -> Resul
 /// Signs a join that a local user authorizes, if the joining user meets the room's conditions.
 fn authorize(room: &mut Room<'_>, event: Event) -> Result<Event> {
     let named = event.content().get("join_authorised_via_users_server").and_then(Value::as_str);
-    if !named.is_some_and(|user_id| room.signer.is_ours(user_id)) {
+    if !named.is_some_and(|user_id| room.signer.is_local(user_id)) {
         return Ok(event);
     }
     let user = known_user(room.db, event.sender());

@@ -113,7 +113,7 @@ fn third_party_invite(origin: Option<&str>, room_id: &str, invite: &str, append:
             if let Some(origin) = origin {
                 asked_room::admit(room, origin)?;
             }
-            if !room.signer.is_ours(sender) {
+            if !room.signer.is_local(sender) {
                 return Err(ask_other_server());
             }
             member(db, room, Parts { sender, target, signed, append })

@@ -111,7 +111,7 @@ impl Verifier {
             let expected = member_of(&events.get(*nid));
             if expected.membership == "join" {
                 counts.joined += 1;
-                if let Some(server) = server_name(user_id).filter(|_| !view.room.signer.is_ours(user_id)) {
+                if let Some(server) = server_name(user_id).filter(|_| !view.room.signer.is_local(user_id)) {
                     *counts.servers.entry(server.to_owned()).or_default() += 1;
                 }
             }

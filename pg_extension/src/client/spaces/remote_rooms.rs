@@ -14,14 +14,14 @@ use crate::base::response::{MatrixError, Result};
 
 /// The summaries in the answers of other servers.
 #[derive(Debug, Default)]
-pub struct Elsewhere {
+pub struct RemoteRooms {
     /// `None` for rooms of which no server gives a summary.
     rooms: HashMap<String, Option<Rc<Summary>>>,
     /// Rooms that were asked about.
     asked: HashSet<String>,
 }
 
-impl Elsewhere {
+impl RemoteRooms {
     /// Reads an array of [`RoomAnswer`].
     ///
     /// # Errors
