@@ -23,8 +23,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::providers::{Format, Toml};
+use figment::providers::Format;
 use matriarch_rules::identifiers::is_server_name;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use database::{Database, Embedded};
@@ -246,6 +247,19 @@ impl Config {
         tracing_subscriber::EnvFilter::try_new(&self.log.level)
             .map_err(|error| ConfigError::value("log.level", error.to_string()))?;
         Ok(())
+    }
+}
+
+/// TOML as a format of figment's, whose own is of an older version of the parser.
+pub(crate) struct Toml;
+
+impl Format for Toml {
+    type Error = toml::de::Error;
+
+    const NAME: &'static str = "TOML";
+
+    fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, toml::de::Error> {
+        toml::from_str(text)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rand::{Rng, distributions::Alphanumeric};
+use rand::{RngExt, distr::Alphanumeric};
 
 /// The current time, in milliseconds since the Unix epoch.
 pub fn now_ms() -> i64 {
@@ -17,5 +17,5 @@ pub fn random_event_id(server_name: &str) -> String {
 
 /// Random letters and digits: 5.95 bits each.
 pub fn random_letters(count: usize) -> String {
-    rand::thread_rng().sample_iter(Alphanumeric).take(count).map(char::from).collect()
+    rand::rng().sample_iter(Alphanumeric).take(count).map(char::from).collect()
 }

@@ -2,7 +2,7 @@
 
 use matriarch_rules::identifiers::is_server_name;
 use pgrx::{PgSqlErrorCode, ereport, pg_extern};
-use rand::{RngCore, rngs::OsRng};
+use rand::{RngExt, rand_core::UnwrapErr, rngs::SysRng};
 
 use crate::base::{
     connection::connect,
@@ -48,11 +48,9 @@ fn initialize(server_name: &str) {
 
 /// Makes a signing key, which signs from now on. Returns its key id, `ed25519:<name>`.
 pub fn add_key(db: &Db<'_>) -> String {
-    let mut name = [0; 4];
-    let mut seed = [0; 32];
-    OsRng.fill_bytes(&mut name);
-    OsRng.fill_bytes(&mut seed);
-    let key_id = format!("ed25519:{:08x}", u32::from_be_bytes(name));
+    let mut random = UnwrapErr(SysRng);
+    let (name, seed): (u32, [u8; 32]) = (random.random(), random.random());
+    let key_id = format!("ed25519:{name:08x}");
     db.execute(ADD_KEY, &[key_id.as_str().into(), seed.to_vec().into()]);
     key_id
 }

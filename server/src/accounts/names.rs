@@ -5,7 +5,7 @@ mod tests;
 
 use axum::http::StatusCode;
 use matriarch_rules::identifiers::{MAX_ID_BYTES, localpart::is_localpart};
-use rand::Rng;
+use rand::RngExt;
 
 use crate::base::error::ApiError;
 
@@ -36,8 +36,8 @@ pub fn new_localpart(username: &str, server_name: &str) -> Result<String, ApiErr
 /// A localpart for a user who did not ask for one.
 pub fn generated_localpart() -> String {
     const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut random = rand::thread_rng();
-    (0..12).map(|_| char::from(ALPHABET[random.gen_range(0..ALPHABET.len())])).collect()
+    let mut random = rand::rng();
+    (0..12).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
 }
 
 /// The user ids that somebody may mean who logs in as `user`, a full id or a localpart. The name as given comes

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
-use rand::RngCore;
-use rand::rngs::OsRng;
+use hmac::{Hmac, KeyInit, Mac};
+use rand::RngExt;
+use rand::rand_core::UnwrapErr;
+use rand::rngs::SysRng;
 use sha2::Sha256;
 
 use crate::base::error::ApiError;
@@ -33,8 +34,7 @@ pub fn new(secret: &str) -> String {
 fn at(secret: &str, expiry: SystemTime) -> String {
     let expiry = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut bytes = expiry.to_be_bytes().to_vec();
-    let mut random = [0; RANDOM_LENGTH];
-    OsRng.fill_bytes(&mut random);
+    let random: [u8; RANDOM_LENGTH] = UnwrapErr(SysRng).random();
     bytes.extend(random);
     let signature = mac(secret, &bytes).finalize().into_bytes();
     bytes.extend(signature);

@@ -5,8 +5,8 @@ mod tests;
 
 use std::sync::LazyLock;
 
-use argon2::password_hash::rand_core::OsRng;
-use argon2::password_hash::{Error, Output, ParamsString, PasswordHash, Salt, SaltString};
+use argon2::password_hash::Error;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use axum::http::StatusCode;
 use parking_lot::Mutex;
@@ -74,16 +74,16 @@ pub async fn verify(password: &str, hash: Option<&str>) -> Result<bool, ApiError
 fn hash_now(password: &[u8]) -> Result<String, Error> {
     let (memory, passes, lanes) = COST;
     let params = Params::new(memory, passes, lanes, None)?;
-    let salt = SaltString::generate(&mut OsRng);
+    let salt = Salt::generate();
     let hash = PasswordHash {
         algorithm: ARGON2ID_IDENT,
         version: Some(Version::V0x13.into()),
         params: ParamsString::try_from(&params)?,
-        salt: Some(salt.as_salt()),
+        salt: Some(salt),
         hash: Some(derive(
-            Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            &Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
             password,
-            salt.as_salt(),
+            &salt,
             Params::DEFAULT_OUTPUT_LEN,
         )?),
     };
@@ -92,28 +92,26 @@ fn hash_now(password: &[u8]) -> Result<String, Error> {
 
 fn verify_now(password: &[u8], hash: &str) -> Result<bool, Error> {
     let hash = PasswordHash::new(hash)?;
-    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return Err(Error::Password) };
+    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return Err(Error::PasswordInvalid) };
     // Algorithm and cost are the hash's own, so that they can be changed for new passwords.
-    let algorithm = Algorithm::try_from(hash.algorithm)?;
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
     let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from)?;
     let argon2 = Argon2::new(algorithm, version, Params::try_from(&hash)?);
     // This comparison takes the same time wherever they differ.
-    Ok(derive(argon2, password, salt, expected.len())? == expected)
+    Ok(derive(&argon2, password, &salt, expected.len())? == expected)
 }
 
-fn derive(argon2: Argon2<'_>, password: &[u8], salt: Salt<'_>, length: usize) -> Result<Output, Error> {
-    let mut bytes = [0; Salt::MAX_LENGTH];
-    let salt = salt.decode_b64(&mut bytes)?;
+fn derive(argon2: &Argon2<'_>, password: &[u8], salt: &[u8], length: usize) -> Result<Output, Error> {
     let blocks = argon2.params().block_count();
     let mut memory = MEMORY.lock().pop().unwrap_or_default();
     if memory.len() < blocks {
         memory.resize(blocks, Block::default());
     }
-    let output = Output::init_with(length, |output| {
-        Ok(argon2.hash_password_into_with_memory(password, salt, output, &mut memory[..blocks])?)
-    });
+    let mut output = vec![0; length];
+    let derived = argon2.hash_password_into_with_memory(password, salt, &mut output, &mut memory[..blocks]);
     MEMORY.lock().push(memory);
-    output
+    derived?;
+    Ok(Output::new(&output)?)
 }
 
 /// Runs `work` on a blocking thread when its turn has come.

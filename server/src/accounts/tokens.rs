@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::rngs::OsRng;
-use rand::{Rng, RngCore};
+use rand::RngExt;
+use rand::rand_core::UnwrapErr;
+use rand::rngs::SysRng;
 use serde_json::{Map, Value};
 
 use crate::base::access_token::hash_token;
@@ -67,13 +68,12 @@ impl Grant {
 
 /// `prefix` and 256 random bits.
 pub fn random(prefix: &str) -> String {
-    let mut bytes = [0; 32];
-    OsRng.fill_bytes(&mut bytes);
+    let bytes: [u8; 32] = UnwrapErr(SysRng).random();
     format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// A device id for a client that did not choose one: ten letters, unlike a cross-signing key id.
 pub fn device_id() -> String {
-    let mut random = rand::thread_rng();
-    (0..10).map(|_| char::from(random.gen_range(b'A'..=b'Z'))).collect()
+    let mut random = rand::rng();
+    (0..10).map(|_| char::from(random.random_range(b'A'..=b'Z'))).collect()
 }

@@ -2,11 +2,11 @@
 #![allow(clippy::result_large_err, reason = "figment's test helper gives the error's type")]
 
 use figment::Figment;
-use figment::providers::{Format, Toml};
+use figment::providers::Format;
 use toml::Value;
 
 use super::environment::{Meaning, known_keys, meaning};
-use super::{Api, Config, RegistrationMode, check_server_name};
+use super::{Api, Config, RegistrationMode, Toml, check_server_name};
 
 fn load(text: &str) -> Result<Config, String> {
     Config::from_figment(&Figment::from(Toml::string(text))).map_err(|error| error.to_string())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
-use hickory_resolver::TokioResolver;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use matriarch_rules::json::parse_object;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -150,13 +150,13 @@ impl HttpClient {
             );
         }
         let dns = TokioResolver::builder_tokio()
-            .map_err(|error| Failure::new("cannot read the system's DNS configuration", error))?
-            .build();
+            .and_then(ResolverBuilder::build)
+            .map_err(|error| Failure::new("cannot read the system's DNS configuration", error))?;
         let resolver = Resolver::new(dns, federation.allow_private_addresses);
         let tls = tls::client_config(&roots(federation)?, federation.verify_certificates)?;
         let builder = || {
             reqwest::Client::builder()
-                .use_preconfigured_tls(tls.clone())
+                .tls_backend_preconfigured(tls.clone())
                 .user_agent(concat!("Matriarch/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .redirect(redirect::Policy::none())
