@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::proto::rr::RData;
 use matriarch_rules::identifiers::is_server_name;
 
 use super::addresses;
@@ -81,15 +82,16 @@ pub trait Dns: Send + Sync + 'static {
 impl Dns for TokioResolver {
     async fn srv(&self, name: &str) -> Vec<Srv> {
         let Ok(found) = self.srv_lookup(format!("{name}.")).await else { return Vec::new() };
-        found
-            .iter()
-            .map(|srv| Srv {
-                priority: srv.priority(),
-                weight: srv.weight(),
-                port: srv.port(),
-                target: srv.target().to_ascii(),
-            })
-            .collect()
+        let records = found.answers().iter().filter_map(|record| match &record.data {
+            RData::SRV(srv) => Some(Srv {
+                priority: srv.priority,
+                weight: srv.weight,
+                port: srv.port,
+                target: srv.target.to_ascii(),
+            }),
+            _ => None,
+        });
+        records.collect()
     }
 
     async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
@@ -143,7 +145,7 @@ impl<D: Dns> Resolver<D> {
         if records.is_empty() {
             return self.addresses(host, DEFAULT_PORT).await;
         }
-        records.sort_by_key(|srv| (srv.priority, u16::MAX - srv.weight));
+        let records = in_order(records, |greatest| rand::random_range(0..=greatest));
         let mut found = Vec::new();
         let mut last = io::Error::other("the SRV records say that there is no server");
         for srv in records.iter().filter(|srv| srv.target != ".") {
@@ -154,6 +156,26 @@ impl<D: Dns> Resolver<D> {
         }
         if found.is_empty() { Err(last) } else { Ok(found) }
     }
+}
+
+/// The records in the order in which to try them: by priority, and those of equal priority at random, by weight.
+/// RFC 2782, "Weight". `random` gives a number from 0 to the one that it is given.
+fn in_order(mut records: Vec<Srv>, mut random: impl FnMut(u32) -> u32) -> Vec<Srv> {
+    // Those without weight come first, so that they keep a small chance.
+    records.sort_by_key(|srv| (srv.priority, srv.weight != 0));
+    let mut ordered = Vec::with_capacity(records.len());
+    while let Some(priority) = records.first().map(|srv| srv.priority) {
+        let equals = records.partition_point(|srv| srv.priority == priority);
+        let total = records[..equals].iter().map(|srv| u32::from(srv.weight)).sum();
+        let chosen = random(total);
+        let mut sum = 0;
+        let place = records[..equals].iter().position(|srv| {
+            sum += u32::from(srv.weight);
+            sum >= chosen
+        });
+        ordered.push(records.remove(place.unwrap_or_default()));
+    }
+    ordered
 }
 
 #[cfg(test)]

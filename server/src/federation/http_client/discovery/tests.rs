@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
 use super::*;
 
 #[derive(Default)]
@@ -78,15 +81,49 @@ async fn without_srv_records_the_default_port_is_taken() {
 }
 
 #[tokio::test]
-async fn srv_records_are_taken_by_priority_and_weight() {
+async fn srv_records_are_taken_by_priority() {
     let dns = Fake::default()
-        .with_srv("_matrix-fed._tcp.example.org", &[(20, 1, 3, "c."), (10, 1, 2, "b."), (10, 5, 1, "a.")])
+        .with_srv("_matrix-fed._tcp.example.org", &[(20, 9, 3, "c."), (10, 1, 2, "b."), (5, 0, 1, "a.")])
         .with_srv("_matrix._tcp.example.org", &[(1, 1, 9, "old.")])
         .with_host("a", &["1.1.1.1"])
         .with_host("b", &["1.1.1.2"])
         .with_host("c", &["1.1.1.3"])
         .with_host("old", &["1.1.1.9"]);
     assert_eq!(dns.servers("example.org").await.unwrap(), ["1.1.1.1:1", "1.1.1.2:2", "1.1.1.3:3"]);
+}
+
+fn srv(priority: u16, weight: u16, target: &str) -> Srv {
+    Srv { priority, weight, port: 1, target: target.to_owned() }
+}
+
+fn targets(ordered: &[Srv]) -> String {
+    ordered.iter().map(|srv| srv.target.as_str()).collect()
+}
+
+#[test]
+fn records_of_equal_priority_are_drawn_by_weight() {
+    let records = || vec![srv(2, 0, "d"), srv(1, 1, "a"), srv(1, 3, "b"), srv(1, 0, "c")];
+    assert_eq!(targets(&in_order(records(), |_| 0)), "cabd");
+    assert_eq!(targets(&in_order(records(), |greatest| greatest)), "bacd");
+    let mut asked = Vec::new();
+    in_order(records(), |greatest| {
+        asked.push(greatest);
+        greatest
+    });
+    assert_eq!(asked, [4, 1, 0, 0]);
+
+    // Of the numbers from 0 to 4 the first draws `c`, the second `a`, the others `b`.
+    let rounds = 10_000;
+    let mut random = StdRng::seed_from_u64(2782);
+    let mut first = HashMap::new();
+    for _ in 0..rounds {
+        let ordered = in_order(records(), |greatest| random.random_range(0..=greatest));
+        *first.entry(ordered[0].target.clone()).or_insert(0) += 1;
+    }
+    for (target, share) in [("a", 0.2), ("b", 0.6), ("c", 0.2)] {
+        let drawn = f64::from(first[target]) / f64::from(rounds);
+        assert!((drawn - share).abs() < 0.02, "{target}: {drawn}");
+    }
 }
 
 #[tokio::test]
