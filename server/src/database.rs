@@ -1,5 +1,6 @@
 //! The way into the database: its connections, what its functions answer, and the life of its schema.
 
+mod connect;
 pub mod db;
 pub mod embedded;
 pub mod housekeeping;
@@ -7,6 +8,7 @@ pub mod migrate;
 mod response;
 pub mod targets;
 
+pub use connect::Target;
 pub use db::Db;
 pub use matriarch_wire::Outcome;
 pub use response::MatrixResponse;

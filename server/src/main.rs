@@ -73,6 +73,9 @@ fn configuration(command: &ConfigCommand, config: &Config) -> Result<(), Failure
     match command {
         ConfigCommand::Check => {
             listen::check_tls(&config.listeners)?;
+            if let Some(url) = &config.database.url {
+                Database::configured(config, url)?;
+            }
             println!("The configuration is sound.");
         }
         ConfigCommand::Show => {

@@ -10,7 +10,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
-use tokio_postgres::Config as Target;
 use tracing::{info, warn};
 
 use super::listen::Bound;
@@ -18,9 +17,8 @@ use crate::admin::monitoring;
 use crate::app::App;
 use crate::base::failure::Failure;
 use crate::config::{Api, Config, Listener, LogFormat, RegistrationMode};
-use crate::database::Db;
 use crate::database::targets::Database;
-use crate::database::{housekeeping, migrate};
+use crate::database::{Db, Target, housekeeping, migrate};
 use crate::hub::Hub;
 use crate::hub::{announce, poll};
 use crate::{admin, client, federation, http};

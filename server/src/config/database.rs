@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
+use super::postgres_url::PostgresUrl;
 use super::secret::Secret;
 
 /// How the node reaches its database.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
-    /// `postgres://matriarch_api:…@host/database`, or a libpq `key=value` string. Absent: the private PostgreSQL.
+    /// `postgres://matriarch_api:…@host/database`, or a libpq `key=value` string, with libpq's `sslmode`,
+    /// `sslrootcert`, `sslcert` and `sslkey`. Absent: the private PostgreSQL.
     pub url: Option<Secret>,
     /// The connection that listens for wake-ups, when `url` leads through a pooler that cannot `LISTEN`.
     /// Default: `url`.
@@ -61,8 +63,8 @@ impl Database {
                 ));
             }
             url.reveal()
-                .parse::<tokio_postgres::Config>()
-                .map_err(|error| ConfigError::value(format!("database.{key}"), reason(&error)))?;
+                .parse::<PostgresUrl>()
+                .map_err(|reason| ConfigError::value(format!("database.{key}"), reason))?;
         }
         for (key, value) in [("pool_timeout", self.pool_timeout), ("connect_timeout", self.connect_timeout)] {
             if value == 0 {
@@ -86,9 +88,4 @@ impl Embedded {
             _ => Ok(()),
         }
     }
-}
-
-/// The parser's reason, which does not repeat the URL.
-fn reason(error: &tokio_postgres::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

@@ -8,10 +8,11 @@ use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
 use tokio::time::timeout;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{NoTls, Row};
 use tracing::{error, info, warn};
 
+use super::connect::{Target, describe_tls};
 use super::response::MatrixResponse;
 use crate::base::error::ApiError;
 use crate::base::statements::count_statements;
@@ -40,10 +41,10 @@ enum Failure {
 
 impl Db {
     /// Makes the pool. Connections are opened when they are first needed.
-    pub fn new(target: tokio_postgres::Config, config: &config::Database) -> Result<Self, String> {
+    pub fn new(target: Target, config: &config::Database) -> Result<Self, String> {
         // A closed connection is known without asking, so nothing is asked when one is taken from the pool.
         let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_config(target, NoTls, manager_config))
+        let pool = Pool::builder(Manager::from_config(target.config, target.tls, manager_config))
             .max_size(config.pool_size)
             .timeouts(Timeouts {
                 wait: Some(Duration::from_secs(config.pool_timeout)),
@@ -172,9 +173,9 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
             let context = db.where_().map(|context| format!(" ({context})")).unwrap_or_default();
             format!("{}: {}{context}", db.code().code(), db.message())
         }
-        None => match std::error::Error::source(error) {
+        None => describe_tls(error).unwrap_or_else(|| match std::error::Error::source(error) {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
-        },
+        }),
     }
 }

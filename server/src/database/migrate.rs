@@ -7,15 +7,17 @@
 //!
 //! The files run as `matriarch_owner`.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use refinery::Runner;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls};
 use tracing::{info, warn};
 
+use super::connect::{Target, describe_tls};
 use super::db::describe;
 use crate::base::failure::Failure;
 
@@ -73,7 +75,7 @@ const ROTATE: &str = "select matriarch.rotate_signing_key()";
 ///
 /// `target` is a superuser; a member of `matriarch_owner` will do while the extension is up to date. Several nodes may
 /// migrate at once: one does it.
-pub async fn migrate(target: &tokio_postgres::Config, server_name: &str) -> Result<(), Failure> {
+pub async fn migrate(target: &Target, server_name: &str) -> Result<(), Failure> {
     let mut holder = Connection::open(target).await?;
     let lock = holder.client.transaction().await.map_err(failed("cannot begin to migrate"))?;
     lock.query_one(TAKE_LOCK, &[&MIGRATION_LOCK])
@@ -105,7 +107,7 @@ pub async fn migrate(target: &tokio_postgres::Config, server_name: &str) -> Resu
 }
 
 /// Makes a new signing key, and retires those in use. The new one's id. `target` as for [`migrate`].
-pub async fn rotate_signing_key(target: &tokio_postgres::Config) -> Result<String, Failure> {
+pub async fn rotate_signing_key(target: &Target) -> Result<String, Failure> {
     let connection = Connection::open(target).await?;
     let client = &connection.client;
     client.batch_execute(BECOME_OWNER).await.map_err(failed("cannot become matriarch_owner"))?;
@@ -114,7 +116,7 @@ pub async fn rotate_signing_key(target: &tokio_postgres::Config) -> Result<Strin
 }
 
 /// Checks that the database is this server's and fits this version.
-pub async fn check(target: &tokio_postgres::Config, server_name: &str) -> Result<(), Failure> {
+pub async fn check(target: &Target, server_name: &str) -> Result<(), Failure> {
     let connection = Connection::open(target).await?;
     let newest = compare_history(&connection.client).await?;
     let known = newest_known();
@@ -247,11 +249,11 @@ struct Connection {
 
 impl Connection {
     /// Connects; waits a while for a database that is starting.
-    async fn open(target: &tokio_postgres::Config) -> Result<Self, Failure> {
+    async fn open(target: &Target) -> Result<Self, Failure> {
         let deadline = Instant::now() + DATABASE_PATIENCE;
         let mut told = false;
         loop {
-            match target.connect(NoTls).await {
+            match target.connect().await {
                 Ok((client, connection)) => {
                     let driver = tokio::spawn(async move {
                         // Its errors come to whoever uses the client.
@@ -259,11 +261,7 @@ impl Connection {
                     });
                     return Ok(Self { client, driver });
                 }
-                // A database that answers with an error other than "starting up" will not change its mind.
-                Err(error)
-                    if Instant::now() > deadline
-                        || error.code().is_some_and(|code| *code != SqlState::CANNOT_CONNECT_NOW) =>
-                {
+                Err(error) if Instant::now() > deadline || !may_pass(&error) => {
                     return Err(failed("cannot connect to the database")(error));
                 }
                 Err(error) => {
@@ -273,6 +271,17 @@ impl Connection {
                     sleep(Duration::from_millis(200)).await;
                 }
             }
+        }
+    }
+}
+
+/// Whether a connection that failed so may succeed a moment later: there was none yet, or the database is starting.
+fn may_pass(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => *code == SqlState::CANNOT_CONNECT_NOW,
+        None => {
+            let is_io = error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+            error.is_closed() || (is_io && describe_tls(error).is_none())
         }
     }
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use tokio_postgres::Config as Target;
-
+use super::connect::Target;
 use super::embedded::Embedded;
 use crate::base::failure::Failure;
-use crate::config::{Config, Secret};
+use crate::config::{Config, PostgresUrl, Secret};
 
 /// How to reach the database in its several roles.
 pub struct Database {
@@ -26,14 +25,24 @@ impl Database {
     pub async fn open(config: &Config, share: bool) -> Result<Self, Failure> {
         let Some(url) = &config.database.url else {
             let embedded = Embedded::start(config, share).await?;
-            let (api, migrate) = (embedded.target("matriarch_api"), embedded.target("postgres"));
+            let api = Target::without_tls(embedded.target("matriarch_api"))?;
+            let migrate = Target::without_tls(embedded.target("postgres"))?;
             return Ok(Self { listen: api.clone(), api, migrate: Some(migrate), embedded: Some(embedded) });
         };
-        let api = parse(url, config)?;
-        let listen =
-            config.database.listen_url.as_ref().map_or_else(|| Ok(api.clone()), |url| parse(url, config))?;
-        let migrate = config.database.migrate_url.as_ref().map(|url| parse(url, config)).transpose()?;
-        Ok(Self { api, listen, migrate, embedded: None })
+        Self::configured(config, url)
+    }
+
+    /// The configured database. Reads certificates, and does not connect.
+    pub fn configured(config: &Config, url: &Secret) -> Result<Self, Failure> {
+        let parse = |key: &str, url: &Secret| {
+            parse(url, config)
+                .map_err(|error| Failure::new(format!("configuration key `database.{key}`"), error))
+        };
+        let api = parse("url", url)?;
+        let listen = config.database.listen_url.as_ref().map(|url| parse("listen_url", url)).transpose()?;
+        let migrate =
+            config.database.migrate_url.as_ref().map(|url| parse("migrate_url", url)).transpose()?;
+        Ok(Self { listen: listen.unwrap_or_else(|| api.clone()), api, migrate, embedded: None })
     }
 
     /// Stops the private PostgreSQL.
@@ -45,8 +54,8 @@ impl Database {
 }
 
 fn parse(url: &Secret, config: &Config) -> Result<Target, Failure> {
-    let mut target: Target =
-        url.reveal().parse().map_err(|error| Failure::new("configuration key `database`", error))?;
+    let mut url: PostgresUrl = url.reveal().parse().map_err(Failure::plain)?;
+    let target = &mut url.config;
     target.connect_timeout(Duration::from_secs(config.database.connect_timeout));
     // A peer that vanished is noticed in a minute and not in two hours.
     target
@@ -56,5 +65,5 @@ fn parse(url: &Secret, config: &Config) -> Result<Target, Failure> {
     if target.get_application_name().is_none() {
         target.application_name("matriarch");
     }
-    Ok(target)
+    Target::new(url)
 }

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::base::error::ApiError;
 use crate::base::statements::count_statements;
 use crate::config::Config;
-use crate::database::Db;
+use crate::database::{Db, Target};
 use crate::hub::Hub;
 
 #[derive(Deserialize)]
@@ -40,7 +40,8 @@ fn app() -> App {
     let mut config = Config::default();
     config.limits.max_body_size = 100;
     config.debug.statements_header = true;
-    let db = Db::new(tokio_postgres::Config::new(), &config.database).unwrap();
+    let target = Target::without_tls(tokio_postgres::Config::new()).unwrap();
+    let db = Db::new(target, &config.database).unwrap();
     App::new(config, db, Hub::new()).expect("a configuration for TLS and DNS")
 }
 
@@ -296,6 +297,7 @@ async fn a_client_that_goes_away_does_not_stop_its_handler() {
 async fn without_a_database_requests_are_told_to_come_back() {
     let mut target = tokio_postgres::Config::new();
     target.host("127.0.0.1").port(1).user("nobody");
+    let target = Target::without_tls(target).unwrap();
     let app = App { db: Db::new(target, &Config::default().database).unwrap(), ..app() };
     let refusal = app.call("select 1", &[]).await.unwrap_err();
     assert_eq!(refusal, ApiError::unavailable());

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use futures_util::future::poll_fn;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client};
 use tracing::{debug, info, warn};
 
 use super::topic::Source;
 use super::{Hub, payload};
-use crate::database::Db;
+use crate::database::{Db, Target};
 
 /// The least time between two announcements. The first after a pause goes at once.
 const PACE: Duration = Duration::from_millis(5);
@@ -19,7 +19,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Announces this node's wake-ups and hears those of others, until the process ends. Without a connection, other
 /// nodes find out by polling, as does this one.
-pub async fn run(hub: Hub, target: tokio_postgres::Config) {
+pub async fn run(hub: Hub, target: Target) {
     let node = format!("{:016x}", rand::random::<u64>());
     let mut complained = false;
     loop {
@@ -52,11 +52,11 @@ pub async fn announce_once(hub: &Hub, db: &Db) {
 /// One connection's life.
 async fn session(
     hub: &Hub,
-    target: &tokio_postgres::Config,
+    target: &Target,
     node: &str,
     complained: &mut bool,
 ) -> Result<(), tokio_postgres::Error> {
-    let (client, mut connection) = target.connect(NoTls).await?;
+    let (client, mut connection) = target.connect().await?;
     let hear = async {
         while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
             if let AsyncMessage::Notification(notification) = message? {
