@@ -1,4 +1,4 @@
-//! Accounts, devices and tokens: what the endpoints of `client/` and `admin/` and the command line share.
+//! Accounts, devices and tokens, for the endpoints of `client/` and `admin/` and the command line.
 //!
 //! Each step is one SQL statement, in `accounts/*.sql`. Tokens are stored as SHA-256 hashes.
 
@@ -24,7 +24,7 @@ const MAX_DEVICE_ID: usize = 255;
 /// The longest display name of a device, in bytes.
 const MAX_DEVICE_NAME: usize = 1024;
 
-/// Checks what a client says of its device: 400 `M_INVALID_PARAM`.
+/// Checks a client's device id and display name. Fails with 400 `M_INVALID_PARAM`.
 pub fn check_device(device_id: Option<&str>, display_name: Option<&str>) -> Result<(), ApiError> {
     let given = [
         ("device_id", device_id, MAX_DEVICE_ID),
@@ -44,14 +44,14 @@ pub fn check_device(device_id: Option<&str>, display_name: Option<&str>) -> Resu
     Ok(())
 }
 
-/// The rooms that have news because devices were deleted: `room_nids` of the rows of a statement.
+/// The rooms to wake after devices were deleted: `room_nids` of the rows of a statement.
 pub fn room_nids(rows: &[Row]) -> Vec<i64> {
     rows.iter().filter_map(|row| row.get::<_, Option<Vec<i64>>>("room_nids")).flatten().collect()
 }
 
-/// Gives an account a new password, and logs out its devices other than `keep` if `logout_devices` is set.
+/// Sets an account's password. If `logout_devices` is set, logs out its devices other than `keep`.
 ///
-/// False when there is no such account, or it is deactivated; 400 for a password that cannot be taken.
+/// Returns false if there is no such account or it is deactivated. Fails with 400 for an invalid password.
 pub async fn set_password(
     db: &Db,
     hub: &Hub,
@@ -68,11 +68,12 @@ pub async fn set_password(
     }
     let mut rooms = room_nids(&rows);
     if logout_devices {
-        // A login by the old password may have committed while that statement waited for it, unseen by it.
+        // The statement may have waited for a login with the old password, and does not see the device that
+        // it added.
         let sql = include_str!("accounts/delete_devices.sql");
         rooms.extend(room_nids(&db.query(sql, &[&user_nid, &keep]).await?));
     }
-    // Waiting syncs ask again, and those of the devices that are gone learn it.
+    // Waiting syncs run again, and those of the deleted devices fail.
     hub.wake(&rooms, &[user_nid]);
     Ok(true)
 }

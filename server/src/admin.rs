@@ -1,4 +1,4 @@
-//! Endpoints for those who run the server, and for their tools.
+//! Endpoints for administrators and their tools.
 
 pub mod monitoring;
 mod register;

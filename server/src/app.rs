@@ -1,4 +1,4 @@
-//! The node: what handlers share.
+//! The application state that handlers share.
 
 use std::sync::Arc;
 
@@ -23,39 +23,39 @@ use crate::federation::outgoing::Outgoing;
 use crate::federation::partial_joins::PartialJoins;
 use crate::hub::Hub;
 
-/// The node: cheap to clone, and without any state that the database does not have.
+/// The application state of a node. Cheap to clone. It holds nothing lasting that the database does not have.
 #[derive(Clone)]
 pub struct App {
     pub config: Arc<Config>,
     pub db: Db,
     pub hub: Hub,
-    /// Events on their way into rooms.
+    /// The batcher of sends.
     pub sends: Sends,
-    /// Syncs on their way to the database.
+    /// The batcher of syncs.
     pub syncs: Syncs,
-    /// Send-to-device messages that devices have got.
+    /// The batcher of acknowledged send-to-device messages.
     pub acknowledgements: Acknowledgements,
-    /// Whose requests were served lately.
+    /// The devices that were seen recently.
     pub last_seen: LastSeen,
     pub presence: Presence,
-    /// Other servers.
+    /// The basis of all federation services.
     pub federation: Federation,
-    /// Events and EDUs on their way to other servers.
+    /// Sends federation transactions.
     pub outgoing: Outgoing,
-    /// Events of other servers on their way into rooms.
+    /// Puts staged events through intake.
     pub inbound: Inbound,
-    /// Other servers' device lists of which updates are missing.
+    /// Fetches stale device lists.
     pub device_lists: DeviceLists,
-    /// What is missing of rooms' history.
+    /// Fills gaps of rooms' history.
     pub history: History,
-    /// Rooms whose members are being loaded.
+    /// Makes partial rooms whole.
     pub partial_joins: PartialJoins,
-    /// Spaces of other servers.
+    /// Other servers' answers about spaces.
     pub hierarchies: Hierarchies,
 }
 
 impl App {
-    /// A node on this database.
+    /// The state of a node that uses this database.
     pub fn new(config: Config, db: Db, hub: Hub) -> Result<Self, Failure> {
         let config = Arc::new(config);
         let federation = Federation::new(Arc::clone(&config), db.clone(), hub.clone())?;
@@ -78,13 +78,13 @@ impl App {
         })
     }
 
-    /// Has an event fetched that is missing here; whether to look again.
+    /// Fetches a missing event from other servers. Returns whether to query the database again.
     pub async fn fetch_event(&self, room_id: &str, event_id: &str) -> bool {
         let deadline = Instant::now() + history::TIMEOUT;
         self.federation.is_enabled() && self.history.fetch_event(room_id, event_id, deadline).await
     }
 
-    /// Serves a request by one statement, as [`Federation::call`] tells.
+    /// Serves a request with one statement, as [`Federation::call`] does.
     pub async fn call(
         &self,
         sql: &'static str,

@@ -1,4 +1,4 @@
-//! What everything else stands on, and knows nothing of a database or of requests.
+//! The lowest floor: errors, metrics, caches and other helpers that use no other module.
 
 pub mod access_token;
 pub mod cache;

@@ -1,4 +1,4 @@
-//! Calls of the database that are made together: many requests, one statement.
+//! Calls of the database that combine many requests into one statement.
 
 pub mod acknowledge;
 pub mod batcher;

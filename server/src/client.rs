@@ -1,6 +1,6 @@
-//! The client-server API: one file for each module of the specification.
+//! The Client-Server API: one file for each module of the specification.
 //!
-//! How to add an endpoint is told in [`crate::http`].
+//! [`crate::http`] explains how to add an endpoint.
 
 mod account;
 mod account_data;
@@ -48,7 +48,7 @@ use axum::Router;
 
 use crate::app::App;
 
-/// Every endpoint of the client-server API.
+/// Every endpoint of the Client-Server API.
 pub fn routes() -> Router<App> {
     Router::new()
         .merge(account::routes())

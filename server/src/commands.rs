@@ -1,4 +1,4 @@
-//! What `matriarch` does, by its subcommands.
+//! The subcommands of `matriarch`.
 
 pub mod cli;
 pub mod graph;

@@ -1,9 +1,10 @@
-//! The configuration: one TOML file, every key also by environment.
+//! The configuration: a TOML file and environment variables.
 //!
-//! A key `a.b` is read from `[a] b = …` in the file and from `MATRIARCH_A__B`, which wins. An environment value is
-//! read as TOML where it looks like it (`8`, `true`, `[{address = "::1", port = 8008}]`), and as text otherwise; a
-//! text of digits alone needs quotes (`'"1234"'`). Unknown keys are errors, but for variables that a container
-//! platform sets by itself. Everything is checked at start, so that a node which runs has a sound configuration.
+//! A key `a.b` is read from `[a] b = …` in the file and from `MATRIARCH_A__B`, which wins. An environment
+//! value is read as TOML where it looks like it (`8`, `true`, `[{address = "::1", port = 8008}]`), and as
+//! text otherwise; a text of digits alone needs quotes (`'"1234"'`). Unknown keys are errors, except
+//! variables that a container platform sets by itself. Everything is checked at start, so that a running node
+//! has a valid configuration.
 
 mod database;
 mod environment;
@@ -41,56 +42,56 @@ pub use secret::Secret;
 pub use terms::Policy;
 pub use tokens::Tokens;
 
-/// What a node knows about itself. Everything else is in the database.
+/// The configuration of a node. Everything else is in the database.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The name after the colon in user ids and aliases. It can never change. Default: `localhost` with the embedded
-    /// database, required otherwise.
+    /// The name after the colon in user ids and aliases. It can never change. Default: `localhost` with the
+    /// embedded database, required otherwise.
     pub server_name: String,
     /// The URL under which clients reach this server, answered by `/.well-known/matrix/client`.
     pub public_base_url: Option<String>,
     /// Where the node listens. Default: 127.0.0.1:8008 with every API.
     pub listeners: Vec<Listener>,
-    /// The database. Without a URL, the node runs a private PostgreSQL of its own.
+    /// The database. Without a URL, the node runs the embedded PostgreSQL.
     pub database: Database,
-    /// The private PostgreSQL.
+    /// The embedded PostgreSQL.
     pub embedded: Embedded,
-    /// Where the private PostgreSQL keeps its data. Default: `/var/lib/matriarch` for root,
+    /// Where the embedded PostgreSQL keeps its data. Default: `/var/lib/matriarch` for root,
     /// `$XDG_DATA_HOME/matriarch` or `~/.local/share/matriarch` for others.
     pub data_dir: PathBuf,
-    /// Who may make an account.
+    /// Who may register an account.
     pub registration: Registration,
-    /// How long access tokens live.
+    /// The lifetime of access tokens.
     pub tokens: Tokens,
-    /// Other servers.
+    /// Federation with other servers.
     pub federation: Federation,
     /// Identity servers.
     pub identity: Identity,
-    /// Who is there.
+    /// Whether users see each other's presence.
     pub presence: Presence,
-    /// Bounds on what one client may ask for.
+    /// Limits of requests.
     pub limits: Limits,
-    /// What is logged, and how.
+    /// What is logged, and in which form.
     pub log: Log,
-    /// Aids for tests and for the curious. Off in production.
+    /// Aids for tests. Leave them off in production.
     pub debug: Debug,
-    /// Environment variables that begin with `MATRIARCH_` and set no key. For the log.
+    /// Environment variables that begin with `MATRIARCH_` and set no key, for the log.
     #[serde(skip)]
     pub ignored_variables: Vec<String>,
 }
 
-/// Bounds on requests. Sizes are bytes, durations seconds.
+/// Limits of requests. Sizes are in bytes, durations in seconds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// The largest request body; a larger one is answered 413 `M_TOO_LARGE`. Default: 1 MiB.
+    /// The largest request body; a larger one is answered with 413 `M_TOO_LARGE`. Default: 1 MiB.
     pub max_body_size: usize,
-    /// The longest that a sync waits, whatever the client asks for. Default: 300 s.
+    /// The longest time that a sync waits, whatever the client requests. Default: 300 s.
     pub max_sync_timeout: u64,
-    /// How long requests may go on after SIGTERM. Default: 30 s.
+    /// How long requests may continue after SIGTERM. Default: 30 s.
     pub shutdown_grace: u64,
-    /// How long a client may take to send the head of a request, or for a TLS handshake. Default: 30 s.
+    /// The timeout of the head of a request, and of a TLS handshake. Default: 30 s.
     pub head_timeout: u64,
 }
 
@@ -100,8 +101,8 @@ pub struct Limits {
 pub struct Log {
     /// `text` for people, `json` for machines.
     pub format: LogFormat,
-    /// A level or a list of `target=level`, as `tracing-subscriber` reads them. Default: `info` (less
-    /// what libraries tell). Every request is logged by `matriarch::http=debug`.
+    /// A level or a list of `target=level`, as `tracing-subscriber` reads them. Default: `info` (less for
+    /// libraries). Every request is logged by `matriarch::http=debug`.
     pub level: String,
 }
 
@@ -117,7 +118,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Debug {
-    /// Answer how many database statements the request took, in the header `x-matriarch-db-statements`.
+    /// Return the number of database statements of a request in the header `x-matriarch-db-statements`.
     pub statements_header: bool,
 }
 
@@ -160,7 +161,7 @@ impl Config {
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let mut figment = Figment::new();
         if let Some(file) = file {
-            // figment takes a missing file for an empty one.
+            // figment treats a missing file as an empty one.
             std::fs::metadata(file).map_err(|error| ConfigError::File(file.to_owned(), error))?;
             figment = figment.merge(Toml::file_exact(file));
         }
@@ -182,7 +183,7 @@ impl Config {
         self.database.url.is_none()
     }
 
-    /// Sets what depends on other keys.
+    /// Sets the defaults that depend on other keys.
     fn fill_in(&mut self) -> Result<(), ConfigError> {
         let all_default = self.is_embedded() && self.server_name.is_empty();
         if self.server_name.is_empty() {
@@ -219,7 +220,7 @@ impl Config {
         for (index, listener) in self.listeners.iter().enumerate() {
             listener.check(index)?;
             let earlier = &self.listeners[..index];
-            // Port 0 is a free one for each.
+            // Port 0 takes any free port, so it may be repeated.
             if listener.port != 0
                 && earlier.iter().any(|other| other.socket_address() == listener.socket_address())
             {
@@ -265,7 +266,7 @@ impl Format for Toml {
     }
 }
 
-/// Says each error with its key, without figment's profile names.
+/// Formats each error with its key, without figment's profile names.
 fn describe(errors: figment::Error) -> String {
     let describe_one = |error: figment::Error| {
         let mut key = error.path.join(".");
@@ -289,14 +290,14 @@ fn describe(errors: figment::Error) -> String {
     errors.into_iter().map(describe_one).collect::<Vec<_>>().join("; ")
 }
 
-/// Checks a server name by the grammar of the appendices, and its length.
+/// Checks a server name by the grammar in the specification's appendices, and its length.
 fn check_server_name(name: &str) -> Result<(), String> {
     if !is_server_name(name) {
         return Err(
             "must be a DNS name or an IP address (IPv6 in brackets), with an optional port".to_owned()
         );
     }
-    // A user id has at most 255 bytes, and needs room for a localpart.
+    // A user id has at most 255 bytes, which must include a localpart.
     if name.len() > 230 {
         return Err("is longer than 230 bytes".to_owned());
     }

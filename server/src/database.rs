@@ -1,4 +1,4 @@
-//! The way into the database: its connections, what its functions answer, and the life of its schema.
+//! The database: connections, the responses of its functions, migrations, and the embedded PostgreSQL.
 
 mod connect;
 pub mod db;

@@ -1,7 +1,7 @@
-//! Other servers: this server as a client of theirs, the work in the background, and the server-server API ([`api`]).
+//! Federation: requests to other servers, background work, and the Server-Server API ([`api`]).
 //!
-//! Services take [`base::Federation`], which knows none of them. A file of the same name in [`api`] is the other
-//! direction: what other servers ask of this one.
+//! All services use [`base::Federation`], which depends on none of them. A file here that has a namesake in
+//! [`api`] makes the requests that its namesake answers.
 
 pub mod api;
 pub mod base;

@@ -1,12 +1,12 @@
-//! Who waits for what, and who has news: the wake-ups of long polls.
+//! The wake-ups of long polls: which users wait, and which rooms and users have news.
 //!
-//! A sync that found nothing waits here. Every write names the rooms and users that have news once it has committed:
-//! [`Hub::wake`] wakes this node's waiters at once, and other nodes hear of it by `NOTIFY` ([`announce`]) or, should
-//! that be lost, by looking at the newest events once a second ([`poll`]). A wake-up carries no content: the sync asks
+//! A sync without news waits here. After its commit, every write names the rooms and users that have news.
+//! [`Hub::wake`] wakes this node's waiters at once. Other nodes are told by `NOTIFY` ([`announce`]) or, if
+//! that is lost, find the newest events once a second ([`poll`]). A wake-up has no content: the sync queries
 //! the database again, so a needless one costs a statement and a repeated one nothing.
 //!
-//! The race between "nothing new" and "now I wait" is closed by marks: take [`Hub::mark`] before asking the database,
-//! and [`Hub::wait`] returns at once if anything that concerns the waiter was woken since.
+//! Marks prevent lost wake-ups between the query and the wait: take [`Hub::mark`] before the query, and
+//! [`Hub::wait`] returns at once if anything that concerns the waiter was woken since then.
 
 pub mod announce;
 mod board;
@@ -25,17 +25,17 @@ use self::board::{Board, Mark};
 use self::topic::{Source, Topic};
 use crate::base::current_request::client_gone;
 
-/// Among the users to be woken, stands for whoever sends to other servers: no user has this `user_nid`.
+/// In `wake_users`, stands for the tasks that send to other servers. No user has this `user_nid`.
 const SENDERS: i64 = 0;
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// Something may have changed: ask the database.
+    /// Something may have changed: query the database.
     News,
     /// The deadline passed.
     Timeout,
-    /// The node shuts down, or the client is gone: answer with what there is.
+    /// The node drains, or the client is gone: answer without waiting.
     Shutdown,
 }
 
@@ -47,16 +47,16 @@ pub struct Hub {
 
 struct Shared {
     board: Mutex<Board>,
-    /// What other nodes have yet to be told.
+    /// Wake-ups that other nodes must still be told.
     outbox: Mutex<BTreeSet<Topic>>,
     outbox_filled: Notify,
-    /// There is something to send to other servers.
+    /// Notified if there may be something to send to other servers.
     outgoing: Notify,
     draining: watch::Sender<bool>,
 }
 
 impl Hub {
-    /// A hub on which nobody waits.
+    /// A hub without waiters.
     pub fn new() -> Self {
         let shared = Shared {
             board: Mutex::new(Board::new()),
@@ -68,12 +68,12 @@ impl Hub {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The place in the stream of wake-ups before a question to the database.
+    /// The number of wake-ups so far. Take it before querying the database.
     pub fn mark(&self) -> Mark {
         self.board().mark()
     }
 
-    /// Waits until `user_nid` or one of `rooms` has news since `mark`, or `deadline`.
+    /// Waits until `user_nid` or one of `rooms` has news since `mark`, or until `deadline`.
     pub async fn wait(&self, mark: Mark, user_nid: i64, rooms: &[i64], deadline: Instant) -> Woken {
         let mut draining = self.shared.draining.subscribe();
         if *draining.borrow() {
@@ -90,7 +90,7 @@ impl Hub {
         woken
     }
 
-    /// Wakes whoever waits for these rooms and users, here and on other nodes. Call it after the commit.
+    /// Wakes waiters for these rooms and users, on this and on other nodes. Call it after the commit.
     pub fn wake(&self, rooms: &[i64], users: &[i64]) {
         let is_user = |user: &i64| *user != SENDERS;
         if !users.iter().all(is_user) {
@@ -106,7 +106,7 @@ impl Hub {
         self.shared.outbox_filled.notify_one();
     }
 
-    /// Tells this node's sender that there is something to send to other servers. Other nodes find it by themselves.
+    /// Wakes this node's task that sends to other servers. Those of other nodes poll.
     pub fn wake_senders(&self) {
         self.shared.outgoing.notify_one();
     }
@@ -116,7 +116,7 @@ impl Hub {
         self.shared.outgoing.notified().await;
     }
 
-    /// Ends all waits, now and later: the node shuts down.
+    /// Ends all current and future waits, because the node shuts down.
     pub fn drain(&self) {
         self.shared.draining.send_replace(true);
     }
@@ -131,7 +131,7 @@ impl Hub {
         self.board().wake(topics, source != Source::Poll);
     }
 
-    /// Wakes everybody: wake-ups may have been missed.
+    /// Wakes all waiters, because wake-ups may have been missed.
     fn wake_all_here(&self) {
         self.board().wake_all();
     }
@@ -147,7 +147,7 @@ impl Hub {
     }
 }
 
-/// Takes its entry off the board when the wait ends or the client goes.
+/// Removes the waiter when the wait ends or the client disconnects.
 struct Waiter {
     hub: Hub,
     user_nid: i64,

@@ -1,5 +1,5 @@
-//! `matriarch`: the stateless API node of the Matrix homeserver. It parses HTTP, makes one call into PostgreSQL, and
-//! writes HTTP.
+//! `matriarch`: the stateless API node of the Matrix homeserver. It translates each HTTP request into one
+//! statement for PostgreSQL.
 
 mod accounts;
 mod admin;
@@ -86,7 +86,7 @@ fn configuration(command: &ConfigCommand, config: &Config) -> Result<(), Failure
     Ok(())
 }
 
-/// `matriarch migrate`: by `database.migrate_url`, or else by `database.url`.
+/// `matriarch migrate`: connects by `database.migrate_url`, or else by `database.url`.
 async fn migrate_command(config: &Config) -> Result<(), Failure> {
     let database = Database::open(config, true).await?;
     let target = database.migrate.as_ref().unwrap_or(&database.api);
@@ -97,7 +97,7 @@ async fn migrate_command(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `matriarch keys rotate`: as the one who migrates, since API nodes have no say in it.
+/// `matriarch keys rotate`: connects as for migrations, since the role of API nodes may not change keys.
 async fn rotate_keys(config: &Config) -> Result<(), Failure> {
     let database = Database::open(config, true).await?;
     let target = database.migrate.as_ref().unwrap_or(&database.api);
@@ -107,7 +107,7 @@ async fn rotate_keys(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs `work` on the database of this configuration, which must have been migrated.
+/// Runs `work` on the configured database, whose schema must be up to date.
 async fn with_db(config: &Config, work: impl AsyncFnOnce(&Db) -> Result<(), Failure>) -> Result<(), Failure> {
     let database = Database::open(config, true).await?;
     let done = async {

@@ -1,4 +1,5 @@
--- A device for what an administrator does in a user's name. $1 user_nid, $2 device id, $3 access token hash
+-- Creates a device for what an administrator does on behalf of a user. $1 user_nid, $2 device id, $3 access
+-- token hash
 with device as (
     insert into matriarch.devices (user_nid, device_id)
     values ($1, $2)

@@ -1,4 +1,4 @@
-//! Making accounts.
+//! Creates accounts.
 
 use axum::http::StatusCode;
 use serde_json::Value;
@@ -7,33 +7,34 @@ use super::tokens::Grant;
 use crate::base::error::ApiError;
 use crate::database::Db;
 
-/// An account to be made.
+/// An account to create.
 pub struct NewAccount<'a> {
     /// The full user id.
     pub user_id: &'a str,
-    /// The name that others see at first.
+    /// The first display name.
     pub display_name: &'a str,
     /// A PHC string, from [`crate::accounts::password::hash`].
     pub password_hash: &'a str,
     pub admin: bool,
-    /// Counted when the account is made.
+    /// The registration token, whose use is counted when the account is created.
     pub registration_token: Option<&'a str>,
-    /// Versions of the documents that the user agreed to, by the documents' ids.
+    /// The versions of the documents that the user agreed to, by the documents' ids.
     pub agreed_terms: Option<&'a Value>,
-    /// Absent: the user is not logged in.
+    /// `None`: the user is not logged in.
     pub device: Option<NewDevice<'a>>,
 }
 
-/// The device that registers.
+/// The device that the registration logs in.
 pub struct NewDevice<'a> {
     pub device_id: &'a str,
     pub display_name: Option<&'a str>,
     pub grant: &'a Grant,
 }
 
-/// Makes an account, logged in or not, in one step.
+/// Creates an account, with or without a login, in one step.
 ///
-/// 400 `M_USER_IN_USE`; 403 `M_FORBIDDEN` when the registration token has been used up since it was checked.
+/// Fails with 400 `M_USER_IN_USE`, and with 403 `M_FORBIDDEN` if the registration token was used up after it
+/// was checked.
 pub async fn create(db: &Db, account: &NewAccount<'_>) -> Result<(), ApiError> {
     let device = account.device.as_ref();
     let grant = device.map(|device| device.grant);
@@ -65,7 +66,7 @@ pub async fn create(db: &Db, account: &NewAccount<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Refuses a name that is, or ever was, an account's: 400 `M_USER_IN_USE`.
+/// Refuses a name that an account has or ever had: 400 `M_USER_IN_USE`.
 pub async fn check_free(db: &Db, user_id: &str) -> Result<(), ApiError> {
     let row = db.query_opt(include_str!("name_taken.sql"), &[&user_id]).await?;
     if row.is_some_and(|row| row.get("taken")) { Err(name_in_use()) } else { Ok(()) }

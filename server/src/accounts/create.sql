@@ -1,11 +1,10 @@
--- Makes an account, logged in or not, as one step.
--- $1 user id, $2 password hash or null, $3 admin, $4 display name as JSON, $5 registration token or null,
--- $6 device id or null for no login, $7 device display name or null, $8 access token hash,
--- $9 seconds that the access token lives or null, $10 refresh token hash or null,
--- $11 versions of the documents agreed to, by their ids, or null
--- Gives whether the registration token served, and whether the name was free.
+-- Creates an account, with or without a login, in one step. $1 user id, $2 password hash or null, $3 admin,
+-- $4 display name as JSON, $5 registration token or null, $6 device id or null for no login, $7 device
+-- display name or null, $8 access token hash, $9 lifetime of the access token in seconds or null, $10 refresh
+-- token hash or null, $11 versions of the documents agreed to, by their ids, or null Returns whether the
+-- registration token was valid, and whether the name was free.
 with registration_token as (
-    -- The lock makes this check and the count below one step.
+    -- The lock makes this check and the count below atomic.
     select token
     from matriarch.registration_tokens
     where token = $5
@@ -14,7 +13,7 @@ with registration_token as (
     for update
 ),
 new_user as (
-    -- A user that rooms mention has a row already.
+    -- A user that a room mentions already has a row.
     insert into matriarch.users (user_id)
     select $1
     where $5::text is null or exists (select from registration_token)

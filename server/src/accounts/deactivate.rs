@@ -1,4 +1,4 @@
-//! The end of an account.
+//! Deactivates accounts.
 
 use super::room_nids;
 use crate::base::access_token::AccessToken;
@@ -9,12 +9,12 @@ use crate::hub::Hub;
 
 const LEAVE: &str = call!("matriarch.set_membership($1, $2, 'leave', '{}')");
 
-/// Leaves the user's rooms, deletes its devices, tokens, keys and key backups, and closes the account for good. Its name is
-/// never given out again. With `erase`, profile, account data and filters go as well.
+/// Leaves the user's rooms, deletes the devices, tokens, keys and key backups, and closes the account for
+/// good. Its name is never given out again. With `erase`, also deletes profile, account data and filters.
 ///
-/// `token` is one of the user's own: leaving is an event that the user sends. It is void afterwards. A room that
-/// cannot be left keeps its member, and the log says so. `federation` asks the policy servers of rooms that use one; a
-/// command, which has none, cannot leave those.
+/// `token` is a token of the user, who sends the leave events; it is invalid afterwards. If a room cannot be
+/// left, the user stays a member, and the log says so. `federation` asks the policy servers of rooms; without
+/// it (in a command), rooms that have one cannot be left.
 pub async fn deactivate(
     db: &Db,
     hub: &Hub,
@@ -38,7 +38,7 @@ pub async fn deactivate(
         }
     }
     let mut rooms = room_nids(&db.query(include_str!("deactivate.sql"), &[&user_nid, &erase]).await?);
-    // A login may have committed while that statement waited for it, unseen by it.
+    // The statement may have waited for a login, and does not see the device that the login added.
     let sql = include_str!("delete_devices.sql");
     rooms.extend(room_nids(&db.query(sql, &[&user_nid, &None::<i64>]).await?));
     hub.wake(&rooms, &[user_nid]);

@@ -1,6 +1,5 @@
--- $1 user_nid, $2 whether the user asked to be erased
--- Gives the rooms to wake.
--- The password hash stays without erasure, so that the owner alone learns that the account is deactivated.
+-- $1 user_nid, $2 whether the user asked to be erased Returns the rooms to wake. Without erasure the password
+-- hash stays, so that only the owner can learn that the account is deactivated.
 with account as (
     update matriarch.accounts
     set deactivated_at = coalesce(deactivated_at, now()),
@@ -37,6 +36,6 @@ key_backups as (
 )
 select
     matriarch.device_list_rooms(array_agg(device_nid)) as room_nids,
-    -- The devices are gone, so that nobody uploads keys again.
+    -- The devices are deleted, so no keys can be uploaded again.
     matriarch.delete_cross_signing_keys($1)
 from devices

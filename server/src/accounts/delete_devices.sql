@@ -1,4 +1,4 @@
--- $1 user_nid, $2 the device_nid that stays or null. Gives the rooms to wake.
+-- $1 user_nid, $2 the device_nid to keep or null. Returns the rooms to wake.
 with devices as (
     delete from matriarch.devices
     where user_nid = $1 and device_nid is distinct from $2

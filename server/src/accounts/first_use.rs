@@ -1,9 +1,9 @@
-//! The first use of an access token that a refresh gave.
+//! Records the first use of an access token from a refresh.
 //!
-//! "The old refresh token remains valid until the new access token or refresh token is used, at which point the old
-//! refresh token is revoked" (Client-Server API, "Refreshing access tokens"). Requests are authenticated by functions
-//! that only read, so the first use is recorded here, before the request: one statement more, once for each such
-//! token and node. Tokens of a login replace none, and are told from these by their prefix.
+//! "The old refresh token remains valid until the new access token or refresh token is used, at which point
+//! the old refresh token is revoked" (Client-Server API, "Refreshing access tokens"). Requests are
+//! authenticated by functions that only read, so the first use is recorded before the request, by one more
+//! statement for each such token and node. Tokens of a login replace none, and have another prefix.
 
 use moka::sync::Cache;
 
@@ -12,10 +12,10 @@ use crate::base::cache::bounded;
 use crate::base::error::ApiError;
 use crate::database::Db;
 
-/// How many tokens a node remembers to have seen. When it forgets them, each costs a statement again.
+/// How many used tokens a node remembers. A forgotten one costs the statement again.
 const REMEMBERED: u64 = 100_000;
 
-/// Knows which tokens this node has seen used.
+/// The refreshed tokens whose use this node has recorded.
 #[derive(Clone)]
 pub struct FirstUse {
     db: Db,
@@ -28,13 +28,13 @@ impl FirstUse {
         Self { db, seen: bounded(REMEMBERED).build() }
     }
 
-    /// Records that a token is used, which a refresh gave.
+    /// Records the use of a token from a refresh.
     pub async fn record(&self, token: AccessToken) -> Result<(), ApiError> {
         if self.seen.contains_key(&token) {
             return Ok(());
         }
         let row = self.db.query_opt(include_str!("first_use.sql"), &[&token.hash()]).await?;
-        // Invented tokens are not worth remembering.
+        // Unknown tokens are not remembered: a client could invent any number.
         if row.is_some_and(|row| row.get("known")) {
             self.seen.insert(token, ());
         }

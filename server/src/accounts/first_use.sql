@@ -1,6 +1,5 @@
--- An access token that a refresh gave is used: the tokens that it replaced die, and the refresh token is remembered as
--- revoked. $1 its hash.
--- Gives whether the token is known.
+-- Records the first use of an access token from a refresh: deletes the tokens that it replaced, and marks the
+-- old refresh token as revoked. $1 the access token's hash. Returns whether the token is known.
 with replacement as (
     select r.device_nid, r.token_hash
     from matriarch.access_tokens t
@@ -8,7 +7,7 @@ with replacement as (
     where t.token_hash = $1
 ),
 device as (
-    -- Before any token is locked, as logging out does.
+    -- Locked before any token, in the same order as in a logout.
     select d.device_nid, r.token_hash
     from replacement r
     join matriarch.refresh_tokens t on t.device_nid = r.device_nid and t.replaced_by = r.token_hash

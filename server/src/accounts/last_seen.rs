@@ -1,4 +1,5 @@
-//! When and where devices were last seen: remembered by the node, and written now and then, so that no request writes.
+//! When and where devices were last seen. The node collects this, and writes it once a minute, so that no
+//! request has to write.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,10 +15,10 @@ use crate::database::Db;
 /// How often a node writes.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// How many tokens a node remembers between two writes. Those beyond are left out.
+/// How many tokens a node remembers between two writes. Further ones are left out.
 const REMEMBERED: usize = 100_000;
 
-/// How many tokens go into one statement.
+/// The most tokens in one statement.
 const CHUNK: usize = 10_000;
 
 /// The tokens used since the last write. Cheap to clone.
@@ -39,7 +40,8 @@ impl LastSeen {
         }
     }
 
-    /// Writes what was seen since the last time. What cannot be written is forgotten: devices are seen again.
+    /// Writes what was seen since the last time. Forgets what cannot be written, since devices are seen
+    /// again.
     pub async fn write(&self, db: &Db) {
         let seen: Vec<_> = std::mem::take(&mut *self.lock()).into_iter().collect();
         for chunk in seen.chunks(CHUNK) {
@@ -53,7 +55,7 @@ impl LastSeen {
 
     /// Writes once a minute, for as long as the node runs.
     pub async fn run(self, db: Db) {
-        // Nodes that start together should not write together.
+        // A random delay, so that nodes that start together do not write together.
         tokio::time::sleep(INTERVAL.mul_f64(0.5 + rand::random::<f64>())).await;
         loop {
             self.write(&db).await;

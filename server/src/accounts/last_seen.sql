@@ -1,6 +1,6 @@
--- When and where devices were last seen.
--- $1 access token hashes, $2 when each was used, $3 by which addresses
--- A device is written once in three minutes at most. One whose row is locked at this moment is left for the next time.
+-- When and where devices were last seen. $1 access token hashes, $2 when each was used, $3 by which addresses
+-- A device is written at most once in three minutes. A device whose row is locked now is skipped until the
+-- next time.
 with seen as (
     select distinct on (t.device_nid) t.device_nid, s.seen_at, s.ip
     from unnest($1::bytea[], $2::timestamptz[], $3::text[]) s (token_hash, seen_at, ip)

@@ -1,9 +1,9 @@
--- Logs in on a new device, or on a known one, whose earlier tokens die.
--- $1 user_nid, $2 the password hash that was checked, $3 device id, $4 display name for a new device or null,
--- $5 access token hash, $6 seconds that the access token lives or null, $7 refresh token hash or null
--- Of two logins on one device at the same moment, both may keep their tokens.
--- Gives no row when the password was changed or the account deactivated meanwhile, and no device_nid when the device id
--- is one of the user's cross-signing keys (a trigger of devices looks), or that of the dehydrated device.
+-- Logs in on a new device, or on a known one, whose earlier tokens are deleted. $1 user_nid, $2 the password
+-- hash that was checked, $3 device id, $4 display name for a new device or null, $5 access token hash, $6
+-- lifetime of the access token in seconds or null, $7 refresh token hash or null Of two logins on one device
+-- at the same moment, both may keep their tokens. Returns no row if the password was changed or the account
+-- deactivated in the meantime, and no device_nid if the device id is one of the user's cross-signing keys (a
+-- trigger of `devices` checks) or that of the dehydrated device.
 with account as (
     select user_nid
     from matriarch.accounts
@@ -34,7 +34,7 @@ old_refresh_tokens as (
     where t.device_nid = d.device_nid
 ),
 revoked_refresh_tokens as (
-    -- They were of the session that ends here: to replay one must not end the new session.
+    -- They belong to the session that ends here: replaying one must not end the new session.
     delete from matriarch.revoked_refresh_tokens t
     using device d
     where t.device_nid = d.device_nid

@@ -1,5 +1,5 @@
--- $1 access token hash. Deletes its device, and with it all the device's tokens.
--- Gives its owner, whether it had expired, and the rooms to wake; no row when it is not known.
+-- $1 access token hash. Deletes its device, and with it all the device's tokens. Returns its owner, whether
+-- it had expired, and the rooms to wake; no row if it is unknown.
 with session as (
     select user_nid, device_nid, coalesce(expires_at < now(), false) as expired
     from matriarch.access_tokens

@@ -1,5 +1,5 @@
--- $1 access token hash. Deletes all devices of its owner.
--- Gives its owner, whether it had expired, and the rooms to wake; no row when it is not known.
+-- $1 access token hash. Deletes all devices of its owner. Returns its owner, whether it had expired, and the
+-- rooms to wake; no row if it is unknown.
 with session as (
     select user_nid, coalesce(expires_at < now(), false) as expired
     from matriarch.access_tokens

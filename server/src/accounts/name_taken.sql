@@ -1,4 +1,4 @@
--- $1 user id. Accounts stay when they are deactivated, so a name is given out once.
+-- $1 user id. Deactivated accounts stay, so a name is never given out again.
 select exists (
     select
     from matriarch.users

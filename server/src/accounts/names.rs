@@ -14,9 +14,9 @@ pub fn user_id(localpart: &str, server_name: &str) -> String {
     format!("@{localpart}:{server_name}")
 }
 
-/// The localpart for a new user who asks for `username`: upper case is folded, as the grammar has none.
+/// The localpart of a new user who requests `username`: in lower case, since the grammar has no upper case.
 ///
-/// 400 `M_INVALID_USERNAME` when it does not fit the grammar.
+/// Fails with 400 `M_INVALID_USERNAME` if it does not fit the grammar.
 pub fn new_localpart(username: &str, server_name: &str) -> Result<String, ApiError> {
     let invalid =
         |message: &'static str| ApiError::new(StatusCode::BAD_REQUEST, "M_INVALID_USERNAME", message);
@@ -33,16 +33,16 @@ pub fn new_localpart(username: &str, server_name: &str) -> Result<String, ApiErr
     Ok(localpart)
 }
 
-/// A localpart for a user who did not ask for one.
+/// A localpart for a user who did not request one.
 pub fn generated_localpart() -> String {
     const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut random = rand::rng();
     (0..12).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
 }
 
-/// The user ids that somebody may mean who logs in as `user`, a full id or a localpart. The name as given comes
-/// first, for names from before the grammar; then in lower case. `None` for other servers' users and impossible
-/// names.
+/// The user ids that a login as `user`, a full id or a localpart, may mean. The first is the name as given,
+/// since historical names may have upper case; the second is in lower case. `None` for remote users and
+/// invalid names.
 pub fn login_candidates(user: &str, server_name: &str) -> Option<[String; 2]> {
     let localpart = match user.strip_prefix('@') {
         Some(rest) => {

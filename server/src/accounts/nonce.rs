@@ -1,7 +1,7 @@
 //! Nonces of registration by shared secret.
 //!
-//! A nonce is signed, so that any node knows another's without storing it, and strangers who ask for nonces write
-//! nothing. A nonce that was used is stored until it expires, so that it serves once.
+//! A nonce is signed, so that every node accepts those of other nodes although they are not stored. A used
+//! nonce is stored until it expires, so that it can be used only once.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ use sha2::Sha256;
 use crate::base::error::ApiError;
 use crate::database::Db;
 
-/// How long a nonce is good.
+/// How long a nonce is valid.
 const LIFETIME: Duration = Duration::from_secs(60);
 
 const RANDOM_LENGTH: usize = 16;
@@ -41,7 +41,7 @@ fn at(secret: &str, expiry: SystemTime) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Whether some node with this secret made the nonce, less than a minute ago.
+/// Whether a node with this secret created the nonce less than a minute ago.
 pub fn is_good(secret: &str, nonce: &str) -> bool {
     let Ok(bytes) = URL_SAFE_NO_PAD.decode(nonce) else { return false };
     let Some((signed, signature)) = bytes.split_at_checked(SIGNED_LENGTH) else { return false };
@@ -50,9 +50,9 @@ pub fn is_good(secret: &str, nonce: &str) -> bool {
     mac(secret, signed).verify_slice(signature).is_ok() && now <= u64::from_be_bytes(*expiry)
 }
 
-/// Uses a nonce up; false if it was used before, at this node or another.
+/// Marks a nonce as used. Returns false if it was used before, at any node.
 pub async fn take(db: &Db, nonce: &str) -> Result<bool, ApiError> {
-    // Twice as long, for nodes whose clocks differ.
+    // Twice the lifetime, as the clocks of nodes differ.
     let keep = 2.0 * LIFETIME.as_secs_f64();
     Ok(db.query_opt(include_str!("use_nonce.sql"), &[&nonce, &keep]).await?.is_some())
 }
@@ -60,6 +60,6 @@ pub async fn take(db: &Db, nonce: &str) -> Result<bool, ApiError> {
 fn mac(secret: &str, bytes: &[u8]) -> Hmac<Sha256> {
     let keyed = Hmac::<Sha256>::new_from_slice(secret.as_bytes());
     let keyed = keyed.unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
-    // The same secret signs registrations, by another hash; the label keeps the two apart all the same.
+    // The same secret also signs registrations. The label makes these signatures different.
     keyed.chain_update(b"registration nonce\0").chain_update(bytes)
 }

@@ -1,4 +1,4 @@
-//! Password hashing: argon2id, off the request threads, a few at a time.
+//! Password hashing: argon2id, on threads of its own, a few hashes at a time.
 
 #[cfg(test)]
 mod tests;
@@ -14,23 +14,24 @@ use tokio::sync::Semaphore;
 
 use crate::base::error::ApiError;
 
-/// Of the settings that OWASP's password storage cheat sheet holds for equally strong, the one that takes the least
-/// memory: a node stays small. KiB, passes, lanes.
+/// Of the equally strong settings in OWASP's password storage cheat sheet, the one that takes the least
+/// memory. KiB, passes, lanes.
 const COST: (u32, u32, u32) = (7168, 5, 1);
 
-/// The longest password that is taken, in bytes.
+/// The longest accepted password, in bytes.
 const MAX_LENGTH: usize = 1024;
 
-/// How many may wait for their turn. A guesser can fill this queue, but not the node's memory.
+/// How many requests may wait. An attacker who guesses passwords can fill this queue, but not the node's
+/// memory.
 const MAX_WAITING: usize = 256;
 
-/// A hash that no known password gives, at the same cost as real ones. Checking a password of an unknown user takes
-/// as long as that of a known one.
+/// A hash of no known password, with the same cost as real ones. With it, the check for an unknown user takes
+/// as long as for a known one.
 const NOBODY: &str =
     "$argon2id$v=19$m=7168,t=5,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$mSRLkTszIauC5IaQvoXgQ5wE/EUcKXTcKR/n84t03S0";
 
-/// The most hashes at a time. More than there are processors would only slow each other and the node's other work,
-/// and each keeps its memory.
+/// The most hashes at the same time. More than there are CPUs would slow each other and the node's other
+/// work, and each takes memory.
 const MAX_TURNS: usize = 4;
 
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
@@ -39,13 +40,14 @@ static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
 });
 static PLACES: Semaphore = Semaphore::const_new(MAX_WAITING);
 
-/// What hashes work in, one for each turn, kept from one to the next. Blocks of this size that come and go from ever
-/// other threads leave the allocator with many times as much as was ever in use.
+/// The memory of hashes, which is reused. If threads allocated and freed blocks of this size, the allocator
+/// would hold many times the memory in use.
 static MEMORY: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
 
 /// Hashes a new password into a PHC string.
 ///
-/// 400 `M_WEAK_PASSWORD` for an empty one, `M_INVALID_PARAM` for one over 1024 bytes, 429 when too many wait.
+/// Fails with 400 `M_WEAK_PASSWORD` for an empty one, `M_INVALID_PARAM` for one over 1024 bytes, and 429 if
+/// too many requests wait.
 pub async fn hash(password: &str) -> Result<String, ApiError> {
     if password.is_empty() {
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "M_WEAK_PASSWORD", "The password is empty"));
@@ -60,9 +62,10 @@ pub async fn hash(password: &str) -> Result<String, ApiError> {
     })
 }
 
-/// Whether `password` gives `hash`. Without a hash it takes the same time and is false, as with one that is damaged.
+/// Whether `password` has this `hash`. Returns false, after the same time, if there is no hash or it is
+/// malformed.
 ///
-/// 429 when too many wait.
+/// Fails with 429 if too many requests wait.
 pub async fn verify(password: &str, hash: Option<&str>) -> Result<bool, ApiError> {
     let known = hash.is_some();
     let hash = hash.unwrap_or(NOBODY).to_owned();
@@ -93,11 +96,11 @@ fn hash_now(password: &[u8]) -> Result<String, Error> {
 fn verify_now(password: &[u8], hash: &str) -> Result<bool, Error> {
     let hash = PasswordHash::new(hash)?;
     let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return Err(Error::PasswordInvalid) };
-    // Algorithm and cost are the hash's own, so that they can be changed for new passwords.
+    // Uses algorithm and cost of the stored hash, so that they can be changed for new passwords.
     let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
     let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from)?;
     let argon2 = Argon2::new(algorithm, version, Params::try_from(&hash)?);
-    // This comparison takes the same time wherever they differ.
+    // Constant time: it does not depend on where they differ.
     Ok(derive(&argon2, password, &salt, expected.len())? == expected)
 }
 
@@ -114,7 +117,7 @@ fn derive(argon2: &Argon2<'_>, password: &[u8], salt: &[u8], length: usize) -> R
     Ok(Output::new(&output)?)
 }
 
-/// Runs `work` on a blocking thread when its turn has come.
+/// Runs `work` on a blocking thread when a permit is free.
 async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
     let _place = PLACES.try_acquire().map_err(|_| {
         let message = "Too many passwords are being checked; try again";
@@ -125,7 +128,7 @@ async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     let broken = |_| ApiError::internal();
     let turn = TURNS.acquire().await.map_err(|_| ApiError::internal())?;
     tokio::task::spawn_blocking(move || {
-        // The turn ends with the work, also when the client that asked is gone.
+        // The permit is held until the work ends, even if the client disconnects.
         let _turn = turn;
         work()
     })

@@ -1,12 +1,11 @@
--- Takes a refresh token, and gives a new pair of tokens to its device.
--- $1 hash of the refresh token, $2 hash of the new refresh token, $3 hash of the new access token,
--- $4 seconds that the new access token lives
--- The device keeps the token presented, with the access token that came with it, until the new pair is used. What
--- came before it dies now, for it has been used; and so does a pair that replaced it earlier, for that has not been.
--- Both are remembered as revoked.
--- Not `refreshed` though `known`: another refresh with the same token came between, so run it again.
+-- Exchanges a refresh token for a new pair of tokens of its device. $1 hash of the refresh token, $2 hash of
+-- the new refresh token, $3 hash of the new access token, $4 lifetime of the new access token in seconds. The
+-- device keeps the presented token and its access token until the new pair is used. Deletes older pairs,
+-- since this one was used, and a pair that replaced it earlier, since that was not used. Marks both as
+-- revoked. If it is `known` and not `refreshed`, another refresh with the same token ran at the same time:
+-- run it again.
 with device as (
-    -- Before any token is locked, as logging out does.
+    -- Locked before any token, in the same order as in a logout.
     select d.device_nid, d.user_nid
     from matriarch.refresh_tokens r
     join matriarch.devices d using (device_nid)

@@ -1,4 +1,4 @@
--- Whether a registration token lets somebody register now. $1 the token.
+-- Whether a registration token is valid now. $1 the token.
 select exists (
     select
     from matriarch.registration_tokens

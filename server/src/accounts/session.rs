@@ -1,4 +1,4 @@
-//! Who asks: the owner of an access token, for endpoints that are not one function of the extension.
+//! The session of an access token, for endpoints that need more than one function of the extension.
 
 use axum::http::StatusCode;
 
@@ -16,8 +16,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Finds the owner of a token. 401 `M_UNKNOWN_TOKEN`, with `soft_logout` when the token has expired while its
-    /// device lives on.
+    /// Finds the session of a token. Fails with 401 `M_UNKNOWN_TOKEN`, with `soft_logout` if the token has
+    /// expired and its device still exists.
     pub async fn of(db: &Db, token: &AccessToken) -> Result<Self, ApiError> {
         let Some(row) = db.query_opt(include_str!("session.sql"), &[&token.hash()]).await? else {
             return Err(unknown_token());

@@ -1,5 +1,5 @@
--- $1 user_nid, $2 password hash, $3 whether other devices are logged out, $4 the device_nid that stays or null
--- Gives the rooms to wake; no row for a deactivated account.
+-- $1 user_nid, $2 password hash, $3 whether other devices are logged out, $4 the device_nid to keep or null.
+-- Returns the rooms to wake; no row for a deactivated account.
 with account as (
     update matriarch.accounts
     set password_hash = $2

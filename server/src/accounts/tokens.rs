@@ -1,4 +1,4 @@
-//! Access and refresh tokens, and the ids that go with them.
+//! Access and refresh tokens, and device ids.
 
 #[cfg(test)]
 mod tests;
@@ -14,23 +14,23 @@ use serde_json::{Map, Value};
 
 use crate::base::access_token::hash_token;
 
-/// What an access token begins with.
+/// The prefix of access tokens.
 const ACCESS: &str = "mat_";
-/// What an access token begins with that a refresh gave: its first use ends the tokens before it.
+/// The prefix of access tokens from a refresh: their first use ends the tokens that they replace.
 pub const REFRESHED: &str = "matr_";
-/// What a refresh token begins with.
+/// The prefix of refresh tokens.
 const REFRESH: &str = "mar_";
 
 /// New tokens for a device.
 pub struct Grant {
     access_token: String,
-    /// Present for clients that can refresh; their access tokens expire.
+    /// Present for clients that can refresh tokens; only their access tokens expire.
     refresh: Option<(String, Duration)>,
 }
 
 impl Grant {
-    /// Tokens for a login or registration. With a `lifetime` the access token expires after it, and a refresh token
-    /// comes along.
+    /// Tokens for a login or registration. With a `lifetime` the access token expires, and there is a refresh
+    /// token.
     pub fn new(lifetime: Option<Duration>) -> Self {
         Self { access_token: random(ACCESS), refresh: lifetime.map(|lifetime| (random(REFRESH), lifetime)) }
     }
@@ -50,12 +50,12 @@ impl Grant {
         self.refresh.as_ref().map(|(token, _)| hash_token(token).to_vec())
     }
 
-    /// Seconds that the access token lives; `None` for ever.
+    /// The lifetime of the access token in seconds; `None` if it does not expire.
     pub fn lifetime_seconds(&self) -> Option<f64> {
         self.refresh.as_ref().map(|(_, lifetime)| lifetime.as_secs_f64())
     }
 
-    /// Puts the tokens into an answer.
+    /// Adds the tokens to an answer.
     pub fn write(self, answer: &mut Map<String, Value>) {
         answer.insert("access_token".to_owned(), self.access_token.into());
         if let Some((token, lifetime)) = self.refresh {
@@ -72,7 +72,8 @@ pub fn random(prefix: &str) -> String {
     format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// A device id for a client that did not choose one: ten letters, unlike a cross-signing key id.
+/// A device id for a client that did not choose one: ten letters, so that it is no possible cross-signing key
+/// id.
 pub fn device_id() -> String {
     let mut random = rand::rng();
     (0..10).map(|_| char::from(random.random_range(b'A'..=b'Z'))).collect()

@@ -1,4 +1,4 @@
-//! `/health` and `/metrics`, for those who run the node.
+//! `/health` and `/metrics`, for administrators.
 
 use axum::Router;
 use axum::extract::State;
@@ -28,13 +28,13 @@ pub fn metrics_routes(metrics: PrometheusHandle) -> Router<App> {
     Router::new().route("/metrics", get(render))
 }
 
-/// `GET /health/live`: the process answers. When it does not, restart it.
+/// `GET /health/live`: always 200. Restart the process if it does not answer.
 async fn live() -> Response {
     json_response(StatusCode::OK, json!({ "live": true }).to_string())
 }
 
-/// `GET /health/ready`, `GET /health`: the node can serve. 503 while its database is away and while it shuts down: send
-/// requests elsewhere.
+/// `GET /health/ready`, `GET /health`: 200 if the node can serve. 503 while its database is not reachable and
+/// while it shuts down: send requests to other nodes.
 async fn health(State(app): State<App>) -> Response {
     let draining = app.hub.is_draining();
     let database = app.db.is_alive().await;

@@ -1,4 +1,4 @@
-//! Registration by a shared secret, on the path and in the form that tools for Synapse use.
+//! Registration by a shared secret, with the path and the form that tools for Synapse use.
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +34,7 @@ struct RegisterBody {
     password: String,
     #[serde(default)]
     admin: bool,
-    /// Part of what is signed. Accounts here are all of one kind, so it changes nothing else.
+    /// Signed, and otherwise ignored, since all accounts are of one type.
     user_type: Option<String>,
     displayname: Option<String>,
     mac: String,

@@ -1,11 +1,12 @@
-//! The access token of a request, which goes no further than its hash.
+//! The access token of a request, of which only the hash is kept.
 
 use sha2::{Digest, Sha256};
 
 /// The SHA-256 hash of an access token.
 ///
-/// It is the first parameter of SQL functions, which authenticate it: `&token.hash()`, a `bytea`. As an extractor of
-/// a handler it refuses requests without a token (401 `M_MISSING_TOKEN`); `Option<AccessToken>` admits them.
+/// It is the first parameter of SQL functions, which authenticate it: `&token.hash()`, a `bytea`. As an
+/// extractor of a handler it refuses requests without a token (401 `M_MISSING_TOKEN`); `Option<AccessToken>`
+/// admits them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AccessToken([u8; 32]);
 
@@ -21,7 +22,7 @@ impl AccessToken {
     }
 }
 
-/// How tokens are hashed wherever they are stored. They are long and random, so that no salt is needed.
+/// The hash by which tokens are stored. They are long and random, so no salt is needed.
 pub fn hash_token(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }

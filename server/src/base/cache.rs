@@ -1,11 +1,11 @@
-//! What a node remembers, up to a number of things: those that were not used for the longest time are forgotten.
+//! Bounded caches, which drop the entries that were not used for the longest time.
 
 use std::hash::Hash;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::{Cache, CacheBuilder};
 
-/// A cache of at most `max` entries, or of so much weight where the builder is given a weigher.
+/// A cache of at most `max` entries, or of this total weight if the builder gets a weigher.
 pub fn bounded<K, V>(max: u64) -> CacheBuilder<K, V, Cache<K, V>>
 where
     K: Eq + Hash + Send + Sync + 'static,

@@ -1,22 +1,23 @@
-//! The request that the current task serves: whether its client still waits, and how the log names it.
+//! The request that the current task serves: whether its client still waits, and its name in the log.
 
 use tokio::sync::watch;
 
 tokio::task_local! {
-    /// Closes when nobody waits for the answer any more.
+    /// Closes when the client does not wait any more.
     static CLIENT: watch::Receiver<()>;
 }
 
-/// Runs `work`, the handler of a request. The client is gone once `work` outlives the sender of `gone`.
+/// Runs `work`, the handler of a request. The client counts as disconnected when the sender of `gone` is
+/// dropped.
 pub async fn with_client<T>(gone: watch::Receiver<()>, work: impl Future<Output = T>) -> T {
     CLIENT.scope(gone, work).await
 }
 
-/// Completes when the client of the current request has gone away. A handler that has nothing to commit may give up
-/// then. Outside of a request it never completes.
+/// Completes when the client of the current request has disconnected. A handler that has nothing to commit
+/// may then stop. Never completes outside of a request.
 pub async fn client_gone() {
     match CLIENT.try_with(watch::Receiver::clone) {
-        // Nothing is ever sent: this ends when the sender is dropped.
+        // No value is ever sent: this ends when the sender is dropped.
         Ok(mut client) => while client.changed().await.is_ok() {},
         Err(_) => std::future::pending().await,
     }

@@ -1,4 +1,4 @@
-//! Matrix errors as values. This is the one place where an error becomes HTTP.
+//! Matrix errors, and their conversion into HTTP answers.
 //!
 //! Client-Server API, "Standard error response": a JSON object with `errcode` and `error`.
 
@@ -13,14 +13,14 @@ use serde_json::{Map, Value};
 
 use super::json_response::json_response;
 
-/// A refused request. Its message is for people and is sent as it stands, so it must hold nothing internal.
+/// The error of a request. Clients get its message, so it must not contain internal details.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiError {
     /// The HTTP status.
     pub status: StatusCode,
     /// `M_…`
     pub errcode: Cow<'static, str>,
-    /// A sentence for people.
+    /// A message for users.
     pub message: Cow<'static, str>,
     /// Members beside `errcode` and `error`, such as `soft_logout`.
     pub extra: Map<String, Value>,
@@ -51,12 +51,12 @@ impl ApiError {
         self
     }
 
-    /// 400 `M_NOT_JSON`: the body is no JSON at all.
+    /// 400 `M_NOT_JSON`: the body is not JSON.
     pub fn not_json(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_NOT_JSON", message)
     }
 
-    /// 400 `M_BAD_JSON`: the body is JSON, of the wrong form.
+    /// 400 `M_BAD_JSON`: the body is JSON of the wrong form.
     pub fn bad_json(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_BAD_JSON", message)
     }
@@ -66,7 +66,7 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "M_MISSING_PARAM", format!("Missing parameter: {name}"))
     }
 
-    /// 400 `M_INVALID_PARAM`: a parameter has an impossible value.
+    /// 400 `M_INVALID_PARAM`: a parameter has an invalid value.
     pub fn invalid_param(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", message)
     }
@@ -81,7 +81,7 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", message)
     }
 
-    /// 404 `M_NOT_FOUND`: the thing asked for is not there.
+    /// 404 `M_NOT_FOUND`: the requested object does not exist.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)
     }
@@ -101,18 +101,19 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", "The request body is too large")
     }
 
-    /// 503 `M_UNKNOWN` with `Retry-After`: the database is away, full or restarting. The request may be repeated.
+    /// 503 `M_UNKNOWN` with `Retry-After`: the database is not reachable, full or restarting. The client may
+    /// repeat the request.
     pub fn unavailable() -> Self {
         let message = "The server cannot reach its database at the moment; try again";
         Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", message) }
     }
 
-    /// 500 `M_UNKNOWN`: a bug. The log has the details under the request id; the client gets none.
+    /// 500 `M_UNKNOWN`: a bug. The log has the details with the request id; the client gets none.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "Internal server error")
     }
 
-    /// The JSON object that is sent.
+    /// The JSON object of the answer.
     pub fn body(&self) -> String {
         let mut object = self.extra.clone();
         object.insert("errcode".to_owned(), self.errcode.as_ref().into());

@@ -1,14 +1,14 @@
-//! Why a command ends with an error.
+//! Errors of commands.
 
 use std::error::Error;
 use std::fmt::{self, Display};
 
-/// What could not be done, and why: one line for the person at the terminal or in the journal.
+/// What failed, and why: one line for the terminal or the journal.
 #[derive(Debug)]
 pub struct Failure(String);
 
 impl Failure {
-    /// `what` failed because of `why`, whose causes are told as well.
+    /// `what` failed because of `why`, whose causes are included.
     pub fn new(what: impl Display, why: impl Error) -> Self {
         let mut text = format!("{what}: {why}");
         let mut source = why.source();
@@ -22,7 +22,7 @@ impl Failure {
         Self(text)
     }
 
-    /// A failure that is its own reason.
+    /// A failure without a further cause.
     pub fn plain(text: impl Into<String>) -> Self {
         Self(text.into())
     }

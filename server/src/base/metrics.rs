@@ -1,16 +1,16 @@
-//! The figures behind `/metrics`.
+//! The metrics of `/metrics`.
 
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// Seconds. The upper ones are long polls.
+/// Buckets in seconds. The upper ones are for long polls.
 const DURATIONS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 const STATEMENTS: &[f64] = &[0.0, 1.0, 2.0, 3.0, 5.0, 10.0];
 const BATCH_SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 
-/// Installs the recorder of this process, and gives what renders it.
+/// Installs the recorder of this process, and returns the handle that renders it.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), DURATIONS)?
@@ -57,7 +57,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 
 /// Records an answered request.
 pub fn request(method: &str, endpoint: &str, status: u16, elapsed: Duration, statements: u32) {
-    // An invented method would make a new series.
+    // An unknown method would create a new series.
     let method = match method {
         "GET" | "PUT" | "POST" | "DELETE" | "HEAD" => method.to_owned(),
         _ => "other".to_owned(),
@@ -77,13 +77,13 @@ pub fn request(method: &str, endpoint: &str, status: u16, elapsed: Duration, sta
         .record(f64::from(statements));
 }
 
-/// Records how many requests one statement served.
+/// Records how many requests a batch contained.
 #[expect(clippy::cast_precision_loss, reason = "batches are small")]
 pub fn batch(kind: &'static str, size: usize) {
     histogram!("matriarch_batch_size", "kind" => kind).record(size as f64);
 }
 
-/// Records the pool's figures, as [`Db::pool_status`] gives them.
+/// Records the figures of the pool, as [`Db::pool_status`] returns them.
 ///
 /// [`Db::pool_status`]: crate::database::Db::pool_status
 #[expect(clippy::cast_precision_loss, reason = "pools are small")]
@@ -103,17 +103,17 @@ pub fn wakes(source: &'static str, count: usize) {
     counter!("matriarch_wakes_total", "source" => source).increment(count as u64);
 }
 
-/// Records that another server came upon a limit.
+/// Records that another server reached a limit.
 pub fn federation_limit(limit: &'static str) {
     counter!("matriarch_federation_limits_total", "limit" => limit).increment(1);
 }
 
-/// Records that a gap in a room's history was `filled`, in part at least, or not (`failed`).
+/// Records that a gap was `filled`, at least in part, or not (`failed`).
 pub fn backfill(outcome: &'static str) {
     counter!("matriarch_federation_backfills_total", "outcome" => outcome).increment(1);
 }
 
-/// Records what became of a staged event.
+/// Records the verdict of a staged event.
 pub fn inbound_pdu(outcome: &'static str) {
     counter!("matriarch_federation_pdus_total", "outcome" => outcome).increment(1);
 }
@@ -123,7 +123,7 @@ pub fn transaction_sent(outcome: &'static str) {
     counter!("matriarch_federation_transactions_total", "outcome" => outcome).increment(1);
 }
 
-/// Records what was in a transaction that another server took.
+/// Records the number of PDUs and EDUs in a transaction that another server accepted.
 pub fn sent(pdus: usize, edus: usize) {
     counter!("matriarch_federation_pdus_sent_total").increment(pdus as u64);
     counter!("matriarch_federation_edus_sent_total").increment(edus as u64);
@@ -134,7 +134,7 @@ pub fn pdu_refused() {
     counter!("matriarch_federation_pdus_refused_total").increment(1);
 }
 
-/// Records how many other servers are not sent anything for a while.
+/// Records how many destinations are backed off.
 #[expect(clippy::cast_precision_loss, reason = "servers are few")]
 pub fn destinations_backed_off(count: usize) {
     gauge!("matriarch_federation_destinations_backed_off").set(count as f64);

@@ -1,4 +1,4 @@
-//! What may be done a number of times at once, such as keeping so many mebibytes of answers.
+//! Permits that bound what happens at the same time, such as how many mebibytes of answers are kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// A number of permits, shared by all who need some. Cheap to clone.
+/// A number of shared permits. Cheap to clone.
 #[derive(Clone)]
 pub struct Permits(Arc<Semaphore>);
 
@@ -16,7 +16,8 @@ impl Permits {
         Self(Arc::new(Semaphore::new(count)))
     }
 
-    /// Takes `count` permits, which are given back when the value is dropped; `None` if they are not free in time.
+    /// Takes `count` permits, which are returned when the value is dropped. `None` if they are not free in
+    /// time.
     pub async fn take(&self, count: u32, time: Duration) -> Option<OwnedSemaphorePermit> {
         timeout(time, Arc::clone(&self.0).acquire_many_owned(count)).await.ok()?.ok()
     }

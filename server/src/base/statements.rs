@@ -1,4 +1,4 @@
-//! How many database statements a request takes.
+//! Counts the database statements of a request.
 
 use std::cell::Cell;
 
@@ -8,11 +8,11 @@ tokio::task_local! {
 
 /// Adds to the statements of the current request; outside of one it does nothing.
 pub fn count_statements(count: u32) {
-    // Background work has no counter, and needs none.
+    // Background work has no counter.
     let _ = COUNT.try_with(|counter| counter.set(counter.get() + count));
 }
 
-/// Runs `work` with a counter of its own, and tells how many statements it took.
+/// Runs `work` with a counter of its own, and returns how many statements it took.
 pub async fn with_statement_counter<T>(work: impl Future<Output = T>) -> (T, u32) {
     let counted = async {
         let output = work.await;

@@ -1,4 +1,4 @@
-//! Send-to-device messages that devices have got are deleted, many by one statement.
+//! Deletes acknowledged send-to-device messages, for many devices in one statement.
 
 use tokio_postgres::types::ToSql;
 use tracing::Instrument;
@@ -8,10 +8,10 @@ use crate::database::Db;
 
 const ACKNOWLEDGE: &str = "select matriarch.acknowledge_to_device($1, $2)";
 
-/// How many acknowledgements go into one statement at most.
+/// The most acknowledgements in one statement.
 const MAX_BATCH: usize = 250;
 
-/// A device has used a sync token, and so has what came with it.
+/// A device has used a sync token, and so acknowledges the messages that came with it.
 #[derive(Clone, Debug)]
 pub struct Acknowledgement {
     pub device_nid: i64,
@@ -19,12 +19,12 @@ pub struct Acknowledgement {
     pub since: String,
 }
 
-/// Acknowledged messages on their way out of the database.
+/// The batcher of acknowledgements. Cheap to clone.
 #[derive(Clone)]
 pub struct Acknowledgements(Batcher<(), Acknowledgement, ()>);
 
 impl Acknowledgements {
-    /// The batcher behind acknowledgements.
+    /// A batcher without requests.
     pub fn new(db: Db) -> Self {
         Self(Batcher::new("acknowledge", MAX_BATCH, move |(), acknowledgements: Vec<Acknowledgement>| {
             let db = db.clone();
@@ -32,14 +32,15 @@ impl Acknowledgements {
                 let device_nids: Vec<i64> = acknowledgements.iter().map(|each| each.device_nid).collect();
                 let tokens: Vec<&str> = acknowledgements.iter().map(|each| each.since.as_str()).collect();
                 let params: [&(dyn ToSql + Sync); 2] = [&device_nids, &tokens];
-                // A failure was logged by `Db`, and is harmless: the device's next sync names the messages again.
+                // `Db` logs a failure, which is harmless: the device's next sync acknowledges the messages
+                // again.
                 let _logged = db.query(ACKNOWLEDGE, &params).await;
                 vec![(); acknowledgements.len()]
             }
         }))
     }
 
-    /// Has the acknowledged messages deleted, some time after the answer.
+    /// Deletes the acknowledged messages in the background.
     pub fn submit(&self, acknowledgement: Acknowledgement) {
         let batcher = self.0.clone();
         let submit = async move {

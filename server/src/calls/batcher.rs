@@ -1,7 +1,7 @@
-//! Requests that arrive together, served by one statement.
+//! Combines requests that arrive together into one statement.
 //!
-//! While one batch of a key is in flight, the next collects; there is no timer, so an idle server answers at once and
-//! a busy one makes bigger batches.
+//! While one batch of a key runs, the next collects items. There is no timer, so an idle server answers at
+//! once and a busy one makes bigger batches.
 
 #[cfg(test)]
 mod tests;
@@ -20,15 +20,16 @@ use tracing::{Instrument, error};
 use crate::base::error::ApiError;
 use crate::base::statements::{count_statements, with_statement_counter};
 
-/// Combines items of type `T` under a key `K` into calls of one function, which answers each with an `R`.
+/// Combines items of type `T` with the same key `K` into calls of one function, which returns an `R` for
+/// each.
 ///
-/// Batches run in tasks of their own: a client that goes away takes nobody's answer along, and its own item is served
-/// all the same.
+/// Batches run in tasks of their own, so that a client that disconnects affects no other item, and its own
+/// item is still processed.
 pub struct Batcher<K, T, R> {
     shared: Arc<Shared<K, T, R>>,
 }
 
-/// The batch failed as a whole, by a panic or a wrong number of answers: a bug, logged where it happened.
+/// The whole batch failed, by a panic or a wrong number of answers. This is a bug; the batcher logs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLost;
 
@@ -46,7 +47,7 @@ struct Shared<K, T, R> {
     kind: &'static str,
     max_size: usize,
     run: Box<Run<K, T, R>>,
-    /// What collects behind the batch in flight; a key without one has no entry.
+    /// The items that wait for the running batch of their key. A key without a running batch has no entry.
     collecting: Mutex<HashMap<K, VecDeque<Item<T, R>>>>,
 }
 
@@ -67,8 +68,8 @@ where
     T: Send + 'static,
     R: Send + 'static,
 {
-    /// A batcher whose batches, of at most `max_size` items, are served by `run`: it gives one answer for each item,
-    /// in order. `kind` names the batcher in metrics and logs.
+    /// A batcher that calls `run` with batches of at most `max_size` items. `run` returns one answer for each
+    /// item, in order. `kind` names the batcher in metrics and logs.
     pub fn new<F>(
         kind: &'static str,
         max_size: usize,
@@ -106,7 +107,7 @@ where
 }
 
 impl<K: Clone + Eq + Hash, T, R> Shared<K, T, R> {
-    /// Runs batches of `key` until nothing collects any more.
+    /// Runs batches of `key` until no item waits.
     async fn serve(&self, key: K, first: Item<T, R>) {
         let mut batch = vec![first];
         while !batch.is_empty() {

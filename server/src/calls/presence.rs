@@ -1,8 +1,8 @@
-//! Who is there, as this node sees it. Client-Server API, "Presence".
+//! The presence of the users whose devices use this node. Client-Server API, "Presence".
 //!
-//! Requests only note here that a device syncs, or that its user did something. Now and then, off the requests' path, what is news
-//! is written: that a device came, and that it is still there before the database would take it for gone. A sync that says what the
-//! ones before it said writes nothing.
+//! Requests only note here that a device syncs, or that its user was active. Changes are written in the
+//! background: that a device came online and, before the database would count it as offline, that it still is
+//! online. A sync that changes nothing writes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +22,17 @@ use crate::base::cache::bounded;
 use crate::database::Db;
 use crate::hub::Hub;
 
-/// How long a device counts as there after its last sync has ended, at least.
+/// How long a device counts as online at least after its last sync has ended.
 const GRACE: Duration = Duration::from_secs(30);
-/// How much longer than that is written, so that a device which goes on syncing is written once in so long.
+/// How much longer is written, so that a device that continues to sync is written once in this time.
 const AHEAD: Duration = Duration::from_secs(60);
-/// How often at most it is written that a user is active.
+/// The least time between two writes that a user is active.
 const ACTIVE: Duration = Duration::from_secs(30);
-/// How often a node looks who is idle or gone.
+/// How often a node has the database find idle and offline users.
 const POLL: Duration = Duration::from_secs(2);
-/// How many devices a node remembers. One that is forgotten is written once more.
+/// How many devices a node remembers. A forgotten one is written once more.
 const REMEMBERED: u64 = 200_000;
-/// How many devices go into one statement at most.
+/// The most devices in one statement.
 const MAX_BATCH: usize = 500;
 
 const NOTE: &str = "select wake_rooms, wake_users from matriarch.note_presence($1, $2, $3, $4)";
@@ -50,7 +50,7 @@ pub enum State {
 }
 
 impl State {
-    /// As the specification writes it.
+    /// The name in the specification.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Online => "online",
@@ -60,15 +60,15 @@ impl State {
     }
 }
 
-/// What was written of a device.
+/// What was last written about a device.
 #[derive(Clone, Copy, Default)]
 struct Written {
-    /// `set_presence` of its last sync, and until when it counts as there.
+    /// `set_presence` of its last sync, and until when it counts as online.
     there: Option<(State, Instant)>,
     active_at: Option<Instant>,
 }
 
-/// What is to be written of a device.
+/// What to write about a device.
 #[derive(Clone, Copy)]
 struct Note {
     token: AccessToken,
@@ -77,7 +77,7 @@ struct Note {
     is_active: bool,
 }
 
-/// The devices of this node. Cheap to clone; does nothing where presence is turned off.
+/// The presence of this node's devices. Cheap to clone; does nothing if presence is turned off.
 #[derive(Clone)]
 pub struct Presence(Option<Arc<Shared>>);
 
@@ -87,7 +87,7 @@ struct Shared {
 }
 
 impl Presence {
-    /// A node that has seen nobody.
+    /// Starts without devices.
     pub fn new(enabled: bool, db: Db, hub: Hub) -> Self {
         let notes = Batcher::new("presence", MAX_BATCH, move |(), notes: Vec<Note>| {
             let (db, hub) = (db.clone(), hub.clone());
@@ -100,7 +100,7 @@ impl Presence {
         Self(enabled.then(|| Arc::new(Shared { devices: devices(), notes })))
     }
 
-    /// Whether there is presence at all.
+    /// Whether presence is turned on.
     pub fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
@@ -125,7 +125,7 @@ impl Presence {
         note.into_iter().for_each(|note| shared.submit(note));
     }
 
-    /// Notes that a user did something.
+    /// Notes that a user is active.
     pub fn is_active(&self, token: AccessToken) {
         let Some(shared) = &self.0 else { return };
         let now = Instant::now();
@@ -139,17 +139,17 @@ impl Presence {
         }
     }
 
-    /// Forgets what was written of a device, since its client has said otherwise.
+    /// Forgets what was written about a device, since its client has set another presence.
     pub fn forget(&self, token: &AccessToken) {
         if let Some(shared) = &self.0 {
             shared.devices.invalidate(token);
         }
     }
 
-    /// Looks who is idle or gone, for as long as the node runs. A database that is away was logged by [`Db`].
+    /// Has the database find idle and offline users, for as long as the node runs. [`Db`] logs failures.
     pub async fn run(self, db: Db, hub: Hub) {
         if !self.is_enabled() {
-            // What was known when presence was on.
+            // Deletes the presence from when it was turned on.
             let _logged = db.query(FORGET, &[]).await;
             return;
         }
@@ -162,7 +162,7 @@ impl Presence {
     }
 }
 
-/// Devices are forgotten when what was written of them is over.
+/// Forgets devices when what was written about them expires.
 struct WhenGone;
 
 impl WhenGone {
@@ -191,7 +191,7 @@ impl Expiry<AccessToken, Written> for WhenGone {
 }
 
 impl Shared {
-    /// Sets what was written of a device to what `change` makes of it, if that is something else.
+    /// Replaces what was written about a device by the result of `change`, if it is not `None`.
     fn change(&self, token: AccessToken, change: impl FnOnce(Written) -> Option<Written>) {
         self.devices.entry(token).and_compute_with(|entry| {
             let written = entry.map(|entry| entry.into_value()).unwrap_or_default();
@@ -208,7 +208,7 @@ impl Shared {
     }
 }
 
-/// What cannot be written is lost until the device is to be written again.
+/// A failure is logged; the device is written again later.
 async fn write(db: &Db, hub: &Hub, notes: &[Note]) {
     let tokens: Vec<&[u8]> = notes.iter().map(|note| note.token.hash()).collect();
     let asked: Vec<Option<&str>> = notes.iter().map(|note| note.asked.map(State::as_str)).collect();

@@ -1,4 +1,4 @@
-//! Events that are sent together go into the database as one statement, also those to several rooms.
+//! Combines events that are sent at the same time, also to several rooms, into one statement.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -11,16 +11,17 @@ use crate::base::error::ApiError;
 use crate::database::{Db, MatrixResponse, call};
 use crate::hub::Hub;
 
-/// Events on their way to the database, by shard of their rooms.
+/// The batcher of sends. Its keys are shards of rooms.
 pub type Sends = Batcher<u64, Arc<Send>, Answer>;
 
-/// How many batches may be in flight. All requests to a room share a shard, so that they never wait for each other's
-/// lock in the database; fewer shards make bigger batches, more use more of the database's processors.
+/// The number of shards, and so of batches at the same time. All sends to a room share a shard, so that they
+/// do not wait for each other's room lock. Fewer shards make bigger batches; more shards use more CPUs of the
+/// database.
 const SHARDS: u64 = 4;
 
 type Answer = Result<MatrixResponse, ApiError>;
 
-/// An event on its way into a room.
+/// An event to send.
 #[derive(Clone, Debug)]
 pub struct Send {
     pub room_id: String,
@@ -33,7 +34,7 @@ pub struct Send {
 }
 
 impl Send {
-    /// Where it goes: beside all others of its room.
+    /// The shard of the event's room.
     pub fn shard(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.room_id.hash(&mut hasher);
@@ -41,12 +42,12 @@ impl Send {
     }
 }
 
-/// How many events go into one transaction at most: each waits for all of them.
+/// The most events in one statement: each waits for all of them.
 const MAX_BATCH: usize = 50;
 
 const SEND: &str = call!("matriarch.send($1, $2, $3, $4, $5, $6, $7)");
 
-/// The batcher behind the endpoints that send one event.
+/// A batcher without requests, for the endpoints that send one event.
 pub fn batcher(db: Db, hub: Hub) -> Sends {
     Batcher::new("send", MAX_BATCH, move |_shard: u64, sends: Vec<Arc<Send>>| {
         let (db, hub) = (db.clone(), hub.clone());
@@ -57,7 +58,8 @@ pub fn batcher(db: Db, hub: Hub) -> Sends {
 async fn send_all(db: &Db, hub: &Hub, sends: &[Arc<Send>]) -> Vec<Answer> {
     match send_together(db, hub, sends).await {
         Ok(answers) => answers.into_iter().map(Ok).collect(),
-        // What one of them meets, such as a value that no index holds, is not to be the others' fault.
+        // If a statement fails, for example by a value too long for an index, send each event by itself, so
+        // that the other events do not fail.
         Err(refusal) if refusal.retry_after.is_none() && sends.len() > 1 => {
             let mut answers = Vec::with_capacity(sends.len());
             for send in sends {
@@ -72,7 +74,7 @@ async fn send_all(db: &Db, hub: &Hub, sends: &[Arc<Send>]) -> Vec<Answer> {
     }
 }
 
-/// One statement: all of them, or none.
+/// Sends all events in one statement, which succeeds or fails as a whole.
 async fn send_together(db: &Db, hub: &Hub, sends: &[Arc<Send>]) -> Result<Vec<MatrixResponse>, ApiError> {
     let room_ids: Vec<&str> = sends.iter().map(|send| send.room_id.as_str()).collect();
     let token_hashes: Vec<&[u8]> = sends.iter().map(|send| send.token.hash()).collect();

@@ -1,4 +1,4 @@
-//! Syncs that arrive or are woken together go to the database as one statement.
+//! Combines syncs that arrive or are woken together into one statement.
 
 use std::collections::HashMap;
 
@@ -12,19 +12,19 @@ use crate::base::access_token::AccessToken;
 use crate::base::error::ApiError;
 use crate::database::Db;
 
-/// Syncs on their way to the database, by shard.
+/// The batcher of syncs. Its keys are shards.
 pub type Syncs = Batcher<u8, Sync, Result<Answer, ApiError>>;
 
-/// How many syncs go into one statement at most: each waits for all of them.
+/// The most syncs in one statement: each waits for all of them.
 const MAX_BATCH: usize = 250;
-/// How many statements may run beside each other: one for each of these, and as many again for first syncs, whose
-/// answers are long, so that nobody else waits for them.
+/// The number of shards, and so of statements at the same time. As many again are for initial syncs, so that
+/// no other sync waits for their long answers.
 const SHARDS: u8 = 4;
 
 const SYNC: &str =
     "select status, body, changed, user_nid, room_nids, acknowledged_by from matriarch.sync($1, $2)";
 
-/// A sync to be answered as of now.
+/// A sync to answer.
 #[derive(Clone, Debug)]
 pub struct Sync {
     pub token: AccessToken,
@@ -32,17 +32,17 @@ pub struct Sync {
     pub request: String,
 }
 
-/// What there was.
+/// The answer to a sync.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub body: String,
-    /// Whether the client should see it at once.
+    /// Whether there is news, so that the client must be answered at once.
     pub changed: bool,
-    /// Whom it is for, and which rooms may have news, where nothing changed.
+    /// The user, and the rooms to wait for if there is no news.
     pub user_nid: i64,
     pub room_nids: Vec<i64>,
-    /// The device whose token acknowledged send-to-device messages that are still stored.
+    /// The device whose sync token acknowledges messages that are still stored.
     pub acknowledged_by: Option<i64>,
 }
 
@@ -66,14 +66,14 @@ impl Answer {
         })
     }
 
-    /// The token under `key` in the body, from which to go on.
+    /// The token under `key` in the body, from which the next request continues.
     pub fn token(&self, key: &str) -> Option<String> {
         let body: HashMap<&str, &RawValue> = serde_json::from_str(&self.body).ok()?;
         serde_json::from_str(body.get(key)?.get()).ok()
     }
 }
 
-/// The batcher behind `/sync`.
+/// A batcher without requests, for `/sync`.
 pub fn batcher(db: Db) -> Syncs {
     Batcher::new("sync", MAX_BATCH, move |_shard: u8, syncs: Vec<Sync>| {
         let db = db.clone();
@@ -90,7 +90,7 @@ async fn sync_all(db: &Db, syncs: &[Sync]) -> Vec<Result<Answer, ApiError>> {
             error!(asked = syncs.len(), answered = rows.len(), "syncs were not all answered");
             vec![Err(ApiError::internal()); syncs.len()]
         }
-        // What one of them meets is not to be the others' fault.
+        // If a statement fails, answer each sync by itself, so that the other syncs do not fail.
         Err(refusal) if refusal.retry_after.is_none() && syncs.len() > 1 => {
             let mut answers = Vec::with_capacity(syncs.len());
             for sync in syncs {
@@ -102,7 +102,7 @@ async fn sync_all(db: &Db, syncs: &[Sync]) -> Vec<Result<Answer, ApiError>> {
     }
 }
 
-/// Where a sync goes: beside the same others every time, so that batches are big.
+/// The shard of a sync. It is the same for all syncs of a device, so that batches are large.
 pub fn shard(token: &AccessToken, since: Option<&str>) -> u8 {
     let shard = token.hash().first().map_or(0, |byte| byte % SHARDS);
     if since.is_none() { SHARDS + shard } else { shard }

@@ -1,4 +1,4 @@
-//! Client-Server API, "Account management": who one is, a new password, the end of an account.
+//! Client-Server API, "Account management": `whoami`, changing the password, deactivation.
 
 use axum::Router;
 use axum::extract::State;
@@ -40,7 +40,7 @@ struct PasswordBody {
 
 /// `POST /_matrix/client/v3/account/password`
 ///
-/// Without an access token it would be a reset by e-mail or phone, which this server does not have.
+/// Needs an access token: this server has no reset by e-mail or phone.
 async fn password(
     State(app): State<App>,
     token: AccessToken,
@@ -75,6 +75,6 @@ async fn deactivate_account(
     let body: DeactivateBody = from_object(passed.body)?;
     deactivate(&app.db, &app.hub, Some(&app.federation), session.user_nid, &token, body.erase == Some(true))
         .await?;
-    // There are no third-party ids that could be bound.
+    // No third-party ids are bound here.
     Ok(json_response(StatusCode::OK, json!({ "id_server_unbind_result": "success" }).to_string()))
 }

@@ -1,4 +1,4 @@
-//! Client config ("account data").
+//! Client-Server API, "Client Config" (account data).
 
 use axum::Router;
 use axum::extract::State;

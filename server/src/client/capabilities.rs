@@ -11,7 +11,7 @@ use crate::base::error::ApiError;
 use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes};
 
-/// The function authenticates; its answer is of use only when it refuses.
+/// Used only to authenticate the user: the answer matters if it is an error.
 const AUTHENTICATE: &str = call!("matriarch.whoami($1)");
 
 const ROOM_VERSIONS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];

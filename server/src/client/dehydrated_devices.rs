@@ -1,4 +1,4 @@
-//! Dehydrated devices: MSC3814.
+//! Dehydrated devices. MSC3814.
 
 use axum::Router;
 use axum::extract::State;

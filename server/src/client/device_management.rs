@@ -49,8 +49,8 @@ async fn rename_device(
     app.call(RENAME, &[&token.hash(), &device_id, &request]).await
 }
 
-/// `DELETE /_matrix/client/v3/devices/{deviceId}`. Deletes a device as [`delete_devices`] does: so the authentication is bound
-/// to this device, which is not in the body.
+/// `DELETE /_matrix/client/v3/devices/{deviceId}`. Deletes a device by way of [`delete_devices`], so that the
+/// authentication is bound to this device.
 async fn delete_device(
     State(app): State<App>,
     token: AccessToken,

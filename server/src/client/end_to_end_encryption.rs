@@ -1,4 +1,4 @@
-//! Client-Server API, "End-to-End Encryption". Backups of room keys have a file of their own.
+//! Client-Server API, "End-to-End Encryption". Backups of room keys are in `key_backup.rs`.
 
 mod cross_signing;
 mod device_lists;

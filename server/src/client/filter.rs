@@ -1,4 +1,4 @@
-//! Filters.
+//! Client-Server API, "Filtering".
 
 use axum::Router;
 use axum::extract::State;
@@ -23,7 +23,7 @@ const GET: &str = call!("matriarch.filter($1, $2, $3)");
 
 /// `POST /_matrix/client/v3/user/{userId}/filter`
 ///
-/// Keys are sorted and white space is dropped, so that the same filter is told by its text.
+/// Sorts keys and drops white space, so that equal filters have equal texts.
 async fn create_filter(
     State(app): State<App>,
     token: AccessToken,

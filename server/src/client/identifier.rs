@@ -7,21 +7,22 @@ use serde_json::{Map, Value};
 
 use crate::base::error::ApiError;
 
-/// Whom the client means.
+/// The user that a client names.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Identifier {
     /// A full user id or a localpart.
     User(String),
-    /// An e-mail address or a phone number. This server knows none.
+    /// An e-mail address or a phone number. This server stores none.
     ThirdParty,
-    /// The client named nobody.
+    /// The client named no user.
     Absent,
 }
 
 impl Identifier {
     /// Reads `identifier`, or the deprecated `user`, `medium` and `address` beside it.
     ///
-    /// 400 `M_BAD_JSON` or `M_MISSING_PARAM` for what is malformed, `M_UNRECOGNIZED` for an unknown type.
+    /// Fails with 400 `M_BAD_JSON` or `M_MISSING_PARAM` if the identifier is malformed, and with
+    /// `M_UNRECOGNIZED` if its type is unknown.
     pub fn of(object: &Map<String, Value>) -> Result<Self, ApiError> {
         let (fields, kind) = match object.get("identifier") {
             Some(Value::Object(fields)) => (fields, text(fields, "type")?),

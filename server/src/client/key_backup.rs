@@ -1,4 +1,4 @@
-//! Server-side key backups.
+//! Client-Server API, "Server-side key backups".
 
 use axum::Router;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use crate::base::error::ApiError;
 use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, Path, Query, RawJsonBody};
 
-/// The endpoints of this file. Clients of before v1.1 look below `unstable`.
+/// The endpoints of this file. Clients from before v1.1 use paths below `unstable`.
 pub fn routes() -> Router<App> {
     let versions = || post(create_version).get(current_version);
     let version = || get(version).put(update_version).delete(delete_version);

@@ -99,8 +99,8 @@ struct Account {
 
 /// Finds the account that `user` names and checks its password.
 ///
-/// A wrong password and an unknown user are answered alike, after the same time. 403 `M_USER_DEACTIVATED` goes to
-/// those alone who know the password of a deactivated account.
+/// A wrong password and an unknown user get the same answer after the same time. 403 `M_USER_DEACTIVATED` is
+/// returned only with the right password of a deactivated account.
 async fn authenticate(app: &App, user: &str, password: &str) -> Result<Account, ApiError> {
     let row = match names::login_candidates(user, &app.config.server_name) {
         Some([exact, folded]) => {

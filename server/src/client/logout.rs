@@ -17,7 +17,7 @@ pub fn routes() -> Router<App> {
     Router::new().client_v3("/logout", post(logout)).client_v3("/logout/all", post(logout_all))
 }
 
-/// `POST /_matrix/client/v3/logout`. Deletes the device, with its tokens. A body is not looked at.
+/// `POST /_matrix/client/v3/logout`. Deletes the device, with its tokens. Ignores the body.
 async fn logout(State(app): State<App>, token: AccessToken) -> Result<Response, ApiError> {
     run(&app, include_str!("../accounts/logout.sql"), &token).await
 }
@@ -33,7 +33,7 @@ async fn run(app: &App, sql: &'static str, token: &AccessToken) -> Result<Respon
         None => Err(unknown_token()),
         Some(row) if row.get("expired") => Err(expired_token()),
         Some(row) => {
-            // Waiting syncs ask again, and those of the devices that are gone learn it.
+            // Waiting syncs run again, and those of the deleted devices fail.
             app.hub.wake(&room_nids(&rows), &[row.get("user_nid")]);
             Ok(json_response(StatusCode::OK, "{}".to_owned()))
         }

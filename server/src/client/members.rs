@@ -1,4 +1,4 @@
-//! Who is in a room, and which rooms a user is in. Client-Server API, "Getting events for a room".
+//! The members of a room, and the rooms of a user. Client-Server API, "Getting events for a room".
 
 use axum::Router;
 use axum::extract::State;

@@ -12,7 +12,7 @@ use crate::database::{MatrixResponse, call};
 use crate::federation::history::TIMEOUT;
 use crate::http::{AccessToken, ClientRoutes, Path, Query};
 
-/// How often a page is read again, when other servers gave what it lacked.
+/// How many times a page is read again after missing events were fetched.
 const MAX_READS: usize = 20;
 
 /// The routes of this module.
@@ -33,8 +33,8 @@ const MESSAGES: &str = call!("matriarch.messages($1, $2, $3, $4, $5, $6, $7, $8)
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`
 ///
-/// Where the page comes to a gap, other servers are asked for what is missing. After a few seconds the client gets what
-/// there is, and may go on from there.
+/// If the page reaches a gap, this asks other servers for the missing events. After a few seconds the client
+/// gets the stored events, and may continue from there.
 async fn messages(
     State(app): State<App>,
     token: AccessToken,

@@ -1,4 +1,4 @@
-//! What `/sync` replaced.
+//! The deprecated endpoints that `/sync` replaced.
 
 mod events;
 mod initial_sync;

@@ -19,7 +19,7 @@ pub fn routes() -> Router<App> {
 
 const SET_PRESENCE: &str = call!("matriarch.set_presence($1, $2, $3, $4)");
 const PRESENCE: &str = call!("matriarch.presence($1, $2)");
-/// Authenticates.
+/// Used only to authenticate the user.
 const WHOAMI: &str = call!("matriarch.whoami($1)");
 
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ struct Status {
 
 /// `PUT /_matrix/client/v3/presence/{userId}/status`
 ///
-/// Has no effect where presence is turned off.
+/// Has no effect if presence is turned off.
 async fn set_presence(
     State(app): State<App>,
     token: AccessToken,
@@ -57,7 +57,7 @@ async fn presence(
     app.call(PRESENCE, &[&token.hash(), &user_id]).await
 }
 
-/// Authenticates, and then gives the answer that is the same for everybody.
+/// Authenticates the user, and returns the answer for servers without presence.
 async fn answer(app: &App, token: AccessToken, body: &str) -> Result<MatrixResponse, ApiError> {
     let response = app.call(WHOAMI, &[&token.hash()]).await?;
     Ok(match response.status {

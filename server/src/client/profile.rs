@@ -1,4 +1,4 @@
-//! Profiles.
+//! Client-Server API, "Profiles".
 
 use axum::Router;
 use axum::extract::State;
@@ -18,7 +18,7 @@ pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/profile/{user_id}", get(profile))
         .client_v3("/profile/{user_id}/{key}", field())
-        // Before custom fields were stable.
+        // From before custom fields were stable.
         .client_unstable("/uk.tcpip.msc4133/profile/{user_id}", get(profile))
         .client_unstable("/uk.tcpip.msc4133/profile/{user_id}/{key}", field())
 }
@@ -42,7 +42,7 @@ async fn profile_field(
     read(&app, &user_id, Some(&key)).await
 }
 
-/// Of users of other servers, what their servers say.
+/// For remote users, asks their servers.
 async fn read(app: &App, user_id: &str, key: Option<&str>) -> Result<MatrixResponse, ApiError> {
     if is_user_id(user_id) && app.federation.is_elsewhere(user_id) {
         let profile = queries::remote_profile(&app.federation, user_id, key).await?;

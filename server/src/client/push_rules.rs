@@ -1,4 +1,4 @@
-//! Push rules: the predefined ones, to read.
+//! Client-Server API, "Push Rules API": reading the predefined rules.
 
 use axum::Router;
 use axum::extract::State;
@@ -9,7 +9,7 @@ use crate::base::error::ApiError;
 use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes};
 
-/// The endpoints of this file. Older clients leave the last slash away.
+/// The endpoints of this file. Older clients omit the final slash.
 pub fn routes() -> Router<App> {
     Router::new()
         .client_v3("/pushrules/", get(push_rules))

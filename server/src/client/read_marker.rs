@@ -1,4 +1,4 @@
-//! Read markers.
+//! Client-Server API, "Fully read markers".
 
 use axum::Router;
 use axum::extract::State;
@@ -27,7 +27,7 @@ async fn set_read_marker(
     let mut event_ids = Vec::new();
     for receipt_type in ["m.fully_read", "m.read", "m.read.private"] {
         match body.get(receipt_type) {
-            // Clients write null for what they do not set.
+            // Clients send null for markers that they do not set.
             None | Some(Value::Null) => {}
             Some(Value::String(event_id)) if !event_id.contains('\0') => {
                 receipt_types.push(receipt_type);

@@ -1,4 +1,4 @@
-//! Receipts.
+//! Client-Server API, "Receipts".
 
 use axum::Router;
 use axum::extract::State;

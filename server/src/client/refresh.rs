@@ -14,7 +14,7 @@ use crate::base::error::ApiError;
 use crate::database::call;
 use crate::http::{ClientRoutes, JsonBody, hash_token, json_response};
 
-/// How often a refresh is tried that meets others with the same token.
+/// How many times a refresh is tried if concurrent ones use the same token.
 const ATTEMPTS: usize = 5;
 
 /// The routes of this module.
@@ -30,13 +30,13 @@ struct RefreshBody {
     refresh_token: String,
 }
 
-/// Says why a token is not good, and ends the session of one that is replayed.
+/// Finds out why a token is invalid, and ends the session of a replayed one.
 const REFUSE: &str = call!("matriarch.refuse_refresh($1)");
 
 /// `POST /_matrix/client/v3/refresh`
 ///
-/// The old pair of tokens stays good until the new one is used, so that a client whose answer was lost may ask again.
-/// Whoever comes with it later has a copy of what somebody else used, so that the session ends.
+/// The old pair of tokens stays valid until the new one is used, so that a client may repeat a request whose
+/// answer was lost. A later use of the old pair shows that it was stolen, so the session ends.
 async fn refresh(
     State(app): State<App>,
     JsonBody(body): JsonBody<RefreshBody>,

@@ -19,7 +19,7 @@ use crate::http::{ClientRoutes, JsonBody, Query, json_response};
 
 const OPEN: Flows = &[&[Stage::Dummy]];
 const BY_TOKEN: Flows = &[&[Stage::RegistrationToken]];
-/// Where there are documents to agree to.
+/// The flows if there are documents to agree to.
 const OPEN_WITH_TERMS: Flows = &[&[Stage::Terms]];
 const BY_TOKEN_WITH_TERMS: Flows = &[&[Stage::RegistrationToken, Stage::Terms]];
 
@@ -40,7 +40,7 @@ struct RegisterQuery {
     kind: Option<String>,
 }
 
-/// What is read of the body once it is authorized, and looked at before.
+/// The part of the body that is read after authentication, and checked before.
 #[derive(Deserialize)]
 struct RegisterBody {
     username: Option<String>,
@@ -75,7 +75,7 @@ async fn register(
         Some(_) => return Err(ApiError::invalid_param("kind must be user or guest").into()),
     }
     let flows = flows(&app)?;
-    // A name that cannot be had is refused before the user goes through the stages.
+    // Refuse an unavailable name before the user completes the stages.
     if let Some(username) = RegisterBody::read(&request)?.username {
         let localpart = names::new_localpart(&username, &app.config.server_name)?;
         check_free(&app.db, &names::user_id(&localpart, &app.config.server_name)).await?;
@@ -120,7 +120,7 @@ async fn register(
     Ok(json_response(StatusCode::OK, Value::Object(answer).to_string()))
 }
 
-/// The stages that the configuration asks for; 403 `M_FORBIDDEN` when nobody registers here.
+/// The flows that the configuration demands; 403 `M_FORBIDDEN` if registration is off.
 fn flows(app: &App) -> Result<Flows, ApiError> {
     let registration = &app.config.registration;
     match (registration.mode(), registration.terms.is_empty()) {

@@ -23,7 +23,8 @@ pub fn routes() -> Router<App> {
 
 const CREATE_ROOM: &str = call!("matriarch.create_room($1, $2, $3)");
 
-/// What of the body is for others; the function in the database reads it whole, and refuses what is malformed.
+/// The part of the body that the node needs. The SQL function parses the whole body, and refuses a malformed
+/// one.
 #[derive(Default, Deserialize)]
 struct Invited {
     invite: Option<Vec<String>>,
@@ -35,12 +36,12 @@ struct Room {
     room_id: String,
 }
 
-/// Invites by third-party id that a request may ask for: an identity server is asked for each.
+/// The most third-party invites in a request: each takes a request to an identity server.
 const MAX_INVITES: usize = 20;
 
 /// `POST /_matrix/client/v3/createRoom`
 ///
-/// Invites by third-party id follow when the room is there; one that is refused does not undo it.
+/// Third-party invites are sent after the room is created. A refused one does not undo the creation.
 async fn create_room(
     State(app): State<App>,
     token: AccessToken,
@@ -72,7 +73,7 @@ async fn create_room(
     Ok(created)
 }
 
-/// Takes the invites by third-party id out of a request.
+/// Removes the third-party invites from a request, and returns them.
 fn without_third_parties(body: String) -> Result<(String, Vec<Map<String, Value>>), ApiError> {
     let Ok(mut request) = serde_json::from_str::<Map<String, Value>>(&body) else {
         return Ok((body, Vec::new()));

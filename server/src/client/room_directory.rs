@@ -57,7 +57,7 @@ struct PublicRooms {
 
 /// `GET /_matrix/client/v3/publicRooms`
 ///
-/// Other servers are asked only for those who are known here.
+/// Asks other servers only for authenticated users.
 async fn public_rooms(
     State(app): State<App>,
     token: Option<AccessToken>,

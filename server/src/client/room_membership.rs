@@ -1,6 +1,6 @@
 //! Client-Server API, "Room membership": joining, inviting, leaving, kicking, banning, knocking, forgetting.
 //!
-//! Rooms that this server is not in are joined by the help of others, which `via` names.
+//! Users join rooms that this server is not in through resident servers, which `via` names.
 
 use axum::Router;
 use axum::extract::State;
@@ -54,7 +54,8 @@ async fn join(
     enter(&app, token, &room, via, &body, Action::Join).await
 }
 
-/// What an identity server signed about who joins. A body that is malformed otherwise is left to those who read the rest of it.
+/// What an identity server signed about the joining user. Other errors of the body are found when the rest is
+/// read.
 fn third_party_signed(body: &str) -> Result<Option<Value>, ApiError> {
     match serde_json::from_str::<Map<String, Value>>(body)
         .ok()
@@ -87,7 +88,7 @@ async fn knock(
     enter(&app, token, &room, via, &body, Action::Knock).await
 }
 
-/// Joins a room or knocks on it, by the help of other servers where this one is not in the room.
+/// Joins a room or knocks on it, through another server if this one is not in the room.
 async fn enter(
     app: &App,
     token: AccessToken,
@@ -148,7 +149,7 @@ async fn leave(
     remote_membership(&app, token, &session, &body).leave(&room).await
 }
 
-/// Whether other servers are to be asked, as this one is not in the room or does not know what the alias names.
+/// Whether to ask other servers: this one is not in the room, or the alias is of another server.
 fn goes_elsewhere(app: &App, room: &str, response: &MatrixResponse) -> bool {
     let is_elsewhere = response.is_elsewhere() || is_room_alias(room) && app.federation.is_elsewhere(room);
     !response.status.is_success() && is_elsewhere && app.federation.is_enabled()

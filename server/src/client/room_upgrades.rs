@@ -31,7 +31,7 @@ async fn upgrade(
     if answer.outcome != Some(Outcome::SignFirst) {
         return federation.sign(answer).await;
     }
-    // The room is made together with the tombstone of the old one, once that is signed.
+    // If the tombstone must be signed first, the new room is created together with it afterwards.
     let unsigned: Unsigned = answer.read()?;
     let tombstone = federation.signed_event(&unsigned).await?;
     app.call(UPGRADE, &[&hash, &room_id, &body, &tombstone, &unsigned.created_at]).await

@@ -29,7 +29,7 @@ pub fn routes() -> Router<App> {
 
 type Answer = Result<MatrixResponse, ApiError>;
 
-/// Sends an event together with others, and again while members of its room are being loaded.
+/// Sends an event in a batch with others. Repeats that while the room is partial.
 async fn submit(app: &App, send: Send) -> Answer {
     let send = Arc::new(send);
     let answer = when_whole(|| async { app.sends.submit(send.shard(), Arc::clone(&send)).await? }).await?;
@@ -40,7 +40,7 @@ async fn submit(app: &App, send: Send) -> Answer {
     Ok(answer)
 }
 
-/// Sends the event that stands for an invite until the user is known.
+/// Sends the `m.room.third_party_invite` event of an invite.
 pub async fn set_third_party_invite(
     app: &App,
     token: AccessToken,

@@ -16,7 +16,8 @@ use crate::federation::hierarchy::{Asked, TIMEOUT, as_json};
 use crate::federation::queries::find_room;
 use crate::http::{AccessToken, ClientRoutes, Path, Query, Via};
 
-/// How often other servers are asked for one answer: what they say of a space tells of other rooms to ask about.
+/// How many rounds of requests to other servers one answer may take: the answers about a space name further
+/// rooms.
 const MAX_ROUNDS: usize = 10;
 
 const HIERARCHY: &str = call!("matriarch.hierarchy($1, $2, $3, $4, $5, $6, $7)", needs);
@@ -77,7 +78,7 @@ async fn room_summary(
     let is_elsewhere = is_room_alias(&room) && app.federation.is_elsewhere(&room);
     if !is_elsewhere {
         let response = app.call(ROOM_SUMMARY, &[&hash, &room, &None::<String>]).await?;
-        // Other servers are asked for those who are known here only.
+        // Ask other servers only for authenticated users.
         if !response.is_elsewhere() || token.is_none() || !app.federation.is_enabled() {
             return Ok(response);
         }

@@ -1,4 +1,4 @@
-//! `GET /sync`: what is new, at once or as soon as there is any. Client-Server API, "Syncing".
+//! `GET /sync`: returns what is new, and waits until there is something new. Client-Server API, "Syncing".
 
 use std::time::Duration;
 
@@ -34,16 +34,16 @@ struct Parameters {
     full_state: bool,
     #[serde(default)]
     use_state_after: bool,
-    /// Its name before it was stable.
+    /// The parameter's name before it was stable.
     #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
     unstable_use_state_after: bool,
     #[serde(default)]
     set_presence: presence::State,
-    /// Milliseconds.
+    /// In milliseconds.
     timeout: Option<u64>,
 }
 
-/// When a long poll ends that wants to wait for `timeout` milliseconds.
+/// The deadline of a long poll with this `timeout` in milliseconds; bounded by `limits.max_sync_timeout`.
 pub fn deadline(config: &Config, timeout: Option<u64>) -> Instant {
     let longest = Duration::from_secs(config.limits.max_sync_timeout);
     Instant::now() + timeout.map_or(Duration::ZERO, Duration::from_millis).min(longest)
@@ -85,8 +85,9 @@ async fn sync(
             return Ok(json_response(answer.status, answer.body));
         }
         match app.hub.wait(mark, answer.user_nid, &answer.room_nids, deadline).await {
-            // What the answer left out, the client did not want: the next question begins after it. Its token
-            // acknowledges no message that the client's own does not: one would have been news.
+            // The empty answer contains all that the client's filter admits, so the next request continues
+            // from its token. That token acknowledges no more messages than the client's own: a new message
+            // would be news.
             Woken::News => request.since = answer.token("next_batch").or(request.since),
             Woken::Timeout | Woken::Shutdown => return Ok(json_response(answer.status, answer.body)),
         }

@@ -1,4 +1,4 @@
-//! Room tagging.
+//! Client-Server API, "Room Tagging".
 
 use axum::Router;
 use axum::extract::State;

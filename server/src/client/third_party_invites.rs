@@ -1,4 +1,4 @@
-//! Client-Server API, "Third-party invites": users are invited by e-mail address, by the help of an identity server.
+//! Client-Server API, "Third-party invites": users are invited by e-mail address, through an identity server.
 
 use axum::http::{Method, StatusCode};
 use base64::Engine;
@@ -19,7 +19,7 @@ use crate::http::AccessToken;
 
 const BEGIN: &str = call!("matriarch.begin_third_party_invite($1, $2)");
 
-/// Whom to invite, and the identity server to ask.
+/// The third-party id to invite, and the identity server to ask.
 #[derive(Debug, Deserialize)]
 pub struct ThirdPartyId {
     id_server: String,
@@ -45,19 +45,20 @@ impl ThirdPartyId {
     }
 }
 
-/// What became of it.
+/// The result of an invite by third-party id.
 pub enum Invited {
-    /// The address is a user's: they are to be invited as all others.
+    /// The address belongs to this user, who must be invited by user id.
     User(String),
-    /// The user is invited by the address, or the request was refused.
+    /// A third-party invite was sent, or the request was refused.
     Answered(MatrixResponse),
 }
 
-/// Invites whoever has a third-party id.
+/// Invites the owner of a third-party id.
 ///
 /// # Errors
 ///
-/// 403 `M_SERVER_NOT_TRUSTED` for an identity server that the configuration does not name; the identity server's own refusals.
+/// 403 `M_SERVER_NOT_TRUSTED` for an identity server that the configuration does not list; refusals of the
+/// identity server.
 pub async fn invite(
     app: &App,
     token: AccessToken,
@@ -89,12 +90,12 @@ pub async fn invite(
     }))
 }
 
-/// Turns the third-party invite into an invite that an identity server says is for the user, whom `signed` names. Nothing happens to who is
-/// invited, or in the room, already.
+/// Turns a third-party invite into an invite of the user whom the identity server names in `signed`. Does
+/// nothing if the user is already invited or joined.
 ///
 /// # Errors
 ///
-/// As those of [`third_party_invites::accept`], and of looking for the room.
+/// As [`third_party_invites::accept`], and those of finding the room.
 pub async fn accept(app: &App, user_id: &str, room: &str, signed: Value) -> Result<(), ApiError> {
     let (room_id, _) = queries::find_room(&app.federation, room).await?;
     let invite = json!({ "room_id": room_id, "sender": signed.get("sender"), "signed": signed });
@@ -102,17 +103,17 @@ pub async fn accept(app: &App, user_id: &str, room: &str, signed: Value) -> Resu
     third_party_invites::accept(&app.federation, user_id, &invite).await.map_err(FederationError::for_client)
 }
 
-/// An identity server, asked in the name of a user about one address. Identity Service API.
+/// An identity server, asked on behalf of a user about one address. Identity Service API.
 struct IdentityServer<'i> {
     app: &'i App,
     id: &'i ThirdPartyId,
     address: &'i str,
 }
 
-/// An invite that waits at the identity server for who has the address.
+/// An invite that the identity server stores until a user proves to own the address.
 struct Stored {
     token: String,
-    /// Of `m.room.third_party_invite`.
+    /// The `state_key` of the `m.room.third_party_invite` event.
     content: Value,
 }
 
@@ -132,7 +133,7 @@ impl IdentityServer<'_> {
         FederationError::bad_answer(&self.id.id_server, reason)
     }
 
-    /// The user whose address it is, if the identity server knows one.
+    /// The user that the identity server has for the address, if any.
     async fn lookup(&self) -> Result<Option<String>, FederationError> {
         let details = self.ask(Method::GET, "hash_details", None).await?;
         let pepper = details.get("lookup_pepper").and_then(Value::as_str);
@@ -149,7 +150,8 @@ impl IdentityServer<'_> {
         Ok(user_id.filter(|user_id| is_user_id(user_id)).map(str::to_owned))
     }
 
-    /// Has the invite kept for whoever proves to have the address. `told`: what is said of the room.
+    /// Has the identity server store the invite. `told` describes the room, for the e-mail to the invited
+    /// user.
     async fn store_invite(&self, mut told: Map<String, Value>) -> Result<Stored, FederationError> {
         told.insert("medium".to_owned(), self.id.medium.as_str().into());
         told.insert("address".to_owned(), self.address.into());

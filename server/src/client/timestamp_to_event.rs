@@ -31,7 +31,7 @@ const TIMESTAMP_TO_EVENT: &str = call!("matriarch.timestamp_to_event($1, $2, $3,
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`
 ///
-/// Where what is here of the room has a gap between the time and the event, other servers are asked.
+/// If there is a gap between the time and the closest stored event, this asks other servers.
 async fn timestamp_to_event(
     State(app): State<App>,
     token: AccessToken,

@@ -1,4 +1,4 @@
-//! Typing notifications.
+//! Client-Server API, "Typing Notifications".
 
 use axum::Router;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use crate::base::error::ApiError;
 use crate::database::{MatrixResponse, call};
 use crate::http::{AccessToken, ClientRoutes, JsonBody, Path};
 
-/// For clients that do not say how long, in milliseconds: as long as most do.
+/// The timeout if the client sends none, in milliseconds: the value that most clients send.
 const DEFAULT_TIMEOUT_MS: i64 = 30_000;
 
 /// The endpoints of this file.

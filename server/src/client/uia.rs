@@ -1,14 +1,11 @@
 //! Client-Server API, "User-Interactive Authentication API".
 //!
-//! An endpoint that wants it takes its body as a JSON object, calls [`authorize`], and goes on with the body that this
-//! gives back:
-//! ```ignore
-//! let guard = Guard { operation: "POST /delete_devices", user: Some(&session), flows: BY_PASSWORD };
-//! let passed = uia::authorize(&app, &guard, body).await?;
-//! ```
-//! Sessions are in the database, so that any node goes on with what another began. A session is bound to the
-//! operation, to the user, and to the first request's body: later requests repeat that body or leave it out. The
-//! database has the session id as a hash only, and the body encrypted by a key made from the id.
+//! An endpoint that needs it reads its body as a JSON object, calls [`authorize`], and continues with the
+//! body that this returns: ```ignore let guard = Guard { operation: "POST /delete_devices", user:
+//! Some(&session), flows: BY_PASSWORD }; let passed = uia::authorize(&app, &guard, body).await?; ``` Sessions
+//! are in the database, so that any node continues what another began. A session is bound to the operation,
+//! to the user, and to the first request's body: later requests repeat that body or omit it. The database has
+//! only the hash of the session id, and the body encrypted with a key derived from the id.
 
 mod fallback;
 mod seal;
@@ -33,43 +30,43 @@ use crate::http::{hash_token, json_response};
 pub use fallback::routes;
 pub use stage::{Stage, is_registration_token};
 
-/// How long somebody may take.
+/// How long a session lasts.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// The largest body that is kept, in bytes. Anybody can make the server keep one.
+/// The largest body that is stored, in bytes. Small, since anybody can make the server store one.
 const MAX_REQUEST: usize = 65_536;
 
-/// Whoever knows the password of the account that asks.
+/// One flow: the user's password.
 pub const BY_PASSWORD: Flows = &[&[Stage::Password]];
 
-/// Ways to authenticate: each a list of stages, to be completed in order.
+/// Flows: each is a list of stages to complete in order.
 pub type Flows = &'static [&'static [Stage]];
 
-/// What an endpoint demands.
+/// The authentication that an endpoint demands.
 pub struct Guard<'a> {
-    /// Method and endpoint. A session of one operation is of no use to another.
+    /// Method and endpoint. A session is valid for one operation only.
     pub operation: &'static str,
-    /// Who asks; absent for registration.
+    /// The user; `None` for registration.
     pub user: Option<&'a Session>,
     pub flows: Flows,
 }
 
-/// All stages of a flow are complete.
+/// The result when all stages of a flow are complete.
 pub struct Passed {
     /// The body of the first request, without `auth`.
     pub body: Map<String, Value>,
-    /// The registration token of [`Stage::RegistrationToken`], still to be counted.
+    /// The registration token of [`Stage::RegistrationToken`], whose use must still be counted.
     pub registration_token: Option<String>,
     /// The versions of the documents of [`Stage::Terms`], by their ids.
     pub agreed_terms: Option<Value>,
 }
 
-/// The request does not go on.
+/// Why a request is not authorized.
 #[derive(Debug)]
 pub enum Refusal {
-    /// For a reason other than authentication.
+    /// Another error than missing authentication.
     Error(ApiError),
-    /// 401: the client is to complete a stage. The answer's body.
+    /// 401: the client must complete a stage. The answer's body.
     Challenge(Value),
 }
 
@@ -93,20 +90,20 @@ type Failure = (&'static str, &'static str);
 
 const SESSION_ENDED: Failure = ("M_UNKNOWN", "This session of user-interactive authentication has ended");
 
-/// A session under way.
+/// A session that is not finished.
 struct UiaSession {
     id: String,
-    /// Whether the database has it. Clients that know the stages send the first one with the first request, and
-    /// then often nothing need be stored.
+    /// Whether the session is stored. Clients that know the stages complete the first one in the first
+    /// request, so that often nothing needs to be stored.
     stored: bool,
     body: Map<String, Value>,
     /// The versions of the documents of [`Stage::Terms`] that the last answer showed.
     presented: Option<Value>,
-    /// What each completed stage proved, by its name.
+    /// The result of each completed stage, by the stage's name.
     completed: Map<String, Value>,
 }
 
-/// Checks the `auth` of a request's body, and lets the request go on when a flow is complete.
+/// Checks the `auth` of a request's body, and authorizes the request if a flow is complete.
 pub async fn authorize(
     app: &App,
     guard: &Guard<'_>,
@@ -130,7 +127,7 @@ pub async fn authorize(
         Some(Value::String(name)) => Some(name.as_str()),
         Some(_) => return Err(ApiError::bad_json("auth.type must be a string").into()),
     };
-    // A stage cannot be completed again; the answer is as if it were.
+    // A completed stage counts as completed again.
     if let Some(name) = tried.filter(|name| !session.completed.contains_key(*name)) {
         let proof = match next_stages(guard.flows, &session.completed).find(|stage| stage.name() == name) {
             Some(stage) => stage.check(app, guard.user, session.presented.as_ref(), &auth).await?,
@@ -147,7 +144,7 @@ pub async fn authorize(
     session.finish(app, guard).await
 }
 
-/// Whether the documents are part of what is demanded.
+/// Whether a flow includes the documents.
 fn has_terms(flows: Flows) -> bool {
     flows.iter().any(|flow| flow.contains(&Stage::Terms))
 }
@@ -167,8 +164,7 @@ impl UiaSession {
         Self { id: tokens::random(""), stored: false, body, presented: None, completed: Map::new() }
     }
 
-    /// The session with this id; `None` for one that is unknown, has ended, or was begun by another user or for
-    /// another operation.
+    /// Finds a session. `None` if it is unknown or has ended, or belongs to another user or operation.
     async fn find(app: &App, guard: &Guard<'_>, id: &str) -> Result<Option<Self>, ApiError> {
         let hash = hash_token(id);
         let Some(row) = app.db.query_opt(include_str!("uia/find.sql"), &[&hash.as_slice()]).await? else {
@@ -188,8 +184,9 @@ impl UiaSession {
         Ok(Some(Self { id: id.to_owned(), stored: true, body, presented, completed }))
     }
 
-    /// Checks a later request's body against the first one's. Some clients leave it out when they complete a stage;
-    /// others begin with nothing, to learn the flows, and say what they want when they complete the first stage.
+    /// Checks a later request's body against the first one's. Some clients omit the body when they complete a
+    /// stage. Others first send an empty one to learn the flows, and the real one when they complete the
+    /// first stage.
     fn with_body(mut self, body: Map<String, Value>) -> Result<Self, ApiError> {
         if body.is_empty() || body == self.body {
             Ok(self)
@@ -201,7 +198,7 @@ impl UiaSession {
         }
     }
 
-    /// Stores the session, and gives the answer that asks for the next stage.
+    /// Stores the session, and returns the answer that demands the next stage.
     async fn challenge(mut self, app: &App, guard: &Guard<'_>, failure: Option<Failure>) -> Refusal {
         match self.store(app, guard).await {
             Ok(true) => Refusal::Challenge(self.describe(guard, &app.config.registration.terms, failure)),
@@ -220,7 +217,7 @@ impl UiaSession {
         }
     }
 
-    /// Stores what is new; false when the session has ended meanwhile.
+    /// Stores the progress. Returns false if the session has ended.
     async fn store(&mut self, app: &App, guard: &Guard<'_>) -> Result<bool, ApiError> {
         let request = Value::Object(self.body.clone()).to_string();
         if request.len() > MAX_REQUEST {
@@ -276,7 +273,7 @@ impl UiaSession {
         body
     }
 
-    /// Ends the session, which then lets one request go on.
+    /// Ends the session, so that it authorizes only one request.
     async fn finish(mut self, app: &App, guard: &Guard<'_>) -> Result<Passed, Refusal> {
         if self.stored {
             let hash = hash_token(&self.id);

@@ -1,4 +1,4 @@
-//! What clients ask for as a matter of course and this server does not have: honest answers, so that they stop asking.
+//! Features that clients usually request and this server lacks: empty answers, so that clients stop asking.
 
 use axum::Router;
 use axum::extract::State;
@@ -19,10 +19,10 @@ pub fn routes() -> Router<App> {
         .client_v3("/account/3pid", get(third_party_ids))
 }
 
-/// The function authenticates; its answer is of use only when it refuses.
+/// Used only to authenticate the user: the answer matters if it is an error.
 const AUTHENTICATE: &str = call!("matriarch.whoami($1)");
 
-/// Authenticates, and then gives the answer that is the same for everybody.
+/// Authenticates the user, and returns an answer that is the same for all users.
 async fn answer(app: &App, token: AccessToken, body: &str) -> Result<MatrixResponse, ApiError> {
     let response = app.call(AUTHENTICATE, &[&token.hash()]).await?;
     Ok(match response.status {
@@ -40,17 +40,17 @@ async fn turn_server(State(app): State<App>, token: AccessToken) -> Result<Matri
     Ok(response)
 }
 
-/// `GET /_matrix/client/v3/thirdparty/protocols`: there is no bridge to any.
+/// `GET /_matrix/client/v3/thirdparty/protocols`: there are no bridges.
 async fn protocols(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     answer(&app, token, "{}").await
 }
 
-/// `GET /_matrix/client/v3/pushers`: nobody has one, for none can be set.
+/// `GET /_matrix/client/v3/pushers`: none can be set.
 async fn pushers(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     answer(&app, token, r#"{"pushers":[]}"#).await
 }
 
-/// `GET /_matrix/client/v3/account/3pid`: nobody has an e-mail address or phone number here.
+/// `GET /_matrix/client/v3/account/3pid`: this server stores no e-mail addresses or phone numbers.
 async fn third_party_ids(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
     answer(&app, token, r#"{"threepids":[]}"#).await
 }

@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::app::App;
 use crate::http::json_response;
 
-/// Releases of the specification whose endpoints clients find here. Clients change their ways by this list, so a
-/// release is added when what it brought is there: v1.3 needs relations, v1.6 `timestamp_to_event`, v1.11 media.
+/// Supported releases of the specification. Clients rely on this list, so a release is added only when its
+/// features are implemented: v1.3 needs relations, v1.6 `timestamp_to_event`, v1.11 media.
 const VERSIONS: &[&str] =
     &["r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1", "v1.1", "v1.2"];
 
-/// Parts of later releases that are there.
+/// Implemented features of later releases.
 const FEATURES: &[&str] = &[
     // Private read receipts
     "org.matrix.msc2285.stable",

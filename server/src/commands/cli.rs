@@ -60,8 +60,8 @@ pub enum ConfigCommand {
 /// What to do with the signing keys.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
-    /// Make a new key, which signs from now on, and retire those in use. Needs `database.migrate_url` or the embedded
-    /// database.
+    /// Make a new key, which signs from now on, and retire those in use. Needs `database.migrate_url` or the
+    /// embedded database.
     Rotate,
 }
 
@@ -78,7 +78,8 @@ pub enum UserCommand {
     },
     /// Set an account's password, read from standard input, and log out its devices.
     Passwd(UserName),
-    /// Deactivate an account for good: leave its rooms, log out its devices, and keep its name from being used again.
+    /// Deactivate an account for good: leave its rooms, log out its devices, and keep its name from being
+    /// used again.
     Deactivate {
         #[command(flatten)]
         name: UserName,

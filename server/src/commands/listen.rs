@@ -1,4 +1,4 @@
-//! Accepting connections: plain or TLS, HTTP/1.1 or HTTP/2, until told to stop.
+//! Accepts connections: plain or TLS, HTTP/1.1 or HTTP/2, until told to stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::base::failure::Failure;
 use crate::config::{Listener, Tls};
 use crate::http::Peer;
 
-/// A listener that is bound, and not yet accepting.
+/// A bound listener that does not accept connections yet.
 pub struct Bound {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -34,8 +34,8 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Binds the address and reads the certificate. `head_timeout` is how long a client may take to send the head of
-    /// a request, and to shake hands; `router` is what the listener serves.
+    /// Binds the address and reads the certificate. `head_timeout` is for the head of a request and for the
+    /// TLS handshake. `router` contains the endpoints to serve.
     pub async fn new(config: &Listener, head_timeout: Duration, router: Router) -> Result<Self, Failure> {
         let address = config.socket_address();
         let listener = TcpListener::bind(address)
@@ -45,7 +45,7 @@ impl Bound {
         Ok(Self { listener, tls, behind_proxy: config.trust_forwarded_for, head_timeout, router })
     }
 
-    /// The URL of this listener, with the port that was taken.
+    /// The URL of this listener, with the bound port.
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         self.listener
@@ -53,8 +53,8 @@ impl Bound {
             .map_or_else(|_| scheme.to_owned(), |address| format!("{scheme}://{address}"))
     }
 
-    /// Accepts connections until `stop` turns true. Connections are served in tasks of their own, watched by
-    /// `graceful`.
+    /// Accepts connections until `stop` is true. Each connection is served in a task, which `graceful`
+    /// watches.
     pub async fn accept(self, graceful: Arc<GracefulShutdown>, mut stop: watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
@@ -69,7 +69,7 @@ impl Bound {
                     tokio::spawn(serve);
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely: give connections time to end.
+                    // Probably out of file descriptors: give connections time to end.
                     warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -86,7 +86,7 @@ async fn serve(
     router: Router,
     watcher: Watcher,
 ) {
-    // Answers are small and written whole.
+    // Answers are small and written at once, so delaying them gains nothing.
     let _ = stream.set_nodelay(true);
     match tls {
         None => serve_stream(stream, peer, head_timeout, router, watcher).await,
@@ -116,7 +116,7 @@ where
     }
 }
 
-/// Whether each listener's certificate and key can be used; if not, which key of the configuration is wrong, and why.
+/// Checks each listener's certificate and key. The error names the configuration key and the reason.
 pub fn check_tls(listeners: &[Listener]) -> Result<(), Failure> {
     for (index, listener) in listeners.iter().enumerate() {
         if let Some(tls) = &listener.tls {

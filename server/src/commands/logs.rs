@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::base::failure::Failure;
 use crate::config::{Log, LogFormat};
 
-/// Begins to log as configured.
+/// Starts logging as configured.
 pub fn start(config: &Log) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.level).map_err(|error| Failure::new("`log.level`", error))?;
     let builder = fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
@@ -26,8 +26,8 @@ pub fn start(config: &Log) -> Result<(), Failure> {
     started.map_err(|error| Failure::plain(format!("cannot log: {error}")))
 }
 
-/// Whether lines of this kind keep messages and password hashes to themselves, whatever level is configured. At `debug`
-/// the database client tells the parameters of each statement.
+/// Whether lines of this kind contain no messages or password hashes. At `debug` the database client logs the
+/// parameters of each statement, so those lines are dropped whatever the configured level.
 fn is_discreet(line: &Metadata<'_>) -> bool {
     !line.target().starts_with("tokio_postgres") || *line.level() <= Level::INFO
 }

@@ -1,4 +1,4 @@
-//! `matriarch serve`: the life of a node, from its database to the last answer.
+//! `matriarch serve`: runs a node from start to shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ async fn run_on(
     for listener in &app.config.listeners {
         listeners.push(Bound::new(listener, head_timeout, router(listener, &app, &metrics)).await?);
     }
-    // They end with the set, before the database does.
+    // They end when the set is dropped, before the database stops.
     let mut background = JoinSet::new();
     background.spawn(announce::run(app.hub.clone(), listen.clone()));
     background.spawn(poll::run(app.hub.clone(), db.clone()));
@@ -85,7 +85,7 @@ async fn run_on(
     served
 }
 
-/// Tells people what they have, where logs are for people.
+/// Prints where the server is reachable, if the log format is text.
 fn welcome(config: &Config, listeners: &[Bound]) {
     for listener in listeners {
         info!(url = listener.url(), server_name = config.server_name, "ready");
@@ -113,7 +113,7 @@ with a private PostgreSQL, whose data are in {data}
     );
 }
 
-/// What `listener` serves.
+/// The endpoints of `listener`.
 fn router(listener: &Listener, app: &App, metrics: &PrometheusHandle) -> Router {
     let mut router = Router::new();
     if listener.serves(Api::Client) {
@@ -154,7 +154,7 @@ async fn serve(app: &App, listeners: Vec<Bound>) -> Result<(), Failure> {
     app.hub.drain();
     stop.send_replace(true);
     for task in accepting {
-        // A listener that panicked accepts no more either.
+        // A listener that panicked does not accept connections either.
         let _ = task.await;
     }
     let Ok(graceful) = Arc::try_unwrap(graceful) else { return Ok(()) };
@@ -165,14 +165,14 @@ async fn serve(app: &App, listeners: Vec<Bound>) -> Result<(), Failure> {
             Ok(()) => info!(connections = open, "all requests are answered"),
             Err(_) => warn!(grace_s = grace.as_secs(), "some requests were still running"),
         },
-        // A second signal means: now.
+        // A second signal stops the node at once.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     Ok(())
 }
 
-/// Histograms grow until they are read; nobody may be reading.
+/// Histograms grow until they are rendered, so do it even if no Prometheus asks.
 async fn keep_metrics(metrics: PrometheusHandle) {
     let mut ticks = interval(Duration::from_secs(5));
     loop {

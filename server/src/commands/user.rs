@@ -1,4 +1,4 @@
-//! `matriarch user …`: accounts, managed from the command line.
+//! `matriarch user …`: manages accounts from the command line.
 
 use std::io::{BufRead, IsTerminal, stdin};
 
@@ -71,7 +71,7 @@ async fn deactivate_user(user: &str, erase: bool, config: &Config, db: &Db) -> R
     Ok(())
 }
 
-/// The account in use that `user` names.
+/// The active account that `user` names.
 async fn find(user: &str, config: &Config, db: &Db) -> Result<(i64, String), Failure> {
     let unknown = || Failure::plain(format!("there is no account {user} on {}", config.server_name));
     let [exact, folded] = names::login_candidates(user, &config.server_name).ok_or_else(unknown)?;
@@ -83,7 +83,7 @@ async fn find(user: &str, config: &Config, db: &Db) -> Result<(i64, String), Fai
     Ok((row.get("user_nid"), row.get("user_id")))
 }
 
-/// Reads a line: unseen from a terminal, as it comes from a pipe.
+/// Reads a line: without echo from a terminal, or from a pipe.
 fn read_password(user_id: &str) -> Result<String, Failure> {
     let input = stdin();
     let unreadable = |error| Failure::new("cannot read the password", error);

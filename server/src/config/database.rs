@@ -1,4 +1,4 @@
-//! `[database]` and `[embedded]`: which PostgreSQL, and how many connections.
+//! `[database]` and `[embedded]`: the PostgreSQL server, and the number of connections.
 
 use std::path::PathBuf;
 
@@ -13,28 +13,28 @@ use super::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
     /// `postgres://matriarch_api:…@host/database`, or a libpq `key=value` string, with libpq's `sslmode`,
-    /// `sslrootcert`, `sslcert` and `sslkey`. Absent: the private PostgreSQL.
+    /// `sslrootcert`, `sslcert` and `sslkey`. Default: the embedded PostgreSQL.
     pub url: Option<Secret>,
-    /// The connection that listens for wake-ups, when `url` leads through a pooler that cannot `LISTEN`.
-    /// Default: `url`.
+    /// The connection for wake-ups, needed if `url` is that of a pooler that cannot `LISTEN`. Default: `url`.
     pub listen_url: Option<Secret>,
-    /// The connection that migrates on start: a superuser, or a member of `matriarch_owner` once the extension is
-    /// there. Absent: `serve` does not migrate, and says what to run when the schema is old.
+    /// The connection that migrates at start: a superuser, or a member of `matriarch_owner` if the extension
+    /// is up to date. Default: `serve` does not migrate, and says what to run if the schema is old.
     pub migrate_url: Option<Secret>,
     /// The most connections that the node opens for requests. Default: 16.
     pub pool_size: usize,
-    /// How long a request waits for a free connection before it is answered 503, in seconds. Default: 10.
+    /// How long a request waits for a free connection before it is answered with 503, in seconds. Default:
+    /// 10.
     pub pool_timeout: u64,
-    /// How long connecting may take, in seconds. Default: 5.
+    /// The timeout of connecting, in seconds. Default: 5.
     pub connect_timeout: u64,
 }
 
-/// The private PostgreSQL that the node runs when `database.url` is absent.
+/// The embedded PostgreSQL, which the node runs if `database.url` is absent.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Embedded {
-    /// The folder of `postgres` and `initdb`. Default: what `pg_config --bindir` says, else the newest version under
-    /// `/usr/lib/postgresql`.
+    /// The folder of `postgres` and `initdb`. Default: the output of `pg_config --bindir`, or else the newest
+    /// version under `/usr/lib/postgresql`.
     pub bin_dir: Option<PathBuf>,
 }
 

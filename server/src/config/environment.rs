@@ -1,9 +1,9 @@
-//! Which environment variables are configuration keys.
+//! Finds the environment variables that are configuration keys.
 //!
-//! `MATRIARCH_A__B` is the key `a.b`. Not every variable that begins with `MATRIARCH_` is meant as a key: Kubernetes
-//! and Docker tell each container where others are, by variables that begin with the others' names, and one of them
-//! may well be called `matriarch`. Such variables, and those that resemble no key, must not keep a node from starting.
-//! A mistyped key must, since the node would run with something else than was asked for.
+//! `MATRIARCH_A__B` is the key `a.b`. Not every variable that begins with `MATRIARCH_` is a key: Kubernetes
+//! and Docker tell each container the addresses of others in variables that begin with the others' names, and
+//! one of these may be `matriarch`. Such variables, and those that resemble no key, are ignored. A mistyped
+//! key is an error, since the node would otherwise run with another configuration than intended.
 
 use figment::Figment;
 use figment::error::Kind;
@@ -14,25 +14,25 @@ use super::Config;
 use super::error::ConfigError;
 
 const PREFIX: &str = "MATRIARCH_";
-/// What stands between the names of a table and of a key in it.
+/// The separator between the names of a table and of a key in it.
 const SEPARATOR: &str = "__";
 /// No key has this name.
 const NO_KEY: &str = "?";
 
-/// What the environment holds for this program.
+/// The variables of this program.
 pub(super) struct Environment {
     /// The variables that set keys, or name keys that do not exist.
     pub keys: Env,
-    /// The names of those that do neither, whole.
+    /// The whole names of the others, which are ignored.
     pub ignored: Vec<String>,
 }
 
-/// What a variable is, by its name without the prefix, in small letters.
+/// What a variable is.
 #[derive(Debug, PartialEq)]
 pub(super) enum Meaning {
-    /// A key, or what was certainly meant to be one.
+    /// A key, or certainly meant as one.
     Key,
-    /// Meant to be this key, most likely; written as that key's variable.
+    /// Probably meant as this key, which is written as the name of its variable.
     Mistyped(String),
     /// Set by a container platform.
     Platform,
@@ -40,7 +40,7 @@ pub(super) enum Meaning {
     Unknown,
 }
 
-/// Sorts the variables that begin with `MATRIARCH_`. A mistyped key is an error.
+/// Classifies the variables that begin with `MATRIARCH_`. A mistyped key is an error.
 pub(super) fn read() -> Result<Environment, ConfigError> {
     let keys = known_keys();
     let mut ignored = Vec::new();
@@ -62,7 +62,7 @@ pub(super) fn read() -> Result<Environment, ConfigError> {
     Ok(Environment { keys, ignored })
 }
 
-/// What the variable `name` is, where `keys` are as [`known_keys`] gives them.
+/// Classifies the variable `name`; `keys` are those of [`known_keys`].
 pub(super) fn meaning(name: &str, keys: &[String]) -> Meaning {
     if name.contains(SEPARATOR) || keys.iter().any(|key| key == name) {
         return Meaning::Key;
@@ -73,7 +73,7 @@ pub(super) fn meaning(name: &str, keys: &[String]) -> Meaning {
     let flat = |key: &str| key.replace(SEPARATOR, "_");
     let nearest = keys.iter().map(|key| (osa_distance(&flat(key), name), key)).min();
     match nearest {
-        // Two slips, or one in a short name.
+        // Two typing errors, or one in a short name.
         Some((distance, key)) if distance <= 2 && distance * 3 <= name.len() => {
             Meaning::Mistyped(format!("{PREFIX}{}", key.to_uppercase()))
         }
@@ -81,8 +81,9 @@ pub(super) fn meaning(name: &str, keys: &[String]) -> Meaning {
     }
 }
 
-/// Whether Kubernetes or Docker makes variables of this name for a service called `matriarch`, or `matriarch-…`:
-/// `[…_]SERVICE_HOST`, `[…_]SERVICE_PORT[_NAME]`, `[…_]PORT`, `[…_]PORT_8008_TCP[_(ADDR|PORT|PROTO)]`.
+/// Whether Kubernetes or Docker sets variables of this name for a service called `matriarch` or
+/// `matriarch-…`: `[…_]SERVICE_HOST`, `[…_]SERVICE_PORT[_NAME]`, `[…_]PORT`,
+/// `[…_]PORT_8008_TCP[_(ADDR|PORT|PROTO)]`.
 fn is_platform_variable(name: &str) -> bool {
     let parts: Vec<&str> = name.split('_').collect();
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -96,7 +97,7 @@ fn is_platform_variable(name: &str) -> bool {
     })
 }
 
-/// Every key as the name of its variable, without the prefix and in small letters: `server_name`, `database`,
+/// Every key as the name of its variable, without the prefix and in lower case: `server_name`, `database`,
 /// `database__url`…
 pub(super) fn known_keys() -> Vec<String> {
     let mut keys = Vec::new();
@@ -107,7 +108,8 @@ pub(super) fn known_keys() -> Vec<String> {
     keys
 }
 
-/// The keys of a table, or of the whole, as the refusal of an unknown key lists them. None where `table` is none.
+/// The keys of a table, or of the whole configuration, read from the error about an unknown key. None if
+/// `table` is no table.
 fn keys_in(table: Option<&str>) -> &'static [&'static str] {
     let probe = table.map_or_else(|| NO_KEY.to_owned(), |table| format!("{table}.{NO_KEY}"));
     match Figment::from((probe, true)).extract::<Config>().map_err(|error| error.kind) {

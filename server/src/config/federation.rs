@@ -1,4 +1,4 @@
-//! `[federation]`: other servers.
+//! `[federation]`: whether and how this server federates.
 
 use std::path::PathBuf;
 
@@ -8,26 +8,28 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 
-/// How this server deals with others.
+/// Whether and how this server federates with others.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Federation {
-    /// Whether there are other servers at all. Off, none is asked and none is answered. Default: off.
+    /// Whether to federate. If it is off, this server sends no requests to other servers and answers none.
+    /// Default: off.
     pub enabled: bool,
-    /// The only servers to deal with, as names or globs (`*.example.org`). Default: all.
+    /// The only servers to federate with, as names or globs (`*.example.org`). Default: all.
     pub allow: Option<Vec<String>>,
-    /// Servers not to deal with, also where `allow` names them. Default: none.
+    /// Servers not to federate with, even if `allow` names them. Default: none.
     pub deny: Vec<String>,
-    /// A PEM file of certificate authorities to trust beside those of the system.
+    /// A PEM file of certificate authorities to trust in addition to those of the system.
     pub ca_file: Option<PathBuf>,
-    /// Whether other servers must show a good certificate. For test networks only: turning it off lets anybody be anybody.
+    /// Whether other servers need a valid certificate. Turn it off in test networks only: anybody could
+    /// impersonate any server.
     pub verify_certificates: bool,
-    /// Whether other servers may be at private, loopback and other special addresses. For test networks only: everybody
-    /// can have this server send requests to such addresses. Default: no.
+    /// Whether other servers may be at private, loopback and other special addresses. For test networks only:
+    /// others could make this server send requests into its own network. Default: no.
     pub allow_private_addresses: bool,
     /// Servers to ask for the signing keys of servers that do not answer, in this order. Default: none.
     pub notaries: Vec<String>,
-    /// Seconds that another server may take to answer, or to send a request's body. Default: 60.
+    /// The timeout of answers of other servers, and of the bodies of their requests, in seconds. Default: 60.
     pub request_timeout: u64,
 }
 
@@ -47,7 +49,7 @@ impl Default for Federation {
 }
 
 impl Federation {
-    /// Whether this server deals with `server_name`.
+    /// Whether this server federates with `server_name`.
     pub fn admits(&self, server_name: &str) -> bool {
         let name = server_name.to_ascii_lowercase();
         let named = |list: &Vec<String>| {

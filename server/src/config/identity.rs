@@ -3,11 +3,11 @@
 use matriarch_rules::glob;
 use serde::{Deserialize, Serialize};
 
-/// Whom to ask about third-party ids.
+/// Which identity servers may be asked about third-party ids.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Identity {
-    /// The identity servers that this server asks when clients name them, as names or globs (`*`: any). Default: none.
+    /// The identity servers that clients may name, as names or globs (`*`: any). Default: none.
     pub servers: Vec<String>,
 }
 

@@ -15,14 +15,14 @@ pub struct Listener {
     pub address: IpAddr,
     /// The TCP port. 0 takes any free one, and the log says which.
     pub port: u16,
-    /// Certificate and key. Absent: plain HTTP.
+    /// Certificate and key. Default: plain HTTP.
     #[serde(default)]
     pub tls: Option<Tls>,
-    /// Whether a proxy is in front of it, whose word on clients' addresses, the last in `X-Forwarded-For`, is taken.
-    /// Default: false.
+    /// Whether all connections are from a proxy. The last address in `X-Forwarded-For` then counts as the
+    /// client's. Default: false.
     #[serde(default)]
     pub trust_forwarded_for: bool,
-    /// What this listener serves. Default: `client` and `health`.
+    /// The APIs of this listener. Default: `client` and `health`.
     #[serde(default = "default_apis")]
     pub apis: Vec<Api>,
 }
@@ -31,7 +31,7 @@ pub struct Listener {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// The certificate chain, the server's own first.
+    /// The certificate chain, beginning with the server's certificate.
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
@@ -41,15 +41,15 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Api {
-    /// The client-server API and `/.well-known/matrix/client`.
+    /// The Client-Server API and `/.well-known/matrix/client`.
     Client,
-    /// The server-server API, for other servers. Answers only where `federation.enabled` is set.
+    /// The Server-Server API. Served only if `federation.enabled` is set.
     Federation,
     /// Registration by shared secret (`/_synapse/admin/v1/register`).
     Admin,
     /// `/health`, `/health/live`, `/health/ready`.
     Health,
-    /// `/metrics`, for Prometheus. It tells how busy the server is: keep it from strangers.
+    /// `/metrics`, for Prometheus. It shows how busy the server is, so it should not be public.
     Metrics,
 }
 
@@ -64,7 +64,7 @@ fn default_apis() -> Vec<Api> {
 }
 
 impl Listener {
-    /// A plain listener.
+    /// A listener without TLS.
     pub fn new(address: IpAddr, port: u16, apis: Vec<Api>) -> Self {
         Self { address, port, tls: None, trust_forwarded_for: false, apis }
     }
@@ -74,7 +74,7 @@ impl Listener {
         SocketAddr::new(self.address, self.port)
     }
 
-    /// Whether `api` is served here.
+    /// Whether this listener serves `api`.
     pub fn serves(&self, api: Api) -> bool {
         self.apis.contains(&api)
     }

@@ -1,4 +1,4 @@
-//! Database URLs: what `tokio-postgres` reads of them, and libpq's parameters of TLS, which it does not know.
+//! Parses database URLs, including libpq's TLS parameters, which `tokio-postgres` does not support.
 
 #[cfg(test)]
 mod tests;
@@ -10,28 +10,29 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::{Host, SslMode};
 
-/// How to reach a database.
+/// A parsed database URL.
 pub struct PostgresUrl {
-    /// Where it is, and who connects.
+    /// Address, user and other parameters of the connection.
     pub config: tokio_postgres::Config,
-    /// Whom to take for the database.
+    /// Which server certificates are accepted.
     pub trust: Trust,
-    /// The certificate of this client and its key, PEM files.
+    /// The client certificate and its key, PEM files.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// Which certificates of a server are taken.
+/// Which server certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Any: the connection is encrypted, but whoever is in the middle may read and change it.
+    /// Any: the connection is encrypted, but an attacker in the middle can read and change it.
     Anybody,
-    /// One that an authority in this PEM file signed.
+    /// A certificate signed by an authority in this PEM file.
     Authority(PathBuf),
-    /// The same, for the name of the host that was connected to. Without a file, the system's authorities count.
+    /// Such a certificate for the host name of the connection. Without a file, the system's authorities are
+    /// trusted.
     Host(Option<PathBuf>),
 }
 
-/// The parameters of TLS, as they are written.
+/// The TLS parameters as texts.
 #[derive(Default)]
 struct Parameters {
     mode: Option<String>,
@@ -43,7 +44,8 @@ struct Parameters {
 impl FromStr for PostgresUrl {
     type Err = String;
 
-    /// Reads `postgres://…` or a libpq `key=value` string. The error does not repeat it, as it may hold a password.
+    /// Parses `postgres://…` or a libpq `key=value` string. The error does not repeat it, as it may contain a
+    /// password.
     fn from_str(text: &str) -> Result<Self, String> {
         let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
         let (rest, parameters) = if is_url { split_url(text) } else { split_pairs(text) };
@@ -55,12 +57,12 @@ impl FromStr for PostgresUrl {
             (Some(_), None) => return Err("`sslcert` needs `sslkey`".to_owned()),
             (None, Some(_)) => return Err("`sslkey` needs `sslcert`".to_owned()),
         };
-        // As for libpq, there is no TLS on a Unix socket.
+        // As in libpq, there is no TLS on a Unix socket.
         let local = !config.get_hosts().is_empty()
             && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         config.ssl_mode(if local { SslMode::Disable } else { mode });
         if config.get_hosts().is_empty() {
-            // The certificate may be for an address.
+            // The certificate may be for an IP address.
             for address in config.get_hostaddrs().to_vec() {
                 config.host(address.to_string());
             }
@@ -70,7 +72,7 @@ impl FromStr for PostgresUrl {
 }
 
 impl Parameters {
-    /// Takes a parameter of TLS; false for any other.
+    /// Stores a TLS parameter. Returns false for other parameters.
     fn take(&mut self, name: &str, value: &str) -> bool {
         let place = match name {
             "sslmode" => &mut self.mode,
@@ -94,7 +96,7 @@ impl Parameters {
             mode @ ("disable" | "prefer" | "require" | "verify-ca") if system => {
                 Err(format!("`sslrootcert=system` needs `sslmode=verify-full`, and not {mode}"))
             }
-            // As for libpq, a file of authorities makes more of `require`.
+            // As in libpq, with a file of authorities `require` means `verify-ca`.
             "require" | "verify-ca" if root.is_some() => {
                 Ok((SslMode::Require, Trust::Authority(file().unwrap_or_default())))
             }
@@ -110,7 +112,7 @@ impl Parameters {
     }
 }
 
-/// Takes the parameters of TLS out of a URL.
+/// Removes the TLS parameters from a URL.
 fn split_url(url: &str) -> (String, Parameters) {
     let mut parameters = Parameters::default();
     // A password may contain a question mark.
@@ -132,8 +134,9 @@ fn split_url(url: &str) -> (String, Parameters) {
     (rest, parameters)
 }
 
-/// Takes the parameters of TLS out of a string of `key=value` pairs. Values may be quoted by `'`, and `\` takes the
-/// next character as it is. What is no such string is left to the parser, who says what is wrong.
+/// Removes the TLS parameters from a string of `key=value` pairs. Values may be quoted by `'`, and `\`
+/// escapes the next character. Leaves a malformed string to the parser of `tokio-postgres`, which reports the
+/// error.
 fn split_pairs(text: &str) -> (String, Parameters) {
     let mut parameters = Parameters::default();
     let mut rest = String::new();
@@ -150,7 +153,8 @@ fn split_pairs(text: &str) -> (String, Parameters) {
     (rest, parameters)
 }
 
-/// The value that `text` begins with, after space, and its length as it is written. `None` if a quote does not end.
+/// The value at the start of `text`, after white space, and its length in `text`. `None` if a quote is not
+/// closed.
 fn read_value(text: &str) -> Option<(String, usize)> {
     let mut value = String::new();
     let mut quoted = false;

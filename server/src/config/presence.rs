@@ -1,13 +1,13 @@
-//! `[presence]`: who is there.
+//! `[presence]`: whether users see each other's presence.
 
 use serde::{Deserialize, Serialize};
 
-/// Whether users see who is there.
+/// Whether users see each other's presence.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Presence {
-    /// Whether presence is kept, and shared with other servers. Off, everybody is offline. All nodes of a server must agree.
-    /// Default: on.
+    /// Whether presence is kept, and shared with other servers. If it is off, all users appear offline. Must
+    /// be the same for all nodes of a server. Default: on.
     pub enabled: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `[registration]`: who may make an account.
+//! `[registration]`: who may register an account.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,34 +6,35 @@ use super::error::ConfigError;
 use super::secret::Secret;
 use super::terms::{self, Policy};
 
-/// Who may make an account.
+/// Who may register an account.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Registration {
-    /// Default: `open` with the private PostgreSQL, the name `localhost` and loopback listeners alone; else `off`.
+    /// Default: `open` with the embedded PostgreSQL, the name `localhost` and only loopback listeners;
+    /// otherwise `off`.
     pub mode: Option<RegistrationMode>,
     /// Lets tools register users on `/_synapse/admin/v1/register`, whatever the mode.
     pub shared_secret: Option<Secret>,
-    /// Documents that those who register agree to.
+    /// Documents that new users must agree to.
     pub terms: Vec<Policy>,
 }
 
-/// What `POST /_matrix/client/v3/register` demands.
+/// Who may use `POST /_matrix/client/v3/register`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RegistrationMode {
-    /// Nobody registers.
+    /// Nobody.
     Off,
-    /// Anybody registers.
+    /// Anybody.
     Open,
-    /// Whoever has a registration token registers.
+    /// Users who have a registration token.
     Token,
     /// Only `/_synapse/admin/v1/register` with the shared secret.
     SharedSecret,
 }
 
 impl Registration {
-    /// The mode, after the defaults were filled in.
+    /// The mode, after defaults are set.
     pub fn mode(&self) -> RegistrationMode {
         self.mode.unwrap_or(RegistrationMode::Off)
     }

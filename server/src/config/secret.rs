@@ -1,14 +1,14 @@
-//! Texts that must not be seen.
+//! Secret texts.
 
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A text that must not be seen in logs or in `matriarch config show`.
+/// A text that must not appear in logs or in `matriarch config show`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself. Name it where it is used, and never log it.
+    /// The text itself. Never log it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -21,7 +21,7 @@ impl std::fmt::Debug for Secret {
 }
 
 impl<'de> Deserialize<'de> for Secret {
-    /// Reads a text. What is none, such as digits without quotes, is refused without repeating it.
+    /// Reads a text. Refuses other values, such as digits without quotes, without repeating them.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]

@@ -1,4 +1,5 @@
-//! `[[registration.terms]]`: documents that new users agree to. Client-Server API, "Terms of service at registration".
+//! `[[registration.terms]]`: documents that new users agree to. Client-Server API, "Terms of service at
+//! registration".
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 
-/// A document, in one version.
+/// One version of a document.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
@@ -15,7 +16,7 @@ pub struct Policy {
     pub id: String,
     /// An opaque identifier, such as `1.2`.
     pub version: String,
-    /// By language code, as RFC 5646 has them.
+    /// The document in each language, by language tag (RFC 5646).
     pub languages: BTreeMap<String, Translation>,
 }
 
@@ -23,9 +24,9 @@ pub struct Policy {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Translation {
-    /// What it is called.
+    /// The title.
     pub name: String,
-    /// Where it is.
+    /// The URL.
     pub url: String,
 }
 
@@ -49,7 +50,7 @@ pub(super) fn check(policies: &[Policy]) -> Result<(), ConfigError> {
             return refuse("languages", "must have at least one");
         }
         for (language, Translation { name, url }) in &policy.languages {
-            // Clients find languages beside the version.
+            // The key is in the same JSON object as the languages.
             if language.is_empty() || language == "version" {
                 return refuse("languages", "must be named by language codes");
             }

@@ -183,7 +183,7 @@ fn variables_of_a_container_platform_are_no_reason_not_to_start() {
         "MATRIARCH_PORT_8008_TCP_PORT",
         "MATRIARCH_PORT_8008_TCP_PROTO",
         "MATRIARCH_PORT_53_UDP_ADDR",
-        // Of services called `matriarch-database` and `matriarch-log`.
+        // For services called `matriarch-database` and `matriarch-log`.
         "MATRIARCH_DATABASE_SERVICE_HOST",
         "MATRIARCH_DATABASE_PORT",
         "MATRIARCH_DATABASE_PORT_5432_TCP_ADDR",

@@ -1,4 +1,4 @@
-//! `[tokens]`: how long access tokens live.
+//! `[tokens]`: the lifetime of access tokens.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 
-/// How long access tokens live.
+/// The lifetime of access tokens.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tokens {
-    /// The life of an access token whose client can refresh it, in seconds. Those of other clients live until they
-    /// log out. Default: 3600.
+    /// The lifetime of access tokens of clients that can refresh them, in seconds. Those of other clients do
+    /// not expire. Default: 3600.
     pub access_token_lifetime: u64,
 }
 
@@ -22,18 +22,18 @@ impl Default for Tokens {
 }
 
 impl Tokens {
-    /// The life of an access token that can be refreshed.
+    /// The lifetime of an access token that can be refreshed.
     pub fn access_lifetime(&self) -> Duration {
         Duration::from_secs(self.access_token_lifetime)
     }
 
-    /// The life of the first access token of a client; `None` for ever.
+    /// The lifetime of a client's first access token; `None` if it does not expire.
     pub fn lifetime(&self, client_refreshes: bool) -> Option<Duration> {
         client_refreshes.then(|| self.access_lifetime())
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        // PostgreSQL's calendar, and clients' numbers, end somewhere.
+        // Bounded, so that PostgreSQL's timestamps and clients' integers can represent it.
         const TEN_YEARS: u64 = 10 * 366 * 86_400;
         if (1..=TEN_YEARS).contains(&self.access_token_lifetime) {
             Ok(())

@@ -1,4 +1,4 @@
-//! The way into the database: a pool, one helper that runs a statement, and what its errors mean to a client.
+//! The pool of connections, how statements run, and what their errors mean for a client.
 
 mod classify;
 
@@ -20,9 +20,9 @@ use crate::config;
 
 use classify::Remedy;
 
-/// How often a statement runs at most, when it meets serialization failures or deadlocks.
+/// How many times a statement runs at most, after serialization failures or deadlocks.
 const ATTEMPTS: u32 = 5;
-/// How long a live database may take to answer.
+/// The timeout of [`Db::is_alive`].
 const ALIVE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A pool of connections. Cheap to clone.
@@ -31,9 +31,9 @@ pub struct Db {
     pool: Pool,
 }
 
-/// Why a statement did not give rows.
+/// Why a statement failed.
 enum Failure {
-    /// There is no connection to be had.
+    /// No connection was available.
     Pool(PoolError),
     /// The statement failed, or the connection while it ran.
     Statement(tokio_postgres::Error),
@@ -42,7 +42,7 @@ enum Failure {
 impl Db {
     /// Makes the pool. Connections are opened when they are first needed.
     pub fn new(target: Target, config: &config::Database) -> Result<Self, String> {
-        // A closed connection is known without asking, so nothing is asked when one is taken from the pool.
+        // The client notices closed connections, so taking one from the pool needs no check.
         let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_config(target.config, target.tls, manager_config))
             .max_size(config.pool_size)
@@ -57,8 +57,8 @@ impl Db {
         Ok(Self { pool })
     }
 
-    /// Runs a statement of [`call!`](super::call). Handlers use
-    /// `App::call`, which wakes whoever waits for the news, and goes on where the answer is not final.
+    /// Runs a statement of [`call!`](super::call). Handlers use `App::call`, which also wakes waiting syncs
+    /// and handles outcomes.
     pub async fn call(
         &self,
         sql: &'static str,
@@ -73,7 +73,7 @@ impl Db {
         }
     }
 
-    /// Runs a statement that gives one row or none.
+    /// Runs a statement that returns at most one row.
     pub async fn query_opt(
         &self,
         sql: &'static str,
@@ -82,11 +82,11 @@ impl Db {
         Ok(self.query(sql, params).await?.into_iter().next())
     }
 
-    /// Runs one statement, prepared and kept by its connection, and gives its rows.
+    /// Runs one statement, which its connection prepares once and keeps, and returns its rows.
     ///
-    /// Serialization failures and deadlocks are retried, as is a statement whose kept plan went stale. A database
-    /// that is away is 503; an error that the function raised as a Matrix error is that; the rest is a bug, logged
-    /// here and answered 500.
+    /// Retries serialization failures, deadlocks and stale plans. Fails with 503 if the database is not
+    /// reachable, with the Matrix error that a function raised, and with 500 for any other error, which is a
+    /// bug and logged here.
     pub async fn query(
         &self,
         sql: &'static str,
@@ -143,7 +143,7 @@ impl Db {
         if let Err(cause) = &result
             && matches!(classify::remedy(cause), Remedy::Reprepare | Remedy::Unavailable)
         {
-            // The connection is dead, or holds stale plans: the pool opens another.
+            // The connection is closed or has stale plans: drop it, so that the pool opens another.
             drop(Object::take(client));
         }
         result.map_err(Failure::Statement)
@@ -154,7 +154,7 @@ impl Db {
         matches!(timeout(ALIVE_PATIENCE, self.try_query("select 1", &[])).await, Ok(Ok(_)))
     }
 
-    /// Closes the pool: connections end as they are given back.
+    /// Closes the pool: connections end when they are returned.
     pub fn close(&self) {
         self.pool.close();
     }
@@ -166,7 +166,7 @@ impl Db {
     }
 }
 
-/// The error with the server's own message and context, for the log.
+/// The error with the database's message and context, for the log.
 pub fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => {

@@ -1,8 +1,8 @@
-//! The private PostgreSQL: made by `initdb` in the data folder, run as a child of the node, reachable by a Unix socket
-//! alone, stopped with the node.
+//! The embedded PostgreSQL: created by `initdb` in the data folder, run as a child of the node, reachable
+//! only by a Unix socket, and stopped with the node.
 //!
-//! A lock file keeps two nodes off one data folder. A predecessor's server that outlived it is stopped first. On
-//! Linux the server is told to stop should the node die without a word.
+//! A lock file prevents two nodes from using one data folder. A server that outlived an earlier node is
+//! stopped first. On Linux the kernel stops the server if the node is killed.
 
 mod account;
 mod programs;
@@ -28,43 +28,43 @@ use account::Account;
 use programs::Programs;
 
 const DATABASE: &str = "matriarch";
-/// Recovery after a crash may take long; it is told in the log.
+/// How long the start may take before the log says why: recovery after a crash may take long.
 const START_PATIENCE: Duration = Duration::from_secs(600);
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
-/// A Unix socket's path has less than 108 bytes, of which the name takes some.
+/// The path of a Unix socket must be shorter than 108 bytes, including the file's name.
 const MAX_SOCKET_FOLDER: usize = 90;
-/// A longer log of PostgreSQL is put aside at start.
+/// If PostgreSQL's log is longer, it is renamed at start.
 const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A private PostgreSQL that runs.
+/// A running embedded PostgreSQL.
 pub struct Embedded {
     sockets: PathBuf,
-    /// Absent if another process runs it.
+    /// `None` if another process runs it.
     own: Option<Own>,
 }
 
 struct Own {
     server: Child,
     layout: Layout,
-    /// Holds the data folder for this process.
+    /// Locks the data folder for this process.
     _lock: File,
 }
 
-/// Where everything is, and whose.
+/// The folders, the programs and the account.
 struct Layout {
     programs: Programs,
     account: Account,
-    /// PGDATA
+    /// `PGDATA`
     data: PathBuf,
     log: PathBuf,
     sockets: PathBuf,
 }
 
 impl Embedded {
-    /// Starts PostgreSQL, creating its data at the first time, and waits until it answers. Call it from the main task: on
-    /// Linux the server lives no longer than the thread that started it.
+    /// Starts PostgreSQL, creates its data the first time, and waits until it answers. Call it from the main
+    /// task: on Linux the server ends with the thread that started it.
     ///
-    /// If another process runs it already, that is used if `share` is set, and an error otherwise.
+    /// If another process already runs it, this uses that if `share` is set, and fails otherwise.
     pub async fn start(config: &Config, share: bool) -> Result<Self, Failure> {
         let layout = Layout::of(config)?;
         fs::create_dir_all(&config.data_dir).map_err(in_folder(&config.data_dir))?;
@@ -89,14 +89,14 @@ impl Embedded {
         Ok(embedded)
     }
 
-    /// How to connect to it as `role`.
+    /// The connection settings for `role`.
     pub fn target(&self, role: &str) -> Target {
         let mut target = Target::new();
         target.host_path(&self.sockets).user(role).dbname(DATABASE).application_name("matriarch");
         target
     }
 
-    /// Waits until the server ends by itself, which it should not.
+    /// Waits until the server ends unexpectedly.
     pub async fn ended(&mut self) -> Failure {
         match &mut self.own {
             None => std::future::pending().await,
@@ -107,7 +107,7 @@ impl Embedded {
         }
     }
 
-    /// Stops the server: sessions end, what was committed is written.
+    /// Stops the server with a fast shutdown.
     pub async fn stop(self) {
         let Some(mut own) = self.own else { return };
         debug!("stopping the private PostgreSQL");
@@ -115,7 +115,7 @@ impl Embedded {
         if timeout(STOP_PATIENCE, own.server.wait()).await.is_err() {
             warn!("the private PostgreSQL does not stop; it will recover at the next start");
             signal(&own.server, rustix::process::Signal::QUIT);
-            // It ends at once.
+            // It has already ended.
             let _ = own.server.wait().await;
         }
     }
@@ -169,7 +169,7 @@ impl Embedded {
             client.batch_execute("create database matriarch").await.map_err(failed)?;
         }
         drop(client);
-        // The connection ends with its client.
+        // The connection ends when the client is dropped.
         let _ = driver.await;
         Ok(())
     }
@@ -194,7 +194,7 @@ impl Layout {
         })
     }
 
-    /// Makes the folders, gives them to the account, and checks that it can reach them.
+    /// Creates the folders, makes the account their owner, and checks that it can reach them.
     fn prepare(&self, data_dir: &Path) -> Result<(), Failure> {
         self.account.check_reach(data_dir, "data_dir")?;
         self.account.check_reach(self.programs.folder(), "embedded.bin_dir")?;
@@ -204,7 +204,7 @@ impl Layout {
             return Err(in_folder(&self.sockets)(error));
         }
         if fs::metadata(&self.log).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
-            // It is only in the way.
+            // A failure is harmless.
             let _ = fs::rename(&self.log, self.log.with_extension("log.old"));
         }
         self.open_log()?;
@@ -212,7 +212,7 @@ impl Layout {
         self.account.own(&self.log).map_err(in_folder(&self.log))?;
         self.account.own(&self.sockets).map_err(&folder)?;
         fs::set_permissions(&self.sockets, Permissions::from_mode(0o700)).map_err(&folder)?;
-        // In a folder for everybody, somebody else may have been there first.
+        // In a world-writable folder, another user may have created it first.
         let metadata = fs::symlink_metadata(&self.sockets).map_err(&folder)?;
         if !metadata.is_dir() || metadata.uid() != self.account.uid() {
             return Err(Failure::plain(format!("{} belongs to somebody else", self.sockets.display())));
@@ -220,7 +220,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Stops a server that a killed predecessor left behind.
+    /// Stops a server whose node was killed.
     async fn stop_leftover(&self) -> Result<(), Failure> {
         let running = self.run("pg_ctl", |command| command.arg("status")).await?;
         if !running.success() {
@@ -235,7 +235,8 @@ impl Layout {
         Err(self.failure("cannot stop the PostgreSQL of a node that was killed", Ok(stopped)))
     }
 
-    /// Makes the data at the first time: in a folder aside, so that it is there whole or not at all.
+    /// Creates the data the first time, in another folder that is renamed at the end, so that it is complete
+    /// or absent.
     async fn initialize(&self) -> Result<(), Failure> {
         if self.data.join("PG_VERSION").exists() {
             return Ok(());
@@ -248,7 +249,7 @@ impl Layout {
         fs::create_dir(&aside).map_err(in_folder(&aside))?;
         self.account.own(&aside).map_err(in_folder(&aside))?;
         let mut command = self.command("initdb")?;
-        // Whoever reaches the socket's folder is the owner, or root.
+        // `trust`: only the owner and root can reach the socket's folder.
         command
             .arg("-D")
             .arg(&aside)
@@ -267,7 +268,7 @@ impl Layout {
             "listen_addresses=".to_owned(),
             format!("unix_socket_directories={}", self.sockets.display()),
             "unix_socket_permissions=0700".to_owned(),
-            // The pool, the wake-up connection, migrations, and some for people with psql.
+            // For the pool, the wake-up connection, migrations, and some psql sessions.
             format!("max_connections={}", pool_size + 20),
             "shared_buffers=128MB".to_owned(),
             "max_wal_size=512MB".to_owned(),
@@ -314,7 +315,7 @@ impl Layout {
     }
 }
 
-/// Takes the data folder for this process; `None` if another has it.
+/// Locks the data folder for this process. `None` if another process has locked it.
 fn take_lock(data_dir: &Path) -> Result<Option<File>, Failure> {
     let path = data_dir.join("matriarch.lock");
     let file = File::options().create(true).append(true).open(&path).map_err(in_folder(&path))?;
@@ -328,7 +329,7 @@ fn take_lock(data_dir: &Path) -> Result<Option<File>, Failure> {
 fn signal(server: &Child, signal: rustix::process::Signal) {
     let pid = server.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
-        // It may have ended in the meantime.
+        // It may already have ended.
         let _ = rustix::process::kill_process(pid, signal);
     }
 }

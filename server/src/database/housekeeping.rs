@@ -1,4 +1,4 @@
-//! Housekeeping: deletes what has expired.
+//! Housekeeping: deletes expired rows.
 //!
 //! Replaced access tokens are deleted by the refresh, the login or the first use that ends them.
 
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::db::Db;
 
-/// How often each node prunes.
+/// How often each node deletes expired rows.
 const INTERVAL: Duration = Duration::from_secs(300);
 
-/// Prunes every five minutes, for as long as the node runs. A failure is logged by [`Db`], and the next round makes
-/// up for it.
+/// Deletes expired rows every five minutes, for as long as the node runs. [`Db`] logs a failure; the next
+/// round tries again.
 pub async fn run(db: Db) {
-    // Nodes that start together should not prune together.
+    // A random delay, so that nodes that start together do not run it together.
     tokio::time::sleep(INTERVAL.mul_f64(rand::random::<f64>())).await;
     loop {
         let _logged = db.query(include_str!("housekeeping.sql"), &[]).await;

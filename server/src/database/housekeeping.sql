@@ -1,4 +1,4 @@
--- Deletes what has expired.
+-- Deletes expired rows.
 with uia_sessions as (
     delete from matriarch.uia_sessions where expires_at < now()
 ),

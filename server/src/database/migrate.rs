@@ -1,9 +1,9 @@
-//! The life of the database's schema: the extension, the tables, and the schema `matrix`.
+//! Creates and updates the schema: the extension, the tables, and the schema `matrix`.
 //!
-//! - The extension holds functions and types. Its script makes the roles and the schema `matriarch`, so it goes
-//!   first, as a superuser.
+//! - The extension contains functions and types. Its script creates the roles and the schema `matriarch`, so
+//!   it is first, as a superuser.
 //! - Tables and triggers come from the numbered files in `sql/`. A file that has landed never changes.
-//! - The schema `matrix` comes from the files in `sql/matrix/`. They run again when one of them has changed.
+//! - The schema `matrix` comes from the files in `sql/matrix/`. They run again if one of them has changed.
 //!
 //! The files run as `matriarch_owner`.
 
@@ -36,18 +36,18 @@ const MATRIX_FILES: [&str; 6] = [
     include_str!("../../../sql/matrix/grants.sql"),
 ];
 
-/// Which migrations were applied, when.
+/// Lists which migrations were applied, and when.
 const HISTORY: &str = "matriarch.schema_history";
-/// Held by the node that migrates, in a transaction that lasts as long; others wait.
+/// The advisory lock that the migrating node holds until it is done; other nodes wait.
 const MIGRATION_LOCK: i64 = 0x6d61_7472_6961_7263;
-/// How long a starting node waits for a database that is not there yet.
+/// How long a starting node waits for a database that is not reachable yet.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 
 const TAKE_LOCK: &str = "select pg_advisory_xact_lock($1)";
 const EXTENSION: &str =
     "select installed_version, default_version from pg_available_extensions where name = 'matriarch'";
-/// The extension holds functions and their types only, and nothing depends on them: replacing it touches no row, and
-/// needs no update script from each version to each other.
+/// The extension contains only functions and their types, and nothing depends on them. So it is replaced as a
+/// whole: no row changes, and no update scripts between versions are needed.
 const REPLACE_EXTENSION: &str = "begin; drop extension matriarch; create extension matriarch; commit";
 const BECOME_OWNER: &str =
     "set role matriarch_owner; set search_path to matriarch, pg_temp; set client_min_messages to warning";
@@ -55,7 +55,7 @@ const HAS_SERVER: &str = "select to_regclass('matriarch.server') is not null";
 const SERVER_NAME: &str = "select server_name from matriarch.server";
 const HAS_HISTORY: &str = "select to_regclass('matriarch.schema_history') is not null";
 const APPLIED: &str = "select version, name, checksum from matriarch.schema_history order by version";
-/// The table is made by the library that migrates.
+/// The migration library creates this table.
 const DESCRIBE_HISTORY: &str = "
     grant select on matriarch.schema_history to matriarch_api;
     comment on table matriarch.schema_history is 'Migrations that were applied.';
@@ -64,7 +64,7 @@ const DESCRIBE_HISTORY: &str = "
     comment on column matriarch.schema_history.applied_on is 'When it was applied (RFC 3339).';
     comment on column matriarch.schema_history.checksum is
         'Checksum of the file: a file that has landed never changes.'";
-/// No row where the schema is not there, whatever was made once.
+/// Returns no row if the schema does not exist.
 const MATRIX_VERSION: &str =
     "select matrix_version from matriarch.server where to_regnamespace('matrix') is not null";
 const NOTE_MATRIX_VERSION: &str = "update matriarch.server set matrix_version = $1";
@@ -73,8 +73,8 @@ const ROTATE: &str = "select matriarch.rotate_signing_key()";
 
 /// Creates or updates the extension and the tables, and records `server_name` on the first run.
 ///
-/// `target` is a superuser; a member of `matriarch_owner` will do while the extension is up to date. Several nodes may
-/// migrate at once: one does it.
+/// `target` connects as a superuser, or as a member of `matriarch_owner` if the extension is up to date. If
+/// several nodes call this at the same time, one migrates and the others wait.
 pub async fn migrate(target: &Target, server_name: &str) -> Result<(), Failure> {
     let mut holder = Connection::open(target).await?;
     let lock = holder.client.transaction().await.map_err(failed("cannot begin to migrate"))?;
@@ -84,7 +84,7 @@ pub async fn migrate(target: &Target, server_name: &str) -> Result<(), Failure> 
 
     let mut connection = Connection::open(target).await?;
     let client = &mut connection.client;
-    // Before anything is changed.
+    // Checked before anything is changed.
     let has_history = client.query_one(HAS_HISTORY, &[]).await.and_then(|row| row.try_get(0));
     if has_history.map_err(failed("cannot look for the schema's history"))? {
         compare_history(client).await?;
@@ -106,7 +106,8 @@ pub async fn migrate(target: &Target, server_name: &str) -> Result<(), Failure> 
     lock.commit().await.map_err(failed("cannot end the migration"))
 }
 
-/// Makes a new signing key, and retires those in use. The new one's id. `target` as for [`migrate`].
+/// Creates a new signing key, and retires those in use. Returns the new one's id. `target` is as for
+/// [`migrate`].
 pub async fn rotate_signing_key(target: &Target) -> Result<String, Failure> {
     let connection = Connection::open(target).await?;
     let client = &connection.client;
@@ -115,7 +116,7 @@ pub async fn rotate_signing_key(target: &Target) -> Result<String, Failure> {
     rotated.map_err(failed("cannot rotate the signing key"))
 }
 
-/// Checks that the database is this server's and fits this version.
+/// Checks that the database belongs to this server and has the schema of this version.
 pub async fn check(target: &Target, server_name: &str) -> Result<(), Failure> {
     let connection = Connection::open(target).await?;
     let newest = compare_history(&connection.client).await?;
@@ -128,8 +129,8 @@ pub async fn check(target: &Target, server_name: &str) -> Result<(), Failure> {
     check_server_name(&connection.client, server_name).await
 }
 
-/// Checks that the migrations that were applied are those that this program knows, as far as it does. Returns
-/// the version of the newest that was applied; 0 where none was.
+/// Checks that the applied migrations are those that this program contains. Returns the newest applied
+/// version; 0 if there is none.
 async fn compare_history(client: &Client) -> Result<i32, Failure> {
     let rows = client.query(APPLIED, &[]).await.map_err(|error| match error.code() {
         Some(
@@ -165,14 +166,14 @@ async fn compare_history(client: &Client) -> Result<i32, Failure> {
     Ok(newest)
 }
 
-/// The version of the newest migration that this program knows.
+/// The newest migration that this program contains.
 fn newest_known() -> i32 {
     runner().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default()
 }
 
-/// Makes the views and functions of the schema `matrix`, unless they are what this program would make.
+/// Creates the views and functions of the schema `matrix`, unless they are up to date.
 ///
-/// They are made again, too, where the tables have a new version: a migration may have dropped a view.
+/// Also creates them again after a migration, which may have dropped a view.
 async fn make_matrix_schema(client: &mut Client) -> Result<(), Failure> {
     let files = MATRIX_FILES.join("\n");
     let checksum = refinery::Migration::unapplied("V1__matrix", &files)
@@ -248,7 +249,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Connects; waits a while for a database that is starting.
+    /// Connects. Waits for a database that is starting.
     async fn open(target: &Target) -> Result<Self, Failure> {
         let deadline = Instant::now() + DATABASE_PATIENCE;
         let mut told = false;
@@ -256,7 +257,7 @@ impl Connection {
             match target.connect().await {
                 Ok((client, connection)) => {
                     let driver = tokio::spawn(async move {
-                        // Its errors come to whoever uses the client.
+                        // The client returns its errors.
                         let _ = connection.await;
                     });
                     return Ok(Self { client, driver });
@@ -275,7 +276,8 @@ impl Connection {
     }
 }
 
-/// Whether a connection that failed so may succeed a moment later: there was none yet, or the database is starting.
+/// Whether a connection that failed so may succeed a moment later: there was none yet, or the database is
+/// starting.
 fn may_pass(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => *code == SqlState::CANNOT_CONNECT_NOW,
@@ -292,7 +294,7 @@ impl Drop for Connection {
     }
 }
 
-/// Turns a database error into a failure to do `what`.
+/// Turns a database error into the failure of `what`.
 fn failed(what: &'static str) -> impl Fn(tokio_postgres::Error) -> Failure {
     move |error| Failure::plain(format!("{what}: {}", describe(&error)))
 }

@@ -1,4 +1,4 @@
-//! What SQL functions answer that serve a request.
+//! The responses of SQL functions that serve a request.
 
 use std::any::type_name;
 use std::error::Error;
@@ -14,7 +14,7 @@ use tracing::error;
 use crate::base::error::ApiError;
 use crate::base::json_response::json_response;
 
-/// The answer of a function that serves a request: the SQL type `matriarch.response`.
+/// The response of a function that serves a request: the SQL type `matriarch.response`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MatrixResponse {
     /// The HTTP status.
@@ -25,12 +25,12 @@ pub struct MatrixResponse {
     pub wake_rooms: Vec<i64>,
     /// Users whose waiting syncs have news.
     pub wake_users: Vec<i64>,
-    /// What is to be done before, or beside, answering the client. With `None` the answer is the client's.
+    /// What the node must do before or after it answers the client. `None` if the row is the answer.
     pub outcome: Option<Outcome>,
 }
 
-/// The constant statement that calls a function which returns `setof matriarch.response`, or those columns
-/// and more, which are named after it: `call!("matriarch.messages($1, $2)", gap)`.
+/// The constant statement that calls a function which returns `setof matriarch.response`. The names of
+/// further columns follow the call: `call!("matriarch.messages($1, $2)", gap)`.
 macro_rules! call {
     ($function:literal $(, $column:ident)*) => {
         concat!(
@@ -44,7 +44,7 @@ macro_rules! call {
 pub(crate) use call;
 
 impl MatrixResponse {
-    /// An answer of 200 that did not come from the database, and wakes nobody.
+    /// A 200 answer that the node makes itself, which wakes nobody.
     pub fn of(body: Value) -> Self {
         Self {
             status: StatusCode::OK,
@@ -55,13 +55,13 @@ impl MatrixResponse {
         }
     }
 
-    /// Whether another server may do what this one refuses.
+    /// Whether another server may be able to serve what this one refuses.
     pub fn is_elsewhere(&self) -> bool {
         self.outcome == Some(Outcome::Elsewhere)
     }
 
-    /// Reads a row of [`call!`]. A row of another form, or an outcome of another version of the extension, is
-    /// a bug, answered 500.
+    /// Reads a row of [`call!`]. Fails with 500 if the row has another form or an unknown outcome, which is a
+    /// bug.
     pub fn from_row(row: &Row) -> Result<Self, ApiError> {
         let read = || -> Result<Self, Box<dyn Error>> {
             let status = u16::try_from(row.try_get::<_, i16>("status")?)?;
@@ -80,7 +80,7 @@ impl MatrixResponse {
         })
     }
 
-    /// Reads a body that is for the node. One of another form is a bug, answered 500.
+    /// Reads a body that is meant for the node. Fails with 500 if it has another form, which is a bug.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         serde_json::from_str(&self.body).map_err(|cause| {
             error!(%cause, form = type_name::<T>(), "a body cannot be read");

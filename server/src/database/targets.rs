@@ -1,4 +1,4 @@
-//! Which database a command uses: the configured one, or the private PostgreSQL, started for it.
+//! Finds the database of a command: the configured one, or the embedded PostgreSQL, which is started.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use super::embedded::Embedded;
 use crate::base::failure::Failure;
 use crate::config::{Config, PostgresUrl, Secret};
 
-/// How to reach the database in its several roles.
+/// The connections to the database.
 pub struct Database {
     /// For requests.
     pub api: Target,
     /// For `LISTEN`.
     pub listen: Target,
-    /// For migrations, where they may run.
+    /// For migrations, if this process may run them.
     pub migrate: Option<Target>,
-    /// The private PostgreSQL, if there is one that this process started.
+    /// The embedded PostgreSQL, if it is used.
     pub embedded: Option<Embedded>,
 }
 
 impl Database {
-    /// Finds the database, and starts the private PostgreSQL where that is meant. Fails when another process runs it,
-    /// unless `share` is set: then that one is used.
+    /// Finds the database, and starts the embedded PostgreSQL if that is configured. If another process runs
+    /// it, this uses that if `share` is set, and fails otherwise.
     pub async fn open(config: &Config, share: bool) -> Result<Self, Failure> {
         let Some(url) = &config.database.url else {
             let embedded = Embedded::start(config, share).await?;
@@ -45,7 +45,7 @@ impl Database {
         Ok(Self { listen: listen.unwrap_or_else(|| api.clone()), api, migrate, embedded: None })
     }
 
-    /// Stops the private PostgreSQL.
+    /// Stops the embedded PostgreSQL.
     pub async fn close(self) {
         if let Some(embedded) = self.embedded {
             embedded.stop().await;
@@ -57,7 +57,7 @@ fn parse(url: &Secret, config: &Config) -> Result<Target, Failure> {
     let mut url: PostgresUrl = url.reveal().parse().map_err(Failure::plain)?;
     let target = &mut url.config;
     target.connect_timeout(Duration::from_secs(config.database.connect_timeout));
-    // A peer that vanished is noticed in a minute and not in two hours.
+    // Detects a dead peer after a minute instead of two hours.
     target
         .keepalives_idle(Duration::from_secs(30))
         .keepalives_interval(Duration::from_secs(10))

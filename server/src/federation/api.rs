@@ -1,4 +1,4 @@
-//! The server-server API: one file for each module of the specification.
+//! The Server-Server API: one file for each module of the specification.
 
 mod authentication;
 mod backfilling;
@@ -20,7 +20,7 @@ use axum::Router;
 
 use crate::app::App;
 
-/// Every endpoint of the server-server API.
+/// Every endpoint of the Server-Server API.
 pub fn routes() -> Router<App> {
     Router::new()
         .merge(backfilling::routes())

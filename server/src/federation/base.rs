@@ -1,4 +1,4 @@
-//! What all of federation stands on: the database, the configuration, and this server as a client of others.
+//! What every federation service uses: the database, the configuration, and the client for other servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,21 +24,21 @@ use crate::config::Config;
 use crate::database::{Db, MatrixResponse, Outcome, call};
 use crate::hub::Hub;
 
-/// Mebibytes of long answers that a node awaits at the same time: whole states, auth chains.
+/// The most mebibytes of long answers (whole states, auth chains) that a node awaits at the same time.
 const LONG_ANSWERS: usize = 256;
-/// Long requests of other servers that a node works on at the same time.
+/// The most long requests of other servers that a node processes at the same time.
 const LONG_BODIES: usize = 3;
-/// How long a request waits for the members of a room, and how long between attempts.
+/// How long a request waits until all members of a room are loaded, and the pause between attempts.
 const PARTIAL_TIMEOUT: Duration = Duration::from_secs(60);
 const PARTIAL_PAUSE: Duration = Duration::from_millis(500);
-/// How long an answer waits for events that merely follow from the request to be signed, and how many of those are
-/// signed at a time.
+/// How long an answer waits for the signatures of events that follow from the request, and how many such
+/// events are signed at a time.
 const AFTERWARDS_TIMEOUT: Duration = Duration::from_secs(3);
 const AFTERWARDS_CONCURRENCY: usize = 8;
 
 const APPEND_SIGNED: &str = call!("matriarch.append_signed($1, $2, $3, $4)");
 
-/// What is needed to deal with other servers. Cheap to clone.
+/// What federation services use. Cheap to clone.
 #[derive(Clone)]
 pub struct Federation {
     pub config: Arc<Config>,
@@ -49,9 +49,9 @@ pub struct Federation {
     /// Other servers' signing keys.
     pub key_ring: KeyRing,
     pub policy_servers: PolicyServers,
-    /// Permits to await long answers of other servers, one for each mebibyte.
+    /// Permits to await long answers of other servers; one permit is one mebibyte.
     pub long_answers: Permits,
-    /// Permits to work on long requests.
+    /// Permits to process long requests of other servers.
     pub long_bodies: Permits,
 }
 
@@ -71,23 +71,23 @@ impl Federation {
         })
     }
 
-    /// Whether this server deals with others at all.
+    /// Whether federation is enabled in the configuration.
     pub fn is_enabled(&self) -> bool {
         self.config.federation.enabled
     }
 
-    /// Whether a user, or an alias, is of a server that is to be asked about it.
+    /// Whether a user id or alias belongs to another server, and federation is enabled.
     pub fn is_elsewhere(&self, id: &str) -> bool {
         server_name(id).is_some_and(|server| self.is_other_server(server))
     }
 
-    /// Whether this is another server, and there are any.
+    /// Whether this names another server, and federation is enabled.
     pub fn is_other_server(&self, server: &str) -> bool {
         self.is_enabled() && server != self.config.server_name
     }
 
-    /// Waits until a long answer of a server, of so many mebibytes at most, may be kept in memory; `None` if it may not
-    /// be in time.
+    /// Waits until memory is free for an answer of at most `mebibytes`. Returns `None` if `time` passes
+    /// first.
     pub async fn await_answer(
         &self,
         server: &str,
@@ -102,13 +102,12 @@ impl Federation {
         permit
     }
 
-    /// Serves a request by one statement of [`call!`], and wakes the syncs that it names.
+    /// Serves a request with one statement made by [`call!`], and wakes the syncs that it names.
     ///
-    /// A request that needs all members of a room waits while some are being loaded.
-    /// Where the room's policy server is to sign an event first, it is asked, and another statement follows.
+    /// A request that needs all members of a partial room waits until the room is whole. If the room's policy
+    /// server must sign an event first, this asks it and appends the event with a second statement.
     ///
-    /// The statement may run more than once after a serialization failure, so it must not be one of several that
-    /// belong together.
+    /// The statement may run again after a serialization failure, so it must be complete in itself.
     pub async fn call(
         &self,
         sql: &'static str,
@@ -118,7 +117,7 @@ impl Federation {
         self.sign(answer).await
     }
 
-    /// Calls, and calls again while members of the room are being loaded. The answer may ask for a signature.
+    /// As [`Self::call`], but leaves it to the caller to have events signed.
     pub async fn call_when_whole(
         &self,
         sql: &'static str,
@@ -129,8 +128,8 @@ impl Federation {
         Ok(response)
     }
 
-    /// Has the event in an answer signed and appended, if it is to be signed first, and gives the answer to the request. What is to be
-    /// signed afterwards is begun. Other answers stay as they are.
+    /// Has the event of an answer signed and appended if the outcome demands it, and returns the answer to
+    /// the client. Starts to sign events that follow from the request. Returns other answers unchanged.
     pub async fn sign(&self, answer: MatrixResponse) -> Result<MatrixResponse, ApiError> {
         match answer.outcome {
             Some(Outcome::SignFirst) => {
@@ -144,7 +143,7 @@ impl Federation {
                 let federation = self.clone();
                 let appended = async move { federation.append_all(unsigned).await };
                 let appended = tokio::spawn(appended.in_current_span());
-                // Who asked sees what they did, as a rule; but nobody waits for policy servers that are slow.
+                // Usually the client sees the events at once, but it does not wait for slow policy servers.
                 drop(timeout(AFTERWARDS_TIMEOUT, appended).await);
                 Ok(MatrixResponse { outcome: None, body: Box::<str>::from(body).into(), ..answer })
             }
@@ -152,7 +151,7 @@ impl Federation {
         }
     }
 
-    /// Has an event signed by the policy server of its room; the event as it is then.
+    /// Has the policy server of the room sign an event, and returns the signed event as JSON text.
     ///
     /// # Errors
     ///
@@ -172,7 +171,7 @@ impl Federation {
         Ok(appended)
     }
 
-    /// Appends what follows from a request that was answered. Who is refused here keeps what the room has.
+    /// Signs and appends events that follow from an answered request. A refused event is logged and left out.
     async fn append_all(&self, all: Vec<Unsigned>) {
         let append = |unsigned: Unsigned| async move {
             let error = match self.append_signed(&unsigned).await {
@@ -186,7 +185,7 @@ impl Federation {
     }
 }
 
-/// Asks until the answer is not that members of the room are still being loaded.
+/// Calls `ask` until its outcome is not that the room is partial.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Fetching other servers' device lists of which updates are missing. Server-Server API, "Device Management".
+//! Fetches stale device lists from other servers. Server-Server API, "Device Management".
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,23 +15,23 @@ use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::call;
 
-/// A lease lasts longer.
+/// For one request. Shorter than a lease, which lasts 60 seconds.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes.
+/// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
 const CLAIM: &str = include_str!("device_lists/claim.sql");
 const STORE: &str = call!("matriarch.store_device_list($1, $2, $3)");
 const FAIL: &str = include_str!("device_lists/fail.sql");
 
-/// This node's part in keeping device lists up to date. Cheap to clone.
+/// Fetches stale device lists on this node. Cheap to clone.
 #[derive(Clone)]
 pub struct DeviceLists {
     federation: Federation,
     arrived: Arc<Notify>,
 }
 
-/// A list that is stale, leased by this node.
+/// A stale list that this node has leased.
 pub struct Stale {
     user_nid: i64,
     user_id: String,
@@ -40,12 +40,12 @@ pub struct Stale {
 }
 
 impl DeviceLists {
-    /// A node that fetches no list yet.
+    /// Fetches nothing until [`Self::run`].
     pub fn new(federation: Federation) -> Self {
         Self { federation, arrived: Arc::default() }
     }
 
-    /// Updates came, which may have made lists stale.
+    /// Tells the node that updates arrived, which may have made lists stale.
     pub fn arrived(&self) {
         self.arrived.notify_one();
     }
@@ -59,7 +59,7 @@ impl DeviceLists {
 impl LeasedWork for DeviceLists {
     type Lease = Stale;
 
-    /// Each asks one server for one list.
+    /// Each worker asks one server for one list.
     const WORKERS: usize = 8;
     const POLL: Duration = Duration::from_secs(5);
 

@@ -1,4 +1,5 @@
-//! Keys of other servers' users, asked for on behalf of clients. Server-Server API, "End-to-End Encryption".
+//! Fetches and claims device keys of remote users on behalf of clients. Server-Server API, "End-to-End
+//! Encryption".
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,16 +14,16 @@ use super::base::Federation;
 use super::http_client::{FederationError, Request};
 use crate::base::error::ApiError;
 
-/// How many servers are asked at a time for one client.
+/// How many servers are asked at the same time for one client request.
 const CONCURRENCY: usize = 20;
-/// Bytes of one server's answer.
+/// The longest answer of one server that is read, in bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
-/// How long servers may take where the client does not say, as the specification recommends.
+/// The timeout if the client sends none, as the specification recommends.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const STORE: &str = "select matriarch.store_remote_keys($1, $2, $3)";
 
-/// A question about users of several servers, cut by server: what stands under `key` of the client's request.
+/// Splits the users under `key` of the client's request by their server, and drops local users.
 fn by_server(
     federation: &Federation,
     request: &Map<String, Value>,
@@ -42,12 +43,13 @@ fn timeout(request: &Map<String, Value>) -> Duration {
     asked.unwrap_or(DEFAULT_TIMEOUT).min(DEFAULT_TIMEOUT * 3)
 }
 
-/// Whether the request is about users of other servers.
+/// Whether the request names users of other servers under `key`.
 pub fn concerns_other_servers(federation: &Federation, request: &Map<String, Value>, key: &str) -> bool {
     !by_server(federation, request, key).is_empty()
 }
 
-/// Asks the servers of all users in a client's `POST /keys/query`, and stores what they answer. The servers that answered.
+/// Asks the servers of all remote users in a client's `POST /keys/query`, and stores their answers. Returns
+/// the servers that answered.
 pub async fn fetch_keys(
     federation: &Federation,
     request: &Map<String, Value>,
@@ -67,8 +69,9 @@ pub async fn fetch_keys(
     Ok(answered)
 }
 
-/// Claims keys of other servers' users for a client's `POST /keys/claim`, and puts them into `answer`, which has those of
-/// this server's users, and a failure for each other server.
+/// Claims one-time keys of remote users for a client's `POST /keys/claim`, and adds them to `answer`.
+/// `answer` already contains the keys of local users and a failure for each other server; the failures of
+/// servers that answer are removed.
 pub async fn claim_elsewhere(
     federation: &Federation,
     request: &Map<String, Value>,
@@ -92,7 +95,7 @@ pub async fn claim_elsewhere(
             _ => continue,
         };
         if let Some(all) = answer.get_mut("one_time_keys").and_then(Value::as_object_mut) {
-            // A server speaks for its own users, and answers what it was asked.
+            // Keep only users that this server was asked about: they are its own.
             all.extend(
                 claimed.into_iter().filter(|(user_id, keys)| users.contains_key(user_id) && keys.is_object()),
             );
@@ -103,7 +106,7 @@ pub async fn claim_elsewhere(
 
 type Answer = (String, Map<String, Value>, Map<String, Value>);
 
-/// Asks several servers at once, each about its own users. Those that fail are left out.
+/// Asks several servers concurrently, each about its own users. Leaves out servers that fail.
 async fn ask_all(
     federation: &Federation,
     servers: BTreeMap<String, Map<String, Value>>,

@@ -1,4 +1,4 @@
-//! Spaces of other servers: what those say of rooms, remembered for a while. Server-Server API, "Spaces".
+//! Asks other servers for the hierarchy of rooms and caches their answers. Server-Server API, "Spaces".
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,29 +18,29 @@ use crate::base::cache::bounded;
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
 
-/// How long a client waits for other servers, in all.
+/// How long a client's request waits for all other servers together.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many servers are asked about a room, and about how many rooms at the same time.
+/// How many servers are asked about one room, and how many rooms are asked about at the same time.
 const MAX_SERVERS: usize = 3;
 const CONCURRENCY: usize = 10;
-/// How long an answer is good, and how long nobody is asked again where there was none.
+/// How long an answer is cached, and how long it is cached that no server answered.
 const ANSWER_LIFE: Duration = Duration::from_secs(300);
 const FAILURE_LIFE: Duration = Duration::from_secs(60);
-/// Bytes of answers that are kept, and how many each counts as at least.
+/// The size of the cache in bytes, and the least that an entry counts as.
 const MAX_KEPT_BYTES: u64 = 32 * 1024 * 1024;
 const MIN_ANSWER_BYTES: usize = 4 * 1024;
 
-/// A room that servers were asked about, and what one answered, if any did.
+/// A room that servers were asked about, and the answer of one of them, if there was any.
 #[derive(Clone, Debug)]
 pub struct Asked {
     room_id: String,
     answer: Option<Arc<RawValue>>,
 }
 
-/// The answers as SQL functions take them, in JSON; `None` if nobody was asked.
+/// The answers as JSON for SQL functions; `None` if no server was asked.
 pub fn as_json(asked: &[Asked]) -> Result<Option<String>, ApiError> {
     if asked.is_empty() {
         return Ok(None);
@@ -52,14 +52,14 @@ pub fn as_json(asked: &[Asked]) -> Result<Option<String>, ApiError> {
     serde_json::to_string(&answers).map(Some).map_err(|_| ApiError::internal())
 }
 
-/// What other servers answered lately, at this node. Cheap to clone.
+/// This node's cache of other servers' answers. Cheap to clone.
 #[derive(Clone)]
 pub struct Hierarchies {
     federation: Federation,
     kept: Cache<String, Kept>,
 }
 
-/// An answer about a room, or that there was none, and until when that is good.
+/// A cached answer about a room, or that no server answered.
 #[derive(Clone)]
 struct Kept {
     answer: Option<Arc<RawValue>>,
@@ -74,13 +74,14 @@ impl Kept {
 }
 
 impl Hierarchies {
-    /// A node that remembers nothing yet.
+    /// Starts with an empty cache.
     pub fn new(federation: Federation) -> Self {
         let kept = bounded(MAX_KEPT_BYTES).weigher(|_: &String, kept: &Kept| kept.bytes()).build();
         Self { federation, kept }
     }
 
-    /// Asks servers about rooms, or remembers what they answered. Those that do not answer by `deadline` have none.
+    /// Looks up answers about rooms in the cache, or asks servers. `answer` is `None` for rooms that no
+    /// server answered about by `deadline`.
     pub async fn ask(&self, wanted: Vec<RoomQuestion>, deadline: Instant) -> Vec<Asked> {
         stream::iter(wanted)
             .map(|wanted| async move {

@@ -1,9 +1,10 @@
-//! What of a room's history is missing here, asked for when somebody reads there. Server-Server API, "Backfilling and
-//! retrieving missing events".
+//! Fills gaps of a room's timeline when a client reads there. Server-Server API, "Backfilling and retrieving
+//! missing events".
 //!
-//! A gap is known by the event before which others are missing. It is filled from its newer end, some events at a time: a
-//! node leases it, so that however many read there, at whatever nodes, one request is made. A gap that nobody can fill is
-//! left alone for a while, longer each time, and readers pass over it.
+//! A gap is identified by the event whose previous events are missing. It is filled from its newer end, some
+//! events at a time. A node leases the gap, so that one request is made however many clients of all nodes
+//! read there. After a failure the gap is retried later, each time after a longer pause; readers skip it
+//! meanwhile.
 
 #[cfg(test)]
 mod tests;
@@ -31,23 +32,23 @@ use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::Db;
 
-/// How long a reader waits for what is missing, in all.
+/// How long a client's request waits for missing events in all.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Events to ask for, and the most that are taken of an answer.
+/// How many events are asked for, and how many of an answer are used at most.
 const EVENTS: usize = 100;
 /// The longest answer that is read, in mebibytes.
 const MAX_ANSWER: u32 = 16;
-/// How many servers are asked.
+/// How many servers are asked about a gap or an event.
 const MAX_SERVERS: usize = 5;
-/// How long a server is waited for.
+/// How long one server may take to answer.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
-/// After so long without an answer the next one is asked as well.
+/// If a server has not answered after this time, the next server is asked too.
 const HEDGE: Duration = Duration::from_secs(2);
-/// How often a node looks whether another one is done with a gap, and how long.
+/// How often a node checks whether another node has finished with a gap, and how long a lease lasts.
 const POLL: Duration = Duration::from_millis(100);
 const LEASE: Duration = Duration::from_secs(60);
-/// How long servers that did not answer soon are asked after the others.
+/// How long a server that answered late, or not at all, is asked last.
 const SLOW: Duration = Duration::from_secs(120);
 
 const CLAIM: &str = "select outcome, room_version, missing from matriarch.claim_history_gap($1, $2)";
@@ -55,10 +56,10 @@ const FINISH: &str = "select matriarch.finish_history_gap($1, $2, $3)";
 const SERVERS: &str = "select server_name from matriarch.history_servers($1, $2) as server_name";
 const VERSION: &str = "select room_version from matriarch.rooms where room_id = $1";
 
-/// A room's id and an event's.
+/// The ids of a room and of an event in it.
 type Place = (String, String);
 
-/// This node's part in filling gaps. Cheap to clone.
+/// Fills gaps and fetches events on this node. Cheap to clone.
 #[derive(Clone)]
 pub struct History {
     federation: Federation,
@@ -67,63 +68,63 @@ pub struct History {
 
 #[derive(Default)]
 struct Shared {
-    /// What is being done. Whoever waits for it has a receiver, which is closed in the end.
+    /// Running tasks. Who waits for a task holds a receiver; it is closed when the task ends.
     tasks: Mutex<HashMap<Place, watch::Receiver<()>>>,
     /// Gaps that this node has leased.
     leased: Mutex<BTreeSet<Place>>,
-    /// Servers that did not answer, or not soon, and until when they are asked after the others.
+    /// Servers that answered late or not at all, and until when they are asked last.
     slow: Mutex<HashMap<String, Instant>>,
 }
 
-/// A time in a room, whose closest event may be missing.
+/// A time in a room; the event closest to it may be missing here.
 #[derive(Debug)]
 pub struct Time<'t> {
     pub room_id: &'t str,
-    /// The event before which the gap is.
+    /// The event that identifies the gap.
     pub gap: &'t str,
     /// Milliseconds since 1970.
     pub ts: i64,
     /// `f` or `b`
     pub dir: &'t str,
-    /// The time of the closest event here, if there is one.
+    /// The time of the closest stored event, if there is one.
     pub known_ts: Option<i64>,
 }
 
-/// A gap that was leased.
+/// A gap that this node has leased.
 struct Claimed {
     version: &'static RoomVersion,
-    /// The events to ask for.
+    /// The missing previous events.
     missing: Vec<String>,
 }
 
-/// What is being done about a place.
+/// What a task does.
 #[derive(Clone, Copy)]
 enum Task {
-    /// Filling the gap before the event.
+    /// Fill the gap before the event.
     Gap,
-    /// Fetching the event.
+    /// Fetch the event itself.
     Event,
 }
 
 impl History {
-    /// A node that fills no gap yet.
+    /// Starts without tasks.
     pub fn new(federation: Federation) -> Self {
         Self { federation, shared: Arc::default() }
     }
 
-    /// Has the gap before an event filled, in part at least. Whether that was done, or found to be impossible for now, by
-    /// `deadline`; it goes on after that.
+    /// Fills the gap before an event, at least in part. Returns whether the attempt ended, successful or not,
+    /// by `deadline`; it continues after that.
     pub async fn fill(&self, room_id: &str, event_id: &str, deadline: Instant) -> bool {
         self.done((room_id.to_owned(), event_id.to_owned()), Task::Gap, deadline).await
     }
 
-    /// Has an event fetched that is missing. Whether somebody was asked, and was done, by `deadline`.
+    /// Fetches a missing event. Returns whether the attempt ended by `deadline`.
     pub async fn fetch_event(&self, room_id: &str, event_id: &str, deadline: Instant) -> bool {
         self.done((room_id.to_owned(), event_id.to_owned()), Task::Event, deadline).await
     }
 
-    /// Asks servers for the event closest to a time, near the gap before `event_id`, and has one fetched that is closer than
-    /// `known`. Whether to look again.
+    /// Asks servers for the event closest to a time, and fetches it if it is closer than `known_ts`. Returns
+    /// whether the caller should search the timeline again.
     pub async fn fetch_closest(&self, place: &Time<'_>, deadline: Instant) -> bool {
         match timeout_at(deadline, self.closest(place)).await {
             Ok(Some(event_id)) => self.fetch_event(place.room_id, &event_id, deadline).await,
@@ -131,7 +132,7 @@ impl History {
         }
     }
 
-    /// Gives back what is leased still, when the node stops.
+    /// Ends the remaining leases when the node stops.
     pub async fn release_all(&self) {
         let leased = std::mem::take(&mut *self.shared.leased.lock());
         for (room_id, event_id) in leased {
@@ -141,11 +142,11 @@ impl History {
 
     async fn done(&self, place: Place, task: Task, deadline: Instant) -> bool {
         let mut running = self.running(place, task);
-        // Nothing is ever sent: it ends when the task does.
+        // No value is ever sent: the channel closes when the task ends.
         timeout_at(deadline, running.changed()).await.is_ok()
     }
 
-    /// The task for a place, begun unless it runs already.
+    /// Starts the task for an event, or finds the running one.
     fn running(&self, place: Place, task: Task) -> watch::Receiver<()> {
         let mut tasks = self.shared.tasks.lock();
         if let Some(running) = tasks.get(&place) {
@@ -155,7 +156,7 @@ impl History {
         tasks.insert(place.clone(), running.clone());
         let this = self.clone();
         tokio::spawn(async move {
-            // A database that is away was logged by `Db`.
+            // `Db` has logged that the database is not reachable.
             let _logged = match task {
                 Task::Gap => this.fill_gap(&place).await,
                 Task::Event => this.fetch_missing(&place).await,
@@ -187,7 +188,7 @@ impl History {
         finished.map(drop)
     }
 
-    /// The servers to ask, the likeliest first.
+    /// The servers to ask, the most promising first.
     async fn servers(&self, room_id: &str, event_id: Option<&str>) -> Result<Vec<String>, ApiError> {
         let rows = self.federation.db.query(SERVERS, &[&room_id, &event_id]).await?;
         let servers = rows.iter().filter_map(|row| row.try_get::<_, String>("server_name").ok());
@@ -199,7 +200,7 @@ impl History {
         Ok(servers)
     }
 
-    /// Has a server asked after the others for a while.
+    /// Notes that a server is slow, so that it is asked last for a while.
     fn note_slow(&self, server: &str) {
         let mut slow = self.shared.slow.lock();
         let now = Instant::now();
@@ -207,7 +208,8 @@ impl History {
         slow.insert(server.to_owned(), now + SLOW);
     }
 
-    /// Asks servers until one has given some of what is missing. One that is slow is not waited for before the next is asked.
+    /// Asks servers until one returns some of the missing events. If a server is slow, the next is asked
+    /// while it works.
     async fn ask_for(&self, (room_id, event_id): &Place, claimed: &Claimed) -> Result<(), FederationError> {
         let servers = self.servers(room_id, Some(event_id)).await?;
         let mut path = format!("/_matrix/federation/v1/backfill/{}?limit={EVENTS}", encode(room_id));
@@ -278,7 +280,7 @@ impl History {
         answer
     }
 
-    /// Takes in what a server answered, as far as it was asked for.
+    /// Puts those events of a server's answer through intake that were asked for, and their ancestors.
     async fn take_in(
         &self,
         room_id: &str,
@@ -302,7 +304,7 @@ impl History {
         intake::take_in(&self.federation, batch).await
     }
 
-    /// The event that a server names as the closest to a time, if it is closer than what is known.
+    /// The event that a server names as the closest to a time, if it is closer than the closest stored one.
     async fn closest(&self, time: &Time<'_>) -> Option<String> {
         let Time { room_id, gap, ts, dir, known_ts } = *time;
         let path = format!("/_matrix/federation/v1/timestamp_to_event/{}?ts={ts}&dir={dir}", encode(room_id));
@@ -328,7 +330,7 @@ impl History {
         None
     }
 
-    /// Asks servers of the room for an event, and takes it in.
+    /// Asks servers of the room for an event, and puts it through intake.
     async fn fetch_missing(&self, (room_id, event_id): &Place) -> Result<(), ApiError> {
         let Some(row) = self.federation.db.query_opt(VERSION, &[room_id]).await? else { return Ok(()) };
         let version = room_version(row.get("room_version")).ok_or_else(ApiError::internal)?;
@@ -352,7 +354,7 @@ impl History {
     }
 }
 
-/// Leases a gap, or waits until whoever has it is done. `None` if there is nothing to be done about it.
+/// Leases a gap, or waits until the node that leases it has finished. `None` if there is no gap to fill.
 async fn claim(db: &Db, (room_id, event_id): &Place) -> Result<Option<Claimed>, ApiError> {
     let deadline = Instant::now() + LEASE;
     loop {
@@ -372,7 +374,7 @@ fn is_stored(verdict: &Result<Verdict, Unavailable>) -> bool {
     matches!(verdict, Ok(Verdict::Accepted | Verdict::SoftFailed { .. } | Verdict::Rejected { .. }))
 }
 
-/// Those of the events that are asked for, or come before those among them: JSON texts.
+/// The wanted events among `pdus` and their ancestors, as JSON texts.
 fn ancestors(version: &RoomVersion, pdus: &[Value], wanted: &[String]) -> Vec<String> {
     let read = |pdu: &Value| {
         let mut json = pdu.as_object()?.clone();

@@ -1,4 +1,4 @@
-//! Requests to other servers.
+//! Requests to other servers, and to identity servers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,41 +30,41 @@ mod discovery;
 mod tls;
 mod well_known;
 
-/// Bytes of an error that are read.
+/// The longest error body that is read, in bytes.
 const MAX_ERROR: usize = 64 * 1024;
-/// Hops of a `.well-known`.
+/// The most redirects of a `.well-known` request.
 const MAX_REDIRECTS: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const WELL_KNOWN_TIMEOUT: Duration = Duration::from_secs(10);
-/// For servers that are no homeservers.
+/// The timeout for servers that are no homeservers.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes of their answers.
+/// The longest answer of such servers that is read, in bytes.
 const MAX_FETCHED: usize = 256 * 1024;
 
 const SIGN_REQUEST: &str = "select matriarch.sign_request($1, $2, $3, $4) as authorization";
 
-/// Why another server gave no answer that could be used.
+/// Why there is no usable answer of another server.
 #[derive(Debug, thiserror::Error)]
 pub enum FederationError {
-    /// The configuration keeps this server from dealing with that one, or its name is none.
+    /// The configuration denies federation with that server, or the server name is invalid.
     #[error("this server does not deal with {0}")]
     NotAdmitted(String),
-    /// It could not be reached, or did not answer in time.
+    /// The server could not be reached, or did not answer in time.
     #[error("{server} cannot be reached: {reason}")]
     Unreachable { server: String, reason: String },
-    /// It answered with an error.
+    /// The server answered with an error.
     #[error("{server} answered {status}: {errcode} {error}")]
     Refused { server: String, status: StatusCode, errcode: String, error: String },
-    /// Its answer is too long or is not what it should be.
+    /// The answer is too long or malformed.
     #[error("the answer of {server} is bad: {reason}")]
     BadAnswer { server: String, reason: String },
-    /// The own database failed.
+    /// This server's database failed.
     #[error("{}", .0.message)]
     Internal(ApiError),
 }
 
 impl FederationError {
-    /// What to tell a client who waits: a server's refusal as it stands, all else as 502 `M_UNKNOWN`.
+    /// The error for a client: 403 and 404 of the server are passed on, everything else is 502 `M_UNKNOWN`.
     pub fn for_client(self) -> ApiError {
         match self {
             Self::Internal(error) => error,
@@ -88,12 +88,12 @@ impl FederationError {
 }
 
 impl FederationError {
-    /// The answer of a server that is not what it should be.
+    /// The error for a malformed answer.
     pub fn bad_answer(server: &str, reason: impl Into<String>) -> Self {
         Self::BadAnswer { server: server.to_owned(), reason: reason.into() }
     }
 
-    /// A server that did not answer.
+    /// The error for a server that did not answer.
     pub fn unreachable(server: &str, reason: impl Into<String>) -> Self {
         Self::Unreachable { server: server.to_owned(), reason: reason.into() }
     }
@@ -119,7 +119,7 @@ pub struct Request<'r> {
     pub timeout: Duration,
 }
 
-/// This server as a client of others. Cheap to clone.
+/// The HTTP client for other servers. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
     shared: Arc<Shared>,
@@ -186,29 +186,30 @@ impl HttpClient {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The longest that another server may take.
+    /// The configured timeout of requests to other servers.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.shared.config.request_timeout)
     }
 
-    /// Servers to ask for keys of those that do not answer.
+    /// The notaries: servers to ask for the keys of servers that do not answer.
     pub fn notaries(&self) -> &[String] {
         &self.shared.config.notaries
     }
 
-    /// Whether this server deals with that one.
+    /// Whether the configuration allows federation with that server.
     pub fn admits(&self, server_name: &str) -> bool {
         self.shared.config.admits(server_name)
     }
 
-    /// Sends a request that is signed in this server's name; gives the object that was answered with 200.
+    /// Sends a request with this server's signature. Returns the JSON object of a 200 answer.
     pub async fn send(&self, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
         let (server, max_answer) = (request.destination, request.max_answer);
         let response = self.begin_signed(request).await?;
         read_object(server, response, max_answer).await
     }
 
-    /// The same for long answers: hands on what comes of an answer of 200, as it comes. Ends early if nobody takes it.
+    /// As [`Self::send`] for long answers: passes on the body of a 200 answer in chunks as it arrives. Ends
+    /// early if the receiver of `chunks` is dropped.
     pub async fn stream(
         &self,
         request: Request<'_>,
@@ -250,7 +251,7 @@ impl HttpClient {
         self.begin(target, request, content, Some(authorization)).await
     }
 
-    /// The same without a signature: for keys, which are asked for before anything else.
+    /// As [`Self::send`] without a signature, for requests of signing keys.
     pub async fn send_unsigned(&self, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
         let target = self.target(&request).await?;
         let (server, max_answer) = (request.destination, request.max_answer);
@@ -259,7 +260,8 @@ impl HttpClient {
         read_object(server, response, max_answer).await
     }
 
-    /// Asks something else than a homeserver, such as an identity server, by HTTPS; gives the object that was answered with 200.
+    /// Sends an HTTPS request to a server that is no homeserver, such as an identity server. Returns the JSON
+    /// object of a 200 answer.
     pub async fn fetch(
         &self,
         method: Method,
@@ -289,7 +291,7 @@ impl HttpClient {
         read_object(&server, response, MAX_FETCHED).await
     }
 
-    /// Sends a request; the answer, of which the body is still to come.
+    /// Sends a request. Returns the answer, whose body is not read yet.
     async fn begin(
         &self,
         target: Target<'_>,
@@ -311,7 +313,7 @@ impl HttpClient {
         http.send().await.map_err(|error| unreachable(request.destination, &error))
     }
 
-    /// Finds out where a request goes.
+    /// Resolves the server name of a request.
     async fn target(&self, request: &Request<'_>) -> Result<Target<'_>, FederationError> {
         let Shared { resolver, direct, servers, well_known, well_known_http, .. } = &*self.shared;
         let name = request.destination;
@@ -343,7 +345,7 @@ fn host_header(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Reads an answer whole: the object of one of 200.
+/// Reads a whole answer. Returns the JSON object of a 200 answer.
 async fn read_object(
     server: &str,
     mut response: Response,
@@ -373,14 +375,14 @@ fn unreachable(server: &str, error: &reqwest::Error) -> FederationError {
     FederationError::unreachable(server, reason(error))
 }
 
-/// Where a request goes, and by which client.
+/// The URL of a request, and the client that sends it.
 struct Target<'c> {
     http: &'c reqwest::Client,
     url: Url,
     host_header: String,
 }
 
-/// The sentence of an error, with the innermost cause: the outer ones say little.
+/// The message of an error's innermost cause: the outer ones say little.
 fn reason(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
@@ -389,7 +391,7 @@ fn reason(error: &reqwest::Error) -> String {
     innermost.to_string()
 }
 
-/// A redirect to an IP literal would pass by the resolver.
+/// Checks redirects to IP literals, as these bypass the resolver.
 fn redirect_policy(resolver: Resolver<TokioResolver>) -> redirect::Policy {
     redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > MAX_REDIRECTS {
@@ -414,16 +416,16 @@ fn roots(config: &config::Federation) -> Result<Vec<CertificateDer<'static>>, Fa
     Ok(roots)
 }
 
-/// Finds the addresses of host names; the URL says the port.
+/// Resolves host names; the port is in the URL.
 struct HostResolver(Resolver<TokioResolver>);
 
-/// Finds servers of which only the host name is known.
+/// Resolves host names of servers without a port, by SRV records.
 struct ServerResolver(Resolver<TokioResolver>);
 
 impl Resolve for HostResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let resolver = self.0.clone();
-        // Port 0 lets the URL's be taken.
+        // With port 0, reqwest uses the port of the URL.
         Box::pin(async move { found(resolver.addresses(name.as_str(), 0).await) })
     }
 }

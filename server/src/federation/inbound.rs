@@ -1,10 +1,10 @@
-//! Working off what other servers sent: staged events on their way into rooms.
+//! Puts staged events, which other servers sent in transactions, through intake.
 //!
-//! A queue is what one server sent into one room. A node leases it, so that queues are worked off in parallel, each in order;
-//! no lock is held while other servers are asked. A server has few queues leased at the same time, so that one which is slow
-//! to give what its events need keeps no others' waiting. A lease that ends without being given back tells that a node died
-//! over it: its events are then taken one by one, and each is counted before it is tried, so that the one that kills is given
-//! up in the end.
+//! A queue contains the staged events of one origin in one room. Nodes lease queues, so that queues are
+//! processed in parallel and each queue in order; no database lock is held while other servers are asked. Few
+//! queues of one origin are leased at the same time, so that a slow origin does not delay the others. A lease
+//! that expires shows that its node died. The events of that queue are then processed one by one, and each
+//! attempt is counted before it starts, so that an event that crashes nodes is given up in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use super::intake::take_in;
 use super::leased_work::{self, LeasedWork, while_renewed};
 use crate::base::error::ApiError;
 
-/// Events that are taken in together.
+/// How many events go through intake together.
 const MAX_EVENTS: i64 = 50;
-/// A third of what a lease lasts.
+/// A third of the time that a lease lasts.
 const RENEWAL: Duration = Duration::from_secs(10);
-/// Seconds to wait before another attempt. After the last one the event is given up.
+/// Pauses between attempts, in seconds. After the last attempt the event is given up.
 const PAUSES: [f64; 5] = [10.0, 60.0, 300.0, 1800.0, 7200.0];
 
 const CLAIM: &str = include_str!("inbound/claim.sql");
@@ -39,7 +39,7 @@ const RENEW: &str = "
 update matriarch.inbound_queues set leased_until = now() + interval '30 seconds' where room_nid = $1 and origin = $2";
 const RELEASE: &str = include_str!("inbound/release.sql");
 
-/// This node's part in working off what was staged. Cheap to clone.
+/// Processes inbound queues on this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Inbound {
     federation: Federation,
@@ -49,7 +49,7 @@ pub struct Inbound {
 #[derive(Default)]
 struct Shared {
     arrived: Notify,
-    /// Queues that are leased, with the generation known then.
+    /// Leased queues, each with its generation when it was leased.
     leased: Mutex<BTreeMap<(i64, String), i64>>,
 }
 
@@ -60,7 +60,7 @@ pub struct Queue {
     room_version: String,
     origin: String,
     generation: i64,
-    /// Whoever leased it before did not give it back.
+    /// The previous lease expired: its node did not end it.
     abandoned: bool,
 }
 
@@ -73,22 +73,22 @@ struct Staged {
 }
 
 impl Inbound {
-    /// A node that has leased nothing yet.
+    /// Leases nothing until [`Self::run`].
     pub fn new(federation: Federation) -> Self {
         Self { federation, shared: Arc::default() }
     }
 
-    /// Events were staged by this node.
+    /// Tells the node that it has staged events.
     pub fn arrived(&self) {
         self.shared.arrived.notify_one();
     }
 
-    /// Works off queues for as long as the node runs.
+    /// Processes queues for as long as the node runs.
     pub async fn run(self) {
         leased_work::run(self).await;
     }
 
-    /// Gives back what is leased still, when the node stops.
+    /// Ends the remaining leases when the node stops.
     pub async fn release_all(&self) {
         let leased = std::mem::take(&mut *self.leased());
         for ((room_nid, origin), generation) in leased {
@@ -104,7 +104,7 @@ impl Inbound {
 impl LeasedWork for Inbound {
     type Lease = Queue;
 
-    /// Those that take long wait for other servers, and cost nothing meanwhile.
+    /// Many, since a worker that takes long waits for other servers and uses no CPU.
     const WORKERS: usize = 32;
     const POLL: Duration = Duration::from_secs(2);
 
@@ -132,7 +132,7 @@ impl LeasedWork for Inbound {
         let federation = &self.federation;
         let renew =
             || async { federation.db.query(RENEW, &[&queue.room_nid, &queue.origin]).await.map(drop) };
-        // What failed was logged; the lease is given back at once where the database permits.
+        // The failure was logged; the lease is ended at once if the database is reachable.
         let _logged = while_renewed(RENEWAL, renew, work_off(federation, &queue)).await;
         let params: [&(dyn ToSql + Sync); 3] = [&queue.room_nid, &queue.origin, &queue.generation];
         let _logged = federation.db.query(RELEASE, &params).await;
@@ -140,7 +140,7 @@ impl LeasedWork for Inbound {
     }
 }
 
-/// Takes in what is due of a queue.
+/// Puts the due events of a queue through intake.
 async fn work_off(federation: &Federation, queue: &Queue) -> Result<(), ApiError> {
     loop {
         let at_once = if queue.abandoned { 1 } else { MAX_EVENTS };
@@ -166,7 +166,8 @@ fn staged(row: &Row) -> Staged {
     }
 }
 
-/// Takes events in together or, should that fail, one by one, so that none stands in the others' way.
+/// Puts events through intake together or, if that fails, one by one, so that one event does not block the
+/// others.
 async fn take(federation: &Federation, queue: &Queue, staged: Vec<Staged>) -> Result<(), ApiError> {
     if staged.is_empty() {
         return Ok(());
@@ -204,7 +205,7 @@ async fn take_together(
     take_in(federation, batch).await
 }
 
-/// Forgets what was taken in or is none, and puts off what has to wait.
+/// Deletes the events that are finished from the queue, and schedules the next attempt of the others.
 async fn settle(
     federation: &Federation,
     queue: &Queue,

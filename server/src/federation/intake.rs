@@ -1,9 +1,10 @@
-//! Events made elsewhere on their way into a room: the loop around `matriarch.receive_pdus`, which brings what that asks for.
+//! Intake of remote events: calls `matriarch.receive_pdus` in a loop, and fetches what it needs from other
+//! servers.
 //!
-//! Server-Server API, "Receiving PDUs" and "Backfilling and retrieving missing events". The servers that are asked may be
-//! hostile, so everything is bounded ([`budget`]): time, rounds, events, bytes, and requests of each kind. What they
-//! withhold must not do harm that stays: an event whose auth events cannot be had is not stored at all, since it would be
-//! stored as rejected for ever.
+//! Server-Server API, "Receiving PDUs" and "Backfilling and retrieving missing events". The servers that are
+//! asked may be hostile, so everything is bounded ([`budget`]): time, rounds, events, bytes, and requests of
+//! each kind. A server that withholds events must not cause lasting harm: an event whose auth events cannot
+//! be fetched is not stored at all, because it would stay rejected for ever.
 
 mod ask;
 pub mod batch;
@@ -34,12 +35,13 @@ use super::http_client::{FederationError, Request};
 use super::state_downloads::{self, StateDownload};
 use crate::base::error::ApiError;
 
-/// Takes events into their room, fetches what they need, and wakes whom they concern. What became of each PDU, in their
-/// order.
+/// Puts PDUs through intake, fetches what they need, and wakes the syncs that they concern. Returns the
+/// verdict of each PDU, in their order.
 ///
 /// # Errors
 ///
-/// 400 `M_UNSUPPORTED_ROOM_VERSION`; 503 if the database is away. What other servers do wrong is no error.
+/// 400 `M_UNSUPPORTED_ROOM_VERSION`; 503 if the database is not reachable. Faults of other servers are no
+/// errors, but part of the verdicts.
 pub async fn take_in(federation: &Federation, batch: Batch<'_>) -> Result<Vec<Taken>, ApiError> {
     take_in_from(federation, batch).await
 }
@@ -54,11 +56,12 @@ async fn take_in_from<S: Surroundings>(surroundings: &S, batch: Batch<'_>) -> Re
     Ok(intake.finish())
 }
 
-/// Asks a server for the state of a room, by a `send_join` or `state` request, and takes in what comes until the time is up.
+/// Asks a server for the state of a room by `request` (a `send_join` or `state`), and puts the events through
+/// intake, for at most `time`.
 ///
 /// # Errors
 ///
-/// What the server did wrong, and limits that its answer is over.
+/// Faults of the server, and limits that its answer exceeds.
 pub async fn download_state(
     federation: &Federation,
     room_id: &str,
@@ -77,12 +80,12 @@ pub async fn download_state(
     state_downloads::receive(federation, room_id, version, request, time, take_in_outliers).await
 }
 
-/// The states before events, by their ids, as the servers in the room have them; what of them is not here is taken in. Those that
-/// cannot be had are left out.
+/// The states before events, by event id, as `servers` report them. Missing events of the states go through
+/// intake. States that cannot be fetched are left out.
 ///
 /// # Errors
 ///
-/// 503 if the database is away.
+/// 503 if the database is not reachable.
 pub async fn states_before(
     federation: &Federation,
     room_id: &str,
@@ -95,7 +98,7 @@ pub async fn states_before(
         let (kind, pdus, states) = (Kind::Live, Vec::new(), BTreeMap::new());
         let batch = Batch { room_id, room_version: version.id, kind, servers, pdus, states };
         let mut intake = Intake::new(federation, version, batch);
-        // Why one cannot be had was logged.
+        // The reason for a failure was logged.
         if intake.fetch_state(event_id).await?.is_ok() {
             intake.take_in_outliers().await?;
             found.append(&mut intake.states);
@@ -104,23 +107,23 @@ pub async fn states_before(
     Ok(found)
 }
 
-/// A batch on its way in.
+/// The intake of one batch.
 struct Intake<'i, S> {
     surroundings: &'i S,
     version: &'static RoomVersion,
     room_id: &'i str,
     kind: Kind,
     servers: &'i [String],
-    /// Other servers in the room, once they were looked up.
+    /// Other servers in the room, looked up when they are needed.
     others: OnceCell<Vec<String>>,
-    /// Servers that did not answer, and are not asked again: why.
+    /// Servers that did not answer and are not asked again, with the reason.
     silent: Mutex<BTreeMap<String, String>>,
-    /// The events of the batch, and those before them.
+    /// The events of the batch, and their fetched previous events.
     main: Pool,
-    /// Auth events and events of states, which come first.
+    /// Auth events and events of states. They are received before `main`.
     outliers: Pool,
     states: States,
-    /// What is done without. Previous events may be had as auth events nevertheless.
+    /// What intake does without. Previous events may still be fetched as auth events.
     given_up: GivenUp,
     unavailable: AllUnavailable,
     /// Servers whose keys were fetched.
@@ -145,7 +148,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
                 Ok(open) => {
                     taken.push(Taken {
                         event_id: Some(open.event_id.clone()),
-                        // Stays if nothing is found out.
+                        // Remains if the intake ends before a verdict.
                         verdict: Err(Unavailable { reason: "it was not looked at".to_owned(), later: true }),
                     });
                     main.events.push(Open { place: Some(place), ..open });
@@ -176,7 +179,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
         }
     }
 
-    /// Has the database take in what it can, and fetches what that asks for; whether there is more to do.
+    /// Hands the events to the database, and fetches what they need. Returns whether there is more to do.
     async fn round(&mut self) -> Result<bool, ApiError> {
         self.drop_hopeless();
         if !self.outliers.events.is_empty() {
@@ -200,7 +203,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
         Ok(true)
     }
 
-    /// Takes in the outliers alone, with what they need.
+    /// Puts only the outliers through intake, with what they need.
     async fn take_in_outliers(&mut self) -> Result<(), ApiError> {
         loop {
             let pool = std::mem::take(&mut self.outliers);
@@ -213,10 +216,11 @@ impl<'i, S: Surroundings> Intake<'i, S> {
         }
     }
 
-    /// Hands a pool over in parts, again while that settles any; the events that need what is not in the pool.
+    /// Hands a pool to the database in parts, and repeats that while it settles events. Returns the events
+    /// that need something that is not in the pool.
     async fn receive(&mut self, mut pool: Pool, kind: Kind) -> Result<Pool, ApiError> {
         loop {
-            // Servers may name an event twice, in a state and in an authorization chain.
+            // Compared by id, since servers may list an event twice: in the state and in the auth chain.
             let count = pool.events.len();
             let before: BTreeSet<String> = pool.events.iter().map(|open| open.event_id.clone()).collect();
             let mut open = Pool::default();
@@ -224,7 +228,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
                 self.receive_part(part, kind, &mut open).await?;
             }
             pool = open;
-            // An event that waits for another part is taken in by the next pass.
+            // An event that needs an event of another part is settled by the next pass.
             let waits = pool.events.iter().any(|open| open.needs.cited().any(|id| before.contains(id)));
             if !waits || pool.events.len() == count {
                 break;
@@ -255,7 +259,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
         Ok(())
     }
 
-    /// Remembers what became of an event, and that those which need it cannot have it if it was not stored.
+    /// Records the verdict of an event. If it was not stored, events that need it cannot be stored either.
     fn settle(&mut self, event: Open, verdict: Result<Verdict, Unavailable>) {
         let lost = match &verdict {
             Ok(Verdict::Refused { reason }) => Some((reason, false)),
@@ -267,7 +271,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
                 self.unavailable.events.remove(&event.event_id);
                 self.stored.insert(event.event_id);
             }
-            // Of a forged copy the event itself may have come as well.
+            // This may be a forged copy of an event that was stored.
             Some(_) if self.stored.contains(&event.event_id) => {}
             Some((reason, later)) => {
                 debug!(room_id = self.room_id, event_id = event.event_id, reason, "an event is lost");
@@ -280,7 +284,8 @@ impl<'i, S: Surroundings> Intake<'i, S> {
         }
     }
 
-    /// Gives up what cannot be had, and the events that are nothing without it. Others may need those in turn.
+    /// Gives up what cannot be fetched, and the events that depend on it; repeats this, as others may depend
+    /// on those.
     fn drop_hopeless(&mut self) {
         loop {
             self.do_without_lost_state();
@@ -295,7 +300,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
         }
     }
 
-    /// Takes what was found to be missing of given states out of them, if it cannot be had.
+    /// Removes events from given states that cannot be fetched.
     fn do_without_lost_state(&mut self) {
         for event in &self.main.events {
             let Some(state) = self.states.get_mut(&event.event_id) else { continue };
@@ -330,7 +335,8 @@ impl<'i, S: Surroundings> Intake<'i, S> {
         hopeless
     }
 
-    /// Ends the work at a limit. Slow servers are no reason to lose events: what was fetched stays for the next attempt.
+    /// Ends the intake at a limit. If the limit is time, the events are tried again later: slow servers must
+    /// not cause a loss.
     fn stop(&mut self, limit: &'static str) {
         let origin = self.servers.first();
         warn!(room_id = self.room_id, origin, limit, open = self.main.events.len(), "events need too much");

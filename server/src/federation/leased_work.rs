@@ -1,4 +1,4 @@
-//! Work that waits in a table, and that nodes lease from each other.
+//! Runs background work that is listed in a table. A lease ensures that only one node does each piece.
 
 #[cfg(test)]
 mod tests;
@@ -11,31 +11,31 @@ use tokio::time::{interval, sleep};
 
 use crate::base::error::ApiError;
 
-/// A kind of work that any node may do.
+/// A kind of background work that any node may do.
 pub trait LeasedWork: Clone + Send + Sync + 'static {
-    /// What a node leases at a time.
+    /// A leased piece of work.
     type Lease: Send + 'static;
 
-    /// How much of it a node does at the same time.
+    /// How many pieces a node works on at the same time.
     const WORKERS: usize;
-    /// How often a node looks for work that nobody told it of.
+    /// How often a node looks for work that it was not told about.
     const POLL: Duration;
 
     /// Completes when there may be work.
     fn has_come(&self) -> &Notify;
 
-    /// Leases work that is due, of at most `limit` workers; none where there is none.
+    /// Leases at most `limit` pieces of due work; returns none if nothing is due.
     fn claim(&self, limit: usize) -> impl Future<Output = Result<Vec<Self::Lease>, ApiError>> + Send;
 
-    /// Does it, and gives the lease back.
+    /// Does the work, and ends the lease.
     fn work(self, lease: Self::Lease) -> impl Future<Output = ()> + Send;
 }
 
-/// Does work for as long as the node runs.
+/// Claims and does work for as long as the node runs.
 pub async fn run<W: LeasedWork>(work: W) {
     let mut workers = JoinSet::new();
     loop {
-        // A database that is away was logged by `Db`.
+        // `Db` has logged that the database is not reachable.
         while workers.len() < W::WORKERS
             && let Ok(leases) = work.claim(W::WORKERS - workers.len()).await
             && !leases.is_empty()
@@ -52,7 +52,8 @@ pub async fn run<W: LeasedWork>(work: W) {
     }
 }
 
-/// Does `work`, and meanwhile renews its lease `every` so often. A renewal that fails ends the work with its error.
+/// Does `work`, and renews its lease at intervals of `every`. If a renewal fails, the work is dropped and the
+/// error returned.
 pub async fn while_renewed<T, E, F>(
     every: Duration,
     renew: impl Fn() -> F,

@@ -1,7 +1,8 @@
 //! Sends transactions to other servers. Server-Server API, "Transactions".
 //!
-//! What is to be sent waits in the database; any node claims a server and sends to it, one transaction at a time, until
-//! nothing is left. Claims are leases that the node renews once a second: those of a node that dies are free for the others soon.
+//! The database knows what is pending for each destination. A node leases a destination and sends to it, one
+//! transaction at a time, until nothing is left. The node renews its leases every second; the leases of a
+//! dead node expire soon.
 
 mod backed_off;
 #[cfg(test)]
@@ -23,17 +24,17 @@ use super::base::Federation;
 use super::http_client::{FederationError, Request};
 use crate::base::error::ApiError;
 
-/// How often a node looks for work that nobody told it of, and renews its leases.
+/// How often a node looks for work that it was not told about, and renews its leases.
 const POLL: Duration = Duration::from_secs(1);
-/// The least time between two looks. What is written meanwhile goes together.
+/// The least time between two searches for work. Events of that time share a transaction.
 const PACE: Duration = Duration::from_millis(10);
-/// Seconds: how long a server that was claimed stays with a node that says nothing more.
+/// How long a lease lasts that is not renewed, in seconds.
 const LEASE_S: f64 = 15.0;
-/// How many servers a node sends to at once.
+/// How many destinations a node sends to at the same time.
 const MAX_DESTINATIONS: usize = 200;
-/// How many are claimed by one statement, since it gives a transaction of each.
+/// How many destinations one statement claims: it returns a transaction for each.
 const MAX_CLAIMED: usize = 20;
-/// Bytes: what became of each PDU.
+/// The longest answer that is read, in bytes. It has a result for each PDU.
 const MAX_ANSWER: usize = 1024 * 1024;
 
 const CLAIM: &str = "select destination_nid, destination, txn_id, body
@@ -42,16 +43,16 @@ const FINISH: &str = "select given_up, next_txn_id, next_body
     from matriarch.finish_transaction($1, $2, $3, $4, $5)";
 const RELEASE: &str = "select matriarch.release_transactions($1)";
 
-/// Sends to other servers. Cheap to clone.
+/// Sends transactions to other servers. Cheap to clone.
 #[derive(Clone)]
 pub struct Outgoing {
-    /// What the node's leases are told by.
+    /// A random id that marks this node's leases.
     lease: Arc<str>,
     federation: Federation,
     backed_off: BackedOff,
 }
 
-/// A server that this node may send to, and what to send first.
+/// A destination that this node has leased, and the first transaction.
 struct Claimed {
     destination_nid: i64,
     destination: String,
@@ -63,29 +64,30 @@ struct Transaction {
     body: String,
 }
 
-/// Why a transaction was not taken.
+/// Why a destination did not accept a transaction.
 struct Failed {
     error: String,
-    /// Whether the server would answer the same again.
+    /// Whether the destination would refuse the same transaction again.
     is_refusal: bool,
 }
 
 impl Outgoing {
-    /// A node that has leased nothing yet.
+    /// Leases nothing until [`Self::run`].
     pub fn new(federation: Federation) -> Self {
         let lease = format!("{:032x}", rand::random::<u128>()).into();
         let backed_off = BackedOff::new(federation.db.clone(), federation.hub.clone());
         Self { lease, federation, backed_off }
     }
 
-    /// Sends for as long as the node runs. A database that is away was logged by `Db`; the next round tries again.
+    /// Sends for as long as the node runs. If the database is not reachable, `Db` logs it and the next round
+    /// tries again.
     pub async fn run(self) {
         let mut deliveries = Deliveries::default();
         loop {
             let began = Instant::now();
             deliveries.reap();
             self.backed_off.refresh().await;
-            // Claims what there is, as long as there is more than one statement gives.
+            // Claims again while statements return as many destinations as they may.
             while let Ok(claimed) = self.claim(&deliveries).await
                 && !claimed.is_empty()
             {
@@ -99,18 +101,18 @@ impl Outgoing {
                     break;
                 }
             }
-            // Nothing is lost without the wake-up: it only ends the pause.
+            // The wake-up only shortens the pause; nothing is lost without it.
             let _ = timeout_at(began + POLL, self.federation.hub.outgoing()).await;
             sleep_until(began + PACE).await;
         }
     }
 
-    /// Gives back the node's leases, so that others need not wait for their end.
+    /// Ends the node's leases, so that other nodes need not wait until they expire.
     pub async fn release(&self) {
         let _logged = self.federation.db.query(RELEASE, &[&&*self.lease]).await;
     }
 
-    /// Notes that a server sent a request: if it was given time to come back, it is tried again.
+    /// Notes that a server sent a request. If it is backed off, it is tried again at once.
     pub fn heard_from(&self, server: &str) {
         self.backed_off.heard_from(server);
     }
@@ -123,7 +125,7 @@ impl Outgoing {
         Ok(rows.iter().filter_map(claimed_of).collect())
     }
 
-    /// Sends to a server until nothing is left, or until it does not answer.
+    /// Sends to a destination until nothing is left, or until it does not answer.
     async fn deliver(&self, claimed: Claimed) {
         let Claimed { destination_nid, destination, transaction } = claimed;
         let mut next = Some(transaction);
@@ -138,7 +140,7 @@ impl Outgoing {
             };
             let args: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
                 [&&*self.lease, &destination_nid, &txn_id, &error, &is_refusal];
-            // Where the database is away, the lease ends by itself, and the transaction is repeated.
+            // If the database is not reachable, the lease expires and the transaction is sent again.
             let Ok(Some(row)) = self.federation.db.query_opt(FINISH, &args).await else { return };
             let given_up: bool = row.get("given_up");
             if given_up {
@@ -185,8 +187,8 @@ impl Outgoing {
     }
 }
 
-/// Whether another try would be answered the same: the request is at fault, not the network, the server's state or what it
-/// thinks of this one.
+/// Whether the request itself is at fault, so that another attempt would fail too; not the network, a passing
+/// failure of the destination, or a lack of permission.
 fn is_refusal(error: &FederationError) -> bool {
     match error {
         FederationError::Refused { status, .. } => {
@@ -206,7 +208,8 @@ fn is_refusal(error: &FederationError) -> bool {
     }
 }
 
-/// Tells of PDUs that the server did not accept. They count as sent: it would not accept them another time.
+/// Logs PDUs that the destination did not accept. They count as sent, as it would not accept them later
+/// either.
 fn report(destination: &str, answer: &Map<String, Value>) {
     let results = answer.get("pdus").and_then(Value::as_object);
     for (event_id, result) in results.into_iter().flatten() {
@@ -226,7 +229,7 @@ fn claimed_of(row: &Row) -> Option<Claimed> {
     })
 }
 
-/// The servers that are being sent to. The tasks end with it.
+/// The running deliveries. Dropping this ends their tasks.
 #[derive(Default)]
 struct Deliveries {
     tasks: JoinSet<()>,
@@ -245,7 +248,7 @@ impl Deliveries {
         self.running.insert(destination_nid);
     }
 
-    /// Forgets those that have ended.
+    /// Removes deliveries that have ended.
     fn reap(&mut self) {
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             let id = match ended {

@@ -1,8 +1,8 @@
-//! Rooms that users of this server are in before all members have come. MSC3706, MSC3902.
+//! Makes partial rooms whole. MSC3706, MSC3902.
 //!
-//! A join asks the other server to leave the members out, which are most of a big room's state. The room can be used at
-//! once; behind that a node, whichever comes first, loads the whole state as it was before the join, from the same server or
-//! from others, and has the database make the room whole.
+//! A join asks the resident server to omit the members, which are most of a large room's state. The room can
+//! be used at once. In the background a node downloads the whole state before the join, from the same server
+//! or from others, and has the database make the room whole.
 
 #[cfg(test)]
 mod tests;
@@ -27,13 +27,14 @@ use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::call;
 
-/// A third of what a lease lasts.
+/// A third of the time that a lease lasts.
 const RENEWAL: Duration = Duration::from_secs(20);
-/// How long the state of a room may take.
+/// How long the download of a room's state may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(1800);
-/// How often the states of single events are asked for, which may be more each time.
+/// How many times the states of single events are fetched: each time more may be needed.
 const MAX_ROUNDS: usize = 5;
-/// How long a join waits for its room to become whole: small ones do so at once.
+/// How long a join waits for its room to become whole, and how often it checks. Small rooms become whole at
+/// once.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 const JOIN_PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,7 +45,7 @@ update matriarch.partial_joins set leased_until = now() + interval '1 minute' wh
 const ANNOUNCE: &str = "
 insert into matriarch.partial_joins (join_event_id, room_id, server_name, servers) values ($1, $2, $3, $4)
 on conflict (join_event_id) do nothing";
-/// What another join was made by, later, is more likely to help.
+/// The resident server of a later join is more likely to answer.
 const RENAME: &str = "
 update matriarch.partial_joins
 set server_name = $2, attempts = 0, next_try_at = now()
@@ -54,14 +55,14 @@ delete from matriarch.partial_joins where join_event_id = $1 and room_nid is nul
 const IS_PARTIAL: &str = "select from matriarch.partial_joins where join_event_id = $1";
 const COMPLETE: &str = call!("matriarch.complete_partial_join($1, $2, $3, $4)");
 
-/// This node's part in making rooms whole. Cheap to clone.
+/// Makes partial rooms whole on this node. Cheap to clone.
 #[derive(Clone)]
 pub struct PartialJoins {
     federation: Federation,
     began: Arc<Notify>,
 }
 
-/// A join that is leased by this node.
+/// A partial join that this node has leased.
 pub struct PartialJoin {
     join_event_id: String,
     room_id: String,
@@ -71,8 +72,8 @@ pub struct PartialJoin {
     attempts: usize,
 }
 
-/// Announces a join whose answer, by `server`, left members out, before it is taken in: the room becomes partial by it.
-/// `servers` are those in the room, by that answer.
+/// Records a join before its intake whose answer, from `server`, omits members: the room will become partial.
+/// `servers` are the servers in the room according to the answer.
 pub async fn announce(
     federation: &Federation,
     join_event_id: &str,
@@ -84,13 +85,13 @@ pub async fn announce(
     Ok(())
 }
 
-/// Forgets a join by which no room became partial.
+/// Deletes the record of a join that made no room partial.
 pub async fn withdraw(federation: &Federation, join_event_id: &str) -> Result<(), ApiError> {
     federation.db.query(WITHDRAW, &[&join_event_id]).await?;
     Ok(())
 }
 
-/// Notes whom another join of a room was made by, which may be partial still.
+/// Notes the resident server of another join of a room, in case the room is still partial.
 pub async fn note_server(
     federation: &Federation,
     room_id: &str,
@@ -102,12 +103,12 @@ pub async fn note_server(
 }
 
 impl PartialJoins {
-    /// A node that loads no room yet.
+    /// Loads nothing until [`Self::run`].
     pub fn new(federation: Federation) -> Self {
         Self { federation, began: Arc::default() }
     }
 
-    /// Begins to load the rest of a room, and waits for a moment whether that is done at once.
+    /// Starts to load the members of a room, and waits up to two seconds for the room to become whole.
     pub async fn begin(&self, join_event_id: &str) -> Result<(), ApiError> {
         self.began.notify_one();
         let deadline = Instant::now() + JOIN_TIMEOUT;
@@ -150,7 +151,7 @@ impl LeasedWork for PartialJoins {
     async fn work(self, join: PartialJoin) {
         let federation = &self.federation;
         let renew = || async {
-            // Should that fail, it was logged, and the work goes on.
+            // A failure was logged, and the work continues.
             let _logged = federation.db.query(RENEW, &[&join.join_event_id]).await;
             Ok(())
         };
@@ -164,7 +165,8 @@ impl LeasedWork for PartialJoins {
 }
 
 impl PartialJoin {
-    /// The server to ask: the one that the join was made by first, and every other time.
+    /// The server to ask: every other time the resident server of the join, beginning with it; otherwise the
+    /// next of the others.
     fn server(&self) -> &str {
         let others = self.servers.iter().filter(|server| **server != self.server_name);
         let count = others.clone().count();
@@ -199,7 +201,8 @@ impl PartialJoin {
         Ok(())
     }
 
-    /// Has the room made whole, with the states of events that cannot be told from the graph.
+    /// Has the database make the room whole. Fetches the states before events that do not follow from the
+    /// graph.
     async fn finish(
         &self,
         federation: &Federation,
@@ -217,12 +220,12 @@ impl PartialJoin {
             states.extend(intake::states_before(federation, &self.room_id, version, &servers, &needs).await?);
             given_up.extend(needs.into_iter().filter(|id| !states.contains_key(id)));
         }
-        // There are ever more.
+        // Every round needed more states: do without the remaining ones.
         self.complete(federation, &state, &states, None).await?;
         Ok(())
     }
 
-    /// The events whose states are needed first.
+    /// Tries to make the room whole. Returns the events whose states are needed for that.
     async fn complete(
         &self,
         federation: &Federation,

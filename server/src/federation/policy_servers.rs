@@ -12,16 +12,16 @@ use super::http_client::{FederationError, HttpClient, Request};
 use crate::base::cache::bounded;
 use crate::base::error::ApiError;
 
-/// Policy servers sign by this key id whatever the key.
+/// Policy servers always sign with this key id.
 const KEY_ID: &str = "ed25519:policy_server";
-/// How long a policy server may take: somebody waits to speak.
+/// How long a policy server may take. Short, as a user waits for the event to be sent.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes: a signature.
+/// The longest answer that is read, in bytes. It contains a signature.
 const MAX_ANSWER: usize = 64 * 1024;
-/// How long one that does not answer is left alone, first and at most; events are refused meanwhile.
+/// The first and the longest pause after a policy server did not answer. Events are refused meanwhile.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How many that do not answer are remembered.
+/// How many policy servers that do not answer are remembered.
 const REMEMBERED: u64 = 10_000;
 
 /// Policy servers, and which of them did not answer. Cheap to clone.
@@ -38,7 +38,7 @@ struct Pause {
 }
 
 impl PolicyServers {
-    /// None has failed to answer yet.
+    /// Starts without any pauses.
     pub fn new(http: HttpClient) -> Self {
         Self { http, pauses: bounded(REMEMBERED).build() }
     }
@@ -47,7 +47,7 @@ impl PolicyServers {
     ///
     /// # Errors
     ///
-    /// What the policy server refuses with; that it does not answer, or did not lately.
+    /// The policy server's refusal; or that it does not answer, or is paused.
     pub async fn sign(&self, server: &str, event: &mut Map<String, Value>) -> Result<(), FederationError> {
         if self.pauses.get(server).is_some_and(|pause| Instant::now() < pause.until) {
             return Err(FederationError::unreachable(server, "it did not answer lately"));
@@ -68,7 +68,7 @@ impl PolicyServers {
         let signature = answer.get(server).and_then(|keys| keys.get(KEY_ID)).filter(|it| it.is_string());
         let signature = signature
             .ok_or_else(|| FederationError::bad_answer(server, "it has no signature of a policy server"))?;
-        // The server may have signed the event as its sender's, too.
+        // Keep other signatures of the same server: the sender may be its user.
         let signatures = event.entry("signatures").or_insert_with(|| json!({}));
         let of_server = signatures.as_object_mut().map(|all| all.entry(server).or_insert_with(|| json!({})));
         if let Some(Value::Object(of_server)) = of_server {
@@ -95,7 +95,7 @@ impl PolicyServers {
     }
 }
 
-/// What the policy server refuses with is told as it stands.
+/// The error for the client. A refusal with a Matrix errcode is passed on unchanged.
 pub fn for_client(error: FederationError) -> ApiError {
     debug!(%error, "a policy server did not sign an event");
     match error {

@@ -1,5 +1,5 @@
-//! What this server asks others about their users, aliases and rooms. Server-Server API, "Querying for information" and
-//! "Published Room Directory".
+//! Asks other servers about their users, aliases and published rooms. Server-Server API, "Querying for
+//! information" and "Published Room Directory".
 
 use axum::http::Method;
 use matriarch_rules::identifiers::{is_room_alias, server_name};
@@ -11,12 +11,12 @@ use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::call;
 
-/// Bytes: profiles, aliases, and pages of room directories.
+/// The longest answer that is read, in bytes: profiles, aliases, and pages of room directories.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 const ALIAS: &str = call!("matriarch.alias($1)");
 
-/// Asks the server of a user for the profile, or for one field of it.
+/// Asks a user's server for the profile, or for one field of it.
 pub async fn remote_profile(
     federation: &Federation,
     user_id: &str,
@@ -30,14 +30,15 @@ pub async fn remote_profile(
     ask(federation, server, Method::GET, &path, None).await
 }
 
-/// Asks the server of an alias which room it names.
+/// Asks an alias's server for the room id and servers.
 pub async fn remote_alias(federation: &Federation, alias: &str) -> Result<Map<String, Value>, ApiError> {
     let server = server_name(alias).unwrap_or_default();
     let path = format!("/_matrix/federation/v1/query/directory?room_alias={}", encode(alias));
     ask(federation, server, Method::GET, &path, None).await
 }
 
-/// The room that a room id or alias names, and servers that are in it by what the alias's server says.
+/// The room that a room id or alias names, and servers in it according to the alias's server (none for a room
+/// id).
 pub async fn find_room(federation: &Federation, room: &str) -> Result<(String, Vec<String>), ApiError> {
     if !is_room_alias(room) {
         return Ok((room.to_owned(), Vec::new()));
@@ -64,8 +65,8 @@ pub async fn remote_public_rooms(
     ask(federation, server, Method::POST, "/_matrix/federation/v1/publicRooms", Some(request)).await
 }
 
-/// Asks another server on behalf of a client: what it answers in the negative is answered so, and a server that cannot be
-/// reached is 502 `M_UNKNOWN`.
+/// Asks another server on behalf of a client. Its 403 and 404 are passed on; other failures are 502
+/// `M_UNKNOWN`.
 async fn ask(
     federation: &Federation,
     server: &str,

@@ -1,4 +1,4 @@
-//! Users of other servers are invited: their server signs the event too. Server-Server API, "Inviting to a room".
+//! Invites remote users; their server signs the invite too. Server-Server API, "Inviting to a room".
 
 use std::collections::BTreeMap;
 
@@ -19,16 +19,16 @@ use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::{MatrixResponse, call};
 
-/// Bytes: one event.
+/// The longest answer that is read, in bytes. It contains one event.
 const MAX_ANSWER: usize = 256 * 1024;
 
 const PREPARE: &str = call!("matriarch.prepare_invite($1, $2, $3, $4)");
 
-/// How many users of a new room are invited at a time.
+/// How many users of a new room are invited at the same time.
 const CONCURRENCY: usize = 8;
 
-/// Invites users of other servers into a room that was just made. One whose server does not take the invite is left out: the
-/// room is there, and whoever made it sees who is not.
+/// Invites remote users into a room that was just created. A failed invite is only logged: the room exists,
+/// and its creator sees who is missing.
 pub async fn invite_all(
     federation: &Federation,
     token: &AccessToken,
@@ -49,8 +49,8 @@ pub async fn invite_all(
     stream::iter(user_ids).map(invite).buffer_unordered(CONCURRENCY).collect::<()>().await;
 }
 
-/// Invites a user of another server; the answer is `{"event_id"}`. `content` is that of the event, in which the membership may
-/// be left out.
+/// Invites a remote user; the answer is `{"event_id"}`. `content` is the event's content as JSON text;
+/// `membership` may be absent from it.
 pub async fn invite(
     federation: &Federation,
     token: &AccessToken,
@@ -66,7 +66,7 @@ pub async fn invite(
     send(federation, room_id, user_id, prepared).await
 }
 
-/// Has an invite signed by the server of the user who is invited, and takes it into the room.
+/// Has the invited user's server sign the invite, and puts it through intake.
 pub async fn send(
     federation: &Federation,
     room_id: &str,
@@ -91,7 +91,7 @@ pub async fn send(
     };
     match intake::take_in(federation, batch).await?.pop().map(|taken| taken.verdict) {
         Some(Ok(Verdict::Accepted)) => Ok(MatrixResponse::of(json!({ "event_id": prepared.event_id }))),
-        // The room changed in between.
+        // The room changed while the other server signed.
         Some(Ok(Verdict::SoftFailed { reason } | Verdict::Rejected { reason })) => {
             Err(ApiError::forbidden(reason))
         }
@@ -102,7 +102,7 @@ pub async fn send(
     }
 }
 
-/// The invite with the signature of the user's server.
+/// Sends the invite to the user's server, and returns it with that server's signature.
 async fn signed_by(
     federation: &Federation,
     server: &str,

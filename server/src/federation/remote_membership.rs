@@ -1,8 +1,8 @@
-//! This server's users join, knock at and leave rooms of other servers. Server-Server API, "Joining Rooms", "Knocking upon
-//! a room" and "Leaving Rooms (Rejecting Invites)".
+//! Local users join, knock on and leave rooms that only remote servers are in. Server-Server API, "Joining
+//! Rooms", "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
 //!
-//! A server in the room gives a template of the membership event (`make_…`), this server signs it, and gives it back
-//! (`send_…`). Servers are asked one after the other until one helps.
+//! A resident server returns a template of the membership event (`make_…`); this server signs the event and
+//! sends it back (`send_…`). Servers are asked in turn until one succeeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,11 +30,11 @@ use crate::database::{MatrixResponse, call};
 
 /// How many servers are asked.
 const MAX_SERVERS: usize = 10;
-/// Templates, and answers without state.
+/// The longest template or other answer without state, in bytes.
 const SMALL_ANSWER: usize = 1024 * 1024;
 /// How long a join may take.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1800);
-/// A third of what others wait for it, when the node has died.
+/// A third of the time after which a join of a dead node counts as ended.
 const JOIN_RENEWAL: Duration = Duration::from_secs(20);
 
 const SIGN: &str = call!("matriarch.sign_membership($1, $2, $3, $4, $5, $6)");
@@ -45,7 +45,8 @@ const LEAVE_OUTSIDE: &str = call!("matriarch.leave_out_of_band($1, $2, $3, $4)")
 
 const KNOCK_OUTSIDE: &str = call!("matriarch.knock_out_of_band($1, $2, $3, $4, $5)");
 
-/// Who sends events of the room meanwhile has to wait. Renewed as long as the join takes.
+/// Marks a join as in progress: federation transactions with events of the room wait. Renewed while the join
+/// runs.
 const JOIN_BEGINS: &str = "
 insert into matriarch.joins_in_progress (room_id, until) values ($1, now() + interval '1 minute')
 on conflict (room_id) do update set until = excluded.until";
@@ -54,7 +55,7 @@ const IS_KNOWN: &str = "select from matriarch.rooms where room_id = $1 and curre
 
 const JOIN_ENDS: &str = "delete from matriarch.joins_in_progress where room_id = $1";
 
-/// What a user does to a room of other servers.
+/// The change of membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Join,
@@ -63,7 +64,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The membership, and the part of the paths after `make_` and `send_`.
+    /// The membership; also the suffix of `make_` and `send_` in paths.
     pub fn name(self) -> &'static str {
         match self {
             Self::Join => "join",
@@ -73,7 +74,7 @@ impl Action {
     }
 }
 
-/// A user of this server whose membership is to change in a room of other servers.
+/// A local user whose membership in a remote room changes.
 pub struct RemoteMembership<'t> {
     pub federation: &'t Federation,
     pub partial_joins: &'t PartialJoins,
@@ -97,11 +98,12 @@ fn first_version() -> String {
 }
 
 impl RemoteMembership<'_> {
-    /// Refuses an invite, or takes back a knock: for this server in any case, and for others if one of them can be told.
+    /// Rejects an invite or retracts a knock. The local user leaves in any case, even if no other server can
+    /// be told.
     ///
     /// # Errors
     ///
-    /// 404 `M_NOT_FOUND` if the user is nothing to the room.
+    /// 404 `M_NOT_FOUND` if the user has no membership in the room.
     pub async fn leave(&self, room_id: &str) -> Result<MatrixResponse, ApiError> {
         if let Err(error) = self.ask_in_turn(Action::Leave, room_id, Vec::new()).await {
             info!(room_id, error = %error.message, "no server could be told that a user leaves");
@@ -110,11 +112,11 @@ impl RemoteMembership<'_> {
         Ok(MatrixResponse::of(json!({})))
     }
 
-    /// Asks servers for help, one after the other. `via` are servers that the client or an alias names.
+    /// Tries servers in turn until one succeeds. `via` are servers that the client or an alias names.
     ///
     /// # Errors
     ///
-    /// What the last server that answered said; 404 `M_NOT_FOUND` if there is none to ask.
+    /// The last server's refusal, or else the first failure; 404 `M_NOT_FOUND` if there is no server to ask.
     pub async fn ask_in_turn(&self, action: Action, room_id: &str, via: Vec<String>) -> Result<(), ApiError> {
         let mut refusal: Option<ApiError> = None;
         for server in self.servers(room_id, via).await? {
@@ -123,7 +125,7 @@ impl RemoteMembership<'_> {
                 Err(FederationError::Internal(error)) => return Err(error),
                 Err(error) => {
                     info!(server, room_id, action = action.name(), %error, "a server in a room did not help");
-                    // What a server in the room says is worth more than that another one is away.
+                    // A refusal tells the client more than that another server is unreachable.
                     let is_verdict = matches!(error, FederationError::Refused { .. });
                     if is_verdict || refusal.is_none() {
                         refusal = Some(error.for_client());
@@ -134,7 +136,8 @@ impl RemoteMembership<'_> {
         Err(refusal.unwrap_or_else(|| ApiError::not_found("No server is known that is in the room")))
     }
 
-    /// Servers to ask, each once: those named, those of users in the room, and the one that made the room.
+    /// Servers to ask, without duplicates: those named, those of known users in the room, and the one in the
+    /// room id.
     async fn servers(&self, room_id: &str, via: Vec<String>) -> Result<Vec<String>, ApiError> {
         let federation = self.federation;
         let known = federation.call(USERS_IN_ROOM, &[&self.token.hash(), &room_id]).await?;
@@ -151,7 +154,7 @@ impl RemoteMembership<'_> {
         Ok(servers)
     }
 
-    /// Gets a template, and signs the event made of it. The room's version, and the event.
+    /// Gets a template, and signs the event made from it. Returns the room's version and the event.
     async fn make(
         &self,
         server: &str,
@@ -204,7 +207,8 @@ impl RemoteMembership<'_> {
             encode(&signed.event_id)
         );
         let federation = self.federation;
-        // Where this server has been before, what it knows and a state without members do not go together.
+        // Only for a room that is not stored: a state without members cannot be combined with an older stored
+        // state.
         if action == Action::Join && federation.db.query_opt(IS_KNOWN, &[&room_id]).await?.is_none() {
             path += "?omit_members=true";
         }
@@ -238,7 +242,8 @@ impl RemoteMembership<'_> {
         Ok(())
     }
 
-    /// Joins, while it is known that this is in progress: from here on other servers may send events of the room.
+    /// Runs `join` with the room marked as having a join in progress, because other servers may send events
+    /// of the room from now on.
     async fn while_in_progress(
         &self,
         room_id: &str,
@@ -247,19 +252,19 @@ impl RemoteMembership<'_> {
         let db = &self.federation.db;
         db.query(JOIN_BEGINS, &[&room_id]).await?;
         let renew = || async {
-            // Should that fail, it was logged, and the join goes on.
+            // A failure was logged, and the join continues.
             let _logged = db.query(JOIN_BEGINS, &[&room_id]).await;
             Ok(())
         };
         let joined = while_renewed(JOIN_RENEWAL, renew, join).await;
-        // What fails may be in progress for another user still.
+        // After a failure the mark expires by itself: another user's join may still be in progress.
         if joined.is_ok() {
             db.query(JOIN_ENDS, &[&room_id]).await?;
         }
         joined
     }
 
-    /// Notes that the user knocks, with what the server told of the room.
+    /// Stores the knock as an out-of-band membership, with the stripped state of the answer.
     async fn note_knock(
         &self,
         room_id: &str,
@@ -276,7 +281,7 @@ impl RemoteMembership<'_> {
         Ok(())
     }
 
-    /// Notes that the user left, by an event that another server took in, if one did.
+    /// Stores the leave as an out-of-band membership, with its event if another server accepted one.
     async fn note_leave(
         &self,
         room_id: &str,
@@ -287,7 +292,7 @@ impl RemoteMembership<'_> {
         self.federation.call(LEAVE_OUTSIDE, &[&self.token.hash(), &room_id, &event_id, &event]).await
     }
 
-    /// Takes in the join, by the state that came.
+    /// Puts the join event through intake, with the state of the `send_join` answer as its given state.
     async fn ingest_send_join(
         &self,
         server: &str,
@@ -322,7 +327,7 @@ impl RemoteMembership<'_> {
         let mut taken = intake::take_in(self.federation, batch(states)).await?;
         if rest.members_omitted {
             partial_joins::withdraw(self.federation, &signed.event_id).await?;
-            // Where another join was faster, this one goes the way of all events.
+            // If another join finished first, this one needs no given state.
             if matches!(taken.first(), Some(Taken { verdict: Err(_), .. })) {
                 taken = intake::take_in(self.federation, batch(BTreeMap::new())).await?;
             }

@@ -1,4 +1,5 @@
-//! Signing keys: this server's, and other servers', fetched. Server-Server API, "Retrieving server keys".
+//! Signing keys: publishes this server's, and fetches other servers'. Server-Server API, "Retrieving server
+//! keys".
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,13 +18,13 @@ use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::Db;
 
-/// Keys are asked for while a request waits.
+/// The timeout for keys. Often a request waits for them.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes. Old keys of many years fit in.
+/// The longest answer that is read, in bytes. Old keys of many years fit.
 const MAX_ANSWER: usize = 1024 * 1024;
-/// A server that had no good answer is not asked again for so long.
+/// How long a server is not asked again after it gave no valid answer.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(60);
-/// Keys in one answer.
+/// The most keys in one answer.
 const MAX_KEYS: usize = 1000;
 
 const PUBLISHED: &str = "select matriarch.published_keys() as keys";
@@ -32,7 +33,7 @@ const STORE: &str = include_str!("server_keys/store.sql");
 
 const FIND: &str = include_str!("server_keys/find.sql");
 
-/// This server's keys, as published.
+/// This server's published keys, as JSON text.
 pub async fn own(db: &Db) -> Result<String, ApiError> {
     let row = db.query_opt(PUBLISHED, &[]).await?.ok_or_else(ApiError::internal)?;
     Ok(row.get("keys"))
@@ -44,7 +45,7 @@ pub fn now_ts() -> i64 {
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A server's keys as it published them, checked.
+/// The verified keys that a server published.
 #[derive(Clone, Debug)]
 pub struct ServerKeys {
     pub response: Map<String, Value>,
@@ -52,7 +53,8 @@ pub struct ServerKeys {
 }
 
 impl ServerKeys {
-    /// Checks that the answer is the server's: every key in use that signed it did so rightly, and one did.
+    /// Checks that the answer is of that server: at least one key in it has signed it, and all signatures by
+    /// keys in it are valid.
     pub fn read(response: Map<String, Value>, server_name: &str) -> Result<Self, &'static str> {
         if response.get("server_name").and_then(Value::as_str) != Some(server_name) {
             return Err("it is of another server");
@@ -80,7 +82,7 @@ impl ServerKeys {
                     false => Some(self.valid_until_ts),
                 };
                 let sound = |text: &&str| !key_id.contains('\0') && PublicKey::from_base64(text).is_ok();
-                // The same key under both headings is in use.
+                // A key that is listed both as current and as old is current.
                 if let (Some(text), Some(valid)) = (text.filter(sound), valid)
                     && !ids.contains(key_id)
                 {
@@ -98,10 +100,10 @@ impl ServerKeys {
     }
 }
 
-/// When a server's keys were last fetched, and whether there were any. Locked while they are.
+/// When a server's keys were last fetched, and whether that succeeded. Locked during a fetch.
 type Slot = Arc<Mutex<Option<(Instant, bool)>>>;
 
-/// Fetches other servers' keys, each server's once at a time. Cheap to clone.
+/// Fetches other servers' keys; at most one fetch runs for each server. Cheap to clone.
 #[derive(Clone)]
 pub struct KeyRing {
     http: HttpClient,
@@ -110,12 +112,12 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// A key ring that has fetched nothing yet.
+    /// A key ring that has not fetched anything.
     pub fn new(http: HttpClient, db: Db) -> Self {
         Self { http, db, servers: Arc::default() }
     }
 
-    /// A key that may sign requests now; asks the server if it is not known, or was valid up to a time that is over.
+    /// A key that is valid for requests now. Fetches the server's keys if it is not stored or has expired.
     pub async fn request_key(
         &self,
         server_name: &str,
@@ -133,8 +135,8 @@ impl KeyRing {
         Ok(row.and_then(|row| PublicKey::from_base64(row.get("public_key")).ok()))
     }
 
-    /// Fetches a server's keys from itself or, if that fails, from the notaries, and stores them. Who asks at the same
-    /// moment waits for the same answer; after a failure nobody asks for a while.
+    /// Fetches a server's keys from the server or, if that fails, from notaries, and stores them. Concurrent
+    /// callers share one fetch. After a failure the server is not asked for [`FAILURE_LIFETIME`].
     pub async fn fetch(&self, server_name: &str) -> Result<(), FederationError> {
         let asked = Instant::now();
         let slot = self.slot(server_name);
@@ -153,7 +155,7 @@ impl KeyRing {
 
     fn slot(&self, server_name: &str) -> Slot {
         let mut servers = self.servers.lock();
-        // What nobody holds, and is no failure of late, is not worth remembering.
+        // Drop slots that are not in use and do not record a recent failure.
         servers.retain(|_, slot| {
             let failed_lately = |last: (Instant, bool)| !last.1 && last.0.elapsed() < FAILURE_LIFETIME;
             Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|last| last.is_some_and(failed_lately))
@@ -190,7 +192,7 @@ impl KeyRing {
             .map_err(|reason| FederationError::bad_answer(server_name, reason))
     }
 
-    /// Asks a notary, which is believed when both it and the server signed.
+    /// Asks a notary. The answer counts if both the notary and the server have signed it.
     async fn ask_notary(&self, notary: &str, server_name: &str) -> Result<ServerKeys, FederationError> {
         if notary == server_name {
             return Err(FederationError::bad_answer(notary, "it would be its own notary"));

@@ -1,9 +1,11 @@
-//! The state of a room, of hundreds of thousands of events perhaps, on its way from another server into the database.
+//! Downloads the state of a room, possibly hundreds of thousands of events, from another server into the
+//! database.
 //!
-//! The answer is read as it comes ([`state_answer`]) and its events are staged in `state_download_events`; what is kept here is which
-//! cites which ([`index`]). Then they are taken in as outliers, those that others cite first: several statements at the same
-//! time, since each verifies its events before it waits for the room's lock. The few that need what the answer does not have
-//! are handed back in the end, to be taken in with what they need.
+//! The answer is parsed while it arrives ([`state_answer`]), and its events are staged in
+//! `state_download_events`; memory only contains which event cites which ([`index`]). Then the events go
+//! through intake as outliers, cited events first. Several statements run at the same time, since each
+//! verifies its events before it waits for the room's lock. The few events that need what the answer lacks
+//! are handed to the intake loop in the end, which fetches what they need.
 
 mod index;
 mod state_answer;
@@ -28,22 +30,23 @@ use crate::base::error::ApiError;
 
 /// The longest answer that is read, in bytes: the state of a room with hundreds of thousands of members.
 pub const MAX_ANSWER: usize = 512 * 1024 * 1024;
-/// Servers take their time to write down the state of a big room.
+/// Servers need long to write the state of a large room.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
-/// Events of an answer, with those that they cite: as many as are kept in memory.
+/// The most events of an answer, including those that they cite, since the index of them is in memory.
 const MAX_EVENTS: u32 = 500_000;
-/// Events that need what the answer does not have.
+/// The most events that need what the answer does not contain.
 const MAX_NEEDY: usize = 5_000;
-/// For so many more events of an answer so many mebibytes of long answers are taken: what is kept of them.
+/// For every `PERMIT_EVENTS` events, the download takes permits for `PERMITS` mebibytes: the size of their
+/// index.
 const PERMIT_EVENTS: u32 = 10_000;
 const PERMITS: u32 = 4;
-/// How long an answer may wait for these.
+/// How long a download waits for these permits.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Statements at the same time. They verify in parallel; writing they wait for each other.
+/// How many statements run at the same time. They verify in parallel, and write one after the other.
 const PARALLEL: usize = 4;
-/// How often events are tried that wait for others or for keys.
+/// How many passes are made over events that wait for other events or for keys.
 const MAX_PASSES: usize = 5;
-/// Servers whose keys are fetched at the same time, and how long that may take for all.
+/// How many servers' keys are fetched at the same time, and how long all of that may take.
 const PARALLEL_KEYS: usize = 50;
 const KEYS_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -54,29 +57,29 @@ const READ: &str = "
 select json from matriarch.state_download_events where download_id = $1 and number = any($2)";
 const END: &str = include_str!("state_downloads/end.sql");
 
-/// What an answer brought: the ids of its state events, as far as they were stored, and the rest of it.
+/// The result: the ids of the state events that were stored, and the rest of the answer.
 pub struct StateDownload {
     pub state: Vec<String>,
     pub rest: Rest,
 }
 
-/// An event that was read, not staged yet.
+/// An event that was parsed and is not staged yet.
 struct Incoming {
     open: Open,
     is_state: bool,
 }
 
-/// What became of a part of the events.
+/// The result of intake for a part of the events.
 #[derive(Default)]
 struct Received {
     stored: Vec<u32>,
-    /// Those that need something.
+    /// Events that need something.
     open: Vec<u32>,
-    /// Whose keys they need.
+    /// Servers whose keys they need.
     servers: BTreeSet<String>,
 }
 
-/// An answer on its way in.
+/// A running download.
 struct Download<'a> {
     federation: &'a Federation,
     id: i64,
@@ -84,20 +87,21 @@ struct Download<'a> {
     version: &'static RoomVersion,
     server: &'a str,
     index: Index,
-    /// Taken as the index grows, so that one answer that comes slowly keeps no others waiting.
+    /// Acquired while the index grows, so that an answer that arrives slowly does not block others.
     permits: Vec<OwnedSemaphorePermit>,
-    /// Servers whose keys were asked for, and those that gave none.
+    /// Servers whose keys were requested, and those that gave none.
     asked: BTreeSet<String>,
     given_up: GivenUp,
     deadline: Instant,
 }
 
-/// Asks a server for the state of a room, by a `send_join` or `state` request, and takes in what comes until the time is up.
-/// Events that need what the answer does not have are left to `take_in_outliers`, as JSON texts.
+/// Asks a server for the state of a room by `request` (a `send_join` or `state`), and puts the events through
+/// intake, for at most `time`. Events that need what the answer lacks are passed to `take_in_outliers`, as
+/// JSON texts.
 ///
 /// # Errors
 ///
-/// What the server did wrong, and limits that its answer is over.
+/// Faults of the server, and limits that its answer exceeds.
 pub async fn receive<F>(
     federation: &Federation,
     room_id: &str,
@@ -154,7 +158,7 @@ impl Download<'_> {
         Ok(StateDownload { state, rest })
     }
 
-    /// Logs and counts that the answer is over a limit.
+    /// Logs and counts that the answer exceeds a limit.
     fn over(&self, limit: &'static str) -> FederationError {
         warn!(room_id = self.room_id, server = self.server, limit, "the state of a room is too much");
         crate::base::metrics::federation_limit(limit);
@@ -166,13 +170,13 @@ impl Download<'_> {
         let (chunks, chunks_read) = mpsc::channel(16);
         let (batches, mut batches_read) = mpsc::channel::<Vec<Incoming>>(1);
         let (version, room_id) = (self.version, self.room_id.to_owned());
-        // Reading and hashing takes a processor of its own.
+        // Parsing and hashing block, so they run on a thread of their own.
         let reader = tokio::task::spawn_blocking(move || {
             let (mut batch, mut bytes) = (Vec::new(), 0);
             let hand_on =
                 |batch| batches.blocking_send(batch).map_err(|_| "nobody takes its events".to_owned());
             let rest = state_answer::read(chunks_read, |part, text| {
-                // What is no event of the room is passed over.
+                // Skip values that are no events of the room.
                 let Ok(open) = Open::read(version, &room_id, text) else { return Ok(()) };
                 bytes += open.text.len();
                 batch.push(Incoming { open, is_state: part == Part::State });
@@ -194,7 +198,7 @@ impl Download<'_> {
             {
                 staged = self.stage_batch(batch).await;
             }
-            // Who reads is told to stop.
+            // Tells the reader to stop.
             drop(batches_read);
             staged
         };
@@ -219,7 +223,7 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Sees to it that there is memory for the index.
+    /// Acquires permits for the memory of the index.
     async fn make_room(&mut self) -> Result<(), FederationError> {
         if self.index.size() > MAX_EVENTS {
             return Err(self.over("state_events"));
@@ -233,10 +237,11 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Takes in what was staged; the events that need what did not come.
+    /// Puts the staged events through intake. Returns the events that need what the answer lacks.
     async fn take_in(&mut self) -> Result<Vec<u32>, FederationError> {
         let order = self.index.in_order();
-        // What all others cite goes first, and with it the keys are fetched that most of them need.
+        // The first part is cited by all others. It tells which keys most events need, and these are fetched
+        // next.
         let (first, others) = order.split_at(order.len().min(CHUNK_EVENTS));
         let (mut open, servers) = self.pass(first).await?;
         self.fetch_keys(servers).await;
@@ -253,7 +258,8 @@ impl Download<'_> {
         Ok(open)
     }
 
-    /// Hands events over in parts; those that need something, and the servers whose keys are missing.
+    /// Passes events to the database in parts. Returns those that need something, and the servers whose keys
+    /// are missing.
     async fn pass(&mut self, numbers: &[u32]) -> Result<(Vec<u32>, BTreeSet<String>), FederationError> {
         let parts = self.index.parts(numbers, CHUNK_EVENTS, CHUNK_BYTES);
         let this = &*self;
@@ -279,7 +285,7 @@ impl Download<'_> {
             self.federation.call(RECEIVE, &[&self.room_id, &version, &self.id, &numbers, &given_up]).await?;
         let answer = read_answer(&response)?;
         if answer.pdus.len() != part.len() {
-            // A crash of the database empties the staging table.
+            // Staged events are missing: a crash of the database empties the unlogged staging table.
             return Err(ApiError::unavailable().into());
         }
         let mut received = Received::default();
@@ -298,10 +304,10 @@ impl Download<'_> {
         Ok(received)
     }
 
-    /// Fetches servers' keys, of each once; whether that was tried for any.
+    /// Fetches the keys of servers, once for each server. Returns whether another pass may succeed.
     async fn fetch_keys(&mut self, servers: BTreeSet<String>) -> bool {
         let new: Vec<String> = servers.difference(&self.asked).cloned().collect();
-        // What was fetched and did not help will not come.
+        // The fetched keys of these servers did not contain the needed ones.
         self.given_up.keys.extend(servers.intersection(&self.asked).cloned());
         let has_news = !servers.is_empty();
         let federation = self.federation;
@@ -325,7 +331,7 @@ impl Download<'_> {
         has_news
     }
 
-    /// Takes in events that cite what the answer does not have.
+    /// Puts events through intake that need what the answer lacks.
     async fn take_needy<F>(
         &mut self,
         mut open: Vec<u32>,

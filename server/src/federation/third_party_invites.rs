@@ -1,5 +1,5 @@
-//! Invites by third-party id that become invites of users, when an identity server finds out whose the id is. Server-Server API,
-//! "Third-party invites".
+//! Turns third-party invites into invites of users, after an identity server reports the user of the
+//! third-party id. Server-Server API, "Third-party invites".
 
 use axum::http::{Method, StatusCode};
 use matriarch_rules::identifiers::server_name;
@@ -13,21 +13,22 @@ use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::{MatrixResponse, call};
 
-/// Keys by which one proof is signed, of which each is asked for.
+/// The most keys of one proof that are checked.
 const MAX_KEYS: usize = 4;
-/// Bytes: an empty object.
+/// The longest answer that is read, in bytes. It is an empty object.
 const MAX_ANSWER: usize = 64 * 1024;
 
 const INVITE: &str = call!("matriarch.third_party_invite($1, $2, $3, $4)");
 
-/// Makes the invite of a user of this server, or has the server of who invited make it; nothing, if the user has one, or is in the room.
+/// Appends the invite of a local user, or asks the inviter's server to do so. Does nothing if the user is
+/// already invited or joined.
 ///
-/// `invite` has `room_id`, `sender` and `signed`, as an identity server tells it.
+/// `invite` contains `room_id`, `sender` and `signed`, as the identity server sent them.
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM`; 403 `M_FORBIDDEN` for what the room does not admit, and keys that are not valid any more; that a server
-/// does not answer.
+/// 400 `M_INVALID_PARAM`; 403 `M_FORBIDDEN` if the room does not allow the invite or the identity server's
+/// keys are not valid any more; failures of the other server.
 pub async fn accept(
     federation: &Federation,
     user_id: &str,
@@ -72,12 +73,12 @@ pub async fn accept(
     federation.http.send(request).await.map(|_| ())
 }
 
-/// Makes the invite of `event`, a membership event that `origin`, the server of the user, wants: the user has the third-party id
-/// that a user of this server invited.
+/// Appends the invite of `event`, a membership event that `origin`, the invited user's server, sent: the user
+/// has the third-party id that a local user invited.
 ///
 /// # Errors
 ///
-/// As those of [`accept`].
+/// As [`accept`].
 pub async fn exchange(
     federation: &Federation,
     origin: &str,
@@ -108,7 +109,8 @@ fn proved(answer: MatrixResponse) -> Result<ProvedInvite, ApiError> {
     accepted(answer)?.read()
 }
 
-/// Whether one of the keys is valid still, as whoever has it says. Only the server that lets a user in asks.
+/// Checks at the keys' validity URLs that one of them is still valid. Only the server that appends the invite
+/// checks.
 async fn check_keys(federation: &Federation, keys: &[IdentityKey]) -> Result<(), FederationError> {
     let mut refusal = ApiError::forbidden("The key of the identity server is not valid any more").into();
     for key in keys.iter().take(MAX_KEYS) {

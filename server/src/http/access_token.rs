@@ -14,7 +14,7 @@ fn find_token(parts: &Parts) -> Result<Option<AccessToken>, ApiError> {
             let (scheme, token) = value.trim().split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        // Other schemes, such as a proxy's Basic, are not for us.
+        // Ignores other schemes, such as Basic for a proxy.
         if let Some(token) = bearer.filter(|token| !token.is_empty()) {
             return Ok(Some(AccessToken::of(token)));
         }

@@ -1,8 +1,8 @@
 //! JSON bodies. Client-Server API, "API Standards": a `Content-Type` is not demanded.
 //!
-//! What is no JSON is `M_NOT_JSON`; JSON that is not an object, lacks a key or has one of the wrong type is
-//! `M_BAD_JSON` or `M_MISSING_PARAM`. The body was read whole by a layer before, so that no connection is closed under
-//! a client that still sends.
+//! A body that is not JSON is refused with `M_NOT_JSON`; JSON that is no object, lacks a key or has one of
+//! the wrong type with `M_BAD_JSON` or `M_MISSING_PARAM`. A layer has read the whole body before, so that no
+//! connection is closed while the client still sends.
 
 use axum::extract::{FromRequest, Request};
 use http_body_util::BodyExt;
@@ -17,15 +17,15 @@ use crate::base::error::ApiError;
 #[derive(Clone, Debug)]
 pub struct JsonBody<T>(pub T);
 
-/// As [`JsonBody`], where clients are known to send nothing at all for `{}`.
+/// As [`JsonBody`], for endpoints where clients may send no body instead of `{}`.
 #[derive(Clone, Debug)]
 pub struct JsonBodyOrEmpty<T>(pub T);
 
-/// The text of a body that is a sound JSON object, to hand on to SQL as it stands.
+/// The text of a body that is a valid JSON object, for SQL functions.
 #[derive(Clone, Debug)]
 pub struct RawJsonBody(pub String);
 
-/// As [`RawJsonBody`], where clients are known to send nothing at all for `{}`.
+/// As [`RawJsonBody`], for endpoints where clients may send no body instead of `{}`.
 #[derive(Clone, Debug)]
 pub struct RawJsonBodyOrEmpty(pub String);
 
@@ -83,7 +83,8 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     from_object(parse_object(text).map_err(refuse)?)
 }
 
-/// Reads `T` from a JSON object: 400 `M_MISSING_PARAM` when it lacks a key, `M_BAD_JSON` when one has the wrong type.
+/// Reads `T` from a JSON object. Fails with 400 `M_MISSING_PARAM` if a key is missing, and `M_BAD_JSON` if
+/// one has the wrong type.
 pub fn from_object<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, ApiError> {
     form::from_object(object).map_err(|error| match error {
         FormError::Missing(name) => ApiError::missing_param(name),

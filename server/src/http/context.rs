@@ -20,23 +20,23 @@ use crate::base::statements::with_statement_counter;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const STATEMENTS: HeaderName = HeaderName::from_static("x-matriarch-db-statements");
 
-/// Bodies over the limit are read on and thrown away up to this many times the limit, so that the client, which still
-/// sends, sees the answer and not a closed connection.
+/// A body over the limit is still read, and discarded, up to this many times the limit, so that a client that
+/// is still sending sees the answer and not a closed connection.
 const DRAINED_LIMITS: usize = 16;
 
-/// The request's id, in its answer and its log lines.
+/// The request's id, for its answer and its log lines.
 #[derive(Clone, Debug)]
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// Takes over the id that a proxy gave if it is short and plain, else makes one.
+    /// Uses the id of a proxy if it is short and plain, otherwise creates one.
     fn of(request: &Request) -> Self {
         let plain = |value: &&HeaderValue| {
             !value.is_empty() && value.len() <= 128 && value.as_bytes().iter().all(u8::is_ascii_graphic)
         };
         let made = || {
             let id = format!("{:016x}", rand::random::<u64>());
-            // Sixteen hexadecimal digits are a sound header value.
+            // Sixteen hexadecimal digits are a valid header value.
             HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
         };
         Self(request.headers().get(REQUEST_ID).filter(plain).cloned().unwrap_or_else(made))
@@ -48,10 +48,10 @@ impl RequestId {
     }
 }
 
-/// Opens the request's span, and writes log line, metrics and headers when it is answered.
+/// Opens the request's span, and adds the log line, metrics and headers when it is answered.
 ///
-/// The handler runs in a task of its own. A client that goes away in the middle does not stop it: what it commits
-/// must still be followed by its wake-ups. And a panic, which is a bug, ends the task and becomes a 500.
+/// The handler runs in a task of its own, so that it continues if the client disconnects: its commit must
+/// still be followed by the wake-ups. A panic, which is a bug, ends only the task and becomes a 500.
 pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
@@ -88,18 +88,19 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
     response
 }
 
-/// Bytes of a request of another server: a full transaction, of events and EDUs as long as events may be.
+/// The longest request of another server, in bytes: a full transaction of events and EDUs of the maximum
+/// length.
 const SERVER_BODY: usize = 12 * 1024 * 1024;
 
-/// Bytes of a request that takes much memory as it is read; few such are worked on at a time.
+/// A longer request, in bytes, takes much memory when it is parsed, so few such run at the same time.
 const LONG_BODY: usize = 4 * 1024 * 1024;
 const LONG_BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads the whole body before the handler runs, up to `limits.max_body_size`; of other servers, who send many events at
-/// once, more than that, within `federation.request_timeout`.
+/// Reads the whole body before the handler runs, up to `limits.max_body_size`. Other servers may send more,
+/// because their transactions contain many events, within `federation.request_timeout`.
 ///
-/// A handler may refuse a request without looking at its body; were the body then unread, the connection would be
-/// closed under the client.
+/// If a handler refused a request and left its body unread, the connection would be closed while the client
+/// sends.
 pub async fn buffer_body(State(app): State<App>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let limit = app.config.limits.max_body_size;
@@ -140,7 +141,7 @@ fn server_body_limit(limit: &'static str) {
     crate::base::metrics::federation_limit(limit);
 }
 
-/// An answer after which the connection is of no use.
+/// An answer that closes the connection.
 fn closing(error: ApiError) -> Response {
     let mut response = error.into_response();
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -152,7 +153,7 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Response> {
     let mut length = 0_usize;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            // Nobody is there to read the answer.
+            // The client has disconnected.
             return Err(StatusCode::BAD_REQUEST.into_response());
         };
         let Ok(data) = frame.into_data() else { continue };

@@ -14,7 +14,7 @@ const HEADERS: [(HeaderName, HeaderValue); 3] = [
     ),
 ];
 
-/// Answers `OPTIONS`, and puts the headers on every other answer.
+/// Answers `OPTIONS`, and adds the headers to every other answer.
 pub async fn cors(request: Request, next: Next) -> Response {
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()

@@ -1,4 +1,5 @@
-//! Structs read from the parameters of a query or from a JSON object, and why one cannot be read.
+//! Deserializes structs from query parameters or a JSON object, with errors that tell missing keys from
+//! malformed ones.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -11,9 +12,9 @@ use serde_json::{Map, Value};
 /// Why a struct cannot be read.
 #[derive(Debug)]
 pub enum FormError {
-    /// This required key is not there.
+    /// This required key is missing.
     Missing(&'static str),
-    /// What is there has the wrong form: a sentence.
+    /// A value has the wrong form: a sentence.
     Invalid(String),
 }
 
@@ -38,7 +39,7 @@ impl Error for FormError {
     }
 }
 
-/// Reads a struct from the parameters of a query, of which each may be given once.
+/// Reads a struct from query parameters, each of which may occur once.
 pub fn from_parameters<'de, T: Deserialize<'de>>(parameters: Vec<(String, String)>) -> Result<T, FormError> {
     let parameters = parameters.into_iter().map(|(name, text)| (name.clone(), Parameter { name, text }));
     T::deserialize(MapDeserializer::new(parameters))
@@ -49,7 +50,7 @@ pub fn from_object<'de, T: Deserialize<'de>>(object: Map<String, Value>) -> Resu
     T::deserialize(JsonValue(Value::Object(object)))
 }
 
-/// The value of a query parameter: a text, or what can be read from it.
+/// The value of a query parameter: a text, or a value parsed from it.
 struct Parameter {
     name: String,
     text: String,
@@ -119,7 +120,7 @@ impl<'de> Deserializer<'de> for Parameter {
     }
 }
 
-/// A JSON value, whose errors are of the same kind at any depth.
+/// A JSON value, with the same kind of errors at any depth.
 struct JsonValue(Value);
 
 impl IntoDeserializer<'_, FormError> for JsonValue {

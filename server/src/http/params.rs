@@ -1,7 +1,7 @@
-//! Path and query parameters, percent-decoded and fit for SQL.
+//! Path and query parameters, percent-decoded and valid for SQL.
 //!
-//! PostgreSQL's `text` holds neither invalid UTF-8 nor U+0000, and no Matrix identifier has them: both are refused
-//! here, once, so that no handler can pass them on.
+//! PostgreSQL's `text` cannot contain invalid UTF-8 or U+0000, and no Matrix identifier does. Both are
+//! refused here, so that no handler can pass them on.
 
 use std::borrow::Cow;
 
@@ -31,8 +31,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     }
 }
 
-/// The parameters of the query, as axum's `Query`: a struct. A parameter that is given twice, or of the wrong form,
-/// is 400 `M_INVALID_PARAM`; a required one that is missing is `M_MISSING_PARAM`.
+/// The query parameters, as axum's `Query`: a struct. A parameter that is repeated or malformed is 400
+/// `M_INVALID_PARAM`; a required one that is missing is `M_MISSING_PARAM`.
 #[derive(Clone, Debug)]
 pub struct Query<T>(pub T);
 
@@ -48,7 +48,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The parameters of the query as they came: some may be given several times.
+/// The query parameters in their order; some may be repeated.
 #[derive(Clone, Debug)]
 pub struct QueryPairs(Vec<(String, String)>);
 
@@ -67,7 +67,8 @@ impl<S: Sync> FromRequestParts<S> for QueryPairs {
     }
 }
 
-/// The values of the query parameters `via` and, by its older name, `server_name`, each any number of times.
+/// The values of the query parameter `via` and of its older name `server_name`, both of which may be
+/// repeated.
 #[derive(Clone, Debug)]
 pub struct Via(pub Vec<String>);
 
@@ -82,7 +83,7 @@ impl<S: Sync> FromRequestParts<S> for Via {
     }
 }
 
-/// Decodes the query by the rules of HTML forms, strictly.
+/// Decodes the query strictly, by the rules of HTML forms.
 pub(super) fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>, ApiError> {
     let query = parts.uri.query().unwrap_or_default();
     query

@@ -1,4 +1,4 @@
-//! Where a request comes from.
+//! The address of a request's client.
 
 #[cfg(test)]
 mod tests;
@@ -7,16 +7,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{Extensions, HeaderMap};
 
-/// The other end of a connection. The listener puts it into each request's extensions.
+/// The remote end of a connection. The listener adds it to each request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     pub address: IpAddr,
-    /// Whether it is a proxy, which tells of its client in `X-Forwarded-For`.
+    /// Whether it is a proxy, which names its client in `X-Forwarded-For`.
     pub is_proxy: bool,
 }
 
-/// The client's address: the peer's or, behind a proxy, the last one in `X-Forwarded-For`. That is the one which the proxy saw; what
-/// stands before it, the client may have made up.
+/// The client's address: the peer's or, behind a proxy, the last one in `X-Forwarded-For`. The proxy has
+/// added that one; earlier ones may be forged by the client.
 pub fn client_address(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
     let peer = extensions.get::<Peer>()?;
     let forwarded = || {
@@ -27,7 +27,7 @@ pub fn client_address(extensions: &Extensions, headers: &HeaderMap) -> Option<Ip
     Some(address.unwrap_or(peer.address).to_canonical())
 }
 
-/// Reads an address as proxies write it: with a port, or without.
+/// Parses an address as proxies write it: with or without a port.
 fn parse(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))

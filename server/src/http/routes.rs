@@ -1,4 +1,4 @@
-//! How routes are registered, and what surrounds them.
+//! Registration of routes, and the layers around them.
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -10,11 +10,11 @@ use crate::accounts::first_use::FirstUse;
 use crate::app::App;
 use crate::base::error::ApiError;
 
-/// Registers client-server endpoints under the prefixes that clients use.
+/// Registers Client-Server endpoints under the prefixes that clients use.
 ///
-/// A path parameter matches one non-empty segment, percent-decoded afterwards (`%2F` stays inside its segment). So an
-/// endpoint whose last parameter may be empty, such as the state key, registers the path without it as well, with
-/// and without the last slash.
+/// A path parameter matches one non-empty segment, which is percent-decoded afterwards (`%2F` stays within
+/// its segment). An endpoint whose last parameter may be empty, such as `state_key`, therefore also registers
+/// the path without it, with and without the final slash.
 pub trait ClientRoutes: Sized {
     /// `path` under `/_matrix/client/v3` and, for older clients, `/_matrix/client/r0`.
     #[must_use]
@@ -24,7 +24,7 @@ pub trait ClientRoutes: Sized {
     #[must_use]
     fn client_v1(self, path: &str, endpoint: MethodRouter<App>) -> Self;
 
-    /// `path` under `/_matrix/client/unstable`, for what clients used before it became stable.
+    /// `path` under `/_matrix/client/unstable`, for clients that use it from before it became stable.
     #[must_use]
     fn client_unstable(self, path: &str, endpoint: MethodRouter<App>) -> Self;
 }
@@ -44,7 +44,7 @@ impl ClientRoutes for Router<App> {
     }
 }
 
-/// Puts the layers and the answers to unknown requests around `router`. The last layer is the outermost.
+/// Adds the layers and the answers to unknown requests. The last layer is the outermost.
 pub fn finish(router: Router<App>, app: App) -> Router {
     router
         .fallback(|| async { ApiError::unrecognized() })

@@ -1,4 +1,4 @@
-//! The layers that note the use of access tokens.
+//! Layers that record the use of access tokens.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ use crate::accounts::tokens::REFRESHED;
 use crate::base::access_token::AccessToken;
 use crate::base::error::ApiError;
 
-/// Records the first use of a refreshed access token before the request goes on.
+/// Records the first use of a refreshed access token before the handler runs.
 pub async fn record_first_use(
     State(first_use): State<FirstUse>,
     request: Request,
@@ -22,7 +22,7 @@ pub async fn record_first_use(
 ) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
     if may_hold_refreshed(&parts)
-        // A request whose token cannot be read is refused by its handler.
+        // The handler refuses a request with a malformed token.
         && let Ok(Some(token)) = AccessToken::from_request_parts(&mut parts, &()).await
     {
         first_use.record(token).await?;
@@ -35,11 +35,11 @@ fn may_hold_refreshed(parts: &Parts) -> bool {
     [header, parts.uri.query()].into_iter().flatten().any(|text| text.contains(REFRESHED))
 }
 
-/// Remembers who sent the request, unless the token is not known.
+/// Records when and where the device was seen, unless the token is unknown.
 pub async fn note_last_seen(State(last_seen): State<LastSeen>, request: Request, next: Next) -> Response {
     let at = SystemTime::now();
     let (mut parts, body) = request.into_parts();
-    // A request whose token cannot be read is refused by its handler.
+    // The handler refuses a request with a malformed token.
     let token = AccessToken::from_request_parts(&mut parts, &()).await.ok().flatten();
     let address = client_address(&parts.extensions, &parts.headers);
     let response = next.run(Request::from_parts(parts, body)).await;

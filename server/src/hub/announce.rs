@@ -1,4 +1,4 @@
-//! Wake-ups between nodes, by `LISTEN` and `NOTIFY` on one connection of its own.
+//! Sends wake-ups to other nodes by `LISTEN` and `NOTIFY`, on a connection of its own.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::topic::Source;
 use super::{Hub, payload};
 use crate::database::{Db, Target};
 
-/// The least time between two announcements. The first after a pause goes at once.
+/// The least time between two announcements. The first after a pause is sent at once.
 const PACE: Duration = Duration::from_millis(5);
 const NOTIFY: &str = "select pg_notify('matriarch', $1)";
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_secs(1);
 
-/// Announces this node's wake-ups and hears those of others, until the process ends. Without a connection, other
-/// nodes find out by polling, as does this one.
+/// Announces this node's wake-ups and receives those of others, until the process ends. Without a connection,
+/// the nodes find news by polling.
 pub async fn run(hub: Hub, target: Target) {
     let node = format!("{:016x}", rand::random::<u64>());
     let mut complained = false;
@@ -40,8 +40,8 @@ pub async fn run(hub: Hub, target: Target) {
     }
 }
 
-/// Announces the wake-ups of a command, which nobody waits for at its own hub. A failure was logged by [`Db`]: those who wait
-/// then learn the news when they ask again.
+/// Announces the wake-ups of a command, whose own hub has no waiters. [`Db`] logs a failure; the nodes then
+/// find the news by polling.
 pub async fn announce_once(hub: &Hub, db: &Db) {
     let topics = std::mem::take(&mut *hub.shared.outbox.lock());
     for payload in payload::encode("command", topics) {
@@ -49,7 +49,7 @@ pub async fn announce_once(hub: &Hub, db: &Db) {
     }
 }
 
-/// One connection's life.
+/// Listens and announces on one connection, until it fails.
 async fn session(
     hub: &Hub,
     target: &Target,
@@ -73,7 +73,7 @@ async fn session(
         if std::mem::take(complained) {
             info!("the wake-up connection is back");
         }
-        // What was announced while there was no connection was missed.
+        // Announcements during the interruption were missed.
         hub.wake_all_here();
         tell(hub, &client, node).await
     };
@@ -83,7 +83,7 @@ async fn session(
     }
 }
 
-/// Sends what fills the outbox, all of it at a time.
+/// Sends the outbox whenever it is not empty, all of it at once.
 async fn tell(hub: &Hub, client: &Client, node: &str) -> Result<(), tokio_postgres::Error> {
     let notify = client.prepare(NOTIFY).await?;
     loop {

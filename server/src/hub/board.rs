@@ -1,4 +1,4 @@
-//! The board of waiters: which user waits, in which rooms, and what was woken of late.
+//! The waiters of a hub by user and room, and the latest wake-ups.
 
 #[cfg(test)]
 mod tests;
@@ -10,35 +10,35 @@ use tokio::sync::oneshot;
 
 use super::topic::Topic;
 
-/// How many wake-ups are remembered. A mark that is older counts as "something may have changed".
+/// How many wake-ups are remembered. With an older mark, a wait ends at once.
 const REMEMBERED: usize = 8192;
-/// How long a user's rooms are kept after the last wait; the next sync of the same client finds them in place.
+/// How long a user's rooms are kept after the last wait, for the next sync of the same client.
 const KEPT_IDLE: Duration = Duration::from_secs(120);
 
-/// A place in the stream of wake-ups.
+/// The number of wake-ups at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(u64);
 
-/// One user with waiting syncs, or one who had some lately.
+/// A user with syncs that wait, or that waited recently.
 struct User {
-    /// Ascending.
+    /// In ascending order.
     rooms: Vec<i64>,
     waiting: Vec<(u64, oneshot::Sender<()>)>,
     last_seen: Instant,
 }
 
-/// Waiters by user, users by room. A user's rooms stay on the board between two syncs, so that a wait costs nothing
-/// that grows with the number of rooms but a comparison.
+/// Waiters by user, and users by room. A user's rooms are kept between two syncs, so that a wait only
+/// compares them instead of inserting each.
 pub struct Board {
-    /// The position of the next wake-up.
+    /// The number of the next wake-up.
     next: u64,
-    /// The last wake-ups, ending at `next`.
+    /// The latest wake-ups; the last one has the number `next - 1`.
     recent: VecDeque<Topic>,
     users: HashMap<i64, User>,
     /// `(room_nid, user_nid)`
     by_room: BTreeSet<(i64, i64)>,
     next_waiter: u64,
-    /// Wake-ups of rooms since the last poll, local ones and those that other nodes announced.
+    /// The number of wake-ups of each room since the last poll, local ones and those of other nodes.
     heard: HashMap<i64, u32>,
     last_sweep: Instant,
 }
@@ -60,7 +60,7 @@ impl Board {
         Mark(self.next)
     }
 
-    /// Enters a waiter; `None` if it was woken since `mark` already.
+    /// Adds a waiter. `None` if it has news since `mark`.
     pub fn register(
         &mut self,
         mark: Mark,
@@ -77,12 +77,12 @@ impl Board {
         let id = self.next_waiter;
         self.next_waiter += 1;
         let (sender, receiver) = oneshot::channel();
-        // `set_rooms` has just entered the user.
+        // `set_rooms` has just added the user.
         self.users.get_mut(&user_nid)?.waiting.push((id, sender));
         Some((id, receiver))
     }
 
-    /// Takes a waiter off the board, if it is still there.
+    /// Removes a waiter, if it still waits.
     pub fn forget(&mut self, user_nid: i64, id: u64) {
         if let Some(user) = self.users.get_mut(&user_nid) {
             user.waiting.retain(|(waiting, _)| *waiting != id);
@@ -90,7 +90,7 @@ impl Board {
         }
     }
 
-    /// Wakes the waiters of `topics`. `heard` tells that this was not found by polling.
+    /// Wakes the waiters of `topics`. `heard` is false for news that polling found.
     pub fn wake(&mut self, topics: &[Topic], heard: bool) {
         for &topic in topics {
             if self.recent.len() == REMEMBERED {
@@ -112,7 +112,7 @@ impl Board {
         }
     }
 
-    /// Wakes everybody, and those who are about to wait.
+    /// Wakes all waiters, and makes those return at once that have taken a mark and do not wait yet.
     pub fn wake_all(&mut self) {
         self.recent.clear();
         self.next += 1;
@@ -121,7 +121,8 @@ impl Board {
         }
     }
 
-    /// The wake-ups by room since the last call. Also forgets users who are long gone.
+    /// Returns the number of wake-ups by room since the last call. Also removes users that have not waited
+    /// for long.
     pub fn take_heard(&mut self) -> HashMap<i64, u32> {
         if self.last_sweep.elapsed() > KEPT_IDLE / 2 {
             self.sweep();
@@ -155,8 +156,8 @@ impl Board {
         })
     }
 
-    /// Sets the rooms whose news wake the user. While other syncs of the user wait, their rooms stay as well: they
-    /// may come of a newer answer.
+    /// Sets the rooms whose news wake the user. Keeps the rooms of other waiting syncs of the user, which may
+    /// be from a newer answer.
     fn set_rooms(&mut self, user_nid: i64, rooms: Vec<i64>) {
         let Self { users, by_room, .. } = self;
         let user = users.entry(user_nid).or_insert_with(|| User {
@@ -186,7 +187,7 @@ impl Board {
 impl User {
     fn wake(&mut self) {
         for (_, sender) in self.waiting.drain(..) {
-            // A waiter that went away needs no news.
+            // The receiver is gone if the client disconnected.
             let _ = sender.send(());
         }
     }

@@ -8,7 +8,7 @@ use super::topic::Topic;
 /// `NOTIFY` takes payloads of less than 8,000 bytes.
 const MAX_BYTES: usize = 7_900;
 
-/// Writes `topics` into as many payloads as are needed.
+/// Writes `topics` into as many payloads as necessary.
 pub fn encode(node: &str, topics: impl IntoIterator<Item = Topic>) -> Vec<String> {
     let mut payloads = Vec::new();
     let mut payload = node.to_owned();
@@ -28,8 +28,8 @@ pub fn encode(node: &str, topics: impl IntoIterator<Item = Topic>) -> Vec<String
     payloads
 }
 
-/// Reads a payload: the node that wrote it, and its topics. Words of another form come from a newer version; they are
-/// passed over.
+/// Reads a payload: the node that wrote it, and its topics. Skips words of another form, which a newer
+/// version may send.
 pub fn decode(payload: &str) -> (&str, Vec<Topic>) {
     let (node, words) = payload.split_once(' ').unwrap_or((payload, ""));
     let topics = words.split(' ').filter_map(|word| {

@@ -1,4 +1,4 @@
-//! Looking for news once a second, so that a lost `NOTIFY` costs a second and not a message.
+//! Polls for news once a second, so that a lost `NOTIFY` delays a message by a second at most.
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,7 @@ use crate::base::error::ApiError;
 use crate::database::Db;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Ids are given out before their transactions commit: the last so many polls are read again.
+/// Ids are assigned before their transactions commit, so the range of this many earlier polls is read again.
 const OVERLAP_POLLS: usize = 3;
 
 const NEWEST_EVENT: &str = "select coalesce(max(event_nid), 0) from matriarch.events";
@@ -27,11 +27,11 @@ order by event_nid
 limit 20000";
 const EXPIRE_TYPING: &str = "select room_nid from matriarch.expire_typing() as room_nid";
 
-/// What earlier polls saw.
+/// The results of earlier polls.
 struct Horizon {
-    /// The newest event of each of the last polls, oldest first.
+    /// The newest event of each of the latest polls, oldest first.
     newest: VecDeque<i64>,
-    /// Events seen above the oldest of them.
+    /// Known events that are newer than the oldest of them.
     seen: BTreeSet<i64>,
 }
 
@@ -46,14 +46,14 @@ pub async fn run(hub: Hub, db: Db) {
     loop {
         ticks.tick().await;
         crate::base::metrics::pool(db.pool_status());
-        // A database that is away was logged by `Db`; the next tick tries again.
+        // If the database is not reachable, `Db` logs it and the next tick tries again.
         let _ = poll_once(&hub, &db, &mut horizon).await;
     }
 }
 
 async fn poll_once(hub: &Hub, db: &Db, horizon: &mut Option<Horizon>) -> Result<(), ApiError> {
     let typing = nids(&db.query(EXPIRE_TYPING, &[]).await?);
-    // Other nodes are told as well: only one of them is given the expired rows.
+    // Other nodes are told too, as the database returns expired rows to only one node.
     hub.wake(&typing, &[]);
 
     let Some(horizon) = horizon else {
@@ -76,7 +76,7 @@ fn new_event(row: &Row) -> Option<NewEvent> {
     Some((row.try_get(0).ok()?, row.try_get(1).ok()?, row.try_get(2).ok()?))
 }
 
-/// The rooms with more new transactions than wake-ups: some wake-up was lost, or is still on its way.
+/// The rooms with more new transactions than wake-ups: a wake-up was lost or has not arrived yet.
 fn unheard(events: &[NewEvent], heard: &HashMap<i64, u32>) -> Vec<Topic> {
     let mut transactions: BTreeMap<i64, BTreeSet<&str>> = BTreeMap::new();
     for (_, room_nid, xid) in events {
@@ -94,12 +94,12 @@ impl Horizon {
         Self { newest: VecDeque::from([newest]), seen: BTreeSet::new() }
     }
 
-    /// Events up to this one are not looked at again.
+    /// Events up to this one are not read again.
     fn oldest(&self) -> i64 {
         self.newest.front().copied().unwrap_or_default()
     }
 
-    /// Takes in the events of a poll, and gives those that are seen for the first time.
+    /// Adds the events of a poll, and returns those that are new.
     fn advance(&mut self, events: Vec<NewEvent>) -> Vec<NewEvent> {
         let new: Vec<_> = events.into_iter().filter(|(event_nid, ..)| self.seen.insert(*event_nid)).collect();
         let newest = self.seen.last().copied().unwrap_or_else(|| self.oldest());

@@ -1,6 +1,6 @@
-//! What has news, and who said so.
+//! What has news, and how the node learned of it.
 
-/// A room or user that has news, by its numeric id.
+/// A room or user that has news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
     /// A `room_nid`.

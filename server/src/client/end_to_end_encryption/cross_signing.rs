@@ -1,4 +1,4 @@
-//! Keys of users, and what they sign. Client-Server API, "Cross-signing".
+//! Cross-signing keys, and signatures by them. Client-Server API, "Cross-signing".
 
 use axum::Router;
 use axum::extract::State;
@@ -27,8 +27,7 @@ const UPLOAD_SIGNATURES: &str = call!("matriarch.upload_signatures($1, $2)");
 
 /// `POST /_matrix/client/v3/keys/device_signing/upload`
 ///
-/// User-interactive authentication is asked for when other keys than the first are uploaded; otherwise `auth` is not
-/// looked at.
+/// Needs user-interactive authentication if keys are replaced; otherwise ignores `auth`.
 async fn upload_cross_signing_keys(
     State(app): State<App>,
     token: AccessToken,
@@ -36,7 +35,7 @@ async fn upload_cross_signing_keys(
 ) -> Result<Response, Refusal> {
     let mut keys = request.clone();
     keys.remove("auth");
-    // A request that goes on with its authentication may leave out what the first one said.
+    // Later requests of an authentication may omit the keys that the first one contained.
     if (!keys.is_empty() || request.is_empty())
         && let Some(response) = upload(&app, token, keys, false).await?
     {
@@ -50,7 +49,7 @@ async fn upload_cross_signing_keys(
     Ok(response.ok_or_else(ApiError::internal)?.into_response())
 }
 
-/// `None` if the user must be authenticated first.
+/// Uploads the keys. `None` if the user must authenticate first.
 async fn upload(
     app: &App,
     token: AccessToken,

@@ -1,4 +1,4 @@
-//! Whose devices have changed. Client-Server API, "Tracking the device list for a user".
+//! The users whose devices have changed. Client-Server API, "Tracking the device list for a user".
 
 use axum::Router;
 use axum::extract::State;

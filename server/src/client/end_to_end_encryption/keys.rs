@@ -1,4 +1,4 @@
-//! Keys of devices. Client-Server API, "Key management API".
+//! Device keys and one-time keys. Client-Server API, "Key management API".
 
 use axum::Router;
 use axum::extract::State;
@@ -26,7 +26,8 @@ const UPLOAD_KEYS: &str = call!("matriarch.upload_keys($1, $2)");
 const QUERY_KEYS: &str = call!("matriarch.query_keys($1, $2, $3)");
 const CLAIM_KEYS: &str = call!("matriarch.claim_keys($1, $2)");
 
-/// `POST /_matrix/client/v3/keys/upload`. Old clients name their device in the path; it is the token's all the same.
+/// `POST /_matrix/client/v3/keys/upload`. Old clients name their device in the path; it is ignored in favor
+/// of the token's device.
 async fn upload_keys(
     State(app): State<App>,
     token: AccessToken,
@@ -35,7 +36,7 @@ async fn upload_keys(
     app.call(UPLOAD_KEYS, &[&token.hash(), &body]).await
 }
 
-/// `POST /_matrix/client/v3/keys/query`. Users of other servers are asked for there first.
+/// `POST /_matrix/client/v3/keys/query`. Asks the servers of remote users first.
 async fn query_keys(
     State(app): State<App>,
     token: AccessToken,
@@ -49,7 +50,7 @@ async fn query_keys(
     app.call(QUERY_KEYS, &[&token.hash(), &Value::Object(request).to_string(), &answered]).await
 }
 
-/// `POST /_matrix/client/v3/keys/claim`. Keys of other servers' users are claimed there afterwards.
+/// `POST /_matrix/client/v3/keys/claim`. Claims the keys of remote users from their servers afterwards.
 async fn claim_keys(
     State(app): State<App>,
     token: AccessToken,

@@ -1,4 +1,5 @@
-//! The deprecated event stream, of which previews of rooms still make use. Client-Server API, "Syncing" and "Room Previews".
+//! The deprecated event stream, which room previews still use. Client-Server API, "Syncing" and "Room
+//! Previews".
 
 use axum::Router;
 use axum::extract::State;
@@ -25,7 +26,7 @@ const EVENTS: &str = "select status, body, changed, user_nid, room_nids, acknowl
 struct EventsParameters {
     from: Option<String>,
     room_id: Option<String>,
-    /// Milliseconds.
+    /// In milliseconds.
     timeout: Option<u64>,
 }
 

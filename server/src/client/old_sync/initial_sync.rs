@@ -1,4 +1,4 @@
-//! The deprecated initial synchronization, of which previews of rooms still make use. Client-Server API, "Syncing" and
+//! The deprecated initial synchronization, which room previews still use. Client-Server API, "Syncing" and
 //! "Room Previews".
 
 use axum::Router;

@@ -54,7 +54,7 @@ if (window.onAuthDone) {
 
 /// `GET /_matrix/client/v3/auth/{authType}/fallback/web`
 ///
-/// Completes nothing by itself: a page that merely loads, perhaps as a picture elsewhere, must not.
+/// Loading the page completes nothing, since another site could load it, for example as an image.
 async fn page(
     State(app): State<App>,
     Path(auth_type): Path<String>,
@@ -81,7 +81,7 @@ async fn submit(
     };
     let Form(answer) = form_body.unwrap_or_default();
     let auth = Map::from_iter([("token".to_owned(), Value::from(answer.token.trim()))]);
-    // The page says itself which documents it showed; that none has changed since is checked by the stage.
+    // The form contains the versions that the page showed; the stage checks that they are still current.
     let presented = if answer.agreed == "yes" { serde_json::from_str(&answer.versions).ok() } else { None };
     let Ok(proof) = stage.check(&app, None, presented.as_ref(), &auth).await? else {
         let reason = if stage == Stage::Terms { NOT_AGREED } else { WRONG_TOKEN };
@@ -94,7 +94,7 @@ async fn submit(
     Ok(if known { html(StatusCode::OK, &[DONE]) } else { html(StatusCode::BAD_REQUEST, &[UNKNOWN]) })
 }
 
-/// What the page asks, for stages that have one. A password belongs into the client, which knows the user.
+/// The form of a stage that has a page. The password stage has none, as the client itself asks for passwords.
 fn form(app: &App, stage: Stage) -> Option<Cow<'static, str>> {
     match stage {
         Stage::Dummy => Some(DUMMY.into()),

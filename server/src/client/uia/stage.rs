@@ -14,13 +14,13 @@ use crate::client::identifier::Identifier;
 /// A stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The password of the user who asks.
+    /// The user's password.
     Password,
-    /// Nothing is asked.
+    /// Always succeeds.
     Dummy,
-    /// A registration token that is good now. It is counted when the account is made.
+    /// A valid registration token. Its use is counted when the account is created.
     RegistrationToken,
-    /// The documents of the configuration, agreed to in the versions that the client was shown.
+    /// Consent to the configured documents, in the versions that the client was shown.
     Terms,
 }
 
@@ -42,8 +42,8 @@ impl Stage {
         }
     }
 
-    /// Tries the stage with what the client sent: what it proved, or why it failed. `presented` are the versions of the
-    /// documents that the client was shown.
+    /// Checks what the client sent for the stage. Returns what it proved, or why it failed. `presented` are
+    /// the versions of the documents that the client was shown.
     pub async fn check(
         self,
         app: &App,
@@ -84,7 +84,7 @@ async fn check_password(
     let Some(user) = user else {
         return Ok(Err(("M_FORBIDDEN", "There is no user whose password could be checked")));
     };
-    // The access token tells the user; an identifier of another user is a mistake, or worse.
+    // The access token identifies the user; an identifier of another user is an error or an attack.
     let named = match Identifier::of(auth)? {
         Identifier::User(name) => names::login_candidates(&name, &app.config.server_name)
             .is_some_and(|candidates| candidates.contains(&user.user_id)),
@@ -100,9 +100,9 @@ async fn check_password(
     })
 }
 
-/// Whether a registration token is good now.
+/// Whether a registration token is valid now.
 pub async fn is_registration_token(app: &App, token: &str) -> Result<bool, ApiError> {
-    // None is otherwise, and the database could not be asked for U+0000.
+    // All tokens have this form, and PostgreSQL cannot store U+0000.
     if !is_opaque_identifier(token) {
         return Ok(false);
     }

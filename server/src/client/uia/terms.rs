@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Policy;
 
-/// The documents, as clients present them: the stage's `params`.
+/// The documents as `params` of the stage, for clients to present.
 pub fn params(policies: &[Policy]) -> Value {
     let describe = |policy: &Policy| {
         let mut description: Map<String, Value> = policy
@@ -20,12 +20,12 @@ pub fn params(policies: &[Policy]) -> Value {
     json!({ "policies": policies.iter().map(describe).collect::<Map<_, _>>() })
 }
 
-/// The documents' versions, by their ids: what somebody agrees to.
+/// The documents' versions by their ids, to which a user agrees.
 pub fn versions(policies: &[Policy]) -> Value {
     policies.iter().map(|policy| (policy.id.clone(), Value::from(policy.version.as_str()))).collect()
 }
 
-/// The form on the stage's page. It brings back the versions that it shows.
+/// The form on the stage's page. It submits the versions that it shows.
 pub fn form(policies: &[Policy]) -> String {
     let mut form = String::from("<form method='post'><p>To register, please read and agree to:</p><ul>");
     for policy in policies {
@@ -49,7 +49,7 @@ pub fn form(policies: &[Policy]) -> String {
     form
 }
 
-/// Text as it may stand in HTML, also in quotes.
+/// Escapes text for HTML, also within quotes.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,8 +1,8 @@
-//! The rows of `matrix.room_graph`, as far as the picture needs them.
+//! The columns of `matrix.room_graph` that the picture needs.
 
 use tokio_postgres::{Error, Row};
 
-/// What became of an event.
+/// The status of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Accepted,
@@ -15,18 +15,18 @@ pub enum Status {
 pub struct GraphEvent {
     pub event_id: String,
     pub event_type: String,
-    /// Absent for message events.
+    /// `None` for message events.
     pub state_key: Option<String>,
     pub sender: String,
-    /// UTC, to the second; absent for times that no calendar has.
+    /// UTC, to the second; `None` if the time is outside of the calendar.
     pub sent_at: Option<String>,
     pub depth: i64,
     pub status: Status,
-    /// Why it is soft-failed or rejected.
+    /// The reason why it is soft-failed or rejected.
     pub reason: Option<String>,
     pub is_forward_extremity: bool,
     pub prev_events: Vec<String>,
-    /// Those of `prev_events` that this server does not have.
+    /// The previous events that are missing here.
     pub missing_prev_events: Vec<String>,
 }
 

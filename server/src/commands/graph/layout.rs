@@ -1,30 +1,30 @@
-//! Where the events of a graph are drawn: one in each row, older ones above, branches beside each other in lanes.
+//! Lays out the events of a graph: one in each row, older ones above, branches side by side in lanes.
 //!
-//! The graph is cut into *lines*: an event goes on in the line of a `prev_event` or begins a new one. A line keeps one
-//! lane from the row where it leaves the line that it branches off to the row where it meets another, and lines that
-//! never are in the same row share lanes. An edge between two lines runs along one of them, or, where both go
-//! on without it, along a lane of its own; so no edge is ever drawn over another or through an event.
+//! The graph is divided into *lines*: an event continues the line of a previous event or begins a new one. A
+//! line stays in one lane from the row where it branches off another line to the row where it meets one, and
+//! lines that have no row in common share lanes. An edge between two lines runs along one of them or, if both
+//! continue without it, along a lane of its own. So no edge is drawn over another or through an event.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-/// An event, as far as its place depends on it.
+/// What the layout needs of an event.
 #[derive(Clone, Debug, Default)]
 pub struct Vertex {
-    /// The `prev_events`, as indexes of vertices.
+    /// The previous events, as indexes of vertices.
     pub prevs: Vec<usize>,
-    /// Whether a line goes on through it rather than through others: rejected events stand aside.
+    /// Whether a line prefers to continue through it: rejected events are drawn aside.
     pub is_main: bool,
 }
 
-/// Where a vertex is.
+/// The row and lane of a vertex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub row: usize,
     pub lane: usize,
 }
 
-/// From a `prev_event` down to the event that cites it.
+/// An edge from a previous event down to the event that cites it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edge {
     pub from: usize,
@@ -33,17 +33,17 @@ pub struct Edge {
     pub lane: usize,
 }
 
-/// The places of all vertices.
+/// The positions of all vertices and edges.
 #[derive(Debug, Default)]
 pub struct Layout {
-    /// By the vertices' indexes.
+    /// In the order of the vertices.
     pub places: Vec<Place>,
     pub edges: Vec<Edge>,
     /// The number of lanes.
     pub lanes: usize,
 }
 
-/// Rows that a line takes in its lane, the last included.
+/// The rows that a line takes in its lane, including the last.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     first: usize,
@@ -51,15 +51,14 @@ struct Line {
     lane: usize,
 }
 
-/// Lays out a graph. The vertices come in the order in which they are wanted; it is changed only as far as events must
-/// stand below those that they cite.
+/// Lays out a graph. Keeps the order of the vertices, except that events are below those that they cite.
 pub fn lay_out(vertices: &[Vertex]) -> Layout {
     let order = topological_order(vertices);
     let mut rows = vec![0; vertices.len()];
     for (row, vertex) in order.iter().enumerate() {
         rows[*vertex] = row;
     }
-    // A circle, which only a server that lies can make, is opened.
+    // Breaks circles, which only a dishonest server can make.
     let prevs: Vec<Vec<usize>> = (0..vertices.len())
         .map(|vertex| {
             vertices[vertex].prevs.iter().copied().filter(|prev| rows[*prev] < rows[vertex]).collect()
@@ -89,7 +88,7 @@ pub fn lay_out(vertices: &[Vertex]) -> Layout {
         tails[line_of[vertex]] = vertex;
     }
 
-    // Which line an edge runs along, once all lines are known.
+    // Which line each edge runs along: needs all lines.
     let mut edges = Vec::new();
     let lines_of_events = lines.len();
     let heads: Vec<usize> = lines.iter().map(|line| line.first).collect();
@@ -99,14 +98,14 @@ pub fn lay_out(vertices: &[Vertex]) -> Layout {
             let line = if continues[vertex] == Some(prev) {
                 below
             } else if tails[above] == prev {
-                // In the last row it turns: what begins there would cross it.
+                // It turns in its last row, where it would cross a line that begins there.
                 lines[above].last = lines[above].last.max(rows[vertex]);
                 above
             } else if heads[below] == rows[vertex] {
                 lines[below].first = lines[below].first.min(rows[prev] + 1);
                 below
             } else if rows[prev] + 1 == rows[vertex] {
-                // Between neighboring rows there is nothing to run along.
+                // An edge between neighboring rows needs no lane.
                 below
             } else {
                 lines.push(Line { first: rows[prev] + 1, last: rows[vertex], lane: 0 });
@@ -126,7 +125,7 @@ pub fn lay_out(vertices: &[Vertex]) -> Layout {
     }
 }
 
-/// The vertices, each after those that it cites, otherwise in their own order.
+/// The vertices in topological order, otherwise in the given order.
 fn topological_order(vertices: &[Vertex]) -> Vec<usize> {
     let mut missing: Vec<usize> = vertices.iter().map(|vertex| vertex.prevs.len()).collect();
     let mut next: Vec<Vec<usize>> = vec![Vec::new(); vertices.len()];
@@ -139,7 +138,7 @@ fn topological_order(vertices: &[Vertex]) -> Vec<usize> {
     let mut order = Vec::with_capacity(vertices.len());
     let mut first_unplaced = 0;
     while order.len() < vertices.len() {
-        // Without a free one there is a circle.
+        // If none is free, there is a circle.
         let vertex = free.pop().map_or_else(
             || {
                 while is_placed[first_unplaced] {
@@ -163,8 +162,7 @@ fn topological_order(vertices: &[Vertex]) -> Vec<usize> {
     order
 }
 
-/// Through which of those that cite it the line of each vertex wants to go on: the main one with the longest way
-/// before it.
+/// For each vertex, the citing vertex through which its line continues: the main one with the longest path.
 fn heirs(vertices: &[Vertex], prevs: &[Vec<usize>], order: &[usize]) -> Vec<Option<usize>> {
     let mut heights = vec![0_usize; vertices.len()];
     let mut heirs: Vec<Option<usize>> = vec![None; vertices.len()];
@@ -172,7 +170,7 @@ fn heirs(vertices: &[Vertex], prevs: &[Vec<usize>], order: &[usize]) -> Vec<Opti
         let rank = |vertex: usize| (vertices[vertex].is_main, heights[vertex]);
         let mut raised = Vec::new();
         for &prev in &prevs[vertex] {
-            // Later rows came first: of equals the uppermost wins.
+            // Later rows are visited first, so of equals the uppermost wins.
             if heirs[prev].is_none_or(|heir| rank(heir) <= rank(vertex)) {
                 heirs[prev] = Some(vertex);
             }
@@ -185,12 +183,12 @@ fn heirs(vertices: &[Vertex], prevs: &[Vec<usize>], order: &[usize]) -> Vec<Opti
     heirs
 }
 
-/// Gives each line the first lane that is free in all its rows, those of events before those of edges alone; returns
-/// the number of lanes.
+/// Assigns each line the first lane that is free in all its rows, first to lines of events, then to lines of
+/// edges only. Returns the number of lanes.
 fn assign_lanes(lines: &mut [Line], lines_of_events: usize) -> usize {
     let mut by_start: Vec<usize> = (0..lines.len()).collect();
     by_start.sort_by_key(|line| (*line >= lines_of_events, lines[*line].first, Reverse(lines[*line].last)));
-    // The rows taken of each lane: first to last.
+    // The occupied rows of each lane, first to last.
     let mut taken: Vec<BTreeMap<usize, usize>> = Vec::new();
     for line in by_start {
         let Line { first, last, .. } = lines[line];

@@ -1,4 +1,4 @@
-//! The picture: the graph on the left, what each event is on the right.
+//! Draws the picture: the graph on the left, the columns of each event on the right.
 
 mod mark;
 
@@ -11,7 +11,7 @@ use super::svg::Svg;
 use mark::Mark;
 
 const STYLE: &str = include_str!("picture.css");
-/// Of edges, by lane.
+/// The colors of edges, by lane.
 const COLORS: [&str; 6] = ["#4a6fa5", "#2a9d8f", "#8e6bb0", "#b5838d", "#5c7d3a", "#b08900"];
 
 const ROW_HEIGHT: f64 = 26.0;
@@ -19,7 +19,7 @@ const LANE_WIDTH: f64 = 22.0;
 const MARGIN: f64 = 16.0;
 const HEADER_HEIGHT: f64 = 82.0;
 
-/// The columns beside the graph: their titles, widths, and what stands in them.
+/// The columns beside the graph: titles, widths and contents.
 const COLUMNS: [(&str, f64); 6] = [
     ("event", 92.0),
     ("type", 190.0),
@@ -29,12 +29,12 @@ const COLUMNS: [(&str, f64); 6] = [
     ("", 520.0),
 ];
 
-/// What has a row.
+/// What is drawn in a row.
 enum Item<'a> {
     Event(&'a GraphEvent),
-    /// Cited, and not here.
+    /// Cited, and missing here.
     Missing(&'a str),
-    /// Cited, and here, but older than what is drawn.
+    /// Cited and stored, but older than the drawn events.
     Earlier(&'a str),
 }
 
@@ -47,15 +47,15 @@ impl Item<'_> {
     }
 }
 
-/// Draws the events of a room, which come in the order in which they are wanted, as an SVG document.
+/// Draws the events of a room, in the given order, as an SVG document.
 pub fn draw(room_id: &str, events: &[GraphEvent]) -> String {
     let (items, vertices) = items(events);
     let layout = lay_out(&vertices);
     Picture { svg: Svg::default(), items: &items, layout: &layout }.draw(room_id, events.len())
 }
 
-/// Everything that has a row, and how it hangs together: the events, and before each what it cites that is not among
-/// them.
+/// All rows and their edges: the events, and before each event the events that it cites and that are not
+/// among them.
 fn items(events: &[GraphEvent]) -> (Vec<Item<'_>>, Vec<Vertex>) {
     let shown: HashMap<&str, &GraphEvent> =
         events.iter().map(|event| (event.event_id.as_str(), event)).collect();
@@ -87,7 +87,7 @@ fn items(events: &[GraphEvent]) -> (Vec<Item<'_>>, Vec<Vertex>) {
     (items, vertices)
 }
 
-/// The marks of an item, one over the other.
+/// The marks of an item, drawn on top of each other.
 fn marks(item: &Item<'_>) -> Vec<Mark> {
     let event = match item {
         Item::Missing(_) => return vec![Mark::Missing],
@@ -139,7 +139,7 @@ impl Picture<'_> {
         for (index, item) in self.items.iter().enumerate() {
             self.svg.open("g", &[]);
             self.svg.leaf("title", &[], &description(item));
-            // Something to hover over, the whole row wide.
+            // An area to hover over, as wide as the row.
             let place = self.layout.places[index];
             let top = y(place.row) - ROW_HEIGHT / 2.0;
             self.svg
@@ -153,7 +153,7 @@ impl Picture<'_> {
         self.svg.finish()
     }
 
-    /// No text reaches into the next column.
+    /// Clips texts, so that none reaches into the next column.
     fn clip_columns(&mut self, columns_at: f64, height: f64) {
         self.svg.open("defs", &[]);
         let mut left = columns_at;
@@ -195,7 +195,7 @@ impl Picture<'_> {
         }
     }
 
-    /// Down from the `prev_event`, sideways into the lane that the edge has, and sideways again at its end.
+    /// Down from the previous event, sideways into the lane of the edge, and sideways again at its end.
     fn edge(&mut self, edge: Edge) {
         let Edge { from, to, lane } = edge;
         let (start, end) = (self.layout.places[from], self.layout.places[to]);
@@ -206,7 +206,7 @@ impl Picture<'_> {
             Place { row: end.row.saturating_sub(1).max(start.row + 1), lane },
             end,
         ] {
-            // What is next to the end goes there at once.
+            // If the end is in the next row, goes there directly.
             if next.row == end.row && next != end || next == at {
                 continue;
             }
@@ -256,7 +256,7 @@ impl Picture<'_> {
         for (index, ((class, text), (_, width))) in classes.iter().zip(texts).zip(COLUMNS).enumerate() {
             if !text.is_empty() {
                 let clip = format!("url(#column-{index})");
-                // A group of its own: what is clipped must not move with the text.
+                // A group of its own: the clipping area must not move with the text.
                 self.svg.open("g", &[("clip-path", &clip)]);
                 let text = ellipsis(&text, *class == "state-type", width - 8.0);
                 self.svg.leaf("text", &[("class", class), ("x", &left), ("y", &baseline)], &text);
@@ -275,12 +275,12 @@ fn y(row: usize) -> f64 {
     HEADER_HEIGHT + (row as f64 + 0.5) * ROW_HEIGHT
 }
 
-/// The first characters of an event id: enough to tell events of a picture apart.
+/// The first characters of an event id: enough to distinguish the events of a picture.
 fn short(event_id: &str) -> &str {
     event_id.char_indices().nth(9).map_or(event_id, |(end, _)| &event_id[..end])
 }
 
-/// The beginning of a text that is too long for its column. What the reader's font makes wider yet is clipped.
+/// Shortens a text that is too long for its column. If the font is wider than expected, the rest is clipped.
 fn ellipsis(text: &str, is_bold: bool, width: f64) -> String {
     let narrow = if is_bold { 7.6 } else { 6.6 };
     let mut room = width;
@@ -293,7 +293,7 @@ fn ellipsis(text: &str, is_bold: bool, width: f64) -> String {
     text.to_owned()
 }
 
-/// Most state keys are empty; it must be seen that there is one.
+/// Most `state_key`s are empty: shows that there is one.
 fn quoted_if_empty(state_key: &str) -> String {
     if state_key.is_empty() { "\"\"".to_owned() } else { state_key.to_owned() }
 }
@@ -316,7 +316,7 @@ fn verdict_class(event: &GraphEvent) -> &'static str {
     }
 }
 
-/// All about an event, for who points at it.
+/// All details of an event, shown when the mouse is over it.
 fn description(item: &Item<'_>) -> String {
     match item {
         Item::Missing(event_id) => format!("{event_id}\nnot known here"),

@@ -1,4 +1,4 @@
--- $1: the room's id; $2: how many events at most.
+-- $1: the room's id; $2: the most events.
 select
     g.event_id,
     g.type,

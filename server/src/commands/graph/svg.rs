@@ -1,8 +1,8 @@
-//! A writer of SVG, as far as a picture of a graph needs it.
+//! A writer of the parts of SVG that the picture needs.
 
 use std::fmt::Display;
 
-/// A document that is being written. Attributes and texts are escaped; names of elements and attributes are the caller's.
+/// A document in progress. Escapes attributes and texts, but not the names of elements and attributes.
 #[derive(Default)]
 pub struct Svg {
     text: String,
@@ -19,7 +19,7 @@ impl Svg {
         self.open.push(name);
     }
 
-    /// Ends the element that was begun last.
+    /// Ends the innermost open element.
     pub fn close(&mut self) {
         if let Some(name) = self.open.pop() {
             self.text += &format!("</{name}>\n");
@@ -31,14 +31,14 @@ impl Svg {
         self.tag(name, attributes, "/>\n");
     }
 
-    /// Writes an element of text alone.
+    /// Writes an element that contains only text.
     pub fn leaf(&mut self, name: &'static str, attributes: Attributes<'_>, text: &str) {
         self.tag(name, attributes, ">");
         self.text += &escaped(text);
         self.text += &format!("</{name}>\n");
     }
 
-    /// Ends all elements; the document.
+    /// Ends all elements, and returns the document.
     pub fn finish(mut self) -> String {
         while !self.open.is_empty() {
             self.close();
@@ -55,8 +55,8 @@ impl Svg {
     }
 }
 
-/// The text as XML: markup is escaped; what XML cannot hold, and what turns the direction of text around it, shows as
-/// U+FFFD.
+/// Escapes a text for XML. Replaces characters that XML does not allow, and those that change the direction
+/// of text, by U+FFFD.
 pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {

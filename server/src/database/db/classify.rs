@@ -1,4 +1,4 @@
-//! What a database error means, told by its SQLSTATE and never by its text.
+//! Classifies database errors, by SQLSTATE and never by text.
 
 #[cfg(test)]
 mod tests;
@@ -12,18 +12,18 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::base::error::ApiError;
 
-/// What to do about a failed statement.
+/// What to do after a statement failed.
 #[derive(Debug, PartialEq)]
 pub enum Remedy {
-    /// Run it again: it met another transaction.
+    /// Run it again: it conflicted with another transaction.
     Retry,
     /// Run it again on another connection: the kept plan is stale.
     Reprepare,
-    /// Tell the client to come back: the database is away, full or restarting.
+    /// Answer 503: the database is not reachable, full or restarting.
     Unavailable,
-    /// Tell the client this.
+    /// Answer with this error.
     Answer(ApiError),
-    /// Log it: it should not happen.
+    /// Log it and answer 500: it should not happen.
     Bug,
 }
 
@@ -36,7 +36,7 @@ pub fn remedy(error: &tokio_postgres::Error) -> Remedy {
     if io || error.is_closed() { Remedy::Unavailable } else { Remedy::Bug }
 }
 
-/// Classifies an SQLSTATE; `raised` reads what the function said, if it is the state of Matrix errors.
+/// Classifies an SQLSTATE. `raised` reads the Matrix error, if the state is that of Matrix errors.
 fn of_state(state: &SqlState, raised: impl FnOnce() -> Option<ApiError>) -> Remedy {
     let code = state.code();
     match code {
@@ -44,14 +44,14 @@ fn of_state(state: &SqlState, raised: impl FnOnce() -> Option<ApiError>) -> Reme
         "40001" | "40P01" => Remedy::Retry,
         // feature_not_supported: "cached plan must not change result type"; invalid_sql_statement_name
         "0A000" | "26000" => Remedy::Reprepare,
-        // external_routine_exception: the function gave a Matrix error after it had begun to write
+        // external_routine_exception: the function raised a Matrix error to undo its writes
         "38000" => raised().map_or(Remedy::Bug, Remedy::Answer),
         // character_not_in_repertoire, untranslatable_character: U+0000 in a parameter
         "22021" | "22P05" => Remedy::Answer(ApiError::invalid_param("A parameter holds a NUL character")),
         // program_limit_exceeded: a value too long for an index
         "54000" => Remedy::Answer(ApiError::invalid_param("A parameter is too long")),
-        // query_canceled, lock_not_available, read_only_sql_transaction: a time limit, or a server that became a
-        // standby
+        // query_canceled, lock_not_available, read_only_sql_transaction: a time limit, or a server that
+        // became a standby
         "57014" | "55P03" | "25006" => Remedy::Unavailable,
         // connection exceptions, insufficient resources, operator intervention
         _ if ["08", "53", "57"].contains(&&code[..2]) => Remedy::Unavailable,
@@ -59,7 +59,7 @@ fn of_state(state: &SqlState, raised: impl FnOnce() -> Option<ApiError>) -> Reme
     }
 }
 
-/// Reads a Matrix error from the ERROR that carries it: the body is the message, the status the detail.
+/// Reads a Matrix error from a PostgreSQL error: the body is in the message, the status in the detail.
 fn raised(error: &DbError) -> Option<ApiError> {
     matrix_error(error.message(), error.detail()?)
 }

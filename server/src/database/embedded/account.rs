@@ -1,4 +1,4 @@
-//! Whom PostgreSQL runs as. It refuses to run as root, and rightly.
+//! The operating system's user that PostgreSQL runs as. It refuses to run as root.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ use crate::base::failure::Failure;
 pub struct Account {
     uid: u32,
     gid: u32,
-    /// Whether this process is root, and has to become the user.
+    /// Whether this process is root and must switch to the user.
     drop: bool,
 }
 
@@ -40,7 +40,7 @@ impl Account {
         self.uid
     }
 
-    /// Lets `command` run as this account.
+    /// Makes `command` run as this account.
     pub fn apply(&self, command: &mut Command) {
         if self.drop {
             command.uid(self.uid).gid(self.gid);
@@ -52,7 +52,7 @@ impl Account {
         if self.drop { chown(path, Some(self.uid), Some(self.gid)) } else { Ok(()) }
     }
 
-    /// Checks that the account may pass through `path` and the folders above, and names `key` if not.
+    /// Checks that the account may enter `path` and the folders above. The error names `key`.
     pub fn check_reach(&self, path: &Path, key: &str) -> Result<(), Failure> {
         if !self.drop {
             return Ok(());

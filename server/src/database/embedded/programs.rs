@@ -1,4 +1,4 @@
-//! PostgreSQL's programs: where they are, and how they are bound to this process.
+//! Finds PostgreSQL's programs, and makes them end with this process.
 
 use std::path::{Path, PathBuf};
 use std::process::Command as StdCommand;
@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::base::failure::Failure;
 use crate::config::Embedded;
 
-/// Where distributions put versions beside each other.
+/// Where distributions install several versions.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
 /// The folder of `postgres`, `initdb` and `pg_ctl`.
@@ -65,7 +65,7 @@ fn newest_version() -> Option<PathBuf> {
         .map(|(_, folder)| folder)
 }
 
-/// Has the child stopped (as by SIGINT, a fast shutdown) when the thread that starts it dies.
+/// Makes the kernel send SIGINT (a fast shutdown) to the child when the thread that starts it ends.
 #[cfg(target_os = "linux")]
 pub fn die_with_parent(command: &mut Command) {
     use rustix::process::{Signal, set_parent_process_death_signal};
@@ -75,6 +75,6 @@ pub fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// Other systems have no such thing; a server left behind is stopped at the next start.
+/// Other systems lack this; a server that outlives its node is stopped at the next start.
 #[cfg(not(target_os = "linux"))]
 pub fn die_with_parent(_command: &mut Command) {}

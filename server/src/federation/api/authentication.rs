@@ -1,4 +1,4 @@
-//! Who asks: requests that another server signed. Server-Server API, "Request Authentication".
+//! Authenticates requests of other servers by their signatures. Server-Server API, "Request Authentication".
 
 #[cfg(test)]
 mod tests;
@@ -17,18 +17,18 @@ use crate::base::current_request::log_user;
 use crate::base::error::ApiError;
 use crate::federation::http_client::FederationError;
 
-/// How many signatures of one request are looked at: servers sign with each of their keys.
+/// The most signatures of a request that are checked: servers sign with each of their keys.
 const MAX_SIGNATURES: usize = 4;
 
-/// Objects in a body. Each takes more than half a kilobyte of memory, however short it is.
+/// The most JSON objects in a body. Each takes more than 512 bytes of memory, however short it is.
 const MAX_OBJECTS: usize = 200_000;
 
-/// A request of another server, whose signature is right.
+/// A request of another server with a valid signature.
 #[derive(Debug)]
 pub struct ServerRequest {
-    /// The server that asks.
+    /// The server that sent the request.
     pub origin: String,
-    /// The body; empty where there is none.
+    /// The body; empty if there is none.
     pub content: Map<String, Value>,
 }
 
@@ -36,7 +36,7 @@ fn unauthorized(reason: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", reason)
 }
 
-/// How many JSON objects a text has, if it is JSON.
+/// Counts the objects in a text, assuming that it is JSON.
 fn objects(text: &str) -> usize {
     let (mut objects, mut in_string, mut is_escaped) = (0, false, false);
     for byte in text.bytes() {
@@ -114,7 +114,7 @@ impl FromRequest<App> for ServerRequest {
     }
 }
 
-/// The key, if the server has it and it is good now.
+/// The key, if the server published it and it is valid now.
 async fn find_key(app: &App, origin: &str, key_id: &str) -> Result<Option<PublicKey>, ApiError> {
     if key_id.contains('\0') || origin.contains('\0') {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Walks backward through the event graph. Server-Server API, "Backfilling and retrieving missing events".
+//! Older events of a room for other servers. Server-Server API, "Backfilling and retrieving missing events".
 
 use axum::Router;
 use axum::extract::State;

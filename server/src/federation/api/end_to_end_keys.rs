@@ -1,4 +1,4 @@
-//! Keys of this server's users, as other servers ask for them. Server-Server API, "End-to-End Encryption" and "Device
+//! Keys of local users, for other servers. Server-Server API, "End-to-End Encryption" and "Device
 //! Management".
 
 use axum::Router;

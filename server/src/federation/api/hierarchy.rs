@@ -1,4 +1,4 @@
-//! Spaces, as other servers ask for them. Server-Server API, "Spaces".
+//! The hierarchy of spaces, for other servers. Server-Server API, "Spaces".
 
 use axum::Router;
 use axum::extract::State;

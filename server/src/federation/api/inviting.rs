@@ -1,4 +1,5 @@
-//! Users of other servers invite those of this one, which signs the event too. Server-Server API, "Inviting to a room".
+//! Receives invites of local users from other servers, and signs them. Server-Server API, "Inviting to a
+//! room".
 
 use std::collections::BTreeMap;
 
@@ -40,8 +41,8 @@ async fn invite(
     take(&app, &request.origin, &room_id, &event_id, &body).await
 }
 
-/// `PUT /_matrix/federation/v1/invite/{roomId}/{eventId}`: the body is the event, of a room of version 1 or 2, and has the state in
-/// its `unsigned`.
+/// `PUT /_matrix/federation/v1/invite/{roomId}/{eventId}`: the body is the event, of room version 1 or 2,
+/// with the stripped state in its `unsigned`.
 async fn invite_v1(
     State(app): State<App>,
     Path((room_id, event_id)): Path<(String, String)>,
@@ -62,8 +63,8 @@ async fn invite_v1(
     })
 }
 
-/// By one statement, if the key that signed the event is known. An invite to a room that this server is in is an event of that
-/// room: it is taken in before the answer, so that who was invited can join as soon as others hear of it.
+/// Signs an invite and stores it. Fetches the origin's keys if they are not stored. If this server is in the
+/// room, the invite also goes through intake before the answer, so that the invited user can join at once.
 async fn take(
     app: &App,
     origin: &str,
@@ -94,7 +95,7 @@ async fn take_in(app: &App, origin: &str, room_id: &str, room_version: &str, eve
     let batch =
         Batch { room_id, room_version, kind: Kind::Live, servers: &servers, pdus, states: BTreeMap::new() };
     if let Err(error) = intake::take_in(&app.federation, batch).await {
-        // It will come again, with the room's other events.
+        // The origin also sends it in a transaction.
         info!(room_id, error = %error.message, "an invite is left for later");
     }
 }

@@ -1,5 +1,5 @@
-//! Templates of membership events for other servers' users (`make_…`). Server-Server API, "Joining Rooms", "Knocking upon a
-//! room" and "Leaving Rooms (Rejecting Invites)".
+//! Templates of membership events for remote users (`make_…`). Server-Server API, "Joining Rooms", "Knocking
+//! upon a room" and "Leaving Rooms (Rejecting Invites)".
 
 use axum::Router;
 use axum::extract::State;

@@ -1,5 +1,5 @@
-//! What other servers ask about users, aliases and rooms. Server-Server API, "Querying for information" and "Published Room
-//! Directory".
+//! Answers other servers about users, aliases and published rooms. Server-Server API, "Querying for
+//! information" and "Published Room Directory".
 
 use axum::Router;
 use axum::extract::State;
@@ -58,7 +58,8 @@ async fn directory(
     app.call(ALIAS, &[&query.room_alias]).await
 }
 
-/// `include_all_networks` and `third_party_instance_id` are taken and have no effect: there are no other networks.
+/// `include_all_networks` and `third_party_instance_id` are accepted and have no effect: there are no other
+/// networks.
 #[derive(Deserialize)]
 struct Page {
     limit: Option<i64>,

@@ -1,4 +1,5 @@
-//! Single events, states and authorization chains. Server-Server API, "Retrieving events" and "PDUs".
+//! Single events, states and auth chains, for other servers. Server-Server API, "Retrieving events" and
+//! "PDUs".
 
 use axum::Router;
 use axum::extract::State;

@@ -1,5 +1,5 @@
-//! Membership events of other servers' users, to be taken into rooms of this one (`send_…`). Server-Server API, "Joining
-//! Rooms", "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
+//! Receives membership events of remote users for rooms of this server (`send_…`). Server-Server API,
+//! "Joining Rooms", "Knocking upon a room" and "Leaving Rooms (Rejecting Invites)".
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,8 @@ struct Sent {
 }
 
 impl Sent {
-    /// Has the event taken into its room: mostly by one statement, since the room knows what its own template cites.
+    /// Stores the event. One statement is usually enough, since the room has all events that its own template
+    /// cites. Otherwise the event goes through intake first.
     async fn take_in(&self, app: &App, omit_members: bool) -> Answer {
         let answer = self.call(app, omit_members).await?;
         if answer.outcome != Some(Outcome::NeedsEvents) {

@@ -1,4 +1,5 @@
-//! This server's keys, and this server as a notary for others'. Server-Server API, "Retrieving server keys".
+//! This server's signing keys, and other servers' keys as a notary. Server-Server API, "Retrieving server
+//! keys".
 
 use std::collections::BTreeMap;
 
@@ -18,9 +19,9 @@ use crate::base::error::ApiError;
 use crate::federation::server_keys::{now_ts, own};
 use crate::http::{JsonBody, Path, Query, json_response};
 
-/// Servers in one question.
+/// The most servers in one query.
 const MAX_SERVERS: usize = 100;
-/// How many of them are asked at a time.
+/// How many of them are asked at the same time.
 const CONCURRENCY: usize = 10;
 
 const RESPONSE: &str =
@@ -32,12 +33,12 @@ const SIGN: &str = "select matriarch.sign_server_keys($1) as signed";
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/_matrix/key/v2/server", get(published))
-        // Deprecated, with a key id that says nothing.
+        // Deprecated: the key id is ignored.
         .route("/_matrix/key/v2/server/", get(published))
         .route("/_matrix/key/v2/server/{key_id}", get(published))
         .route("/_matrix/key/v2/query", post(query_many))
         .route("/_matrix/key/v2/query/{server_name}", get(query_one))
-        // Deprecated, with a key id that says nothing.
+        // Deprecated: the key id is ignored.
         .route("/_matrix/key/v2/query/{server_name}/{key_id}", get(query_one_key))
 }
 
@@ -51,7 +52,7 @@ struct Parameters {
     minimum_valid_until_ts: Option<i64>,
 }
 
-/// What is asked of a key.
+/// The query criteria of a key.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Criteria {
@@ -91,7 +92,7 @@ async fn query_many(State(app): State<App>, JsonBody(body): JsonBody<Body>) -> R
     answer(&app, body.server_keys.into_iter().map(|(server, keys)| (server, newest(keys))).collect()).await
 }
 
-/// Answers with the keys of servers, valid up to the time that is wanted where that can be had.
+/// Answers with the keys of servers. Fetches keys again that are not valid until the requested time.
 async fn answer(app: &App, wanted: Vec<(String, Option<i64>)>) -> Result<Response, ApiError> {
     let found: Vec<Result<Option<String>, ApiError>> = stream::iter(wanted)
         .map(|(server_name, minimum)| async move { find(app, &server_name, minimum).await })
@@ -124,7 +125,7 @@ async fn find(app: &App, server_name: &str, minimum: Option<i64>) -> Result<Opti
     }
     match app.federation.key_ring.fetch(server_name).await {
         Ok(()) => Ok(stored().await?.map(|(response, _)| response)),
-        // A notary goes on answering for servers that are gone.
+        // A notary continues to answer for servers that do not answer any more.
         Err(error) => {
             debug!(server_name, %error, "no newer keys");
             Ok(known.map(|(response, _)| response))

@@ -1,4 +1,4 @@
-//! Invites by third-party id that become invites of users. Server-Server API, "Third-party invites".
+//! Turns third-party invites into invites of users. Server-Server API, "Third-party invites".
 
 use axum::Router;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use crate::database::MatrixResponse;
 use crate::federation::third_party_invites::{self, accept};
 use crate::http::{JsonBody, Path};
 
-/// Invites of one address. More than anybody has waiting.
+/// The most invites of one address in a request.
 const MAX_INVITES: usize = 50;
 
 /// The routes of this module. The Identity Service API says POST where the Server-Server API says PUT.
@@ -32,9 +32,9 @@ struct Binding {
     invites: Vec<Map<String, Value>>,
 }
 
-/// `PUT /_matrix/federation/v1/3pid/onbind`: an identity server has found out whose a third-party id is.
+/// `PUT /_matrix/federation/v1/3pid/onbind`: an identity server reports the user of a third-party id.
 ///
-/// Anybody may say so: what proves it is what the identity server signed, by the keys in the rooms.
+/// Needs no authentication: the proof is the identity server's signature, by keys in the room's state.
 async fn on_bind(
     State(app): State<App>,
     JsonBody(Binding { mxid, invites }): JsonBody<Binding>,
@@ -47,14 +47,14 @@ async fn on_bind(
     }
     let taken = join_all(invites.iter().map(|invite| accept(&app.federation, &mxid, invite))).await;
     for error in taken.into_iter().filter_map(Result::err) {
-        // Others are no worse for it.
+        // The other invites are not affected.
         info!(user = mxid, %error, "an invite by third-party id came to nothing");
     }
     Ok(MatrixResponse::of(json!({})))
 }
 
-/// `PUT /_matrix/federation/v1/exchange_third_party_invite/{roomId}`: a user of the server that asks has the third-party id that a
-/// user of this one invited.
+/// `PUT /_matrix/federation/v1/exchange_third_party_invite/{roomId}`: a user of the requesting server has the
+/// third-party id that a local user invited.
 async fn exchange(
     State(app): State<App>,
     Path(room_id): Path<String>,

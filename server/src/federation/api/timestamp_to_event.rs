@@ -1,4 +1,4 @@
-//! The event closest to a time. Server-Server API, "Retrieving events".
+//! The event closest to a time, for other servers. Server-Server API, "Retrieving events".
 
 use axum::Router;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! What other servers send. Server-Server API, "Transactions".
+//! Receives federation transactions. Server-Server API, "Transactions".
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::http::Path;
 const MAX_PDUS: usize = 50;
 const MAX_EDUS: usize = 100;
 
-/// How long events wait for the state of their room, which a user of this server is just joining; and how often to look.
+/// How long a transaction waits while a join of its room is in progress, and the pause between attempts.
 const JOIN_TIME: Duration = Duration::from_secs(10);
 const JOIN_PAUSE: Duration = Duration::from_millis(250);
 
@@ -33,7 +33,7 @@ pub fn routes() -> Router<App> {
 
 /// `PUT /_matrix/federation/v1/send/{txnId}`
 ///
-/// Answered once the events are staged: they are taken into their rooms afterwards.
+/// Answers when the events are staged. Their intake follows in the background.
 async fn send(
     State(app): State<App>,
     Path(txn_id): Path<String>,

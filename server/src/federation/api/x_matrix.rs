@@ -3,11 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-/// What the header says.
+/// The parameters of the header.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct XMatrix {
     pub origin: String,
-    /// Absent in requests of servers older than version 1.3 of the specification.
+    /// `None` in requests of servers older than version 1.3 of the specification.
     pub destination: Option<String>,
     /// The key's id, `ed25519:…`.
     pub key: String,
@@ -16,8 +16,8 @@ pub struct XMatrix {
 }
 
 impl XMatrix {
-    /// Reads a header leniently: parameters in any order, names in any case, spaces around commas, values with or without
-    /// quotes. `None` if it is none of this scheme, or lacks a parameter.
+    /// Parses a header leniently: parameters in any order, names in any case, spaces around commas, values
+    /// with or without quotes. `None` if the scheme is another one, or a parameter is missing.
     pub fn parse(header: &str) -> Option<Self> {
         let (scheme, mut rest) = header.trim().split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("X-Matrix") {
@@ -45,7 +45,7 @@ impl XMatrix {
     }
 }
 
-/// Reads a value, quoted or not, and gives what follows it.
+/// Reads a value, quoted or not. Returns it and the rest of the text.
 fn value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([',', ' ', '\t']).unwrap_or(text.len());

@@ -1,4 +1,4 @@
--- Leases stale lists, one of each server at a time.
+-- Leases up to $1 stale lists that are due. Only one list of each server is leased at a time.
 with due as (
     select distinct on (l.server_name) l.user_nid
     from matriarch.remote_device_lists l

@@ -1,4 +1,5 @@
--- Puts a list off: ten seconds, then ever longer, up to six hours.
+-- Ends the lease after a failure. The next attempt is due after 10 seconds, doubled each time, at most six
+-- hours. $1 user, $2 reason
 update matriarch.remote_device_lists
 set leased_until = null,
     attempts = attempts + 1,

@@ -5,8 +5,8 @@ mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is one that servers on the Internet have. What is not is private, or of this machine or network, or
-/// reserved: whoever names it wants this server to reach what they cannot.
+/// Whether an address is reachable on the Internet. Other addresses are private, local or reserved.
+/// Connections to them are refused, so that other servers cannot make this one reach into its own network.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -38,11 +38,11 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     }
     let segments = address.segments();
     match segments {
-        // NAT64 and 6to4 lead to the IPv4 address inside.
+        // NAT64 and 6to4 contain an IPv4 address.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_public_v4(embedded(high, low)),
         [0x2002, high, low, ..] => is_public_v4(embedded(high, low)),
         [0x2001, 0xdb8, ..] | [0x2001, 0, ..] => false,
-        // Global unicast; all else is unassigned, local or multicast.
+        // Global unicast; everything else is unassigned, local or multicast.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }

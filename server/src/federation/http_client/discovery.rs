@@ -1,7 +1,8 @@
-//! Where a server is. Server-Server API, "Resolving server names".
+//! Resolves server names. Server-Server API, "Resolving server names".
 //!
-//! A server name, or the name that its `.well-known` delegates to, is an [`Authority`]: it stands in the `Host` header, its
-//! host must be in the certificate, and it alone decides which addresses are tried.
+//! A server name, or the name that its `.well-known` delegates to, is an [`Authority`]. It is sent in the
+//! `Host` header, the certificate must be valid for its host, and it alone determines which addresses are
+//! tried.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +13,7 @@ use matriarch_rules::identifiers::is_server_name;
 
 use super::addresses;
 
-/// Where servers are when nothing says otherwise.
+/// The port of servers if neither the name nor an SRV record has one.
 const DEFAULT_PORT: u16 = 8448;
 
 /// `<host>[:<port>]`, by the grammar of server names.
@@ -24,7 +25,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Reads a server name; `None` if it is none.
+    /// Parses a server name; `None` if it is invalid.
     pub fn parse(name: &str) -> Option<Self> {
         if !is_server_name(name) {
             return None;
@@ -41,7 +42,7 @@ impl Authority {
         self.host.trim_matches(['[', ']']).parse().ok()
     }
 
-    /// Whether more is to be found out about it: neither an IP literal nor a port says where it is.
+    /// Whether `.well-known` and SRV lookups apply: it has no port and is no IP literal.
     pub fn is_open(&self) -> bool {
         self.port.is_none() && self.literal().is_none()
     }
@@ -54,25 +55,25 @@ impl Authority {
         }
     }
 
-    /// The port to connect to where no SRV record names one.
+    /// The port to connect to if there is no SRV record.
     pub fn port_or_default(&self) -> u16 {
         self.port.unwrap_or(DEFAULT_PORT)
     }
 }
 
-/// What an SRV record says.
+/// An SRV record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Srv {
     pub priority: u16,
     pub weight: u16,
     pub port: u16,
-    /// `.` says that the service is decidedly not there.
+    /// `.` means that the service is not available (RFC 2782).
     pub target: String,
 }
 
 /// The part of DNS that discovery needs.
 pub trait Dns: Send + Sync + 'static {
-    /// SRV records; none where there are none.
+    /// SRV records; empty if there are none.
     fn srv(&self, name: &str) -> impl Future<Output = Vec<Srv>> + Send;
 
     /// AAAA and A records, through CNAMEs.
@@ -95,7 +96,8 @@ impl Dns for TokioResolver {
     }
 
     async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        // The dot keeps search domains away; names without one in them, such as localhost, are of the hosts file.
+        // The final dot disables search domains. Names without a dot, such as localhost, are found in the
+        // hosts file.
         let name =
             if name.contains('.') && !name.ends_with('.') { format!("{name}.") } else { name.to_owned() };
         let found = self.lookup_ip(name).await.map_err(io::Error::other)?;
@@ -103,7 +105,7 @@ impl Dns for TokioResolver {
     }
 }
 
-/// Finds addresses, and leaves out those that must not be connected to.
+/// Resolves names to addresses, and leaves out addresses that must not be connected to.
 #[derive(Clone, Debug)]
 pub struct Resolver<D> {
     dns: D,
@@ -135,7 +137,7 @@ impl<D: Dns> Resolver<D> {
         }
     }
 
-    /// The addresses of a server of which only a host name is known: by SRV records, or else at the default port.
+    /// The addresses of a server without a port in its name: by SRV records, or else with the default port.
     pub async fn servers(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
         let mut records = self.dns.srv(&format!("_matrix-fed._tcp.{host}")).await;
         if records.is_empty() {
@@ -158,8 +160,8 @@ impl<D: Dns> Resolver<D> {
     }
 }
 
-/// The records in the order in which to try them: by priority, and those of equal priority at random, by weight.
-/// RFC 2782, "Weight". `random` gives a number from 0 to the one that it is given.
+/// The records in the order in which to try them: by priority, and those of equal priority at random, by
+/// weight. RFC 2782, "Weight". `random` gives a number from 0 to the one that it is given.
 fn in_order(mut records: Vec<Srv>, mut random: impl FnMut(u32) -> u32) -> Vec<Srv> {
     // Those without weight come first, so that they keep a small chance.
     records.sort_by_key(|srv| (srv.priority, srv.weight != 0));

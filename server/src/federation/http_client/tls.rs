@@ -1,4 +1,4 @@
-//! Whom to believe who they are.
+//! Verification of other servers' certificates.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 
 use crate::base::failure::Failure;
 
-/// TLS as a client, with these certificate authorities.
+/// The TLS configuration for requests, which trusts `roots`. With `verify` false it accepts every
+/// certificate.
 pub fn client_config(roots: &[CertificateDer<'static>], verify: bool) -> Result<ClientConfig, Failure> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -27,7 +28,7 @@ pub fn client_config(roots: &[CertificateDer<'static>], verify: bool) -> Result<
     })
 }
 
-/// Believes every certificate: for test networks.
+/// Accepts every certificate; for test networks only.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -1,4 +1,5 @@
-//! `/.well-known/matrix/server` of other servers, remembered. Server-Server API, "Resolving server names".
+//! Fetches and caches `/.well-known/matrix/server` of other servers. Server-Server API, "Resolving server
+//! names".
 
 #[cfg(test)]
 mod tests;
@@ -14,29 +15,29 @@ use tracing::debug;
 use super::discovery::Authority;
 use crate::base::cache::bounded;
 
-/// "The recommended sensible default", and the recommended maximum.
+/// The default and maximum lifetime that the specification recommends.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 const MAX_LIFETIME: Duration = Duration::from_secs(48 * 3600);
-/// However little a host wants to be remembered, it is not asked for every request.
+/// The minimum lifetime, so that a host is not asked before every request.
 const MIN_LIFETIME: Duration = Duration::from_secs(60);
-/// How long a failure is remembered at first; each further one doubles it, up to the recommended hour.
+/// How long a failure is cached at first. Each further failure doubles it, up to the recommended hour.
 const FIRST_FAILURE_LIFETIME: Duration = Duration::from_secs(60);
 const MAX_FAILURE_LIFETIME: Duration = Duration::from_secs(3600);
-/// Bytes. A server name is short.
+/// The longest body that is read, in bytes.
 const MAX_BODY: usize = 50_000;
-/// How many hosts a node remembers.
+/// How many hosts the cache of a node contains.
 const REMEMBERED: u64 = 100_000;
 
 #[derive(Clone, Debug)]
 struct Entry {
-    /// Where the host delegates to; `None` if it does not.
+    /// The server that the host delegates to; `None` if it does not delegate.
     delegated: Option<Authority>,
     until: Instant,
-    /// How often in a row there was no good answer.
+    /// How many times in succession there was no valid answer.
     failures: u32,
 }
 
-/// What hosts delegate to.
+/// The cache of delegations.
 #[derive(Debug)]
 pub struct WellKnown {
     known: Cache<String, Entry>,
@@ -55,7 +56,7 @@ struct Body {
 }
 
 impl WellKnown {
-    /// Where `host` delegates to, if it does.
+    /// The server that `host` delegates to, if it does.
     pub async fn delegated(&self, http: &reqwest::Client, host: &str) -> Option<Authority> {
         let known = self.known.get(host);
         if let Some(entry) = known.as_ref().filter(|entry| entry.until > Instant::now()) {
@@ -98,7 +99,7 @@ async fn fetch(http: &reqwest::Client, host: &str) -> Result<(Authority, Duratio
     Ok((delegated, lifetime))
 }
 
-/// How long an answer may be kept, by its `Cache-Control`.
+/// How long an answer may be cached, according to its `Cache-Control`.
 fn lifetime(headers: &HeaderMap) -> Duration {
     let directives = headers.get_all(CACHE_CONTROL);
     let mut directives =

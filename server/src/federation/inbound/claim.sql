@@ -1,4 +1,4 @@
--- Leases the queue that has waited longest of servers with few leased ones.
+-- Leases the queue that has waited longest, of an origin that has fewer than two leased queues.
 with due as (
     select q.room_nid, q.origin, q.leased_until
     from matriarch.inbound_queues q

@@ -1,4 +1,4 @@
--- The oldest events of a queue that are due.
+-- The oldest due events of a queue. $1 room, $2 origin, $3 limit
 select inbound_id, event_id, attempts, json
 from matriarch.inbound_pdus
 where room_nid = $1 and origin = $2 and next_try_at <= now()

@@ -1,6 +1,7 @@
--- Gives a lease back; the queue goes if it is empty. Whoever stages locks the queue's row and counts `generation` up: what this
--- statement's snapshot does not see of theirs, the row tells. So it is locked before both branches look at it: a row that changes
--- while one of them waits for it would be passed over by both.
+-- Ends a lease, and deletes the queue if it is empty. A transaction that stages events locks the queue's row
+-- and increments `generation`. The locked row thus shows staged events that this statement's snapshot does
+-- not. The row is locked first, because both branches would skip a row that changes while they wait for it.
+-- $1 room, $2 origin, $3 the generation when the queue was leased
 with held as (
     select generation from matriarch.inbound_queues where room_nid = $1 and origin = $2 for update
 ),

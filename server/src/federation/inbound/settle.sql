@@ -1,4 +1,5 @@
--- Forgets events, and puts others off.
+-- Deletes finished events ($3), and schedules the next attempt of others ($4 ids, $5 pauses in seconds, $6
+-- errors).
 with done as (
     delete from matriarch.inbound_pdus where room_nid = $1 and origin = $2 and inbound_id = any($3::bigint[])
 )

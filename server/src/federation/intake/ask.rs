@@ -1,4 +1,4 @@
-//! Asking other servers, one after the other, within the limits of the batch.
+//! Asks other servers, one after the other, within the budget of the intake.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::surroundings::Surroundings;
 use crate::base::error::ApiError;
 use crate::federation::http_client::{FederationError, Request};
 
-/// Servers that are asked when those that sent the events fail, and how long each may take.
+/// How many other servers are asked if those of the batch fail, and how long each may take.
 const MAX_OTHERS: i32 = 3;
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was asked for, or why it cannot be had; an error if the own database failed.
+/// What was fetched, or why it cannot be. The outer error is one of this server's database.
 pub(super) type Fetched<T> = Result<Result<T, Unavailable>, ApiError>;
 
 /// Whether the same request may be answered later.
@@ -32,13 +32,14 @@ fn is_passing(error: &FederationError) -> bool {
     }
 }
 
-/// It will not be had later either.
+/// For what cannot be fetched later either.
 pub(super) fn lost(reason: impl Into<String>) -> Unavailable {
     Unavailable { reason: reason.into(), later: false }
 }
 
 impl<S: Surroundings> Intake<'_, S> {
-    /// Asks one server after the other until one gives what can be read: those of the batch, then others in the room.
+    /// Asks servers in turn until `read` accepts an answer: first the servers of the batch, then others in
+    /// the room.
     pub(super) async fn ask<T: Send>(
         &self,
         path: &str,
@@ -67,7 +68,7 @@ impl<S: Surroundings> Intake<'_, S> {
         Ok(Err(why))
     }
 
-    /// Servers in the room that may have what those that the batch names do not give.
+    /// Servers in the room that the batch does not name.
     pub(super) async fn others(&self) -> Result<&[String], ApiError> {
         let beside = self.servers.first().map(String::as_str).unwrap_or_default();
         let others = self.others.get_or_try_init(|| async {
@@ -110,7 +111,7 @@ impl<S: Surroundings> Intake<'_, S> {
         self.silent.lock()
     }
 
-    /// What is to be said of a server that was asked in vain, and is not asked again if it cannot be reached.
+    /// Turns a server's failure into a reason. A server that is unreachable is not asked again.
     pub(super) fn failed(
         &self,
         server: &str,

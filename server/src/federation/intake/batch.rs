@@ -1,4 +1,4 @@
-//! Events that are to be taken into a room together, and what became of each.
+//! A batch of events for intake, and the verdicts.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use matriarch_wire::{GivenUp, Reports, States, Verdict};
 use crate::base::error::ApiError;
 use crate::database::MatrixResponse;
 
-/// Events, and bytes, that one statement takes in at most.
+/// The most events and bytes that one statement receives.
 pub const CHUNK_EVENTS: usize = 500;
 pub const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
@@ -17,24 +17,24 @@ pub const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Batch<'b> {
     pub room_id: &'b str,
-    /// A room that is not known is made.
+    /// A room that is not stored is created.
     pub room_version: &'b str,
     pub kind: Kind,
-    /// Whom to ask first for what is missing, in this order: the server that sent the events, mostly.
+    /// The servers to ask first for what is missing, in this order: usually the origin.
     pub servers: &'b [String],
     /// JSON texts.
     pub pdus: Vec<String>,
-    /// The state before an event, as event ids by the event's id, where the caller has it from elsewhere (`send_join`).
+    /// Given states: event ids of the state before an event, by the event's id (from `send_join`).
     pub states: States,
 }
 
-/// A PDU that was taken in, or not.
+/// The result of intake for one PDU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Absent for what is not an event of the room by its format.
+    /// `None` if the PDU's format is not that of an event of the room.
     pub event_id: Option<String>,
-    /// What became of it, which never is that it needs something; or that something it needs could not be
-    /// had.
+    /// The verdict, which is never that it needs something; or why something that it needs could not be
+    /// fetched.
     pub verdict: Result<Verdict, Unavailable>,
 }
 
@@ -46,7 +46,7 @@ pub fn read_answer(response: &MatrixResponse) -> Result<Reports, ApiError> {
     response.read()
 }
 
-/// What is given up as `receive_pdus` takes it, in JSON; `None` if it is nothing.
+/// The `given_up` argument of `receive_pdus`, as JSON; `None` if nothing is given up.
 pub fn given_up_json(given_up: &GivenUp) -> Result<Option<String>, ApiError> {
     if given_up.is_empty() {
         return Ok(None);
@@ -54,20 +54,20 @@ pub fn given_up_json(given_up: &GivenUp) -> Result<Option<String>, ApiError> {
     serde_json::to_string(given_up).map(Some).map_err(|_| ApiError::internal())
 }
 
-/// Why something cannot be had, and whether it may be had later.
+/// Why something cannot be fetched, and whether a later attempt may succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
     pub reason: String,
     pub later: bool,
 }
 
-/// What cannot be had, and why.
+/// What cannot be fetched, and why.
 #[derive(Debug, Default)]
 pub struct AllUnavailable {
     /// Events, by their ids.
     pub events: BTreeMap<String, Unavailable>,
     /// Signing keys, by the names of their servers.
     pub keys: BTreeMap<String, Unavailable>,
-    /// States, by the ids of the events that they are before.
+    /// States before events, by the events' ids.
     pub states: BTreeMap<String, Unavailable>,
 }

@@ -1,4 +1,4 @@
-//! What taking in one batch may cost, whatever other servers answer.
+//! The limits of the intake of one batch, whatever other servers answer.
 
 #[cfg(test)]
 mod tests;
@@ -12,23 +12,24 @@ use super::batch::Kind;
 
 const TIME: Duration = Duration::from_secs(180);
 const ROUNDS: u32 = 40;
-/// Events that are fetched: the state of a big room with its auth events.
+/// Fetched events. Enough for the state of a large room with its auth events.
 const EVENTS: usize = 100_000;
 const BYTES: usize = 64 * 1024 * 1024;
-/// Requests for missing events of the timeline. A longer gap is passed over by asking for the state behind it.
+/// Requests for missing events of the timeline. In a longer gap, the state before the newest events is
+/// fetched instead.
 const GAPS: u32 = 10;
 /// Requests for auth chains, and for states.
 const CHAINS: u32 = 10;
 const STATES: u32 = 5;
-/// The same for history. A state for each branch of the graph that the answer cuts off.
+/// The limits for backfilled events. A state may be needed for each branch that an answer cuts off.
 const BACKFILL_TIME: Duration = Duration::from_secs(45);
 const BACKFILL_STATES: u32 = 20;
 /// Requests for single events.
 const SINGLES: u32 = 500;
-/// Requests to servers that have nothing to do with the events, and are only in the room.
+/// Requests to servers that are in the room but did not send the events.
 const OTHERS: u32 = 30;
 
-/// What is left.
+/// What is left of the limits.
 #[derive(Debug)]
 pub struct Budget {
     pub(super) deadline: Instant,
@@ -47,7 +48,7 @@ pub struct Budget {
 pub struct Requests(AtomicU32);
 
 impl Requests {
-    /// Takes one, if there is one left.
+    /// Uses one request. Returns whether one was left.
     pub fn take(&self) -> bool {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
@@ -72,7 +73,7 @@ impl Budget {
         }
     }
 
-    /// Begins a round of fetching, or names the limit that is reached.
+    /// Starts a round of fetching. The error names the limit that is reached.
     pub fn round(&mut self) -> Result<(), &'static str> {
         if self.time_left().is_zero() {
             return Err("time");
@@ -91,7 +92,7 @@ impl Budget {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Takes the cost of a fetched event; whether it may be kept.
+    /// Charges a fetched event of `bytes`. Returns whether it may be kept.
     pub fn event(&mut self, bytes: usize) -> bool {
         if self.events == 0 || self.bytes < bytes {
             self.bytes = 0;

@@ -1,4 +1,4 @@
-//! Fetching what events need from other servers.
+//! Fetches what events need from other servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,16 +20,17 @@ use crate::base::percent::encode;
 use crate::federation::http_client::Request;
 use crate::federation::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER};
 
-/// Requests at the same time to one server, and for keys to many, some of which are gone.
+/// How many requests run at the same time to one server, and to many servers for keys: some of those will not
+/// answer.
 const PARALLEL: usize = 10;
 const PARALLEL_KEYS: usize = 50;
-/// Events to ask for behind a gap.
+/// How many events of a gap one request asks for.
 const GAP_EVENTS: usize = 100;
-/// Events of a gap that are asked for one by one, in each round.
+/// How many events of a gap are fetched one by one in each round.
 const GAP_SINGLES: usize = 20;
-/// Ids that a request for missing events names on either side.
+/// How many earliest and latest events a `get_missing_events` request names.
 const GAP_ENDS: usize = 20;
-/// A state of which more events are missing is fetched whole.
+/// If more events of a state are missing, the whole state is fetched.
 const STATE_SINGLES: usize = 100;
 
 /// The longest answers that are read, in bytes.
@@ -38,7 +39,7 @@ const MAX_GAP: usize = 8 * MEBIBYTE;
 const MAX_CHAIN: usize = 32 * MEBIBYTE;
 const MAX_IDS: usize = 16 * MEBIBYTE;
 
-/// By whom an event is.
+/// The sender of a staged event.
 #[derive(Deserialize)]
 struct Sent {
     sender: String,
@@ -50,7 +51,7 @@ fn event_ids(answer: &Map<String, Value>, key: &str) -> Vec<String> {
 }
 
 impl<S: Surroundings> Intake<'_, S> {
-    /// Fetches what the open events need, or finds that it cannot be had.
+    /// Fetches what the open events need, or notes that it is unavailable.
     pub(super) async fn fetch(&mut self) -> Result<(), ApiError> {
         let waits = self.waits_for_outliers();
         self.fetch_keys().await?;
@@ -64,19 +65,20 @@ impl<S: Surroundings> Intake<'_, S> {
         Ok(())
     }
 
-    /// Whether the events of the timeline were not looked at again, since outliers are open still. What they were found to need was
-    /// asked for then, and has come since, or will have.
+    /// Whether open outliers kept the events of the timeline from being received in this round. The needs
+    /// that are known of those are from an earlier round, and were fetched then.
     fn waits_for_outliers(&self) -> bool {
         !self.outliers.events.is_empty()
     }
 
-    /// The events of which it is known what they need.
+    /// The events whose current needs are known.
     fn looked_at(&self) -> impl Iterator<Item = &Open> {
         let main = if self.waits_for_outliers() { &[] } else { self.main.events.as_slice() };
         main.iter().chain(&self.outliers.events)
     }
 
-    /// Has policy servers sign events that lack their signature, each once; those that they do not sign are taken in without.
+    /// Asks policy servers to sign events that lack their signature, once for each event. Events that they do
+    /// not sign go on without it.
     async fn fetch_signatures(&mut self) {
         let surroundings = self.surroundings;
         let time_left = self.budget.time_left();
@@ -149,7 +151,7 @@ impl<S: Surroundings> Intake<'_, S> {
         Ok(())
     }
 
-    /// Auth events and events of given states, as outliers.
+    /// Fetches auth events and events of given states, as outliers.
     async fn fetch_auth_events(&mut self) -> Result<(), ApiError> {
         let mut wanted = self.wanted_events();
         if wanted.is_empty() {
@@ -179,7 +181,7 @@ impl<S: Surroundings> Intake<'_, S> {
         self.fetch_singles(wanted).await
     }
 
-    /// What open events name and nobody was asked for.
+    /// The events that open events need and that were not requested yet.
     fn wanted_events(&mut self) -> BTreeSet<String> {
         let wanted: BTreeSet<String> =
             self.looked_at().flat_map(|event| &event.needs.events).cloned().collect();
@@ -189,7 +191,7 @@ impl<S: Surroundings> Intake<'_, S> {
             .into_iter()
             .filter(|id| !self.unavailable.events.contains_key(id) && !waiting.contains(id.as_str()))
             .partition(|id| self.outlier_ids.contains(id));
-        // It came, and was not stored.
+        // It was fetched, and was not stored.
         for id in again {
             let reason = lost(format!("{id} cannot be taken in"));
             self.unavailable.events.insert(id, reason);
@@ -197,7 +199,7 @@ impl<S: Surroundings> Intake<'_, S> {
         first
     }
 
-    /// Asks for events one by one; those that cannot be had are unavailable from now on.
+    /// Fetches events one by one, and notes those that are unavailable.
     async fn fetch_singles(&mut self, wanted: BTreeSet<String>) -> Result<(), ApiError> {
         let (found, missing) = self.singles(wanted).await?;
         self.unavailable.events.extend(missing);
@@ -246,7 +248,8 @@ impl<S: Surroundings> Intake<'_, S> {
         Ok((found, missing))
     }
 
-    /// Keeps events as outliers that are not known: all, or those that the wanted ones are among and need.
+    /// Adds unknown events to the outliers: all of them or, if `wanted` is given, the wanted ones and their
+    /// auth chains.
     async fn add_outliers(
         &mut self,
         events: Vec<Open>,
@@ -278,7 +281,7 @@ impl<S: Surroundings> Intake<'_, S> {
         Ok(())
     }
 
-    /// Events of the timeline between what is known and what came.
+    /// Fetches the events of the timeline between the stored ones and those of the batch.
     async fn fetch_prev_events(&mut self) -> Result<(), ApiError> {
         let is_open = |id: &&String| {
             !self.given_up.prev_events.contains(*id)
@@ -339,7 +342,8 @@ impl<S: Surroundings> Intake<'_, S> {
         Ok(())
     }
 
-    /// Takes those of the wanted events that other servers have sent, and what they have sent of the events before those: it may be a long line.
+    /// Uses staged events of other servers among the wanted ones, and repeats that for the previous events of
+    /// those, as a long chain may be staged.
     async fn take_staged(&mut self, wanted: &mut BTreeSet<String>) -> Result<(), ApiError> {
         let mut named: BTreeSet<String> = wanted.clone();
         while !named.is_empty() {
@@ -347,7 +351,8 @@ impl<S: Surroundings> Intake<'_, S> {
             let staged = self.surroundings.staged(self.room_id, &ids).await?;
             named.clear();
             for (origin, json) in staged {
-                // Nobody has looked at its signatures: others than the sender's server could have sent a forged one.
+                // Its signatures are not checked yet: a server other than the sender's could have sent a
+                // forgery.
                 let is_own = serde_json::from_str::<Sent>(&json)
                     .is_ok_and(|sent| server_name(&sent.sender) == Some(&origin));
                 let event = is_own.then(|| Open::read(self.version, self.room_id, json).ok()).flatten();
@@ -366,14 +371,15 @@ impl<S: Surroundings> Intake<'_, S> {
         Ok(())
     }
 
-    /// What came before this server was in the room is history, which is not fetched for an event that forks off there.
+    /// Gives up events from before this server joined: they are history, and not needed for an event that
+    /// forks off there.
     fn leave_earlier_events(&mut self, wanted: &mut BTreeSet<String>, first_depth: i64) {
         let later = self.main.events.iter().filter(|event| event.depth > first_depth);
         let later: BTreeSet<&String> = later.flat_map(|event| &event.needs.prev_events).collect();
         self.given_up.prev_events.extend(wanted.extract_if(.., |id| !later.contains(id)));
     }
 
-    /// What came once, and is missing still, will not come.
+    /// Gives up previous events that were fetched and are still missing.
     fn give_up_lost_prev_events(&mut self) {
         let waiting: BTreeSet<&str> = self.main.events.iter().map(|event| event.event_id.as_str()).collect();
         let prev_events = self.main.events.iter().flat_map(|event| &event.needs.prev_events);
@@ -389,7 +395,7 @@ impl<S: Surroundings> Intake<'_, S> {
         }
     }
 
-    /// The states before events of which the previous ones cannot be had.
+    /// Fetches the states before events whose previous events are unavailable.
     async fn fetch_states(&mut self) -> Result<(), ApiError> {
         let wanting = |event: &&Open| event.needs.state && !self.states.contains_key(&event.event_id);
         let wanted: Vec<String> =
@@ -453,12 +459,12 @@ impl<S: Surroundings> Intake<'_, S> {
         Ok(Err(why))
     }
 
-    /// Has a server give the state before an event whole.
+    /// Downloads the whole state before an event from one server.
     async fn ask_for_state(&mut self, server: &str, event_id: &str, path: &str) -> Fetched<()> {
         if let Some(reason) = self.silent().get(server) {
             return Ok(Err(Unavailable { reason: reason.clone(), later: true }));
         }
-        // Who is slow leaves time for the next one.
+        // A slow server must leave time for the next one.
         let time = self.budget.time_left() / 2;
         let request = Request {
             method: Method::GET,
@@ -478,7 +484,7 @@ impl<S: Surroundings> Intake<'_, S> {
         }
     }
 
-    /// The events of the room in an answer; those that are none are passed over.
+    /// The events of the room in an answer. Values that are none are skipped.
     fn read_events(&self, answer: &Map<String, Value>, key: &str) -> Option<Vec<Open>> {
         let events = answer.get(key)?.as_array()?;
         let read = |event: &Value| Open::parsed(self.version, self.room_id, event.as_object()?.clone()).ok();

@@ -1,4 +1,4 @@
-//! Events that are not taken in yet.
+//! Events that have no verdict yet.
 
 #[cfg(test)]
 mod tests;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::batch::{AllUnavailable, Unavailable};
 
-/// An event that is not taken in yet.
+/// An event that has no verdict yet.
 #[derive(Clone, Debug)]
 pub struct Open {
     pub event_id: String,
@@ -18,26 +18,26 @@ pub struct Open {
     pub auth_events: Vec<String>,
     pub prev_events: Vec<String>,
     pub depth: i64,
-    /// Its place in the batch; absent for what was fetched.
+    /// The index in the batch; `None` for fetched events.
     pub place: Option<usize>,
-    /// What it was found to need.
+    /// What the database said that it needs.
     pub needs: Needs,
 }
 
-/// Such events.
+/// Events without a verdict.
 #[derive(Debug, Default)]
 pub struct Pool {
     pub events: Vec<Open>,
 }
 
 impl Open {
-    /// Reads an event of the room, or says why it is none.
+    /// Reads an event of the room. The error says why it is none.
     pub fn read(version: &RoomVersion, room_id: &str, text: String) -> Result<Self, String> {
         let json = parse_object(&text).map_err(|error| error.to_string())?;
         Self::of(version, room_id, json, text)
     }
 
-    /// The same of JSON that was parsed.
+    /// As [`Self::read`], from parsed JSON.
     pub fn parsed(version: &RoomVersion, room_id: &str, json: Map<String, Value>) -> Result<Self, String> {
         let text = Value::Object(json.clone()).to_string();
         Self::of(version, room_id, json, text)
@@ -65,8 +65,9 @@ impl Open {
         Ok(Self { event_id, text, auth_events, prev_events, depth, place: None, needs: Needs::default() })
     }
 
-    /// What makes it impossible to take the event in. Without its auth events it would be stored as rejected; a given
-    /// state does without events. Events of the batch wait for servers that cannot be reached now, others do without.
+    /// Why the event cannot be stored, if so. Without its auth events it would be stored as rejected. A given
+    /// state may lack events. If `may_wait`, the event waits for keys and previous events of servers that are
+    /// unreachable now; otherwise it does without them.
     pub fn lacks(
         &self,
         unavailable: &AllUnavailable,
@@ -88,7 +89,8 @@ impl Open {
 }
 
 impl Pool {
-    /// The events in parts of at most so many and so many bytes; mostly each after those that it cites.
+    /// Splits the events into parts of at most `max_events` and `max_bytes`, ordered by depth, so that most
+    /// events come after those that they cite.
     pub fn parts(mut self, max_events: usize, max_bytes: usize) -> Vec<Vec<Open>> {
         self.events.sort_by_key(|event| event.depth);
         let mut parts: Vec<Vec<Open>> = Vec::new();

@@ -1,4 +1,4 @@
-//! The database of this node, and other servers by HTTP.
+//! The real [`Surroundings`]: the database, and other servers by HTTP.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::federation::http_client::{FederationError, Request};
 const RECEIVE: &str = call!("matriarch.receive_pdus($1, $2, $3, $4, $5, $6)");
 const OTHERS: &str = "select matriarch.servers_to_ask($1, $2, $3)";
 const EXTREMITIES: &str = "select forward_extremities, first_depth from matriarch.room_extremities($1)";
-/// What other servers have sent beside.
+/// Events that other servers sent and that are staged.
 const STAGED: &str = "
 select p.origin, p.json
 from matriarch.rooms r

@@ -1,4 +1,4 @@
-//! What the loop needs of this server and of others.
+//! What the intake loop needs from the database and from other servers. Tests replace it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,36 +15,36 @@ use crate::federation::http_client::{FederationError, Request};
 /// Bytes in a mebibyte.
 pub const MEBIBYTE: usize = 1024 * 1024;
 
-/// A part of a batch, as the database is to take it in.
+/// A part of a batch that the database receives in one statement.
 pub struct Part<'p> {
     pub room_id: &'p str,
     pub version: &'static RoomVersion,
     pub kind: Kind,
     pub texts: Vec<&'p str>,
-    /// The states before events that are known from elsewhere, as event ids by the event's id.
+    /// Given states: event ids of the state before an event, by the event's id.
     pub states: BTreeMap<&'p str, &'p Vec<String>>,
-    /// What is done without.
+    /// What intake does without.
     pub given_up: &'p GivenUp,
 }
 
-/// The end of a room's graph, and where this server's part of it begins.
+/// The end of a room's graph, and the depth at which this server's part begins.
 #[derive(Debug, Default)]
 pub struct Ends {
     pub forward_extremities: Vec<String>,
     pub first_depth: i64,
 }
 
-/// The database, and other servers. Tests put others in their place.
+/// The database and other servers.
 ///
-/// All methods of the database fail with 503 if it is away.
+/// Methods that use the database fail with 503 if it is not reachable.
 pub trait Surroundings: Sync {
-    /// Has the database judge events and store them.
+    /// Has the database check and store events.
     fn receive(&self, part: Part<'_>) -> impl Future<Output = Result<Reports, ApiError>> + Send;
 
-    /// Those of the events that are not stored.
+    /// The given events that are not stored.
     fn unknown(&self, event_ids: &[&str]) -> impl Future<Output = Result<BTreeSet<String>, ApiError>> + Send;
 
-    /// Those of the events that are staged, each with the server that sent it.
+    /// The given events that are staged, each with its origin.
     fn staged(
         &self,
         room_id: &str,
@@ -53,7 +53,7 @@ pub trait Surroundings: Sync {
 
     fn ends(&self, room_id: &str) -> impl Future<Output = Result<Ends, ApiError>> + Send;
 
-    /// At most `limit` servers in the room, but for one.
+    /// At most `limit` servers in the room other than `beside`.
     fn servers(
         &self,
         room_id: &str,
@@ -81,9 +81,10 @@ pub trait Surroundings: Sync {
         event: &mut Map<String, Value>,
     ) -> impl Future<Output = Result<(), FederationError>> + Send;
 
-    /// Has another server give the state before an event whole, and takes it in. The ids of its events.
+    /// Downloads the whole state before an event from another server, and stores it. Returns the ids of its
+    /// events.
     ///
-    /// Boxed, as it comes to the loop in turn: for outliers, which need no state.
+    /// Boxed, because it calls the intake loop again for outliers.
     fn download_state<'a>(
         &'a self,
         room_id: &'a str,

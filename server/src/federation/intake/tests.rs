@@ -1,4 +1,4 @@
-//! The loop, with a database and other servers that are made up.
+//! Tests of the intake loop with a fake database and fake servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,10 +22,10 @@ const ROOM: &str = "!room:here.example";
 const ORIGIN: &str = "origin.example";
 const MISSING: &str = "get_missing_events";
 
-/// What another server answers to a path and a body.
+/// The answer of a fake server to a path and a body.
 type Answers = dyn Fn(&str, &str, Option<&Value>) -> Result<Value, FederationError> + Send + Sync;
 
-/// A database that only asks for what events cite, and servers that answer by a function.
+/// A fake database, which only needs what events cite, and fake servers, which answer by a function.
 struct World {
     stored: Mutex<BTreeSet<String>>,
     /// Servers whose keys are known or can be fetched.
@@ -38,11 +38,11 @@ struct World {
     answers: Box<Answers>,
     /// Servers and paths that were asked.
     asked: Mutex<Vec<(String, String)>>,
-    /// The kinds and ids of what was stored, in order.
+    /// The kinds and ids of stored events, in order.
     order: Mutex<Vec<(Kind, String)>>,
 }
 
-/// An event as its server made it.
+/// An event as its own server created it.
 #[derive(Clone, Debug)]
 struct Pdu {
     id: String,
@@ -53,11 +53,12 @@ fn version() -> &'static RoomVersion {
     room_version("11").expect("a room version")
 }
 
-/// An event with these previous events and auth events. What `changes` names is put into it.
+/// An event with these previous events and auth events. `changes` replaces keys of it.
 fn pdu(name: &str, prev: &[&Pdu], auth: &[&Pdu], changes: Value) -> Pdu {
     let ids = |pdus: &[&Pdu]| pdus.iter().map(|pdu| pdu.id.clone()).collect::<Vec<_>>();
     let depth = prev.iter().filter_map(|pdu| pdu.json["depth"].as_i64()).max().unwrap_or_default() + 1;
-    // The id of an event does not tell what is redacted: the time makes events with different names differ.
+    // The event id ignores content that redaction removes, so `origin_server_ts` makes events with different
+    // names differ.
     let time = name.bytes().fold(0_u32, |time, byte| time.wrapping_mul(31).wrapping_add(byte.into()));
     let mut json = json!({
         "type": "m.room.message", "room_id": ROOM, "sender": format!("@user:{ORIGIN}"), "depth": depth,
@@ -143,7 +144,7 @@ impl World {
         self.stored.lock().contains(&pdu.id)
     }
 
-    /// What an event needs, as `receive_pdus` says it; nothing if it is stored now.
+    /// What an event needs, as `receive_pdus` reports it; nothing if it is stored now.
     fn judge(&self, part: &Part<'_>, text: &str) -> Value {
         let Ok(open) = Open::read(part.version, part.room_id, text.to_owned()) else {
             return json!({"verdict": "refused", "reason": "it is no event"});
@@ -275,7 +276,7 @@ fn verdicts(taken: &[Taken]) -> Vec<&Verdict> {
     taken.iter().map(|taken| taken.verdict.as_ref().expect("it was judged")).collect()
 }
 
-/// Why an event was not taken in, and whether it may be later.
+/// Why an event was not stored, and whether it may be later.
 fn lack(taken: &Taken) -> (&str, bool) {
     match &taken.verdict {
         Err(Unavailable { reason, later }) => (reason, *later),
@@ -289,7 +290,7 @@ async fn what_needs_nothing_is_taken_in_at_once() {
     let first = message("first", &[&create], &[&create]);
     let second = message("second", &[&first], &[&create]);
     let world = World::new(&[&create]);
-    // In any order: those that are cited come first.
+    // The batch is in any order: cited events are stored first.
     let taken = world.take_in(Kind::Live, &[&second, &first]).await;
     assert_eq!(verdicts(&taken), [&Verdict::Accepted, &Verdict::Accepted]);
     assert_eq!(taken[0].event_id.as_deref(), Some(second.id.as_str()));
@@ -361,7 +362,7 @@ async fn auth_events_come_with_one_chain_and_before_the_event() {
     let taken = world.take_in(Kind::Live, &[&event]).await;
     assert_eq!(verdicts(&taken), [&Verdict::Accepted]);
     assert_eq!((world.count("event_auth"), world.asked.lock().len()), (1, 1));
-    // What the event has nothing to do with is not kept.
+    // Events that the event does not cite are not kept.
     let stored = world.order.lock().clone();
     assert_eq!(stored, [(Kind::Outlier, member.id), (Kind::Outlier, levels.id), (Kind::Live, event.id)]);
 }
@@ -374,13 +375,13 @@ async fn without_its_auth_events_an_event_is_not_stored() {
     let after = message("after", &[&event], &[&create, &event]);
     let world = World::new(&[&create]);
     let taken = world.take_in(Kind::Live, &[&event, &after]).await;
-    // Nor what cites it as its own auth event.
+    // Nor is an event kept that cites the event as its auth event.
     for (taken, missing) in taken.iter().zip([&lost, &event]) {
         let (reason, later) = lack(taken);
         assert!(reason.contains(&missing.id) && reason.contains("404") && !later, "{reason}");
     }
     assert!(!world.has(&event) && !world.has(&after));
-    // It was asked for by itself after its chain, and once.
+    // It was requested once by itself, after its chain.
     let path = format!("/_matrix/federation/v1/event/{}", encoded(&lost.id));
     assert_eq!(world.asked.lock().iter().filter(|(_, asked)| *asked == path).count(), 1);
 }
@@ -409,7 +410,7 @@ async fn others_in_the_room_help_out() {
         "helper.example" if path.ends_with(&id) => Ok(json!({"pdus": [json]})),
         _ => Err(refused(server)),
     });
-    // Who sent it is no other.
+    // The origin is not asked again as one of the others.
     world.others = [ORIGIN, "idle.example", "helper.example"].map(str::to_owned).into();
     let taken = world.take_in(Kind::Live, &[&event]).await;
     assert_eq!(verdicts(&taken), [&Verdict::Accepted]);
@@ -448,7 +449,7 @@ async fn answers_that_are_nonsense_bring_nothing() {
 #[tokio::test]
 async fn a_chain_without_end_comes_to_a_limit() {
     let create = message("create", &[], &[]);
-    // Each cites another one, deeper than any budget goes.
+    // Each event cites another one, in a chain longer than the budget.
     let mut chain = vec![message("0", &[], &[])];
     for number in 1..200 {
         let next = message(&number.to_string(), &[], &[&chain[number - 1]]);
@@ -497,7 +498,7 @@ async fn a_gap_without_end_is_passed_over_by_a_state() {
         if path.contains("/state_ids/") {
             return Ok(json!({"pdu_ids": [state], "auth_chain_ids": []}));
         }
-        // One event a request, which is before the earliest that was named.
+        // Each request returns one event: a previous event of the earliest one named.
         let named = body.and_then(|body| body["latest_events"].as_array()).ok_or_else(|| refused(server))?;
         let before = |id: &Value| all.get(id.as_str()?)?.json["prev_events"][0].as_str().map(str::to_owned);
         let events = named.iter().filter_map(before).filter_map(|id| by_id.get(&id));
@@ -613,7 +614,7 @@ async fn keys_are_fetched_once() {
     world.keys.insert("known.example");
     let taken = world.take_in(Kind::Live, &events.iter().collect::<Vec<_>>()).await;
     assert_eq!(verdicts(&taken[..2]), [&Verdict::Accepted, &Verdict::Accepted]);
-    // The server may be back when it is tried again.
+    // The server may be reachable at the next attempt.
     assert_eq!(lack(&taken[2]), ("gone.example gives no keys", true));
     assert_eq!(world.count("keys"), 2);
 }
@@ -625,7 +626,7 @@ async fn auth_events_of_servers_that_are_gone_hold_up_nobody() {
     let event = message("event", &[&create], &[&create, &old]);
     let world = World::new(&[&create]).having(&[&old]);
     let taken = world.take_in(Kind::Live, &[&event]).await;
-    // It is refused without its key, and the event cannot be had without it.
+    // It is refused without its key, and so the event that needs it is not stored.
     let (reason, later) = lack(&taken[0]);
     assert!(reason.contains("its signature cannot be checked") && !later, "{reason}");
     assert_eq!(world.count("keys"), 1);

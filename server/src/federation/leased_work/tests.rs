@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{ApiError, LeasedWork, run, while_renewed};
 
-/// Numbers to be worked on, each until a permit is there.
+/// Work that is a list of numbers. Each takes until a permit is available.
 #[derive(Clone, Default)]
 struct Numbers(Arc<Shared>);
 
@@ -66,7 +66,7 @@ impl Numbers {
         self.0.come.notify_one();
     }
 
-    /// Lets work end, and waits until it has.
+    /// Lets work end, and waits until it has ended.
     async fn end(&self, count: u32) {
         self.0.may_end.add_permits(count as usize);
         let ended = timeout(Duration::from_secs(10), self.0.ended.acquire_many(count));
@@ -91,7 +91,7 @@ async fn no_more_than_so_many_work_and_a_failure_ends_nobody_else() {
     assert_eq!(numbers.begun(3).await, [7, 8, 9]);
     numbers.end(3).await;
     assert_eq!(numbers.begun(4).await, [7, 8, 9, 10]);
-    // What comes later is not left until the next look.
+    // Work that arrives later is done before the next poll.
     numbers.add([Ok(11)]);
     assert_eq!(numbers.begun(5).await, [7, 8, 9, 10, 11]);
     running.abort();

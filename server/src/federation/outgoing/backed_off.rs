@@ -1,4 +1,4 @@
-//! Servers that did not answer, and are not tried again for a while unless they are heard of.
+//! Destinations that did not answer. They are left alone for a while, unless they send a request.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::database::Db;
 use crate::hub::Hub;
 
-/// How often a node asks which servers other nodes found not to answer.
+/// How often a node reads from the database which servers are backed off.
 const REFRESH: Duration = Duration::from_secs(5);
 
 const BACKED_OFF: &str = "select server_name from matriarch.destinations where retry_at > now()";
@@ -43,7 +43,7 @@ impl BackedOff {
         self.known().servers.remove(server);
     }
 
-    /// Asks the database, if that is due.
+    /// Reads the servers from the database if [`REFRESH`] has passed.
     pub async fn refresh(&self) {
         if self.known().refreshed_at.is_some_and(|at| at.elapsed() < REFRESH) {
             return;
@@ -56,14 +56,14 @@ impl BackedOff {
         }
     }
 
-    /// Ends the pause of a server that sent a request. Costs a look at memory where there is none.
+    /// Ends the pause of a server that sent a request. For other servers this only reads memory.
     pub fn heard_from(&self, server: &str) {
         if !self.known().servers.remove(server) {
             return;
         }
         let (db, hub, server) = (self.db.clone(), self.hub.clone(), server.to_owned());
         tokio::spawn(async move {
-            // A failure was logged; the server is tried when its pause is over.
+            // A failure was logged; the server is tried again when its pause ends.
             let _logged = db.query(RETRY, &[&server]).await;
             hub.wake_senders();
         });

@@ -5,7 +5,7 @@ with due as (
     where p.room_nid is not null
         and p.next_try_at <= now()
         and (p.leased_until is null or p.leased_until < now())
-        -- Other servers tell nothing to those who are not in the room.
+        -- Other servers answer only while a local user is joined.
         and exists (
             select
             from matriarch.memberships m

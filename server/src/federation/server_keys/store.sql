@@ -1,6 +1,6 @@
--- Stores keys that a server published, and the answer itself for those who ask a notary.
--- $1 server name, $2 key ids, $3 public keys, $4 until when each is valid, $5 whether it is an old one,
--- $6 until when the answer is valid, $7 the answer
+-- Stores keys that a server published, and the whole answer, which this server returns as a notary. $1 server
+-- name, $2 key ids, $3 public keys, $4 until when each is valid, $5 whether it is an old one, $6 until when
+-- the answer is valid, $7 the answer
 with response as (
     insert into matriarch.server_key_responses (server_name, valid_until_ts, response)
     values ($1, $6, $7)

@@ -1,4 +1,4 @@
--- An answer was taken in, or is given up.
+-- Ends a download, successful or not, and deletes its staged events.
 with events as (
     delete from matriarch.state_download_events where download_id = $1
 )

@@ -1,4 +1,4 @@
-//! Which events came, and which of them cite which: what is kept in memory of a state that may have hundreds of thousands.
+//! The events of a download and which of them cite which: the part of a large state that is kept in memory.
 
 #[cfg(test)]
 mod tests;
@@ -6,17 +6,17 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Events by numbers, which count those that came and those that they cite.
+/// Numbers the events that were received and those that they cite.
 #[derive(Debug, Default)]
 pub struct Index {
     numbers: HashMap<Arc<str>, u32>,
     ids: Vec<Arc<str>>,
     came: Vec<Option<Came>>,
-    /// How many came.
+    /// How many were received.
     pub count: u32,
 }
 
-/// An event that came.
+/// An event that was received.
 #[derive(Debug)]
 struct Came {
     auth_events: Box<[u32]>,
@@ -42,7 +42,7 @@ impl Index {
         self.came.get_mut(number as usize)?.as_mut()
     }
 
-    /// Notes an event; its number, unless it came before.
+    /// Adds an event. Returns its number, or `None` if it was received before.
     pub fn add(
         &mut self,
         event_id: &str,
@@ -62,7 +62,7 @@ impl Index {
         Some(number)
     }
 
-    /// How many are kept in memory: those that came, and those that they cite.
+    /// How many events are in memory: those that were received, and those that they cite.
     pub fn size(&self) -> u32 {
         u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
     }
@@ -73,7 +73,7 @@ impl Index {
         }
     }
 
-    /// The same of an event by its id.
+    /// As [`Self::note_stored`], by the event's id.
     pub fn note_stored_id(&mut self, event_id: &str) {
         if let Some(number) = self.numbers.get(event_id).copied() {
             self.note_stored(number);
@@ -87,7 +87,8 @@ impl Index {
         of.map(|(_, id)| id.to_string()).collect()
     }
 
-    /// All that came, each after those that it cites; without those that cite each other in a circle, and what is after them.
+    /// All received events in topological order. Leaves out events that cite each other in a circle, and
+    /// events that cite those.
     pub fn in_order(&self) -> Vec<u32> {
         let cited = |came: &Came| -> Vec<u32> {
             let mut cited: Vec<u32> = came.auth_events.to_vec();
@@ -97,7 +98,7 @@ impl Index {
             cited
         };
         let mut waiting_for = vec![0_u32; self.came.len()];
-        // Who cites: only of those that are cited, which are few.
+        // The citing events, only for cited events, which are few.
         let mut cited_by: HashMap<u32, Vec<u32>> = HashMap::new();
         let mut ready = VecDeque::new();
         for (number, came) in (0..).zip(&self.came) {
@@ -122,7 +123,7 @@ impl Index {
         order
     }
 
-    /// Cuts numbers into parts of at most so many and so many bytes.
+    /// Splits numbers into parts of at most `max_events` and `max_bytes`.
     pub fn parts(&self, numbers: &[u32], max_events: usize, max_bytes: usize) -> Vec<Vec<u32>> {
         let mut parts: Vec<Vec<u32>> = Vec::new();
         let mut bytes = 0;

@@ -1,4 +1,4 @@
--- Takes in staged events as outliers, in the order of their numbers in $4.
+-- Puts staged events through intake as outliers, in the order of their numbers in $4.
 select status, outcome, body, wake_rooms, wake_users
 from matriarch.receive_pdus(
     $1, $2, 'outlier',

@@ -1,4 +1,4 @@
--- Stages events of an answer, and counts them.
+-- Stages events of a download, and counts them.
 with staged as (
     insert into matriarch.state_download_events (download_id, number, json)
     select $1, number, json from unnest($2::bigint[], $3::text[]) as event (number, json)

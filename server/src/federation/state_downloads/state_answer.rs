@@ -1,5 +1,6 @@
-//! Answers that bring the state of a room, read as they come: of `send_join` and `state`. Server-Server API, "Joining Rooms"
-//! and "Retrieving events". They can be hundreds of megabytes long, and nothing of them is kept here.
+//! Parses answers with the state of a room (of `send_join` and `state`) while they arrive. Server-Server API,
+//! "Joining Rooms" and "Retrieving events". They can be hundreds of megabytes long, so each event is passed
+//! on at once.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,34 +13,34 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-/// The longest value that is kept, in bytes: longer than any event, also with what servers add to it.
+/// The longest value in bytes: longer than any event, including what servers add to it.
 const MAX_VALUE: usize = 1024 * 1024;
-/// Servers that a room is said to have.
+/// The most entries of `servers_in_room` that are read.
 const MAX_SERVERS: usize = 10_000;
 const BUFFER: usize = 64 * 1024;
 
-/// What an event is in an answer.
+/// The part of the answer that an event is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     State,
     AuthChain,
 }
 
-/// The rest of an answer; what was not there, or is malformed, is empty.
+/// The rest of an answer. Absent or malformed fields are empty.
 #[derive(Debug, Default, PartialEq)]
 pub struct Rest {
-    /// As the resident server accepted it: in restricted rooms with its signature.
+    /// The join event as the resident server accepted it: in restricted rooms with that server's signature.
     pub event: Option<Value>,
     /// Whether members are missing in the state.
     pub members_omitted: bool,
     pub servers_in_room: Vec<String>,
 }
 
-/// Reads an answer, and hands on its events, JSON texts. Blocks while it waits for more.
+/// Parses an answer, and passes its events to `take` as JSON texts. Blocks while it waits for `chunks`.
 ///
 /// # Errors
 ///
-/// A sentence: of what is wrong with the answer, or of `take`, whose error ends the reading.
+/// A sentence that says what is wrong with the answer, or the error of `take`, which ends the reading.
 pub fn read(
     chunks: mpsc::Receiver<Bytes>,
     take: impl FnMut(Part, String) -> Result<(), String>,
@@ -54,11 +55,11 @@ pub fn read(
     Ok(rest)
 }
 
-/// What came, as a reader, which fails when a single value goes on for too long.
+/// Received chunks as a reader, which fails if a single value is too long.
 struct Chunks {
     receiver: mpsc::Receiver<Bytes>,
     chunk: Bytes,
-    /// Bytes that may come before it is renewed.
+    /// Bytes that may be read before it is renewed.
     allowance: Rc<Cell<usize>>,
 }
 
@@ -127,7 +128,7 @@ impl<'de, F: FnMut(Part, String) -> Result<(), String>> Visitor<'de> for Answer<
                     continue;
                 }
                 _ => {
-                    // Nothing of it is kept.
+                    // Nothing of it is kept, so its length is not limited.
                     self.allowance.set(usize::MAX);
                     map.next_value::<IgnoredAny>()?;
                     self.allowance.set(MAX_VALUE);
@@ -141,7 +142,7 @@ impl<'de, F: FnMut(Part, String) -> Result<(), String>> Visitor<'de> for Answer<
     }
 }
 
-/// An array, whose values are handed on one by one.
+/// An array whose values are passed on one by one.
 struct Values<'a, F> {
     take: F,
     allowance: &'a Cell<usize>,

@@ -1,4 +1,4 @@
-//! What events are drawn as: each in a color and a shape of its own.
+//! The marks of events: each kind has a color and a shape of its own.
 
 use std::fmt::Display;
 
@@ -7,7 +7,7 @@ use crate::commands::graph::svg::Svg;
 /// Half of a mark's width.
 pub const RADIUS: f64 = 6.5;
 
-/// What a vertex of the graph, or a thing of the legend, is drawn as.
+/// The mark of a vertex or of an entry of the legend.
 #[derive(Clone, Copy)]
 pub enum Mark {
     Message,

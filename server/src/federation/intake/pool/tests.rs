@@ -32,7 +32,7 @@ fn parts_are_bounded_and_in_the_order_of_depth() {
     assert_eq!(ids(10, 1000), [["a", "b", "c", "d"]]);
     assert_eq!(ids(3, 1000), [vec!["a", "b", "c"], vec!["d"]]);
     assert_eq!(ids(10, 30), [vec!["a", "b"], vec!["c"], vec!["d"]]);
-    // One that is over the limit comes alone.
+    // An event over the limit is a part of its own.
     assert_eq!(ids(10, 5), [["a"], ["b"], ["c"], ["d"]]);
     assert!(Pool::default().parts(1, 1).is_empty());
 }

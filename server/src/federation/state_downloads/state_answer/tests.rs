@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Reads a text that comes in pieces of so many bytes.
+/// Parses a text that arrives in pieces of `size` bytes.
 fn read_text(text: &str, piece: usize) -> (Result<Rest, String>, Vec<(Part, String)>) {
     let (sender, receiver) = mpsc::channel(text.len() / piece + 1);
     for chunk in text.as_bytes().chunks(piece) {
