@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs once, when the database's folder is empty: creates the extension, and lets API nodes log in.
+# Runs once, when the data folder is empty. Creates the extension, and lets API nodes log in.
 
 set -eu
 psql -v ON_ERROR_STOP=1 -v password="$MATRIARCH_API_PASSWORD" -U "$POSTGRES_USER" -d "$POSTGRES_DB" <<'SQL'

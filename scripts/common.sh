@@ -1,6 +1,6 @@
 # Shared by the scripts of this folder: paths and messages. Sourced, never run.
 # shellcheck shell=bash
-# What is set here is for the scripts that source it.
+# The variables set here are for the scripts that source it.
 # shellcheck disable=SC2034
 
 set -euo pipefail
@@ -16,7 +16,7 @@ else
     home=${MATRIARCH_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/matriarch}
 fi
 
-# The client with matrix-sdk: a workspace of its own, as its many dependencies are for one test only.
+# The client with matrix-sdk is a workspace of its own, since only one test needs its many dependencies.
 sdk_manifest=$root/tests/matrix-sdk/Cargo.toml
 sdk_options=(--manifest-path "$sdk_manifest" --locked --target-dir "$target/matrix-sdk")
 

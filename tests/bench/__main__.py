@@ -18,7 +18,7 @@ from . import federation, join_large, synapse
 
 
 def main() -> int:
-    # Room for the load: a machine of two cores has no use for more backends than the nodes' pool has.
+    # More backends than the node's pool would not help on a machine of two cores.
     cluster = Cluster(durable=True, settings={"shared_buffers": "1GB", "max_wal_size": "4GB"})
     try:
         cluster.start()

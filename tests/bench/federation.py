@@ -1,4 +1,4 @@
-"""Events between two of our own servers, and to a thousand others of which a hundred are dead.
+"""Events between two Matriarch servers, and to a thousand other servers of which a hundred are dead.
 
 `make bench` and `python -m bench --only federation` run it; `python -m bench.federation` alone. Beside the
 figures of two servers: what the sending server does when nobody else is in the rooms, and bare requests of
@@ -36,7 +36,7 @@ ARRIVED = "select count(*) from matriarch.events where type = 'm.room.message' a
 
 
 def cpu(node: Node) -> float:
-    """Seconds of processor time that a node has used."""
+    """CPU time of a node so far, in seconds."""
     fields = Path(f"/proc/{node.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -46,7 +46,7 @@ def count(server: Server) -> int:
 
 
 def write(server: Server, user, rooms: list[str], events: int, size: int) -> float:
-    """Appends so many events to each of the rooms in turn, `size` with a call; seconds that it took."""
+    """Appends events to the rooms in turn, `size` in each call. Returns the seconds that it took."""
     token = server.database.query(TOKEN, [user.user_id])[0][0]
     content = json.dumps({"msgtype": "m.text", "body": "x" * 100})
     with server.database.connect("matriarch_api", prepare_threshold=1) as connection:
@@ -60,8 +60,7 @@ def write(server: Server, user, rooms: list[str], events: int, size: int) -> flo
 
 
 def bare_requests(authority: Authority, node: Node, port: int) -> float:
-    """Requests over TLS in a second, one after the other on one connection, that the node answers without the
-    database."""
+    """Requests a second over TLS, sequentially on one connection, that need no database."""
     with httpx.Client(verify=ssl.create_default_context(cafile=authority.file)) as client:
         url = f"https://localhost:{port}/_matrix/federation/v1/version"
         client.get(url)
@@ -72,7 +71,7 @@ def bare_requests(authority: Authority, node: Node, port: int) -> float:
 
 
 def between_two(cluster: Cluster, authority: Authority, start):
-    """Rates at which events are taken in at the other server, counted there."""
+    """The rates of intake at the other server, counted there."""
     one, two = Server(cluster, authority, start), Server(cluster, authority, start)
     alice, bob = one.register("alice"), two.register("bob")
     rooms = [alice.create_room(preset="public_chat") for _ in range(50)]
@@ -90,7 +89,7 @@ def between_two(cluster: Cluster, authority: Authority, start):
                 time.perf_counter(),
             )
             writing = write(one, alice, used, EVENTS, size)
-            # Nobody writes for nobody: the node's poll finds what was written past it.
+            # The events were not sent through the node, so its poll has to find them.
             while count(two) < before + EVENTS // size * size:
                 if time.perf_counter() - started > 300:
                     raise RuntimeError("events did not arrive")
@@ -109,7 +108,7 @@ def between_two(cluster: Cluster, authority: Authority, start):
 
 
 class Receivers:
-    """Servers at ports of the loopback interface that take all transactions, and note when events came."""
+    """Servers on loopback ports that accept all transactions, and note when events arrived."""
 
     def __init__(self, authority: Authority, number: int):
         self.loop = asyncio.new_event_loop()
@@ -144,12 +143,11 @@ class Receivers:
 
 
 def to_many(cluster: Cluster, authority: Authority, start):
-    """How fast a message reaches nine hundred servers, with a hundred beside them that are dead, and
-    without."""
+    """How fast a message reaches 900 servers, with and without 100 dead ones in the room."""
     for dead in (0, DEAD):
         home = Server(cluster, authority, start)
         receivers = Receivers(authority, SERVERS - DEAD)
-        # Nobody listens at the first ports.
+        # No process listens on the lowest ports.
         names = receivers.names + [f"localhost:{port}" for port in range(2, 2 + dead)]
         alice = home.register("alice")
         room = alice.create_room(preset="public_chat")
@@ -183,7 +181,7 @@ def wait(receivers: Receivers, number: int):
 
 
 def join(home: Server, room: str, peer: Peer):
-    """Says that users of a server are in a room, as its join would."""
+    """Records in the database that a server has members in a room."""
     statement = """
         with server as (
             insert into matriarch.destinations (server_name) values (%s) returning destination_nid

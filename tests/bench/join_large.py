@@ -1,5 +1,5 @@
-"""Joining rooms of another server that have 10,000 and 100,000 members, which come behind (MSC3706): the time
-until one can speak, and until all members are known; the memory of node and database.
+"""Joining remote rooms of 10,000 and 100,000 members, which are loaded after the join (MSC3706): the time
+until the user can send, and until all members are known; the memory of node and database.
 
 `make bench` and `python -m bench --only join-large` run it. Beside it: what the same machine takes to verify
 as many signatures on one core, and to copy the same JSON into a bare table; and Synapse, on the same
@@ -25,8 +25,7 @@ BARE_TABLE = "create table bare_join (event_id text primary key, json text)"
 
 
 class Memory:
-    """The greatest memory that processes have while this runs, in MiB: the node's, and the largest of the
-    database's sessions."""
+    """The peak memory of the node, and of the largest backend of the database, in MiB."""
 
     def __init__(self, node: Node | Synapse, postmaster: int):
         self.node, self.postmaster = Path(f"/proc/{node.process.pid}"), postmaster
@@ -105,7 +104,7 @@ def measure(node: Node, synapse: Synapse, server: RemoteServer, size: int, postm
 
 
 def join(server: Node | Synapse, room: LargeRoom) -> tuple[float, float]:
-    """Seconds until a new user has joined and spoken, and until they are told all members."""
+    """Seconds until a new user has joined and sent a message, and until the user is told all members."""
     user = server.register("joiner")
     user.http.timeout = 3600
     begun = time.perf_counter()
@@ -118,7 +117,7 @@ def join(server: Node | Synapse, room: LargeRoom) -> tuple[float, float]:
 
 
 def signatures(count: int) -> float:
-    """Seconds for so many verifications of a signature of an event's length."""
+    """Seconds for `count` verifications of the signature of a text as long as an event."""
     key, text = Ed25519PrivateKey.generate(), b"x" * 500
     public, signature = key.public_key(), key.sign(text)
     begun = time.perf_counter()

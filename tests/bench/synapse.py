@@ -1,4 +1,4 @@
-"""How fast events go from one server to another: between two of ours, between us and a Synapse, and between
+"""How fast events are sent from one server to another: between two Matriarchs, a Matriarch and a Synapse, and
 two Synapses.
 
 `python -m bench --only synapse` runs it. Users of the sender write as fast as it lets them, until all is at
@@ -19,15 +19,15 @@ from harness.synapse import Synapse
 
 EVENTS = 500
 WRITERS = 8
-# Seconds without an event after which no more are waited for.
-PATIENCE = 20
-# Seconds between looks, whose cost is the receiver's.
+# Seconds without a new event after which the wait ends.
+TIMEOUT = 20
+# Seconds between counts, which cost the receiver time.
 POLL = 0.25
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Ours:
-    """A server of ours with a cluster of its own."""
+    """A Matriarch server with a cluster of its own."""
 
     name = "ours"
 
@@ -43,7 +43,7 @@ class Ours:
         return self.server.node.process
 
     def messages(self, room: str) -> int:
-        """How many of a room are here."""
+        """The number of the room's messages on this server."""
         statement = """
             select count(*) from matriarch.events join matriarch.rooms using (room_nid)
             where room_id = %s and type = 'm.room.message' and pos is not null"""
@@ -68,7 +68,7 @@ class Theirs:
         return self.server.process
 
     def messages(self, room: str) -> int:
-        """How many of a room are here."""
+        """The number of the room's messages on this server."""
         statement = (
             "select count(*) from events where room_id = %s and type = 'm.room.message' and not outlier"
         )
@@ -108,7 +108,7 @@ def run(cluster: Cluster):
 
 
 def measure(sender, receiver) -> tuple[float, float]:
-    """Events a second, and the receiver's milliseconds of processor time for each."""
+    """Events a second, and milliseconds of the receiver's CPU time for each."""
     alice, bob = sender.server.register("alice"), receiver.server.register("bob")
     room = alice.create_room(preset="public_chat", room_version="11")
     bob.join(room, params={"via": sender.server.name, "server_name": sender.server.name})
@@ -130,16 +130,16 @@ def measure(sender, receiver) -> tuple[float, float]:
 
 
 def twin(client: Client) -> Client:
-    """The same device on a connection of its own."""
+    """A client with the same access token on another connection."""
     other = Client(client.url, client.access_token)
     other.http.timeout = 300
     return other
 
 
 def arrived(server, room: str, count: int) -> tuple[int, float]:
-    """Waits until a server has so many messages, or no more come; how many it has, and since when."""
+    """Waits until a server has `count` messages or gets no more. Returns how many it has, and since when."""
     have, newest = 0, time.perf_counter()
-    while have < count and time.perf_counter() - newest < PATIENCE:
+    while have < count and time.perf_counter() - newest < TIMEOUT:
         time.sleep(POLL)
         now = server.messages(room)
         if now > have:
@@ -148,7 +148,7 @@ def arrived(server, room: str, count: int) -> tuple[int, float]:
 
 
 def used(server) -> float:
-    """Seconds of processor time of a server and its database, now."""
+    """CPU time of a server and its database so far, in seconds."""
     postmaster = server.cluster.postmaster.pid
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
     return sum(seconds(pid) for pid in (server.process.pid, postmaster, *children))
@@ -159,5 +159,5 @@ def seconds(pid) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    # utime and stime; of the postmaster also those of sessions that have ended.
-    return sum(int(fields[place]) for place in (11, 12, 13, 14)) / TICKS
+    # utime and stime, and those of ended children: the postmaster's ended sessions.
+    return sum(int(fields[index]) for index in (11, 12, 13, 14)) / TICKS
