@@ -190,7 +190,8 @@ impl Config {
             if !self.is_embedded() {
                 return Err(ConfigError::value(
                     "server_name",
-                    "must be set when `database.url` is (the name after the colon in user ids; it can never change)",
+                    "must be set when `database.url` is (the name after the colon in user ids; \
+                     it can never change)",
                 ));
             }
             "localhost".clone_into(&mut self.server_name);

@@ -64,7 +64,7 @@ impl State {
 #[derive(Clone, Copy, Default)]
 struct Written {
     /// `set_presence` of its last sync, and until when it counts as online.
-    there: Option<(State, Instant)>,
+    online: Option<(State, Instant)>,
     active_at: Option<Instant>,
 }
 
@@ -96,7 +96,7 @@ impl Presence {
                 vec![(); notes.len()]
             }
         });
-        let devices = || bounded(REMEMBERED).expire_after(WhenGone).build();
+        let devices = || bounded(REMEMBERED).expire_after(WhenExpired).build();
         Self(enabled.then(|| Arc::new(Shared { devices: devices(), notes })))
     }
 
@@ -111,16 +111,16 @@ impl Presence {
         let until = deadline + GRACE;
         let mut note = None;
         shared.change(token, |written| {
-            let there = match written.there {
+            let online = match written.online {
                 None if asked == State::Offline => return None,
                 Some((state, at)) if state == asked && at >= until => return None,
                 _ if asked == State::Offline => None,
                 _ => Some((asked, until + AHEAD)),
             };
             let seconds =
-                there.map_or(0.0, |(_, at)| at.saturating_duration_since(Instant::now()).as_secs_f64());
+                online.map_or(0.0, |(_, at)| at.saturating_duration_since(Instant::now()).as_secs_f64());
             note = Some(Note { token, asked: Some(asked), seconds, is_active: false });
-            Some(Written { there, ..written })
+            Some(Written { online, ..written })
         });
         note.into_iter().for_each(|note| shared.submit(note));
     }
@@ -163,18 +163,18 @@ impl Presence {
 }
 
 /// Forgets devices when what was written about them expires.
-struct WhenGone;
+struct WhenExpired;
 
-impl WhenGone {
+impl WhenExpired {
     fn lifetime(written: &Written) -> Duration {
-        let there = written.there.map(|(_, until)| until);
+        let online = written.online.map(|(_, until)| until);
         let active = written.active_at.map(|at| at + ACTIVE);
-        let until = there.max(active);
+        let until = online.max(active);
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 }
 
-impl Expiry<AccessToken, Written> for WhenGone {
+impl Expiry<AccessToken, Written> for WhenExpired {
     fn expire_after_create(&self, _: &AccessToken, written: &Written, _: StdInstant) -> Option<Duration> {
         Some(Self::lifetime(written))
     }

@@ -52,22 +52,22 @@ async fn create_room(
         false => without_third_parties(body)?,
     };
     let invited: Invited = serde_json::from_str(&body).unwrap_or_default();
-    let mut elsewhere = invited.invite.unwrap_or_default();
-    elsewhere.retain(|user_id| is_user_id(user_id) && app.federation.is_elsewhere(user_id));
-    elsewhere.sort_unstable();
-    elsewhere.dedup();
-    let created = app.call(CREATE_ROOM, &[&token.hash(), &body, &elsewhere]).await?;
-    if !created.status.is_success() || elsewhere.is_empty() && by_address.is_empty() {
+    let mut remote_users = invited.invite.unwrap_or_default();
+    remote_users.retain(|user_id| is_user_id(user_id) && app.federation.is_elsewhere(user_id));
+    remote_users.sort_unstable();
+    remote_users.dedup();
+    let created = app.call(CREATE_ROOM, &[&token.hash(), &body, &remote_users]).await?;
+    if !created.status.is_success() || remote_users.is_empty() && by_address.is_empty() {
         return Ok(created);
     }
     let room: Room = serde_json::from_str(&created.body).map_err(|_| ApiError::internal())?;
     let content = if invited.is_direct == Some(true) { json!({ "is_direct": true }) } else { json!({}) };
-    remote_invites::invite_all(&app.federation, &token, &room.room_id, &elsewhere, &content).await;
+    remote_invites::invite_all(&app.federation, &token, &room.room_id, &remote_users, &content).await;
     for invite in by_address {
         match invite_user(&app, token, &room.room_id, invite).await {
             Ok(answer) if answer.status.is_success() => {}
             Ok(answer) => info!(status = %answer.status, "an invite to a new room is refused"),
-            Err(error) => info!(errcode = &*error.errcode, "an invite to a new room came to nothing"),
+            Err(error) => info!(errcode = &*error.errcode, "an invite to a new room failed"),
         }
     }
     Ok(created)

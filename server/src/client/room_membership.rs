@@ -51,7 +51,7 @@ async fn join(
         let session = Session::of(&app.db, &token).await?;
         third_party_invites::accept(&app, &session.user_id, &room, signed).await?;
     }
-    enter(&app, token, &room, via, &body, Action::Join).await
+    join_or_knock(&app, token, &room, via, &body, Action::Join).await
 }
 
 /// What an identity server signed about the joining user. Other errors of the body are found when the rest is
@@ -85,11 +85,11 @@ async fn knock(
     Via(via): Via,
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
 ) -> Answer {
-    enter(&app, token, &room, via, &body, Action::Knock).await
+    join_or_knock(&app, token, &room, via, &body, Action::Knock).await
 }
 
 /// Joins a room or knocks on it, through another server if this one is not in the room.
-async fn enter(
+async fn join_or_knock(
     app: &App,
     token: AccessToken,
     room: &str,
@@ -97,8 +97,8 @@ async fn enter(
     body: &str,
     action: Action,
 ) -> Answer {
-    let response = enter_here(app, token, room, body, action).await?;
-    if !goes_elsewhere(app, room, &response) {
+    let response = join_or_knock_here(app, token, room, body, action).await?;
+    if !must_ask_other_servers(app, room, &response) {
         return Ok(response);
     }
     let session = Session::of(&app.db, &token).await?;
@@ -106,7 +106,7 @@ async fn enter(
     servers.extend(via);
     // An alias may name a room that this server is in.
     if room_id != room {
-        let response = enter_here(app, token, &room_id, body, action).await?;
+        let response = join_or_knock_here(app, token, &room_id, body, action).await?;
         if !response.is_elsewhere() {
             return Ok(response);
         }
@@ -115,7 +115,7 @@ async fn enter(
     Ok(MatrixResponse::of(json!({ "room_id": room_id })))
 }
 
-async fn enter_here(app: &App, token: AccessToken, room: &str, body: &str, action: Action) -> Answer {
+async fn join_or_knock_here(app: &App, token: AccessToken, room: &str, body: &str, action: Action) -> Answer {
     match action {
         Action::Join => app.call(JOIN, &[&token.hash(), &room, &body]).await,
         Action::Knock | Action::Leave => {
@@ -142,7 +142,7 @@ async fn leave(
     RawJsonBodyOrEmpty(body): RawJsonBodyOrEmpty,
 ) -> Answer {
     let response = app.call(SET_MEMBERSHIP, &[&token.hash(), &room, &"leave", &body]).await?;
-    if !goes_elsewhere(&app, &room, &response) {
+    if !must_ask_other_servers(&app, &room, &response) {
         return Ok(response);
     }
     let session = Session::of(&app.db, &token).await?;
@@ -150,7 +150,7 @@ async fn leave(
 }
 
 /// Whether to ask other servers: this one is not in the room, or the alias is of another server.
-fn goes_elsewhere(app: &App, room: &str, response: &MatrixResponse) -> bool {
+fn must_ask_other_servers(app: &App, room: &str, response: &MatrixResponse) -> bool {
     let is_elsewhere = response.is_elsewhere() || is_room_alias(room) && app.federation.is_elsewhere(room);
     !response.status.is_success() && is_elsewhere && app.federation.is_enabled()
 }

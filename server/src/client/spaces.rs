@@ -51,10 +51,10 @@ async fn hierarchy(
     let hash = token.hash();
     let mut answers: Vec<Asked> = Vec::new();
     for round in 1.. {
-        let elsewhere = as_json(&answers)?;
+        let answered = as_json(&answers)?;
         let row = app
             .db
-            .query_opt(HIERARCHY, &[&hash, &room_id, &from, &limit, &max_depth, &suggested_only, &elsewhere])
+            .query_opt(HIERARCHY, &[&hash, &room_id, &from, &limit, &max_depth, &suggested_only, &answered])
             .await?
             .ok_or_else(ApiError::internal)?;
         let needs: Option<String> = row.try_get("needs").map_err(|_| ApiError::internal())?;

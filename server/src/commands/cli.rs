@@ -44,7 +44,12 @@ pub struct GraphArguments {
     #[arg(long, required = true, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub svg: PathBuf,
     /// How many events at most.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
     pub limit: u32,
 }
 

@@ -101,10 +101,11 @@ fn welcome(config: &Config, listeners: &[Bound]) {
     println!(
         r#"
 Matriarch serves {server_name} at {url}
-with a private PostgreSQL, whose data are in {data}
+with an embedded PostgreSQL, whose data are in {data}
 
   To register, from this machine only:
-    curl {url}/_matrix/client/v3/register -d '{{"username": "alice", "password": "wonderland", "auth": {{"type": "m.login.dummy"}}}}'
+    curl {url}/_matrix/client/v3/register \
+      -d '{{"username": "alice", "password": "wonderland", "auth": {{"type": "m.login.dummy"}}}}'
   To chat, give {url} as the homeserver to a Matrix client on this machine,
   such as Element Desktop, nheko, Fractal or gomuks.
 "#,

@@ -61,7 +61,8 @@ fn errors_name_the_key_and_the_reason() {
             "unknown variant",
         ),
         (
-            "[[listeners]]\naddress = '::1'\nport = 1\n[listeners.tls]\ncertificate = '/no.pem'\nkey = '/no.key'",
+            "[[listeners]]\naddress = '::1'\nport = 1\n[listeners.tls]\n\
+             certificate = '/no.pem'\nkey = '/no.key'",
             "listeners.0.tls.certificate",
             "No such file",
         ),
@@ -95,12 +96,14 @@ fn errors_name_the_key_and_the_reason() {
             "language codes",
         ),
         (
-            "[[registration.terms]]\nid = 'a'\nversion = '1'\nlanguages.en = { name = '', url = 'https://a' }",
+            "[[registration.terms]]\nid = 'a'\nversion = '1'\n\
+             languages.en = { name = '', url = 'https://a' }",
             "registration.terms.0.languages.en.name",
             "empty",
         ),
         (
-            "[[registration.terms]]\nid = 'a'\nversion = '1'\nlanguages.en = { name = 'n', url = 'javascript:x' }",
+            "[[registration.terms]]\nid = 'a'\nversion = '1'\n\
+             languages.en = { name = 'n', url = 'javascript:x' }",
             "registration.terms.0.languages.en.url",
             "https://",
         ),

@@ -23,7 +23,7 @@ use classify::Remedy;
 /// How many times a statement runs at most, after serialization failures or deadlocks.
 const ATTEMPTS: u32 = 5;
 /// The timeout of [`Db::is_alive`].
-const ALIVE_PATIENCE: Duration = Duration::from_secs(3);
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A pool of connections. Cheap to clone.
 #[derive(Clone)]
@@ -151,7 +151,7 @@ impl Db {
 
     /// Whether the database answers, for `/health/ready`.
     pub async fn is_alive(&self) -> bool {
-        matches!(timeout(ALIVE_PATIENCE, self.try_query("select 1", &[])).await, Ok(Ok(_)))
+        matches!(timeout(ALIVE_TIMEOUT, self.try_query("select 1", &[])).await, Ok(Ok(_)))
     }
 
     /// Closes the pool: connections end when they are returned.

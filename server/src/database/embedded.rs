@@ -29,8 +29,8 @@ use programs::Programs;
 
 const DATABASE: &str = "matriarch";
 /// How long the start may take before the log says why: recovery after a crash may take long.
-const START_PATIENCE: Duration = Duration::from_secs(600);
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(600);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The path of a Unix socket must be shorter than 108 bytes, including the file's name.
 const MAX_SOCKET_FOLDER: usize = 90;
 /// If PostgreSQL's log is longer, it is renamed at start.
@@ -54,7 +54,7 @@ struct Own {
 struct Layout {
     programs: Programs,
     account: Account,
-    /// `PGDATA`
+    /// ``PGDATA``
     data: PathBuf,
     log: PathBuf,
     sockets: PathBuf,
@@ -73,8 +73,8 @@ impl Embedded {
                 return Ok(Self { sockets: layout.sockets, own: None });
             }
             return Err(Failure::plain(format!(
-                "configuration key `data_dir`: another node runs its database in {}; two nodes on one database need \
-                 a `database.url`",
+                "configuration key `data_dir`: another node runs its database in {}; two nodes on one \
+                 database need a `database.url`",
                 config.data_dir.display()
             )));
         };
@@ -102,7 +102,7 @@ impl Embedded {
             None => std::future::pending().await,
             Some(own) => {
                 let status = own.server.wait().await;
-                own.layout.failure("the private PostgreSQL ended", status)
+                own.layout.failure("the embedded PostgreSQL ended", status)
             }
         }
     }
@@ -110,10 +110,10 @@ impl Embedded {
     /// Stops the server with a fast shutdown.
     pub async fn stop(self) {
         let Some(mut own) = self.own else { return };
-        debug!("stopping the private PostgreSQL");
+        debug!("stopping the embedded PostgreSQL");
         signal(&own.server, rustix::process::Signal::INT);
-        if timeout(STOP_PATIENCE, own.server.wait()).await.is_err() {
-            warn!("the private PostgreSQL does not stop; it will recover at the next start");
+        if timeout(STOP_TIMEOUT, own.server.wait()).await.is_err() {
+            warn!("the embedded PostgreSQL does not stop; it will recover at the next start");
             signal(&own.server, rustix::process::Signal::QUIT);
             // It has already ended.
             let _ = own.server.wait().await;
@@ -138,9 +138,9 @@ impl Embedded {
                 Err(error) => error,
             };
             let starting = error.code().is_none_or(|code| *code == SqlState::CANNOT_CONNECT_NOW);
-            if !starting || started.elapsed() > START_PATIENCE {
+            if !starting || started.elapsed() > START_TIMEOUT {
                 return Err(Failure::plain(format!(
-                    "PostgreSQL does not let us in: {} (see {})",
+                    "PostgreSQL refuses the connection: {} (see {})",
                     describe(&error),
                     own.layout.log.display()
                 )));
@@ -241,7 +241,7 @@ impl Layout {
         if self.data.join("PG_VERSION").exists() {
             return Ok(());
         }
-        info!(folder = %self.data.display(), "creating the private database");
+        info!(folder = %self.data.display(), "creating the embedded database");
         let aside = self.data.with_extension("new");
         if aside.exists() {
             fs::remove_dir_all(&aside).map_err(in_folder(&aside))?;

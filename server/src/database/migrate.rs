@@ -41,7 +41,7 @@ const HISTORY: &str = "matriarch.schema_history";
 /// The advisory lock that the migrating node holds until it is done; other nodes wait.
 const MIGRATION_LOCK: i64 = 0x6d61_7472_6961_7263;
 /// How long a starting node waits for a database that is not reachable yet.
-const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
 
 const TAKE_LOCK: &str = "select pg_advisory_xact_lock($1)";
 const EXTENSION: &str =
@@ -207,8 +207,9 @@ async fn set_up_extension(client: &Client) -> Result<(), Failure> {
     let row = client.query_opt(EXTENSION, &[]).await.map_err(failed("cannot look for the extension"))?;
     let Some(row) = row else {
         return Err(Failure::plain(
-            "this PostgreSQL does not have the extension `matriarch`: install matriarch.so, matriarch.control and \
-             matriarch--*.sql where `pg_config --pkglibdir` and `pg_config --sharedir` say",
+            "this PostgreSQL does not have the extension `matriarch`: install matriarch.so, \
+             matriarch.control and matriarch--*.sql where `pg_config --pkglibdir` \
+             and `pg_config --sharedir` say",
         ));
     };
     let read = |column: usize| row.try_get::<_, Option<String>>(column);
@@ -237,8 +238,8 @@ async fn check_server_name(client: &Client, server_name: &str) -> Result<(), Fai
         return Ok(());
     }
     Err(Failure::plain(format!(
-        "configuration key `server_name`: is {server_name}, but the database belongs to {owner}; a server's name \
-         cannot change"
+        "configuration key `server_name`: is {server_name}, but the database belongs to {owner}; a server's \
+         name cannot change"
     )))
 }
 
@@ -251,7 +252,7 @@ struct Connection {
 impl Connection {
     /// Connects. Waits for a database that is starting.
     async fn open(target: &Target) -> Result<Self, Failure> {
-        let deadline = Instant::now() + DATABASE_PATIENCE;
+        let deadline = Instant::now() + DATABASE_TIMEOUT;
         let mut told = false;
         loop {
             match target.connect().await {

@@ -63,7 +63,7 @@ impl LeasedWork for DeviceLists {
     const WORKERS: usize = 8;
     const POLL: Duration = Duration::from_secs(5);
 
-    fn has_come(&self) -> &Notify {
+    fn wake_up(&self) -> &Notify {
         &self.arrived
     }
 

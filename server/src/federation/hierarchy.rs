@@ -117,7 +117,7 @@ impl Hierarchies {
                     return Some(answer);
                 }
                 Err(FederationError::Internal(_)) => return None,
-                Err(error) => debug!(room_id, server, %error, "asked about a room in vain"),
+                Err(error) => debug!(room_id, server, %error, "a server did not answer about a room"),
             }
         }
         self.keep(room_id, None);

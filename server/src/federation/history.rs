@@ -57,7 +57,7 @@ const SERVERS: &str = "select server_name from matriarch.history_servers($1, $2)
 const VERSION: &str = "select room_version from matriarch.rooms where room_id = $1";
 
 /// The ids of a room and of an event in it.
-type Place = (String, String);
+type RoomEvent = (String, String);
 
 /// Fills gaps and fetches events on this node. Cheap to clone.
 #[derive(Clone)]
@@ -69,9 +69,9 @@ pub struct History {
 #[derive(Default)]
 struct Shared {
     /// Running tasks. Who waits for a task holds a receiver; it is closed when the task ends.
-    tasks: Mutex<HashMap<Place, watch::Receiver<()>>>,
+    tasks: Mutex<HashMap<RoomEvent, watch::Receiver<()>>>,
     /// Gaps that this node has leased.
-    leased: Mutex<BTreeSet<Place>>,
+    leased: Mutex<BTreeSet<RoomEvent>>,
     /// Servers that answered late or not at all, and until when they are asked last.
     slow: Mutex<HashMap<String, Instant>>,
 }
@@ -125,9 +125,9 @@ impl History {
 
     /// Asks servers for the event closest to a time, and fetches it if it is closer than `known_ts`. Returns
     /// whether the caller should search the timeline again.
-    pub async fn fetch_closest(&self, place: &Time<'_>, deadline: Instant) -> bool {
-        match timeout_at(deadline, self.closest(place)).await {
-            Ok(Some(event_id)) => self.fetch_event(place.room_id, &event_id, deadline).await,
+    pub async fn fetch_closest(&self, time: &Time<'_>, deadline: Instant) -> bool {
+        match timeout_at(deadline, self.closest(time)).await {
+            Ok(Some(event_id)) => self.fetch_event(time.room_id, &event_id, deadline).await,
             _ => false,
         }
     }
@@ -140,37 +140,37 @@ impl History {
         }
     }
 
-    async fn done(&self, place: Place, task: Task, deadline: Instant) -> bool {
-        let mut running = self.running(place, task);
+    async fn done(&self, room_event: RoomEvent, task: Task, deadline: Instant) -> bool {
+        let mut running = self.running(room_event, task);
         // No value is ever sent: the channel closes when the task ends.
         timeout_at(deadline, running.changed()).await.is_ok()
     }
 
     /// Starts the task for an event, or finds the running one.
-    fn running(&self, place: Place, task: Task) -> watch::Receiver<()> {
+    fn running(&self, room_event: RoomEvent, task: Task) -> watch::Receiver<()> {
         let mut tasks = self.shared.tasks.lock();
-        if let Some(running) = tasks.get(&place) {
+        if let Some(running) = tasks.get(&room_event) {
             return running.clone();
         }
         let (ends, running) = watch::channel(());
-        tasks.insert(place.clone(), running.clone());
+        tasks.insert(room_event.clone(), running.clone());
         let this = self.clone();
         tokio::spawn(async move {
             // `Db` has logged that the database is not reachable.
             let _logged = match task {
-                Task::Gap => this.fill_gap(&place).await,
-                Task::Event => this.fetch_missing(&place).await,
+                Task::Gap => this.fill_gap(&room_event).await,
+                Task::Event => this.fetch_missing(&room_event).await,
             };
-            this.shared.tasks.lock().remove(&place);
+            this.shared.tasks.lock().remove(&room_event);
             drop(ends);
         });
         running
     }
 
-    async fn fill_gap(&self, place: &Place) -> Result<(), ApiError> {
-        let Some(claimed) = claim(&self.federation.db, place).await? else { return Ok(()) };
-        self.shared.leased.lock().insert(place.clone());
-        let filled = timeout(LEASE, self.ask_for(place, &claimed)).await;
+    async fn fill_gap(&self, room_event: &RoomEvent) -> Result<(), ApiError> {
+        let Some(claimed) = claim(&self.federation.db, room_event).await? else { return Ok(()) };
+        self.shared.leased.lock().insert(room_event.clone());
+        let filled = timeout(LEASE, self.ask_for(room_event, &claimed)).await;
         let error = match filled {
             Ok(Ok(())) => None,
             Ok(Err(FederationError::Internal(error))) => Some(error.message.into_owned()),
@@ -178,13 +178,13 @@ impl History {
             Err(_) => Some("it took too long".to_owned()),
         };
         crate::base::metrics::backfill(if error.is_none() { "filled" } else { "failed" });
-        let (room_id, event_id) = place;
+        let (room_id, event_id) = room_event;
         if let Some(error) = &error {
-            info!(room_id, event_id, error, "what is missing before an event cannot be had");
+            info!(room_id, event_id, error, "a gap cannot be filled");
         }
         let error = error.map(|error| error.replace('\0', "\u{fffd}"));
         let finished = self.federation.db.query(FINISH, &[room_id, event_id, &error]).await;
-        self.shared.leased.lock().remove(place);
+        self.shared.leased.lock().remove(room_event);
         finished.map(drop)
     }
 
@@ -210,7 +210,11 @@ impl History {
 
     /// Asks servers until one returns some of the missing events. If a server is slow, the next is asked
     /// while it works.
-    async fn ask_for(&self, (room_id, event_id): &Place, claimed: &Claimed) -> Result<(), FederationError> {
+    async fn ask_for(
+        &self,
+        (room_id, event_id): &RoomEvent,
+        claimed: &Claimed,
+    ) -> Result<(), FederationError> {
         let servers = self.servers(room_id, Some(event_id)).await?;
         let mut path = format!("/_matrix/federation/v1/backfill/{}?limit={EVENTS}", encode(room_id));
         for missing in &claimed.missing {
@@ -239,7 +243,7 @@ impl History {
                 Ok(answer) => self.take_in(room_id, claimed, server, &servers, &answer).await?,
                 Err(error @ FederationError::Internal(_)) => return Err(error),
                 Err(error) => {
-                    debug!(room_id, server, %error, "asked for history in vain");
+                    debug!(room_id, server, %error, "a server gave no history");
                     failure = error;
                     continue;
                 }
@@ -253,7 +257,7 @@ impl History {
             }
             let reason = match taken.iter().find(|taken| !is_stored(&taken.verdict)) {
                 Some(taken) => format!("{:?}", taken.verdict),
-                None => "it has not what was asked for".to_owned(),
+                None => "it does not contain the missing events".to_owned(),
             };
             failure = FederationError::bad_answer(server, reason);
         }
@@ -312,7 +316,7 @@ impl History {
             let answer = match self.ask(&server, &path).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    debug!(room_id, server, %error, "asked for the event closest to a time in vain");
+                    debug!(room_id, server, %error, "a server named no event closest to a time");
                     continue;
                 }
             };
@@ -331,7 +335,7 @@ impl History {
     }
 
     /// Asks servers of the room for an event, and puts it through intake.
-    async fn fetch_missing(&self, (room_id, event_id): &Place) -> Result<(), ApiError> {
+    async fn fetch_missing(&self, (room_id, event_id): &RoomEvent) -> Result<(), ApiError> {
         let Some(row) = self.federation.db.query_opt(VERSION, &[room_id]).await? else { return Ok(()) };
         let version = room_version(row.get("room_version")).ok_or_else(ApiError::internal)?;
         let servers = self.servers(room_id, None).await?;
@@ -347,7 +351,7 @@ impl History {
                 }
                 Err(FederationError::Internal(error)) => return Err(error),
                 Err(FederationError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
-                Err(error) => debug!(room_id, event_id, server, %error, "asked for an event in vain"),
+                Err(error) => debug!(room_id, event_id, server, %error, "a server did not give an event"),
             }
         }
         Ok(())
@@ -355,7 +359,7 @@ impl History {
 }
 
 /// Leases a gap, or waits until the node that leases it has finished. `None` if there is no gap to fill.
-async fn claim(db: &Db, (room_id, event_id): &Place) -> Result<Option<Claimed>, ApiError> {
+async fn claim(db: &Db, (room_id, event_id): &RoomEvent) -> Result<Option<Claimed>, ApiError> {
     let deadline = Instant::now() + LEASE;
     loop {
         let Some(row) = db.query_opt(CLAIM, &[room_id, event_id]).await? else { return Ok(None) };

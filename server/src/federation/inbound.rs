@@ -33,10 +33,12 @@ const PAUSES: [f64; 5] = [10.0, 60.0, 300.0, 1800.0, 7200.0];
 const CLAIM: &str = include_str!("inbound/claim.sql");
 const READ: &str = include_str!("inbound/read.sql");
 const COUNT_ATTEMPT: &str = "
-update matriarch.inbound_pdus set attempts = attempts + 1 where room_nid = $1 and origin = $2 and inbound_id = $3";
+update matriarch.inbound_pdus set attempts = attempts + 1
+where room_nid = $1 and origin = $2 and inbound_id = $3";
 const SETTLE: &str = include_str!("inbound/settle.sql");
 const RENEW: &str = "
-update matriarch.inbound_queues set leased_until = now() + interval '30 seconds' where room_nid = $1 and origin = $2";
+update matriarch.inbound_queues set leased_until = now() + interval '30 seconds'
+where room_nid = $1 and origin = $2";
 const RELEASE: &str = include_str!("inbound/release.sql");
 
 /// Processes inbound queues on this node. Cheap to clone.
@@ -108,7 +110,7 @@ impl LeasedWork for Inbound {
     const WORKERS: usize = 32;
     const POLL: Duration = Duration::from_secs(2);
 
-    fn has_come(&self) -> &Notify {
+    fn wake_up(&self) -> &Notify {
         &self.shared.arrived
     }
 
@@ -233,7 +235,7 @@ async fn settle(
                 }
             }
             Err(Unavailable { reason, later: false }) => {
-                warn!(room_id, event_id, origin, reason, "an event is given up: what it needs cannot be had");
+                warn!(room_id, event_id, origin, reason, "an event is given up: its needs cannot be met");
                 done.insert(event.inbound_id);
             }
             Ok(Verdict::Refused { reason }) => {

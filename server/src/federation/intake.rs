@@ -143,7 +143,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
     fn new(surroundings: &'i S, version: &'static RoomVersion, batch: Batch<'i>) -> Self {
         let mut main = Pool::default();
         let mut taken = Vec::with_capacity(batch.pdus.len());
-        for (place, text) in batch.pdus.into_iter().enumerate() {
+        for (index, text) in batch.pdus.into_iter().enumerate() {
             match Open::read(version, batch.room_id, text) {
                 Ok(open) => {
                     taken.push(Taken {
@@ -151,7 +151,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
                         // Remains if the intake ends before a verdict.
                         verdict: Err(Unavailable { reason: "it was not looked at".to_owned(), later: true }),
                     });
-                    main.events.push(Open { place: Some(place), ..open });
+                    main.events.push(Open { index: Some(index), ..open });
                 }
                 Err(reason) => taken.push(Taken { event_id: None, verdict: Ok(Verdict::refused(reason)) }),
             }
@@ -275,12 +275,12 @@ impl<'i, S: Surroundings> Intake<'i, S> {
             Some(_) if self.stored.contains(&event.event_id) => {}
             Some((reason, later)) => {
                 debug!(room_id = self.room_id, event_id = event.event_id, reason, "an event is lost");
-                let reason = format!("{} cannot be had: {reason}", event.event_id);
+                let reason = format!("{} cannot be fetched: {reason}", event.event_id);
                 self.unavailable.events.entry(event.event_id).or_insert(Unavailable { reason, later });
             }
         }
-        if let Some(place) = event.place {
-            self.taken[place].verdict = verdict;
+        if let Some(index) = event.index {
+            self.taken[index].verdict = verdict;
         }
     }
 

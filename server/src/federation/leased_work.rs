@@ -22,7 +22,7 @@ pub trait LeasedWork: Clone + Send + Sync + 'static {
     const POLL: Duration;
 
     /// Completes when there may be work.
-    fn has_come(&self) -> &Notify;
+    fn wake_up(&self) -> &Notify;
 
     /// Leases at most `limit` pieces of due work; returns none if nothing is due.
     fn claim(&self, limit: usize) -> impl Future<Output = Result<Vec<Self::Lease>, ApiError>> + Send;
@@ -46,7 +46,7 @@ pub async fn run<W: LeasedWork>(work: W) {
         }
         tokio::select! {
             Some(_) = workers.join_next() => {}
-            () = work.has_come().notified(), if workers.len() < W::WORKERS => {}
+            () = work.wake_up().notified(), if workers.len() < W::WORKERS => {}
             () = sleep(W::POLL) => {}
         }
     }

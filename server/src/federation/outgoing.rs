@@ -64,7 +64,7 @@ struct Transaction {
     body: String,
 }
 
-/// Why a destination did not accept a transaction.
+/// Why a transaction was not accepted.
 struct Failed {
     error: String,
     /// Whether the destination would refuse the same transaction again.
@@ -180,7 +180,7 @@ impl Outgoing {
             }
             Err(error) => {
                 let is_refusal = is_refusal(&error);
-                info!(destination, txn_id, pdus, edus, is_refusal, %error, "a transaction was not taken");
+                info!(destination, txn_id, pdus, edus, is_refusal, %error, "a transaction was not accepted");
                 Err(Failed { error: error.to_string(), is_refusal })
             }
         }

@@ -131,7 +131,7 @@ impl LeasedWork for PartialJoins {
     const WORKERS: usize = 4;
     const POLL: Duration = Duration::from_secs(2);
 
-    fn has_come(&self) -> &Notify {
+    fn wake_up(&self) -> &Notify {
         &self.began
     }
 

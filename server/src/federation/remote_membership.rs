@@ -41,9 +41,9 @@ const SIGN: &str = call!("matriarch.sign_membership($1, $2, $3, $4, $5, $6)");
 
 const USERS_IN_ROOM: &str = call!("matriarch.users_in_room($1, $2)");
 
-const LEAVE_OUTSIDE: &str = call!("matriarch.leave_out_of_band($1, $2, $3, $4)");
+const LEAVE_OUT_OF_BAND: &str = call!("matriarch.leave_out_of_band($1, $2, $3, $4)");
 
-const KNOCK_OUTSIDE: &str = call!("matriarch.knock_out_of_band($1, $2, $3, $4, $5)");
+const KNOCK_OUT_OF_BAND: &str = call!("matriarch.knock_out_of_band($1, $2, $3, $4, $5)");
 
 /// Marks a join as in progress: federation transactions with events of the room wait. Renewed while the join
 /// runs.
@@ -124,7 +124,7 @@ impl RemoteMembership<'_> {
                 Ok(()) => return Ok(()),
                 Err(FederationError::Internal(error)) => return Err(error),
                 Err(error) => {
-                    info!(server, room_id, action = action.name(), %error, "a server in a room did not help");
+                    info!(server, room_id, action = action.name(), %error, "a server refused");
                     // A refusal tells the client more than that another server is unreachable.
                     let is_verdict = matches!(error, FederationError::Refused { .. });
                     if is_verdict || refusal.is_none() {
@@ -195,13 +195,13 @@ impl RemoteMembership<'_> {
 
     async fn attempt_via(&self, server: &str, action: Action, room_id: &str) -> Result<(), FederationError> {
         let (version, signed) = self.make(server, action, room_id).await?;
-        let (edition, max_answer, timeout) = match action {
+        let (api_version, max_answer, timeout) = match action {
             Action::Join => ("v2", MAX_ANSWER, ANSWER_TIMEOUT),
             Action::Knock => ("v1", SMALL_ANSWER, self.federation.http.timeout()),
             Action::Leave => ("v2", SMALL_ANSWER, self.federation.http.timeout()),
         };
         let mut path = format!(
-            "/_matrix/federation/{edition}/send_{}/{}/{}",
+            "/_matrix/federation/{api_version}/send_{}/{}/{}",
             action.name(),
             encode(room_id),
             encode(&signed.event_id)
@@ -276,7 +276,7 @@ impl RemoteMembership<'_> {
         let state: Vec<String> = state.map(Value::to_string).collect();
         let event = signed.event.to_string();
         self.federation
-            .call(KNOCK_OUTSIDE, &[&self.token.hash(), &room_id, &version, &event, &state])
+            .call(KNOCK_OUT_OF_BAND, &[&self.token.hash(), &room_id, &version, &event, &state])
             .await?;
         Ok(())
     }
@@ -289,7 +289,7 @@ impl RemoteMembership<'_> {
     ) -> Result<MatrixResponse, ApiError> {
         let event_id = signed.map(|signed| signed.event_id.as_str());
         let event = signed.map(|signed| signed.event.to_string());
-        self.federation.call(LEAVE_OUTSIDE, &[&self.token.hash(), &room_id, &event_id, &event]).await
+        self.federation.call(LEAVE_OUT_OF_BAND, &[&self.token.hash(), &room_id, &event_id, &event]).await
     }
 
     /// Puts the join event through intake, with the state of the `send_join` answer as its given state.

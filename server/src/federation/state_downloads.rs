@@ -174,7 +174,7 @@ impl Download<'_> {
         let reader = tokio::task::spawn_blocking(move || {
             let (mut batch, mut bytes) = (Vec::new(), 0);
             let hand_on =
-                |batch| batches.blocking_send(batch).map_err(|_| "nobody takes its events".to_owned());
+                |batch| batches.blocking_send(batch).map_err(|_| "its events are not received".to_owned());
             let rest = state_answer::read(chunks_read, |part, text| {
                 // Skip values that are no events of the room.
                 let Ok(open) = Open::read(version, &room_id, text) else { return Ok(()) };

@@ -94,7 +94,7 @@ const SERVER_BODY: usize = 12 * 1024 * 1024;
 
 /// A longer request, in bytes, takes much memory when it is parsed, so few such run at the same time.
 const LONG_BODY: usize = 4 * 1024 * 1024;
-const LONG_BODY_PATIENCE: Duration = Duration::from_secs(30);
+const LONG_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads the whole body before the handler runs, up to `limits.max_body_size`. Other servers may send more,
 /// because their transactions contain many events, within `federation.request_timeout`.
@@ -123,7 +123,7 @@ pub async fn buffer_body(State(app): State<App>, request: Request, next: Next) -
     };
     match body {
         Ok(bytes) if bytes.len() > LONG_BODY => {
-            let Some(_permit) = app.federation.long_bodies.take(1, LONG_BODY_PATIENCE).await else {
+            let Some(_permit) = app.federation.long_bodies.take(1, LONG_BODY_TIMEOUT).await else {
                 server_body_limit("long_bodies");
                 let message = "Too many long requests are under way";
                 return ApiError::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", message)

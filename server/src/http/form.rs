@@ -115,8 +115,8 @@ impl<'de> Deserializer<'de> for Parameter {
     }
 
     forward_to_deserialize_any! {
-        char str string bytes byte_buf unit unit_struct newtype_struct seq tuple tuple_struct map struct identifier
-        ignored_any
+        char str string bytes byte_buf unit unit_struct newtype_struct seq tuple tuple_struct map struct
+        identifier ignored_any
     }
 }
 
@@ -167,7 +167,7 @@ impl<'de> Deserializer<'de> for JsonValue {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct identifier ignored_any
     }
 }

@@ -20,7 +20,8 @@ pub fn routes() -> Router<App> {
     Router::new().client_v3("/events", get(events))
 }
 
-const EVENTS: &str = "select status, body, changed, user_nid, room_nids, acknowledged_by from matriarch.events($1, $2, $3, $4)";
+const EVENTS: &str = "select status, body, changed, user_nid, room_nids, acknowledged_by
+    from matriarch.events($1, $2, $3, $4)";
 
 #[derive(Deserialize)]
 struct EventsParameters {

@@ -39,7 +39,8 @@ struct Answer {
 
 const DUMMY: &str = "<form method='post'><p>Nothing is asked of you.</p><button>Continue</button></form>";
 const TOKEN: &str = "<form method='post'><p><label>Registration token \
-    <input name='token' maxlength='64' autocomplete='off' required autofocus></label></p><button>Continue</button></form>";
+    <input name='token' maxlength='64' autocomplete='off' required autofocus></label></p>\
+    <button>Continue</button></form>";
 const WRONG_TOKEN: &str = "<p role='alert'>This registration token is not good.</p>";
 const NOT_AGREED: &str = "<p role='alert'>You cannot register without agreeing to these documents.</p>";
 const UNKNOWN: &str = "<p>This session has ended, or never was. Please start again in your client.</p>";

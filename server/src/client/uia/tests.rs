@@ -64,7 +64,10 @@ fn a_challenge_tells_flows_session_and_what_is_complete() {
     assert_eq!(
         session.describe(&guard, &[], None),
         json!({
-            "flows": [{"stages": ["m.login.registration_token", "m.login.dummy"]}, {"stages": ["m.login.password"]}],
+            "flows": [
+                {"stages": ["m.login.registration_token", "m.login.dummy"]},
+                {"stages": ["m.login.password"]},
+            ],
             "params": {},
             "session": session.id,
         })

@@ -65,8 +65,8 @@ impl Account {
             let metadata = fs::metadata(folder).map_err(|error| refuse(folder, error))?;
             if !self.may_enter(metadata.uid(), metadata.gid(), metadata.permissions().mode()) {
                 return Err(Failure::plain(format!(
-                    "configuration key `{key}`: {} is closed to the user that PostgreSQL runs as (uid {}); root \
-                     cannot run PostgreSQL itself, so choose a folder outside of it",
+                    "configuration key `{key}`: {} is closed to the user that PostgreSQL runs as (uid {}); \
+                     root cannot run PostgreSQL itself, so choose a folder outside of it",
                     folder.display(),
                     self.uid
                 )));

@@ -30,8 +30,8 @@ impl Programs {
             .map(Self)
             .ok_or_else(|| {
                 Failure::plain(
-                    "configuration key `embedded.bin_dir`: no PostgreSQL server was found; install one, or set \
-                     `database.url` to use another",
+                    "configuration key `embedded.bin_dir`: no PostgreSQL server was found; install one, or \
+                     set `database.url` to use another",
                 )
             })
     }

@@ -96,6 +96,6 @@ async fn take_in(app: &App, origin: &str, room_id: &str, room_version: &str, eve
         Batch { room_id, room_version, kind: Kind::Live, servers: &servers, pdus, states: BTreeMap::new() };
     if let Err(error) = intake::take_in(&app.federation, batch).await {
         // The origin also sends it in a transaction.
-        info!(room_id, error = %error.message, "an invite is left for later");
+        info!(room_id, error = %error.message, "the intake of an invite failed");
     }
 }

@@ -48,7 +48,7 @@ async fn on_bind(
     let taken = join_all(invites.iter().map(|invite| accept(&app.federation, &mxid, invite))).await;
     for error in taken.into_iter().filter_map(Result::err) {
         // The other invites are not affected.
-        info!(user = mxid, %error, "an invite by third-party id came to nothing");
+        info!(user = mxid, %error, "a third-party invite was not accepted");
     }
     Ok(MatrixResponse::of(json!({})))
 }

@@ -21,7 +21,7 @@ const MAX_PDUS: usize = 50;
 const MAX_EDUS: usize = 100;
 
 /// How long a transaction waits while a join of its room is in progress, and the pause between attempts.
-const JOIN_TIME: Duration = Duration::from_secs(10);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 const JOIN_PAUSE: Duration = Duration::from_millis(250);
 
 const RECEIVE: &str = call!("matriarch.receive_transaction($1, $2, $3, $4)");
@@ -47,7 +47,7 @@ async fn send(
     let pdus = texts(&content, "pdus", MAX_PDUS)?.ok_or_else(|| ApiError::missing_param("pdus"))?;
     let edus = texts(&content, "edus", MAX_EDUS)?.unwrap_or_default();
     let mut response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
-    let deadline = Instant::now() + JOIN_TIME;
+    let deadline = Instant::now() + JOIN_TIMEOUT;
     while response.outcome == Some(Outcome::JoinInProgress) && Instant::now() <= deadline {
         sleep(JOIN_PAUSE).await;
         response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;

@@ -8,7 +8,9 @@ with due as (
         and not exists (
             select
             from matriarch.remote_device_lists leased
-            where leased.server_name = l.server_name and leased.stale_since is not null and leased.leased_until > now()
+            where leased.server_name = l.server_name
+                and leased.stale_since is not null
+                and leased.leased_until > now()
         )
     order by l.server_name, l.next_try_at
 ),

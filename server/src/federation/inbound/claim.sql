@@ -18,4 +18,5 @@ set leased_until = now() + interval '30 seconds'
 from due
 join matriarch.rooms r on r.room_nid = due.room_nid
 where q.room_nid = due.room_nid and q.origin = due.origin
-returning q.room_nid, r.room_id, r.room_version, q.origin, q.generation, due.leased_until is not null as abandoned
+returning q.room_nid, r.room_id, r.room_version, q.origin, q.generation,
+    due.leased_until is not null as abandoned

@@ -47,7 +47,7 @@ impl<S: Surroundings> Intake<'_, S> {
         max_answer: usize,
         read: impl Fn(Map<String, Value>) -> Option<T> + Sync,
     ) -> Fetched<T> {
-        let mut why = lost("there is nobody to ask");
+        let mut why = lost("there is no server to ask");
         let timeout = self.surroundings.timeout();
         for server in self.servers {
             match self.ask_one(server, path, body, max_answer, timeout, &read).await? {
@@ -118,7 +118,7 @@ impl<S: Surroundings> Intake<'_, S> {
         path: &str,
         error: FederationError,
     ) -> Result<Unavailable, ApiError> {
-        debug!(server, path, %error, "asked in vain");
+        debug!(server, path, %error, "a request to another server failed");
         let (reason, later) = (error.to_string(), is_passing(&error));
         match error {
             FederationError::Internal(error) => return Err(error),

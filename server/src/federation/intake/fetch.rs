@@ -240,7 +240,7 @@ impl<S: Surroundings> Intake<'_, S> {
             match answer? {
                 Ok(event) => found.push(event),
                 Err(why) => {
-                    let reason = format!("{id} cannot be had: {}", why.reason);
+                    let reason = format!("{id} cannot be fetched: {}", why.reason);
                     missing.insert(id, Unavailable { reason, later: why.later });
                 }
             }
@@ -442,9 +442,9 @@ impl<S: Surroundings> Intake<'_, S> {
         let path = format!("/_matrix/federation/v1/state/{room}?event_id={event}");
         let named = self.servers.len();
         let servers: Vec<String> = self.servers.iter().chain(self.others().await?).cloned().collect();
-        let mut why = lost("there is nobody to ask");
-        for (place, server) in servers.iter().enumerate() {
-            let is_other = place >= named;
+        let mut why = lost("there is no server to ask");
+        for (index, server) in servers.iter().enumerate() {
+            let is_other = index >= named;
             if is_other && !self.budget.others.take() {
                 break;
             }

@@ -19,7 +19,7 @@ pub struct Open {
     pub prev_events: Vec<String>,
     pub depth: i64,
     /// The index in the batch; `None` for fetched events.
-    pub place: Option<usize>,
+    pub index: Option<usize>,
     /// What the database said that it needs.
     pub needs: Needs,
 }
@@ -62,7 +62,7 @@ impl Open {
         }
         let event_id = event.event_id().to_owned();
         let depth = event.depth();
-        Ok(Self { event_id, text, auth_events, prev_events, depth, place: None, needs: Needs::default() })
+        Ok(Self { event_id, text, auth_events, prev_events, depth, index: None, needs: Needs::default() })
     }
 
     /// Why the event cannot be stored, if so. Without its auth events it would be stored as rejected. A given

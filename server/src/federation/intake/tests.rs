@@ -23,7 +23,9 @@ const ORIGIN: &str = "origin.example";
 const MISSING: &str = "get_missing_events";
 
 /// The answer of a fake server to a path and a body.
-type Answers = dyn Fn(&str, &str, Option<&Value>) -> Result<Value, FederationError> + Send + Sync;
+type Answers = dyn Fn(&str, &str, Option<&Value>) -> Answered + Send + Sync;
+
+type Answered = Result<Value, FederationError>;
 
 /// A fake database, which only needs what events cite, and fake servers, which answer by a function.
 struct World {
@@ -62,7 +64,8 @@ fn pdu(name: &str, prev: &[&Pdu], auth: &[&Pdu], changes: Value) -> Pdu {
     let time = name.bytes().fold(0_u32, |time, byte| time.wrapping_mul(31).wrapping_add(byte.into()));
     let mut json = json!({
         "type": "m.room.message", "room_id": ROOM, "sender": format!("@user:{ORIGIN}"), "depth": depth,
-        "origin_server_ts": time, "prev_events": ids(prev), "auth_events": ids(auth), "content": {"body": name},
+        "origin_server_ts": time, "prev_events": ids(prev), "auth_events": ids(auth),
+        "content": {"body": name},
         "hashes": {"sha256": ""}, "signatures": {},
     });
     if let (Some(json), Value::Object(changes)) = (json.as_object_mut(), changes) {
@@ -108,7 +111,7 @@ impl World {
 
     fn answering(
         self,
-        answers: impl Fn(&str, &str, Option<&Value>) -> Result<Value, FederationError> + Send + Sync + 'static,
+        answers: impl Fn(&str, &str, Option<&Value>) -> Answered + Send + Sync + 'static,
     ) -> Self {
         Self { answers: Box::new(answers), ..self }
     }

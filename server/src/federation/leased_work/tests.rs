@@ -39,7 +39,7 @@ impl LeasedWork for Numbers {
     const WORKERS: usize = 2;
     const POLL: Duration = Duration::from_secs(600);
 
-    fn has_come(&self) -> &Notify {
+    fn wake_up(&self) -> &Notify {
         &self.0.come
     }
 

@@ -5,7 +5,9 @@ with response as (
     insert into matriarch.server_key_responses (server_name, valid_until_ts, response)
     values ($1, $6, $7)
     on conflict (server_name) do update
-    set valid_until_ts = excluded.valid_until_ts, response = excluded.response, fetched_at = excluded.fetched_at
+    set valid_until_ts = excluded.valid_until_ts,
+        response = excluded.response,
+        fetched_at = excluded.fetched_at
     where server_key_responses.valid_until_ts <= excluded.valid_until_ts
 )
 select matriarch.store_server_keys($1, $2, $3, $4, $5)

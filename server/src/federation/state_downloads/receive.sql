@@ -4,11 +4,14 @@ from matriarch.receive_pdus(
     $1, $2, 'outlier',
     array(
         select e.json
-        from unnest($4::bigint[]) with ordinality as wanted (number, place)
+        from unnest($4::bigint[]) with ordinality as wanted (number, index)
         cross join lateral (
-            select json from matriarch.state_download_events where download_id = $3 and number = wanted.number offset 0
+            select json
+            from matriarch.state_download_events
+            where download_id = $3 and number = wanted.number
+            offset 0
         ) e
-        order by wanted.place
+        order by wanted.index
     ),
     null, $5
 )

@@ -2,7 +2,8 @@ use super::{Account, find};
 
 #[test]
 fn users_are_found_by_their_whole_name() {
-    let users = "root:x:0:0:root:/root:/bin/bash\npostgres2:x:7:7::/:/bin/sh\npostgres:x:105:112:x:/var:/bin/bash\nbad:x";
+    let users = "root:x:0:0:root:/root:/bin/bash\n\
+        postgres2:x:7:7::/:/bin/sh\npostgres:x:105:112:x:/var:/bin/bash\nbad:x";
     assert_eq!(find(users, "postgres"), Some((105, 112)));
     assert_eq!(find(users, "nobody"), None);
     assert_eq!(find(users, "bad"), None);

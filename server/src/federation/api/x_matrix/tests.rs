@@ -15,7 +15,10 @@ fn many_forms_are_read() {
         r#"X-Matrix origin="one.example",destination="two.example:8448",key="ed25519:a_1",sig="c2ln""#,
         r#"X-Matrix origin=one.example,destination=two.example:8448,key=ed25519:a_1,sig=c2ln"#,
         r#"x-matrix  Sig="c2ln" , KEY="ed25519:a_1",origin = "one.example",destination="two.example:8448""#,
-        r#"X-Matrix origin="one\.example",key="ed25519:a_1",sig="c2ln",destination="two.example:8448",more="a,b=c""#,
+        concat!(
+            r#"X-Matrix origin="one\.example",key="ed25519:a_1",sig="c2ln","#,
+            r#"destination="two.example:8448",more="a,b=c""#
+        ),
         "X-Matrix origin=one.example,\tdestination=two.example:8448, key=ed25519:a_1, sig=c2ln,",
     ] {
         assert_eq!(XMatrix::parse(text), Some(full()), "{text}");

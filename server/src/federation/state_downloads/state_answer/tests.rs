@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Parses a text that arrives in pieces of `size` bytes.
+/// Parses a text that arrives in pieces of `piece` bytes.
 fn read_text(text: &str, piece: usize) -> (Result<Rest, String>, Vec<(Part, String)>) {
     let (sender, receiver) = mpsc::channel(text.len() / piece + 1);
     for chunk in text.as_bytes().chunks(piece) {
