@@ -21,8 +21,8 @@ pub fn tombstone_for_creators(content: &Map) -> i64 {
     TOMBSTONE_FOR_CREATORS.max(state_default.saturating_add(1))
 }
 
-/// The power levels of a new room that replaces another: those of the old one, with levels for creators as the
-/// new room version requires.
+/// The power levels of a new room that replaces another: those of the old one, with levels for creators as
+/// the new room version requires.
 ///
 /// - `old_version`, `create`: those of the old room;
 /// - `version`: that of the new room, which `user_id` creates, with `additional` creators.

@@ -15,9 +15,9 @@ const ALIAS: &str = "
 
 /// `GET /room_summary/{roomIdOrAlias}`
 ///
-/// `token_hash` may be NULL: then the summary is one that any user may see. `elsewhere` has the answers of other
-/// servers: an array of [`RoomAnswer`](matriarch_wire::RoomAnswer). The outcome is `elsewhere` if they must be
-/// asked.
+/// `token_hash` may be NULL: then the summary is one that any user may see. `elsewhere` has the answers of
+/// other servers: an array of [`RoomAnswer`](matriarch_wire::RoomAnswer). The outcome is `elsewhere` if they
+/// must be asked.
 #[pg_extern(stable)]
 fn room_summary(token_hash: Option<&[u8]>, room: &str, elsewhere: Option<&str>) -> ResponseRows {
     respond(Mode::Read, |db| {
