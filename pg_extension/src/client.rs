@@ -27,5 +27,6 @@ pub mod send_to_device;
 pub mod spaces;
 pub mod sync;
 pub mod tags;
+mod third_party_invites;
 pub mod timestamp_to_event;
 pub mod typing;

@@ -10,3 +10,4 @@ pub mod policy_servers;
 pub mod remote_invites;
 pub mod remote_membership;
 pub mod remote_users;
+pub mod server_keys;

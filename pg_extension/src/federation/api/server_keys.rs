@@ -1,19 +1,17 @@
-//! Publishes this server's signing keys, and signs requests with them. Server-Server API, "Publishing Keys"
-//! and "Request Authentication".
+//! Publishes this server's signing keys, and signs those of others as a notary. Server-Server API, "Publishing
+//! Keys" and "Querying Keys Through Another Server".
 
-use matriarch_rules::{
-    KeyPair, Map,
-    json::{parse_object, parse_value},
-    signature::sign_json,
-};
-use pgrx::{PgSqlErrorCode, ereport, pg_extern};
+use matriarch_rules::{Map, json::parse_object};
+use pgrx::pg_extern;
 use serde_json::{Value, json};
 
-use crate::base::{
-    connection::connect,
-    initialize,
-    signing::Signer,
-    spi::{Db, Mode},
+use crate::{
+    base::{
+        connection::connect,
+        signing::Signer,
+        spi::{Db, Mode},
+    },
+    federation::server_keys::{not_canonical, sign},
 };
 
 /// How long other servers may use a published key before they ask again, in milliseconds: a day.
@@ -30,17 +28,6 @@ const SERVER_NAME: &str = "select server_name from server";
 
 fn server_name(db: &Db<'_>) -> String {
     db.query_one(SERVER_NAME, &[]).get("server_name")
-}
-
-/// Ends the statement with an ERROR: the value has no canonical JSON, so it cannot be signed.
-fn not_canonical(error: &dyn std::error::Error) -> ! {
-    ereport!(ERROR, PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, format!("cannot be signed: {error}"));
-}
-
-fn sign(object: &mut Map, server_name: &str, key: &KeyPair) {
-    if let Err(error) = sign_json(object, server_name, key) {
-        not_canonical(&error);
-    }
 }
 
 /// `GET /_matrix/key/v2/server`
@@ -74,32 +61,6 @@ fn published_keys() -> String {
     })
 }
 
-/// Returns the `Authorization` header of a request to another server. `content` is the JSON body; NULL
-/// without body.
-#[pg_extern(stable)]
-fn sign_request(method: &str, uri: &str, destination: &str, content: Option<&str>) -> String {
-    connect(Mode::Read, |db| {
-        let signer = Signer::current(db);
-        let origin = &signer.server_name;
-        let mut request = Map::new();
-        for (key, value) in
-            [("method", method), ("uri", uri), ("origin", origin.as_str()), ("destination", destination)]
-        {
-            request.insert(key.to_owned(), value.into());
-        }
-        if let Some(content) = content {
-            let content = parse_value(content).unwrap_or_else(|error| not_canonical(&error));
-            request.insert("content".to_owned(), content);
-        }
-        sign(&mut request, origin, &signer.key);
-        let key_id = signer.key.key_id();
-        let signature = request["signatures"][origin][key_id].as_str().unwrap_or_default();
-        format!(
-            "X-Matrix origin=\"{origin}\",destination=\"{destination}\",key=\"{key_id}\",sig=\"{signature}\""
-        )
-    })
-}
-
 /// Adds this server's signature to the published keys of other servers, as a notary.
 #[pg_extern(stable)]
 fn sign_server_keys(responses: Vec<String>) -> Vec<String> {
@@ -111,16 +72,5 @@ fn sign_server_keys(responses: Vec<String>) -> Vec<String> {
             Value::Object(response).to_string()
         };
         responses.iter().map(notarize).collect()
-    })
-}
-
-const RETIRE: &str = "update signing_keys set expired_at = now() where expired_at is null";
-
-/// Makes a new signing key and expires the current ones. Returns the id of the new key.
-#[pg_extern(volatile)]
-fn rotate_signing_key() -> String {
-    connect(Mode::Write, |db| {
-        db.execute(RETIRE, &[]);
-        initialize::add_key(db)
     })
 }
