@@ -3,14 +3,20 @@
 //! # How to add an endpoint
 //!
 //! 1. Find (or make) the file named after the module of the specification, such as `client/typing.rs`. It
-//! exposes `pub fn routes() -> Router<App>`; a new file is named once in `client.rs`.
+//!    exposes `pub fn routes() -> Router<App>`; a new file is named once in `client.rs`.
 //! 2. Write the handler: extract, call one SQL function, answer. The first line of its doc comment is method
-//! and path. ```ignore /// `GET /_matrix/client/v3/rooms/{roomId}/joined_members` async fn joined_members(
-//! State(app): State<App>, token: AccessToken, Path(room_id): Path<String>, ) -> Result<MatrixResponse,
-//! ApiError> { app.call(JOINED_MEMBERS, &[&token.hash(), &room_id]).await }
+//!    and path.
+//!    ```ignore
+//!    /// `GET /_matrix/client/v3/rooms/{roomId}/joined_members`
+//!    async fn joined_members(
+//!        State(app): State<App>,
+//!        token: AccessToken,
+//!        Path(room_id): Path<String>,
+//!    ) -> Result<MatrixResponse, ApiError> {
+//!        app.call(JOINED_MEMBERS, &[&token.hash(), &room_id]).await
+//!    }
 //!
-//!    const JOINED_MEMBERS: &str =
-//!        call!("matriarch.joined_members($1, $2)");
+//!    const JOINED_MEMBERS: &str = call!("matriarch.joined_members($1, $2)");
 //!    ```
 //! 3. Register it: `Router::new().client_v3("/rooms/{room_id}/joined_members", get(joined_members))`.
 //!

@@ -1,11 +1,14 @@
 //! Client-Server API, "User-Interactive Authentication API".
 //!
 //! An endpoint that needs it reads its body as a JSON object, calls [`authorize`], and continues with the
-//! body that this returns: ```ignore let guard = Guard { operation: "POST /delete_devices", user:
-//! Some(&session), flows: BY_PASSWORD }; let passed = uia::authorize(&app, &guard, body).await?; ``` Sessions
-//! are in the database, so that any node continues what another began. A session is bound to the operation,
-//! to the user, and to the first request's body: later requests repeat that body or omit it. The database has
-//! only the hash of the session id, and the body encrypted with a key derived from the id.
+//! body that this returns:
+//! ```ignore
+//! let guard = Guard { operation: "POST /delete_devices", user: Some(&session), flows: BY_PASSWORD };
+//! let passed = uia::authorize(&app, &guard, body).await?;
+//! ```
+//! Sessions are in the database, so that any node continues what another began. A session is bound to the
+//! operation, to the user, and to the first request's body: later requests repeat that body or omit it. The
+//! database has only the hash of the session id, and the body encrypted with a key derived from the id.
 
 mod fallback;
 mod seal;

@@ -1,5 +1,5 @@
-//! Publishes this server's signing keys, and signs those of others as a notary. Server-Server API, "Publishing
-//! Keys" and "Querying Keys Through Another Server".
+//! Publishes this server's signing keys, and signs those of others as a notary. Server-Server API,
+//! "Publishing Keys" and "Querying Keys Through Another Server".
 
 use matriarch_rules::{Map, json::parse_object};
 use pgrx::pg_extern;
