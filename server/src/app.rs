@@ -1,5 +1,6 @@
 //! The application state that handlers share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -23,9 +24,13 @@ use crate::federation::outgoing::Outgoing;
 use crate::federation::partial_joins::PartialJoins;
 use crate::hub::Hub;
 
-/// The application state of a node. Cheap to clone. It holds nothing lasting that the database does not have.
+/// The application state of a node. It holds nothing lasting that the database does not have. axum clones it
+/// several times for each request, so a clone is one more reference.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Shared>);
+
+/// The parts of [`App`].
+pub struct Shared {
     pub config: Arc<Config>,
     pub db: Db,
     pub hub: Hub,
@@ -54,12 +59,20 @@ pub struct App {
     pub hierarchies: Hierarchies,
 }
 
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
 impl App {
     /// The state of a node that uses this database.
     pub fn new(config: Config, db: Db, hub: Hub) -> Result<Self, Failure> {
         let config = Arc::new(config);
         let federation = Federation::new(Arc::clone(&config), db.clone(), hub.clone())?;
-        Ok(Self {
+        Ok(Self(Arc::new(Shared {
             sends: send::batcher(db.clone(), hub.clone()),
             syncs: sync::batcher(db.clone()),
             acknowledgements: Acknowledgements::new(db.clone()),
@@ -75,7 +88,7 @@ impl App {
             config,
             db,
             hub,
-        })
+        })))
     }
 
     /// Fetches a missing event from other servers. Returns whether to query the database again.

@@ -1,5 +1,6 @@
 //! What every federation service uses: the database, the configuration, and the client for other servers.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,9 +39,12 @@ const AFTERWARDS_CONCURRENCY: usize = 8;
 
 const APPEND_SIGNED: &str = call!("matriarch.append_signed($1, $2, $3, $4)");
 
-/// What federation services use. Cheap to clone.
+/// What federation services use. A clone is one more reference.
 #[derive(Clone)]
-pub struct Federation {
+pub struct Federation(Arc<Shared>);
+
+/// The parts of [`Federation`].
+pub struct Shared {
     pub config: Arc<Config>,
     pub db: Db,
     pub hub: Hub,
@@ -55,11 +59,19 @@ pub struct Federation {
     pub long_bodies: Permits,
 }
 
+impl Deref for Federation {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
 impl Federation {
     /// Reads certificates and the system's DNS configuration.
     pub fn new(config: Arc<Config>, db: Db, hub: Hub) -> Result<Self, Failure> {
         let http = HttpClient::new(&config, db.clone())?;
-        Ok(Self {
+        Ok(Self(Arc::new(Shared {
             key_ring: KeyRing::new(http.clone(), db.clone()),
             policy_servers: PolicyServers::new(http.clone()),
             http,
@@ -68,7 +80,7 @@ impl Federation {
             hub,
             long_answers: Permits::new(LONG_ANSWERS),
             long_bodies: Permits::new(LONG_BODIES),
-        })
+        })))
     }
 
     /// Whether federation is enabled in the configuration.

@@ -37,11 +37,15 @@ struct Page {
 
 /// A node without a database.
 fn app() -> App {
+    app_on(tokio_postgres::Config::new())
+}
+
+/// A node on this database.
+fn app_on(database: tokio_postgres::Config) -> App {
     let mut config = Config::default();
     config.limits.max_body_size = 100;
     config.debug.statements_header = true;
-    let target = Target::without_tls(tokio_postgres::Config::new()).unwrap();
-    let db = Db::new(target, &config.database).unwrap();
+    let db = Db::new(Target::without_tls(database).unwrap(), &config.database).unwrap();
     App::new(config, db, Hub::new()).expect("a configuration for TLS and DNS")
 }
 
@@ -295,11 +299,9 @@ async fn a_client_that_goes_away_does_not_stop_its_handler() {
 
 #[tokio::test]
 async fn without_a_database_requests_are_told_to_come_back() {
-    let mut target = tokio_postgres::Config::new();
-    target.host("127.0.0.1").port(1).user("nobody");
-    let target = Target::without_tls(target).unwrap();
-    let app = App { db: Db::new(target, &Config::default().database).unwrap(), ..app() };
-    let refusal = app.call("select 1", &[]).await.unwrap_err();
+    let mut database = tokio_postgres::Config::new();
+    database.host("127.0.0.1").port(1).user("nobody");
+    let refusal = app_on(database).call("select 1", &[]).await.unwrap_err();
     assert_eq!(refusal, ApiError::unavailable());
     assert_eq!(json!(refusal.errcode), "M_UNKNOWN");
 }
