@@ -23,6 +23,9 @@ from test_federation_history import Late
 
 MEBIBYTE = 1024 * 1024
 
+# On one worker, as each worker would play the scenes of its own.
+pytestmark = pytest.mark.xdist_group("limits")
+
 
 class Scene:
     """A node with a database of its own, and the servers that it deals with."""

@@ -138,9 +138,10 @@ class TestDelivery:
     def test_a_long_poll_that_found_nothing_acknowledges_nothing(self, pair, shared_database):
         """It asks the database several times, each time from a token that the client never gets."""
         alice, bob = pair
-        carol = bob.another_device()
+        carol, dave = bob.another_device(), bob.another_device()
         room = bob.create_room()
         since = bob.sync()["next_batch"]
+        seen = dave.sync()["next_batch"]
         quiet = {"room": {"rooms": []}, "account_data": {"types": []}}
         with ThreadPoolExecutor() as pool:
             poll = pool.submit(lambda: bob.sync(since, timeout=20_000, filter=quiet))
@@ -148,7 +149,8 @@ class TestDelivery:
                 # News for the user that the filter leaves out, and messages for the other device.
                 bob.at(pair[0]).send(room, str(n))
                 to(alice, carol, n)
-                time.sleep(0.1)
+                # The same news wakes another device of the user.
+                seen = dave.sync(seen, timeout=20_000)["next_batch"]
             assert not poll.done()
             to(alice, bob, "mine")
             answer = poll.result(timeout=5)
