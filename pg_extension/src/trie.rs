@@ -9,7 +9,7 @@
 mod cache;
 mod check;
 mod diff;
-mod sql;
+mod state;
 mod update;
 
 use std::{collections::HashMap, rc::Rc};

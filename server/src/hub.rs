@@ -9,10 +9,10 @@
 //! [`Hub::wait`] returns at once if anything that concerns the waiter was woken since then.
 
 pub mod announce;
-mod board;
 mod payload;
 pub mod poll;
 mod topic;
+mod waiters;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-use self::board::{Board, Mark};
 use self::topic::{Source, Topic};
+use self::waiters::{Mark, Waiters};
 use crate::base::current_request::client_gone;
 
 /// In `wake_users`, stands for the tasks that send to other servers. No user has this `user_nid`.
@@ -46,7 +46,7 @@ pub struct Hub {
 }
 
 struct Shared {
-    board: Mutex<Board>,
+    waiters: Mutex<Waiters>,
     /// Wake-ups that other nodes must still be told.
     outbox: Mutex<BTreeSet<Topic>>,
     outbox_filled: Notify,
@@ -59,7 +59,7 @@ impl Hub {
     /// A hub without waiters.
     pub fn new() -> Self {
         let shared = Shared {
-            board: Mutex::new(Board::new()),
+            waiters: Mutex::new(Waiters::new()),
             outbox: Mutex::new(BTreeSet::new()),
             outbox_filled: Notify::new(),
             outgoing: Notify::new(),
@@ -70,7 +70,7 @@ impl Hub {
 
     /// The number of wake-ups so far. Take it before querying the database.
     pub fn mark(&self) -> Mark {
-        self.board().mark()
+        self.waiters().mark()
     }
 
     /// Waits until `user_nid` or one of `rooms` has news since `mark`, or until `deadline`.
@@ -128,22 +128,22 @@ impl Hub {
 
     fn wake_here(&self, topics: &[Topic], source: Source) {
         crate::base::metrics::wakes(source.name(), topics.len());
-        self.board().wake(topics, source != Source::Poll);
+        self.waiters().wake(topics, source != Source::Poll);
     }
 
     /// Wakes all waiters, because wake-ups may have been missed.
     fn wake_all_here(&self) {
-        self.board().wake_all();
+        self.waiters().wake_all();
     }
 
     fn register(&self, mark: Mark, user_nid: i64, rooms: &[i64]) -> Option<(Waiter, oneshot::Receiver<()>)> {
-        let (id, news) = self.board().register(mark, user_nid, rooms)?;
+        let (id, news) = self.waiters().register(mark, user_nid, rooms)?;
         crate::base::metrics::sync_waiters(1.0);
         Some((Waiter { hub: self.clone(), user_nid, id }, news))
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.shared.board.lock()
+    fn waiters(&self) -> MutexGuard<'_, Waiters> {
+        self.shared.waiters.lock()
     }
 }
 
@@ -156,7 +156,7 @@ struct Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.hub.board().forget(self.user_nid, self.id);
+        self.hub.waiters().forget(self.user_nid, self.id);
         crate::base::metrics::sync_waiters(-1.0);
     }
 }

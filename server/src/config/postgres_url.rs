@@ -24,7 +24,7 @@ pub struct PostgresUrl {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Any: the connection is encrypted, but an attacker in the middle can read and change it.
-    Anybody,
+    Any,
     /// A certificate signed by an authority in this PEM file.
     Authority(PathBuf),
     /// Such a certificate for the host name of the connection. Without a file, the system's authorities are
@@ -100,13 +100,13 @@ impl Parameters {
             "require" | "verify-ca" if root.is_some() => {
                 Ok((SslMode::Require, Trust::Authority(file().unwrap_or_default())))
             }
-            "require" => Ok((SslMode::Require, Trust::Anybody)),
+            "require" => Ok((SslMode::Require, Trust::Any)),
             "verify-ca" => Err("`sslmode=verify-ca` needs `sslrootcert`".to_owned()),
             mode @ ("disable" | "prefer") if root.is_some() => Err(format!(
                 "`sslrootcert` is not used with `sslmode={mode}`: `sslmode=verify-full` may be meant"
             )),
-            "disable" => Ok((SslMode::Disable, Trust::Anybody)),
-            "prefer" => Ok((SslMode::Prefer, Trust::Anybody)),
+            "disable" => Ok((SslMode::Disable, Trust::Any)),
+            "prefer" => Ok((SslMode::Prefer, Trust::Any)),
             _ => Err("`sslmode` must be disable, prefer, require, verify-ca or verify-full".to_owned()),
         }
     }

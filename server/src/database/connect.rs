@@ -37,7 +37,7 @@ impl Target {
     pub fn new(url: PostgresUrl) -> Result<Self, Failure> {
         let verifier = Verifier {
             authorities: match &url.trust {
-                Trust::Anybody => None,
+                Trust::Any => None,
                 Trust::Authority(file) | Trust::Host(Some(file)) => Some(Authorities::read(file)?),
                 Trust::Host(None) => Some(Authorities::of_the_system()?),
             },
@@ -63,7 +63,7 @@ impl Target {
     /// A target that is reached without TLS.
     pub fn without_tls(mut config: Config) -> Result<Self, Failure> {
         config.ssl_mode(SslMode::Disable);
-        Self::new(PostgresUrl { config, trust: Trust::Anybody, identity: None })
+        Self::new(PostgresUrl { config, trust: Trust::Any, identity: None })
     }
 
     /// Opens a connection. Its driver must be polled for the client to get answers.

@@ -72,7 +72,7 @@ pub async fn fetch_keys(
 /// Claims one-time keys of remote users for a client's `POST /keys/claim`, and adds them to `answer`.
 /// `answer` already contains the keys of local users and a failure for each other server; the failures of
 /// servers that answer are removed.
-pub async fn claim_elsewhere(
+pub async fn claim_remote(
     federation: &Federation,
     request: &Map<String, Value>,
     answer: &mut Map<String, Value>,

@@ -47,7 +47,7 @@ const SIGN_REQUEST: &str = "select matriarch.sign_request($1, $2, $3, $4) as aut
 #[derive(Debug, thiserror::Error)]
 pub enum FederationError {
     /// The configuration denies federation with that server, or the server name is invalid.
-    #[error("this server does not deal with {0}")]
+    #[error("this server does not federate with {0}")]
     NotAdmitted(String),
     /// The server could not be reached, or did not answer in time.
     #[error("{server} cannot be reached: {reason}")]

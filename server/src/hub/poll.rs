@@ -63,7 +63,7 @@ async fn poll_once(hub: &Hub, db: &Db, horizon: &mut Option<Horizon>) -> Result<
     };
     let rows = db.query(EVENTS_AFTER, &[&horizon.oldest()]).await?;
     let new = horizon.advance(rows.iter().filter_map(new_event).collect());
-    let heard = hub.board().take_heard();
+    let heard = hub.waiters().take_heard();
     hub.wake_here(&unheard(&new, &heard), Source::Poll);
     Ok(())
 }

@@ -29,7 +29,7 @@ struct User {
 
 /// Waiters by user, and users by room. A user's rooms are kept between two syncs, so that a wait only
 /// compares them instead of inserting each.
-pub struct Board {
+pub struct Waiters {
     /// The number of the next wake-up.
     next: u64,
     /// The latest wake-ups; the last one has the number `next - 1`.
@@ -43,7 +43,7 @@ pub struct Board {
     last_sweep: Instant,
 }
 
-impl Board {
+impl Waiters {
     pub fn new() -> Self {
         Self {
             next: 0,

@@ -31,7 +31,7 @@ use tokio::{task::JoinHandle, time::sleep};
 use crate::{Error, Result};
 
 const PASSWORD: &str = "correct horse battery staple";
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Short: what the client itself wants to send may wait for the end of a sync.
 const SYNC: Duration = Duration::from_secs(1);
 
@@ -46,13 +46,13 @@ pub struct Device {
 /// Asks again and again until there is an answer. `what` is waited for, in words.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let started = Instant::now();
-    while started.elapsed() < PATIENCE {
+    while started.elapsed() < TIMEOUT {
         if let Some(answer) = ask().await? {
             return Ok(answer);
         }
         sleep(Duration::from_millis(30)).await;
     }
-    Err(format!("not within {} s: {what}", PATIENCE.as_secs()).into())
+    Err(format!("not within {} s: {what}", TIMEOUT.as_secs()).into())
 }
 
 /// Waits until something is so.
@@ -112,7 +112,7 @@ impl Device {
     /// Waits until the server refuses to sync, and gives the error.
     pub async fn refused(&mut self) -> Result<matrix_sdk::Error> {
         let syncing = self.syncing.take().ok_or("it does not sync")?;
-        match tokio::time::timeout(PATIENCE, syncing).await?? {
+        match tokio::time::timeout(TIMEOUT, syncing).await?? {
             Ok(()) => Err("the sync came to an end".into()),
             Err(error) => Ok(error),
         }

@@ -62,7 +62,7 @@ async fn claim_keys(
         && end_to_end_keys::concerns_other_servers(&app.federation, &request, "one_time_keys")
         && let Ok(mut answer) = serde_json::from_str(&response.body)
     {
-        end_to_end_keys::claim_elsewhere(&app.federation, &request, &mut answer).await?;
+        end_to_end_keys::claim_remote(&app.federation, &request, &mut answer).await?;
         response.body = Value::Object(answer).to_string();
     }
     Ok(response)

@@ -15,10 +15,10 @@ fn refusal(text: &str) -> String {
 #[test]
 fn modes_are_those_of_libpq() {
     let cases = [
-        ("", SslMode::Prefer, Trust::Anybody),
-        ("sslmode=disable", SslMode::Disable, Trust::Anybody),
-        ("sslmode=prefer", SslMode::Prefer, Trust::Anybody),
-        ("sslmode=require", SslMode::Require, Trust::Anybody),
+        ("", SslMode::Prefer, Trust::Any),
+        ("sslmode=disable", SslMode::Disable, Trust::Any),
+        ("sslmode=prefer", SslMode::Prefer, Trust::Any),
+        ("sslmode=require", SslMode::Require, Trust::Any),
         ("sslmode=require&sslrootcert=/ca", SslMode::Require, Trust::Authority("/ca".into())),
         ("sslmode=verify-ca&sslrootcert=/ca", SslMode::Require, Trust::Authority("/ca".into())),
         ("sslrootcert=%2Fc%20a&sslmode=verify-full", SslMode::Require, Trust::Host(Some("/c a".into()))),
@@ -68,7 +68,7 @@ fn strings_of_pairs_are_read_as_well() {
     assert_eq!(url.config.get_password(), Some(&b"it's = sslmode=disable"[..]));
     assert_eq!(url.config.get_user(), Some("a b"));
     assert_eq!(url.config.get_hosts(), [Host::Tcp("h".to_owned())]);
-    assert_eq!(read("user=x").trust, Trust::Anybody);
+    assert_eq!(read("user=x").trust, Trust::Any);
     for wrong in ["nonsense", "user='x", "user=x nonsense"] {
         refusal(wrong);
     }

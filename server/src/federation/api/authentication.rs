@@ -73,7 +73,7 @@ impl FromRequest<App> for ServerRequest {
             return Err(unauthorized("The request is for another server"));
         }
         if !app.federation.http.admits(&origin) || origin == *ours {
-            return Err(ApiError::forbidden("This server does not deal with yours"));
+            return Err(ApiError::forbidden("This server does not federate with yours"));
         }
         let bytes =
             body.collect().await.map_err(|_| ApiError::not_json("The body did not arrive whole"))?.to_bytes();
