@@ -201,10 +201,14 @@ def test_keys_of_a_silent_server_come_from_a_notary(bare, start_servers):
 
 
 def test_servers_that_are_not_admitted(one, start_servers):
-    (wary,) = start_servers(1, MATRIARCH_FEDERATION__DENY=f'["{one.name}"]')
-    alice, bob = one.register("alice"), wary.register("bob")
-    bob.get(path("profile", alice.user_id), status=403, errcode="M_FORBIDDEN")
-    alice.get(path("profile", bob.user_id), status=403, errcode="M_FORBIDDEN")
+    """A denied host is denied at every port."""
+    (wary,) = start_servers(1, MATRIARCH_FEDERATION__DENY='["LOCALHOST"]')
+    (one_port,) = start_servers(1, MATRIARCH_FEDERATION__DENY='["localhost:1"]')
+    alice = one.register("alice")
+    for denying in (wary, one_port):
+        bob = denying.register("bob")
+        bob.get(path("profile", alice.user_id), status=403, errcode="M_FORBIDDEN")
+        alice.get(path("profile", bob.user_id), status=403, errcode="M_FORBIDDEN")
 
 
 def test_private_addresses_and_strange_certificates(one, start_servers):

@@ -56,6 +56,21 @@ def test_other_nonces_do_not_serve(node, bad):
     node.client().post(WHERE, signed(bad), status=400, errcode="M_UNKNOWN")
 
 
+def test_an_hmac_is_good_for_one_reading_of_its_fields(node):
+    one = nonce(node)
+    # What is signed reads as the password "pw" of an administrator of type "notadmin", too.
+    safe = signed(one, password="pw\0admin")
+    escalated = {**safe, "password": "pw", "admin": True, "user_type": "notadmin"}
+    assert signed(one, **{key: escalated[key] for key in ("username", "password", "admin", "user_type")}) == (
+        escalated
+    )
+    for body in (safe, signed(one, user_type="a\0b")):
+        node.client().post(WHERE, body, status=400, errcode="M_INVALID_PARAM")
+    node.client().post(WHERE, signed(one, username="a\0b"), status=400, errcode="M_INVALID_USERNAME")
+    # None of them has used the nonce up.
+    node.client().post(WHERE, signed(one))
+
+
 def test_a_wrong_hmac_is_refused_and_the_nonce_stays(node):
     one = nonce(node)
     good = signed(one)

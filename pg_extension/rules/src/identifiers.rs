@@ -81,6 +81,29 @@ pub fn is_server_name(name: &str) -> bool {
     }
 }
 
+/// The host of a server name: without the port, and without the final dot that a fully qualified DNS name may
+/// have. Lists of servers compare hosts, since a server could otherwise choose another port to be another.
+pub fn host(server_name: &str) -> &str {
+    let host = match (server_name.rfind(']'), server_name.rfind(':')) {
+        (Some(bracket), _) => &server_name[..=bracket],
+        (None, Some(colon)) => &server_name[..colon],
+        (None, None) => server_name,
+    };
+    host.trim_end_matches('.')
+}
+
+/// Whether a host is an IP address as URLs have them. Beside `127.0.0.1` and `[::1]` that is any host whose
+/// last label is a number: `127.1`, `0x7f000001` and `2130706433` are the same address in a URL, and no DNS
+/// name ends in a number. [URL Standard, "ends in a number
+/// checker"](https://url.spec.whatwg.org/#ends-in-a-number-checker).
+pub fn is_ip_literal(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    host.starts_with('[')
+        || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
+        || hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 fn is_port(port: &str) -> bool {
     (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit())
 }

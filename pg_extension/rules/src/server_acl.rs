@@ -4,14 +4,15 @@
 //!
 //! [acls]: https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
 
-use std::net::Ipv4Addr;
-
 use serde_json::Value;
 
-use crate::{Map, glob};
+use crate::{
+    Map, glob,
+    identifiers::{host, is_ip_literal},
+};
 
-/// Whether an `m.room.server_acl` with this content lets a server take part in the room. Ignores the port and
-/// the case of `server_name`. Entries that are not strings match no server.
+/// Whether an `m.room.server_acl` with this content lets a server take part in the room. Ignores the port,
+/// the final dot and the case of `server_name`. Entries that are not strings match no server.
 pub fn admits(content: &Map, server_name: &str) -> bool {
     let host = host(server_name).to_ascii_lowercase();
     if content.get("allow_ip_literals") == Some(&Value::Bool(false)) && is_ip_literal(&host) {
@@ -22,19 +23,6 @@ pub fn admits(content: &Map, server_name: &str) -> bool {
         patterns.filter_map(Value::as_str).any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), &host))
     };
     !named("deny") && named("allow")
-}
-
-/// A server name without its port.
-fn host(server_name: &str) -> &str {
-    match (server_name.rfind(']'), server_name.rfind(':')) {
-        (Some(bracket), _) => &server_name[..=bracket],
-        (None, Some(colon)) => &server_name[..colon],
-        (None, None) => server_name,
-    }
-}
-
-fn is_ip_literal(host: &str) -> bool {
-    host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ create function store_server_keys(
 language sql volatile strict parallel unsafe security definer
 as $$
     insert into server_keys (server_name, key_id, public_key, valid_until_ts, expired)
-    select store_server_keys.server_name, k.key_id, k.public_key, k.valid_until_ts, k.expired
+    select store_server_keys.server_name, k.key_id, k.public_key,
+        least(k.valid_until_ts, (extract(epoch from now() + interval '7 days') * 1000)::bigint), k.expired
     from unnest(key_ids, public_keys, valid_until_ts, expired)
         as k (key_id, public_key, valid_until_ts, expired)
     order by k.key_id
@@ -30,4 +31,5 @@ as $$
 $$;
 comment on function store_server_keys is
     'Stores keys that a server published. The caller has checked their signatures. A key that is stored as '
-    'expired is not changed.';
+    'expired is not changed. No key may sign for longer than seven days after it was fetched: a server that '
+    'lost a key can end it.';

@@ -57,6 +57,7 @@ async fn register(
     let secret = secret(&app)?;
     let refuse = |status, message: &'static str| ApiError::new(status, "M_UNKNOWN", message);
     let localpart = names::new_localpart(&body.username, &app.config.server_name)?;
+    check_fields(&body)?;
     if !nonce::is_good(secret, &body.nonce) {
         return Err(refuse(StatusCode::BAD_REQUEST, "The nonce is unknown or has expired"));
     }
@@ -94,6 +95,16 @@ fn secret(app: &App) -> Result<&str, ApiError> {
     app.config.registration.shared_secret.as_ref().map(Secret::reveal).ok_or_else(|| {
         ApiError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", "Registration by shared secret is not enabled")
     })
+}
+
+/// NUL separates the fields that the HMAC signs. If a field could have one, an HMAC over some fields would
+/// also be good for others, such as an administrator's. The grammars of nonces and user names have none.
+fn check_fields(body: &RegisterBody) -> Result<(), ApiError> {
+    let fields = [("password", Some(&body.password)), ("user_type", body.user_type.as_ref())];
+    match fields.iter().find(|(_, field)| field.is_some_and(|field| field.contains('\0'))) {
+        Some((name, _)) => Err(ApiError::invalid_param(format!("{name} holds a NUL character"))),
+        None => Ok(()),
+    }
 }
 
 /// Compares the HMAC in constant time.

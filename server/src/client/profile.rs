@@ -6,6 +6,7 @@ use axum::routing::get;
 use matriarch_rules::identifiers::is_user_id;
 use serde_json::Value;
 
+use crate::accounts::session::Session;
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::database::{MatrixResponse, call};
@@ -30,21 +31,32 @@ const SET: &str = call!("matriarch.set_profile_field($1, $2, $3, $4)");
 const DELETE: &str = call!("matriarch.delete_profile_field($1, $2, $3)");
 
 /// `GET /_matrix/client/v3/profile/{userId}`
-async fn profile(State(app): State<App>, Path(user_id): Path<String>) -> Result<MatrixResponse, ApiError> {
-    read(&app, &user_id, None).await
+async fn profile(
+    State(app): State<App>,
+    token: Option<AccessToken>,
+    Path(user_id): Path<String>,
+) -> Result<MatrixResponse, ApiError> {
+    read(&app, token, &user_id, None).await
 }
 
 /// `GET /_matrix/client/v3/profile/{userId}/{keyName}`
 async fn profile_field(
     State(app): State<App>,
+    token: Option<AccessToken>,
     Path((user_id, key)): Path<(String, String)>,
 ) -> Result<MatrixResponse, ApiError> {
-    read(&app, &user_id, Some(&key)).await
+    read(&app, token, &user_id, Some(&key)).await
 }
 
-/// For remote users, asks their servers.
-async fn read(app: &App, user_id: &str, key: Option<&str>) -> Result<MatrixResponse, ApiError> {
+/// Asks the servers of remote users, for authenticated users only.
+async fn read(
+    app: &App,
+    token: Option<AccessToken>,
+    user_id: &str,
+    key: Option<&str>,
+) -> Result<MatrixResponse, ApiError> {
     if is_user_id(user_id) && app.federation.is_elsewhere(user_id) {
+        Session::of(&app.db, &token.ok_or_else(ApiError::missing_token)?).await?;
         let profile = queries::remote_profile(&app.federation, user_id, key).await?;
         return Ok(MatrixResponse::of(Value::Object(profile)));
     }

@@ -7,6 +7,7 @@ use matriarch_rules::identifiers::is_room_alias;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::accounts::session::Session;
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::database::{MatrixResponse, call};
@@ -27,8 +28,15 @@ const DELETE_ALIAS: &str = call!("matriarch.delete_alias($1, $2)");
 const ROOM_ALIASES: &str = call!("matriarch.room_aliases($1, $2)");
 
 /// `GET /_matrix/client/v3/directory/room/{roomAlias}`
-async fn alias(State(app): State<App>, Path(alias): Path<String>) -> Result<MatrixResponse, ApiError> {
+///
+/// Asks other servers only for authenticated users.
+async fn alias(
+    State(app): State<App>,
+    token: Option<AccessToken>,
+    Path(alias): Path<String>,
+) -> Result<MatrixResponse, ApiError> {
     if is_room_alias(&alias) && app.federation.is_elsewhere(&alias) {
+        Session::of(&app.db, &token.ok_or_else(ApiError::missing_token)?).await?;
         return Ok(MatrixResponse::of(Value::Object(queries::remote_alias(&app.federation, &alias).await?)));
     }
     app.call(ALIAS, &[&alias]).await

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use matriarch_rules::glob;
-use matriarch_rules::identifiers::is_server_name;
+use matriarch_rules::identifiers::{host, is_server_name};
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
@@ -15,7 +15,8 @@ pub struct Federation {
     /// Whether to federate. If it is off, this server sends no requests to other servers and answers none.
     /// Default: off.
     pub enabled: bool,
-    /// The only servers to federate with, as names or globs (`*.example.org`). Default: all.
+    /// The only servers to federate with, as names or globs (`*.example.org`). Ports
+    /// are ignored. Default: all.
     pub allow: Option<Vec<String>>,
     /// Servers not to federate with, even if `allow` names them. Default: none.
     pub deny: Vec<String>,
@@ -49,12 +50,12 @@ impl Default for Federation {
 }
 
 impl Federation {
-    /// Whether this server federates with `server_name`.
+    /// Whether this server federates with `server_name`. Compares hosts, as the ACLs of rooms do: a server
+    /// that is denied is denied at every port.
     pub fn admits(&self, server_name: &str) -> bool {
-        let name = server_name.to_ascii_lowercase();
-        let named = |list: &Vec<String>| {
-            list.iter().any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), &name))
-        };
+        let host_of = |name: &str| host(name).to_ascii_lowercase();
+        let name = host_of(server_name);
+        let named = |list: &Vec<String>| list.iter().any(|pattern| glob::matches(&host_of(pattern), &name));
         self.enabled && self.allow.as_ref().is_none_or(named) && !named(&self.deny)
     }
 

@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use self::discovery::{Authority, Resolver};
 use self::well_known::WellKnown;
@@ -64,7 +64,9 @@ pub enum FederationError {
 }
 
 impl FederationError {
-    /// The error for a client: 403 and 404 of the server are passed on, everything else is 502 `M_UNKNOWN`.
+    /// The error for a client: 403 and 404 of the server are passed on, everything else is 502 `M_UNKNOWN`
+    /// with one message. Clients choose the host and the port, so that a reason would tell them what listens
+    /// in this server's network. The log has it.
     pub fn for_client(self) -> ApiError {
         match self {
             Self::Internal(error) => error,
@@ -82,7 +84,10 @@ impl FederationError {
                 ApiError::new(status, errcode, error)
             }
             Self::NotAdmitted(_) => ApiError::forbidden(self.to_string()),
-            _ => ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", self.to_string()),
+            _ => {
+                debug!(error = %self, "no usable answer for a client");
+                ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", "The other server gave no usable answer")
+            }
         }
     }
 }
@@ -273,8 +278,7 @@ impl HttpClient {
         let server = parsed.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned();
         let unreachable = |reason: &str| FederationError::unreachable(&server, reason);
         let url = parsed.ok_or_else(|| unreachable("this is no URL"))?;
-        let literal = server.trim_matches(['[', ']']).parse().ok();
-        if literal.is_some_and(|address| !self.shared.resolver.admits(address)) {
+        if !self.shared.resolver.admits_url(&url) {
             return Err(unreachable("its address is private"));
         }
         let target = Target { http: &self.shared.direct, host_header: host_header(&url), url };
@@ -327,15 +331,15 @@ impl HttpClient {
         {
             authority = delegated;
         }
-        if authority.literal().is_some_and(|address| !resolver.admits(address)) {
-            return Err(FederationError::unreachable(name, "its address is private"));
-        }
         let (http, origin) = match authority.is_open() {
             true => (servers, format!("https://{}", authority.host)),
             false => (direct, format!("https://{}:{}", authority.host, authority.port_or_default())),
         };
         let url = Url::parse(&format!("{origin}{}", request.path))
             .map_err(|error| FederationError::unreachable(name, error.to_string()))?;
+        if !resolver.admits_url(&url) {
+            return Err(FederationError::unreachable(name, "its address is private"));
+        }
         Ok(Target { http, url, host_header: authority.host_header() })
     }
 }
@@ -397,10 +401,10 @@ fn redirect_policy(resolver: Resolver<TokioResolver>) -> redirect::Policy {
         if attempt.previous().len() > MAX_REDIRECTS {
             return attempt.error("too many redirects");
         }
-        let address = attempt.url().host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
-        match address {
-            Some(address) if !resolver.admits(address) => attempt.error("a redirect to a private address"),
-            _ => attempt.follow(),
+        if resolver.admits_url(attempt.url()) {
+            attempt.follow()
+        } else {
+            attempt.error("a redirect to a private address")
         }
     })
 }

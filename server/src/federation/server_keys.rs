@@ -1,19 +1,19 @@
 //! Signing keys: publishes this server's, and fetches other servers'. Server-Server API, "Retrieving server
 //! keys".
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::Method;
 use matriarch_rules::signature::{PublicKey, verify_json};
-use parking_lot::Mutex as SyncMutex;
+use moka::sync::Cache;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::http_client::{FederationError, HttpClient, Request};
+use crate::base::cache::bounded;
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::Db;
@@ -24,8 +24,13 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_ANSWER: usize = 1024 * 1024;
 /// How long a server is not asked again after it gave no valid answer.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(60);
+/// How many servers a node remembers to have asked lately.
+const MAX_SLOTS: u64 = 10_000;
 /// The most keys in one answer.
 const MAX_KEYS: usize = 1000;
+/// How long an answer may be used, whatever it says. Server-Server API, "Publishing Keys": "Servers MUST use
+/// the lesser of this field and 7 days into the future".
+const MAX_LIFETIME_MS: i64 = 7 * 24 * 3_600_000;
 
 const PUBLISHED: &str = "select matriarch.published_keys() as keys";
 
@@ -49,6 +54,7 @@ pub fn now_ts() -> i64 {
 #[derive(Clone, Debug)]
 pub struct ServerKeys {
     pub response: Map<String, Value>,
+    /// Until when they may be used: at most seven days from when they were read.
     pub valid_until_ts: i64,
 }
 
@@ -69,10 +75,11 @@ impl ServerKeys {
         }
         let key = |key_id: &str| PublicKey::from_base64(in_use.get(key_id)?.get("key")?.as_str()?).ok();
         verify_json(&response, server_name, key).map_err(|_| "it is not signed by a key in it")?;
-        Ok(Self { response, valid_until_ts })
+        Ok(Self { response, valid_until_ts: valid_until_ts.min(now_ts() + MAX_LIFETIME_MS) })
     }
 
-    async fn store(&self, db: &Db, server_name: &str) -> Result<(), ApiError> {
+    /// Stores the keys. `direct` says that the server itself gave them, and no notary.
+    async fn store(&self, db: &Db, server_name: &str, direct: bool) -> Result<(), ApiError> {
         let (mut ids, mut keys, mut until, mut expired) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (section, is_old) in [("verify_keys", false), ("old_verify_keys", true)] {
             for (key_id, key) in self.response.get(section).and_then(Value::as_object).into_iter().flatten() {
@@ -94,7 +101,8 @@ impl ServerKeys {
             }
         }
         let response = Value::Object(self.response.clone()).to_string();
-        db.query(STORE, &[&server_name, &ids, &keys, &until, &expired, &self.valid_until_ts, &response])
+        let valid_until_ts = self.valid_until_ts;
+        db.query(STORE, &[&server_name, &ids, &keys, &until, &expired, &valid_until_ts, &response, &direct])
             .await?;
         Ok(())
     }
@@ -108,31 +116,53 @@ type Slot = Arc<Mutex<Option<(Instant, bool)>>>;
 pub struct KeyRing {
     http: HttpClient,
     db: Db,
-    servers: Arc<SyncMutex<HashMap<String, Slot>>>,
+    servers: Cache<String, Slot>,
 }
 
 impl KeyRing {
     /// A key ring that has not fetched anything.
     pub fn new(http: HttpClient, db: Db) -> Self {
-        Self { http, db, servers: Arc::default() }
+        let servers = bounded(MAX_SLOTS).time_to_live(FAILURE_LIFETIME).build();
+        Self { http, db, servers }
     }
 
     /// A key that is valid for requests now. Fetches the server's keys if it is not stored or has expired.
+    /// Past half of the time that it is valid, the keys are fetched in the background, so that a key that the
+    /// server has ended since then does not go on to count.
     pub async fn request_key(
         &self,
         server_name: &str,
         key_id: &str,
     ) -> Result<Option<PublicKey>, FederationError> {
-        if let Some(key) = self.known(server_name, key_id).await? {
+        if let Some((key, past_half)) = self.known(server_name, key_id).await? {
+            if past_half {
+                self.refresh(server_name);
+            }
             return Ok(Some(key));
         }
         self.fetch(server_name).await?;
-        Ok(self.known(server_name, key_id).await?)
+        Ok(self.known(server_name, key_id).await?.map(|(key, _)| key))
     }
 
-    async fn known(&self, server_name: &str, key_id: &str) -> Result<Option<PublicKey>, ApiError> {
+    /// A stored key, and whether it is past half of the time that it is valid.
+    async fn known(&self, server_name: &str, key_id: &str) -> Result<Option<(PublicKey, bool)>, ApiError> {
         let row = self.db.query_opt(FIND, &[&server_name, &key_id, &now_ts()]).await?;
-        Ok(row.and_then(|row| PublicKey::from_base64(row.get("public_key")).ok()))
+        Ok(row.and_then(|row| {
+            Some((PublicKey::from_base64(row.get("public_key")).ok()?, row.get("past_half")))
+        }))
+    }
+
+    /// Starts to fetch a server's keys, unless they are being fetched.
+    fn refresh(&self, server_name: &str) {
+        let (ring, server_name) = (self.clone(), server_name.to_owned());
+        if self.slot(&server_name).try_lock().is_err() {
+            return;
+        }
+        tokio::spawn(async move {
+            if let Err(error) = ring.fetch(&server_name).await {
+                debug!(server_name, %error, "keys are not refreshed");
+            }
+        });
     }
 
     /// Fetches a server's keys from the server or, if that fails, from notaries, and stores them. Concurrent
@@ -153,25 +183,20 @@ impl KeyRing {
         fetched
     }
 
+    /// A slot may be forgotten during a fetch. Then another fetch may run beside it.
     fn slot(&self, server_name: &str) -> Slot {
-        let mut servers = self.servers.lock();
-        // Drop slots that are not in use and do not record a recent failure.
-        servers.retain(|_, slot| {
-            let failed_lately = |last: (Instant, bool)| !last.1 && last.0.elapsed() < FAILURE_LIFETIME;
-            Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|last| last.is_some_and(failed_lately))
-        });
-        Arc::clone(servers.entry(server_name.to_owned()).or_default())
+        self.servers.entry_by_ref(server_name).or_default().into_value()
     }
 
     async fn fetch_now(&self, server_name: &str) -> Result<(), FederationError> {
         let error = match self.ask_server(server_name).await {
-            Ok(keys) => return Ok(keys.store(&self.db, server_name).await?),
+            Ok(keys) => return Ok(keys.store(&self.db, server_name, true).await?),
             Err(error) => error,
         };
         debug!(server_name, %error, "no keys from the server itself");
         for notary in self.http.notaries() {
             match Box::pin(self.ask_notary(notary, server_name)).await {
-                Ok(keys) => return Ok(keys.store(&self.db, server_name).await?),
+                Ok(keys) => return Ok(keys.store(&self.db, server_name, false).await?),
                 Err(error) => debug!(server_name, notary, %error, "no keys from the notary"),
             }
         }

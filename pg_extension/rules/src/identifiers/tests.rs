@@ -1,6 +1,6 @@
 use super::{
-    is_common_namespaced_identifier, is_opaque_identifier, is_room_alias, is_server_name, is_user_id,
-    same_server, server_name,
+    host, is_common_namespaced_identifier, is_ip_literal, is_opaque_identifier, is_room_alias,
+    is_server_name, is_user_id, same_server, server_name,
 };
 
 #[test]
@@ -64,5 +64,26 @@ fn opaque_identifiers() {
     }
     for id in ["", " ", "a+b", "a/b", "a=", "é", "a\0", &"a".repeat(256)] {
         assert!(!is_opaque_identifier(id), "{id:?}");
+    }
+}
+
+#[test]
+fn hosts_have_neither_port_nor_final_dot() {
+    for name in ["evil.example", "evil.example:8448", "evil.example.", "evil.example.:8448"] {
+        assert_eq!(host(name), "evil.example", "{name}");
+    }
+    assert_eq!(host("[2001:db8::1]:8448"), "[2001:db8::1]");
+    assert_eq!(host("[2001:db8::1]"), "[2001:db8::1]");
+}
+
+#[test]
+fn hosts_that_a_url_takes_for_an_address() {
+    for address in
+        ["127.0.0.1", "[::1]", "127.1", "0x7f000001", "0X7F.1", "2130706433", "0177.0.0.1", "127.0.0.1.", "0"]
+    {
+        assert!(is_ip_literal(address), "{address}");
+    }
+    for name in ["localhost", "1.example", "0x7f.example", "x0", "0xg", "a-1", ""] {
+        assert!(!is_ip_literal(name), "{name}");
     }
 }

@@ -27,9 +27,11 @@ fn who_is_denied_is_not_allowed() {
 }
 
 #[test]
-fn neither_case_nor_port_counts() {
+fn neither_case_nor_port_nor_final_dot_counts() {
     let acl = json!({ "allow": ["*"], "deny": ["EVIL.example", "[2001:DB8::1]", "192.0.2.*"] });
-    for server in ["evil.EXAMPLE", "evil.example:8448", "[2001:db8::1]:1", "[2001:db8::1]", "192.0.2.7:443"] {
+    let servers =
+        ["evil.EXAMPLE", "evil.example:8448", "evil.example.", "evil.example.:1", "[2001:db8::1]:1"];
+    for server in servers.into_iter().chain(["[2001:db8::1]", "192.0.2.7:443"]) {
         assert!(!admitted(acl.clone(), server), "{server}");
     }
     // A pattern with a port matches nothing, as names are compared without their port.
@@ -39,7 +41,7 @@ fn neither_case_nor_port_counts() {
 #[test]
 fn ip_literals_may_be_kept_out() {
     let acl = json!({ "allow": ["*"], "allow_ip_literals": false });
-    for server in ["127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:80"] {
+    for server in ["127.0.0.1", "127.0.0.1:80", "127.1", "2130706433:80", "[::1]", "[::1]:80"] {
         assert!(!admitted(acl.clone(), server), "{server}");
         assert!(admitted(json!({ "allow": ["*"], "allow_ip_literals": "false" }), server), "{server}");
     }

@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::RData;
-use matriarch_rules::identifiers::is_server_name;
+use matriarch_rules::identifiers::{is_ip_literal, is_server_name};
+use reqwest::Url;
 
 use super::addresses;
 
@@ -25,7 +26,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Parses a server name; `None` if it is invalid.
+    /// Parses a server name; `None` if it is invalid. An address in another spelling, such as `127.1`, is
+    /// invalid: a URL would read it as an address, but it would pass for a DNS name here.
     pub fn parse(name: &str) -> Option<Self> {
         if !is_server_name(name) {
             return None;
@@ -34,7 +36,8 @@ impl Authority {
             Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
             _ => (name, None),
         };
-        Some(Self { host: host.to_ascii_lowercase(), port })
+        let authority = Self { host: host.to_ascii_lowercase(), port };
+        (authority.literal().is_some() || !is_ip_literal(host)).then_some(authority)
     }
 
     /// The address, if the host is an IP literal.
@@ -120,6 +123,13 @@ impl<D: Dns> Resolver<D> {
     /// Whether the address may be connected to.
     pub fn admits(&self, address: IpAddr) -> bool {
         self.allow_private || addresses::is_public(address)
+    }
+
+    /// Whether a URL may be requested. If its host is an address, no name is resolved, so that the address
+    /// is judged here, as the URL's parser read it.
+    pub fn admits_url(&self, url: &Url) -> bool {
+        let address = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        address.is_none_or(|address| self.admits(address))
     }
 
     /// The addresses of a host, each with `port`.

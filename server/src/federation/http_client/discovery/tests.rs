@@ -58,6 +58,9 @@ fn authorities_are_server_names() {
     for wrong in ["", "a/b", "exa mple", "example.org:", "example.org:70000", "user@host", "[2a00::1"] {
         assert_eq!(read(wrong), None, "{wrong}");
     }
+    for address in ["127.1", "0x7f000001", "2130706433:8448", "0177.0.0.1", "127.0.0.1.", "1.2.3", "0"] {
+        assert_eq!(read(address), None, "{address}");
+    }
 }
 
 #[test]
@@ -71,6 +74,22 @@ fn literals_and_ports_need_no_discovery() {
     assert_eq!((literal.port_or_default(), literal.host_header()), (8448, "[2a00::1]".to_owned()));
     let with_port = Authority::parse("1.2.3.4:99").unwrap();
     assert_eq!((with_port.port_or_default(), with_port.host_header()), (99, "1.2.3.4:99".to_owned()));
+}
+
+#[test]
+fn urls_are_judged_by_the_host_that_their_parser_reads() {
+    let admits = |private: bool, url: &str| {
+        Resolver::new(Fake::default(), private).admits_url(&Url::parse(url).unwrap())
+    };
+    for url in
+        ["https://127.1", "https://0x7f000001", "https://0", "https://[::1]", "https://[::ffff:7f00:1]"]
+    {
+        assert!(!admits(false, url), "{url}");
+        assert!(admits(true, url), "{url}");
+    }
+    for url in ["https://example.org", "https://1.1.1.1:8448", "https://[2a00::1]"] {
+        assert!(admits(false, url), "{url}");
+    }
 }
 
 #[tokio::test]
