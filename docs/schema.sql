@@ -506,7 +506,7 @@ COMMENT ON COLUMN matriarch.events.status IS 'Accepted, soft-failed, rejected or
 
 COMMENT ON COLUMN matriarch.events.notifies IS 'Whether it notifies members other than the sender, by the default push rules.';
 
-COMMENT ON COLUMN matriarch.events.superseded IS 'Of soft-failed and rejected events: an accepted event cites it, directly or through others that were not accepted.';
+COMMENT ON COLUMN matriarch.events.superseded IS 'Of soft-failed and rejected events: an accepted event cites it, directly or through others that were not accepted. Of accepted events: it was a forward extremity when the last local user left, and ended as one when the next joined through another server.';
 
 COMMENT ON COLUMN matriarch.events.state_given IS 'Whether state_before was given with the event because its prev_events could not be obtained. It stays, also once they are here, whatever they resolve to.';
 

@@ -592,13 +592,56 @@ def test_who_left_comes_back(server, remote, other):
     assert asked(room) == before
     assert verify(server.database, room.room_id) == []
     remote.hooks.pop("state"), other.hooks.pop("state")
-    # The next join is a whole one, and what was left is made whole too.
+    # The next join begins anew, without members again; nothing waits for the earlier one any more.
     user.join(room.room_id, params={"via": remote.name})
-    assert remote.asked_for("send_join")[-1][2].get("omit_members") is None
+    assert remote.asked_for("send_join")[-1][2]["omit_members"] == "true"
     assert len(remote.asked_for("send_join")) == 3
+    assert len(partial(server, room)) == 1
+    assert user.send(room.room_id, "here again")
     assert verify(server.database, room.room_id) == []
     whole(server, remote, room)
     assert other.user("neighbor") in members_of(user, room)
+    assert verify(server.database, room.room_id) == []
+
+
+def test_a_partial_room_that_was_left_is_joined_whole(server, remote, other):
+    room = a_room(remote, other)
+    user = join(server, room, remote)
+    user.send(room.room_id, "hello")
+    user.leave(room.room_id)
+    remote.hooks["send_join"] = lambda _, *asked: RemoteServer.answer_send_join(remote, *asked)
+    user.join(room.room_id, params={"via": remote.name})
+    assert partial(server, room) == []
+    assert other.user("neighbor") in members_of(user, room)
+    servers = "select other_servers from matriarch.rooms where room_id = %s"
+    assert server.database.query(servers, [room.room_id]) == [(2,)]
+    assert verify(server.database, room.room_id) == []
+
+
+def test_an_unban_that_nobody_told(server, remote, other):
+    """The invite that follows does not cite it."""
+    room = a_room(remote, other)
+    remote.may_tell.set()
+    user = join(server, room, remote)
+    creator = creator_of(remote)
+    rules = room.send(creator, "m.room.join_rules", {"join_rule": "invite"}, "")
+    ban = room.send(creator, "m.room.member", {"membership": "ban"}, user.user_id)
+    remote.transaction(server.node, [rules, ban])
+    eventually(lambda: is_here(server, ban))
+    room.send(creator, "m.room.member", {"membership": "leave"}, user.user_id)
+    state = room.head[0].state
+    kinds = ("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.member", creator)
+    auth = [*(state[kind] for kind in kinds), rules]
+    invite = room.send(creator, "m.room.member", {"membership": "invite"}, user.user_id, auth=auth)
+    where = f"/_matrix/federation/v2/invite{path(room.room_id, invite.event_id)}"
+    shown_keys = "type", "state_key", "sender", "content"
+    stripped = [{key: state[kind].json[key] for key in shown_keys} for kind in kinds]
+    body = {"room_version": "11", "event": invite.json, "invite_room_state": stripped}
+    remote.call(server.node, "PUT", where, body)
+    user.join(room.room_id)
+    eventually(lambda: not partial(server, room))
+    assert user.user_id in members_of(user, room)
+    assert user.send(room.room_id, "back")
     assert verify(server.database, room.room_id) == []
 
 

@@ -5,6 +5,8 @@ import pytest
 
 from harness.client import bodies, path, timeline
 from harness.server import Server
+from harness.verify import repair
+from harness.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +166,87 @@ def test_both_write_and_read(one, two):
     )
     for server in (one, two):
         sound(server, room)
+
+
+def state_of(server: Server, room: str) -> set[str]:
+    rows = server.database.query("select event_id from matrix.current_state(%s)", [room])
+    return {event_id for (event_id,) in rows}
+
+
+def extremities(server: Server, room: str) -> set[str]:
+    statement = "select unnest(forward_extremities) from matriarch.room_extremities(%s)"
+    rows = server.database.query(statement, [room])
+    return {event_id for (event_id,) in rows}
+
+
+def act(client, room: str, action: str, user):
+    client.post(path("rooms", room, action), {"user_id": user.user_id})
+
+
+def memberships(server: Server, room: str) -> dict:
+    rows = server.database.query("select user_id, membership from matrix.members where room_id = %s", [room])
+    return dict(rows)
+
+
+def refuse_an_invite(alice, bob, room: str):
+    bob.leave(room)
+    eventually(lambda: members(alice, room)[bob.user_id] == "leave")
+    alice.invite(room, bob)
+    eventually(lambda: room in bob.sync()["rooms"].get("invite", {}))
+    bob.leave(room)
+    eventually(lambda: members(alice, room)[bob.user_id] == "leave")
+
+
+ENDS = {
+    "leaves": lambda alice, bob, room: bob.leave(room),
+    "is kicked": lambda alice, bob, room: act(alice, room, "kick", bob),
+    "is banned": lambda alice, bob, room: act(alice, room, "ban", bob),
+    "leaves and is banned": lambda alice, bob, room: (bob.leave(room), act(alice, room, "ban", bob)),
+    "refuses an invite": refuse_an_invite,
+}
+
+
+@pytest.mark.parametrize("version", ["10", "12"])
+@pytest.mark.parametrize("how", ENDS)
+def test_a_server_comes_back_to_a_room(one, two, how, version):
+    """What it knew when it left counts no more."""
+    alice, bob = one.register("alice"), two.register("bob")
+    stays, goes, banned, freed = (one.register(name) for name in ("stays", "goes", "banned", "freed"))
+    room = alice.create_room(preset="public_chat", room_version=version, name="Old name", topic="Old topic")
+    for member in (stays, goes, banned, freed):
+        member.join(room)
+    act(alice, room, "ban", freed)
+    bob.join(room, params={"via": one.name})
+    bob.send(room, "hello")
+    ENDS[how](alice, bob, room)
+    eventually(lambda: memberships(two, room)[bob.user_id] in ("leave", "ban"))
+
+    alice.send_state(room, "m.room.name", {"name": "New name"})
+    alice.send_state(room, "m.room.topic", {"topic": "New topic"})
+    levels = alice.state(room, "m.room.power_levels")
+    levels["users"] = levels["users"] | {stays.user_id: 50}
+    alice.send_state(room, "m.room.power_levels", levels)
+    alice.send_state(room, "m.room.join_rules", {"join_rule": "invite"})
+    goes.leave(room)
+    act(alice, room, "ban", banned)
+    act(alice, room, "unban", freed)
+    stays.put(path("profile", stays.user_id, "displayname"), {"displayname": "Another"})
+    if "banned" in how:
+        act(alice, room, "unban", bob)
+    alice.invite(room, bob)
+    eventually(lambda: room in bob.sync()["rooms"].get("invite", {}))
+    bob.join(room)
+
+    eventually(lambda: state_of(one, room) == state_of(two, room))
+    assert extremities(one, room) == extremities(two, room)
+    assert memberships(one, room) == memberships(two, room)
+    sound(two, room)
+    # A repair brings nothing of it back.
+    assert repair(two.database, room, dry_run=False) == []
+    event_id = bob.send(room, "here again")
+    eventually(lambda: event_id in extremities(one, room))
+    assert state_of(one, room) == state_of(two, room)
+    sound(one, room)
 
 
 def test_an_invite_is_refused(one, two):

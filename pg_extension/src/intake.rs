@@ -9,6 +9,7 @@ mod judge;
 mod partial;
 mod positions;
 mod redaction;
+mod rejoin;
 pub mod signed;
 mod store;
 mod verify;

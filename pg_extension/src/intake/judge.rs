@@ -8,7 +8,9 @@ use matriarch_rules::{Event, Rejection};
 use matriarch_wire::{GivenUp, Kind, Needs, States, Verdict};
 
 use crate::{
-    intake::{given::GivenState, partial::Partial, positions::Positions, verify::Pdu, writer::Writer},
+    intake::{
+        given::GivenState, partial::Partial, positions::Positions, rejoin, verify::Pdu, writer::Writer,
+    },
     room::{
         Room,
         graph_events::{GraphEvent, GraphEvents, Status},
@@ -35,6 +37,8 @@ pub struct Intake<'r, 'a> {
     given_up: &'r GivenUp,
     /// The policy server of the state that the room had before the batch.
     policy_server: Option<PolicyServer>,
+    /// The id of the join by which this server comes back to the room; see [`rejoin`].
+    pub(super) rejoin: Option<String>,
     pub(super) partial: Partial,
     states_after: HashMap<i64, i64>,
 }
@@ -55,8 +59,9 @@ impl<'r, 'a> Intake<'r, 'a> {
         pdus: &[Pdu],
     ) -> Self {
         let writer = Writer::new(room, pdus);
-        let partial = Partial::find(room, states);
-        let policy_server = if kind == Kind::Live { room.policy_server() } else { None };
+        let rejoin = rejoin::find(room, kind, states, pdus);
+        let partial = Partial::find(room, states, rejoin.as_deref());
+        let policy_server = if kind == Kind::Live && rejoin.is_none() { room.policy_server() } else { None };
         Self {
             room,
             events,
@@ -69,6 +74,7 @@ impl<'r, 'a> Intake<'r, 'a> {
             positions: Positions::default(),
             given_up,
             policy_server,
+            rejoin,
             partial,
             states_after: HashMap::new(),
         }
@@ -155,7 +161,9 @@ impl<'r, 'a> Intake<'r, 'a> {
     /// Check 6: the current state must allow the event. It is resolved together with the state before the
     /// event, so that events of a branch do not fail because the room has not seen the branch.
     fn check_by_current_state(&mut self, event: &Event, before: i64) -> Result<(), Rejection> {
-        if before == self.room.header.root || self.room.header.extremities.is_empty() {
+        let has_no_current_state =
+            self.room.header.extremities.is_empty() || self.rejoins_by(event.event_id());
+        if before == self.room.header.root || has_no_current_state {
             return Ok(());
         }
         let mut roots = self.roots_of_extremities();

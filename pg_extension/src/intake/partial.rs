@@ -22,7 +22,7 @@ const ANNOUNCED: &str = "
 pub struct Partial {
     /// The id of the join whose given state lacks members.
     join: Option<String>,
-    /// Whether the given state can be used, because the room has no state yet.
+    /// Whether the given state can be used, because the room has no state yet, or one that has ended.
     begins: bool,
     /// The ids of events some of whose previous events cannot be obtained.
     pub lost: HashSet<String>,
@@ -31,17 +31,22 @@ pub struct Partial {
     noted_lost: Vec<i64>,
     /// The join by which the room became partial, and the other servers in the room.
     began: Option<(i64, Vec<String>)>,
+    /// The same of a partial join of an earlier stay, which ended.
+    ended: Option<(i64, Vec<String>)>,
 }
 
 impl Partial {
-    /// Finds out whether one of the given states belongs to a partial join.
-    pub fn find(room: &Room<'_>, states: &States) -> Self {
+    /// Finds out whether one of the given states belongs to a partial join. `rejoin` is the join by which
+    /// this server comes back to the room.
+    pub fn find(room: &Room<'_>, states: &States, rejoin: Option<&str>) -> Self {
         let ids: Vec<&str> = states.keys().map(String::as_str).filter(|id| !id.contains('\0')).collect();
         if ids.is_empty() {
             return Self::default();
         }
-        let join = room.db.query_opt(ANNOUNCED, &[ids.into()]).map(|row| row.get("join_event_id"));
-        let begins = room.header.root == trie::EMPTY && room.header.extremities.is_empty();
+        let join: Option<String> =
+            room.db.query_opt(ANNOUNCED, &[ids.into()]).map(|row| row.get("join_event_id"));
+        let is_new = room.header.root == trie::EMPTY && room.header.extremities.is_empty();
+        let begins = is_new || (rejoin.is_some() && rejoin == join.as_deref());
         Self { join, begins, ..Self::default() }
     }
 
@@ -81,6 +86,9 @@ impl Intake<'_, '_> {
     /// by it.
     pub(super) fn note_partial(&mut self, event: &GraphEvent) {
         let event_id = event.event.event_id();
+        if event.status == Status::Accepted && self.room.header.partial && self.rejoins_by(event_id) {
+            self.partial.ended = self.room.abandon_partial();
+        }
         if self.partial.begins_by(event_id) {
             if event.status == Status::Accepted {
                 self.flush();
@@ -96,8 +104,11 @@ impl Intake<'_, '_> {
 
     /// Ends the batch. To be called when the room's members were counted.
     pub(super) fn finish_partial(&mut self) {
-        let Partial { noted, noted_lost, began, .. } = std::mem::take(&mut self.partial);
+        let Partial { noted, noted_lost, began, ended, .. } = std::mem::take(&mut self.partial);
         event_rows::note_partial(self.room.db, self.room.nid, noted, noted_lost);
+        if let Some((join_nid, servers)) = ended {
+            self.room.count_presumed(&servers, -1, join_nid);
+        }
         if let Some((join_nid, servers)) = began {
             self.room.count_presumed(&servers, 1, join_nid);
         }

@@ -203,7 +203,8 @@ impl Intake<'_, '_> {
         if !(superseded || accepted) || (accepted && self.kind == Kind::Backfilled) {
             return;
         }
-        let replaced = self.supersede(&event.prev_nids);
+        let mut replaced = self.supersede(&event.prev_nids);
+        replaced.extend(self.end_earlier_stay(event));
         let extremities = &mut self.room.header.extremities;
         // If only backfilled events follow the event, the replaced extremities may be all that the room has.
         if !superseded || extremities.iter().any(|extremity| !replaced.contains(&extremity.nid)) {
@@ -258,12 +259,16 @@ impl Intake<'_, '_> {
                 open.extend(&prev.prev_nids);
             }
         }
-        if !unaccepted.is_empty() {
-            self.flush();
-            self.room.db.execute(SUPERSEDE, &[unaccepted.clone().into()]);
-            unaccepted.iter().for_each(|nid| self.events.forget(*nid));
-        }
+        self.mark_superseded(&unaccepted);
         replaced
+    }
+
+    pub(super) fn mark_superseded(&mut self, nids: &[i64]) {
+        if !nids.is_empty() {
+            self.flush();
+            self.room.db.execute(SUPERSEDE, &[nids.to_vec().into()]);
+            nids.iter().for_each(|nid| self.events.forget(*nid));
+        }
     }
 
     /// Sets the current state to what the states after the forward extremities resolve to.

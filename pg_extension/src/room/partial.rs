@@ -20,6 +20,19 @@ const BEGIN: &str = "
     )
     update partial_joins set room_nid = $1, join_nid = $3 where join_event_id = $2 returning servers";
 
+/// The states of that time stay as they are, so they count as given.
+const ABANDON: &str = "
+    with states as (
+        delete from partial_states where room_nid = $1 returning event_nid
+    ),
+    given as (
+        update events e set state_given = true from states s where e.event_nid = s.event_nid
+    ),
+    whole as (
+        update rooms set partial = false, whole_xid = pg_current_xact_id() where room_nid = $1
+    )
+    delete from partial_joins where room_nid = $1 returning join_nid, servers";
+
 /// Makes a request wait while the room is partial, because it must know all members.
 pub fn await_whole(db: &Db<'_>, room_nid: i64) -> Result<()> {
     match db.query_opt(IS_PARTIAL, &[room_nid.into()]) {
@@ -69,6 +82,14 @@ impl Room<'_> {
         self.header.partial = true;
         let args = [self.nid.into(), join.event.event_id().into(), join.nid.into()];
         self.db.query_opt(BEGIN, &args).map_or_else(Vec::new, |row| row.get("servers"))
+    }
+
+    /// Ends a partial join before the room is whole, because the local user has left and this server comes
+    /// back by another join. Returns that partial join, and the servers that its resident server named.
+    pub(crate) fn abandon_partial(&mut self) -> Option<(i64, Vec<String>)> {
+        self.header.partial = false;
+        let abandoned = self.db.query_opt(ABANDON, &[self.nid.into()])?;
+        Some((abandoned.get("join_nid"), abandoned.get("servers")))
     }
 
     /// Adds one presumed member to each of these servers (`change` is 1), or removes it (-1): the servers are

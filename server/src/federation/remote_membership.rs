@@ -51,7 +51,14 @@ const JOIN_BEGINS: &str = "
 insert into matriarch.joins_in_progress (room_id, until) values ($1, now() + interval '1 minute')
 on conflict (room_id) do update set until = excluded.until";
 
-const IS_KNOWN: &str = "select from matriarch.rooms where room_id = $1 and current_root <> 0";
+/// Whether this server is in the room, so that it has the room's current state.
+const IS_IN_ROOM: &str = "
+select
+from matriarch.rooms r
+join matriarch.memberships m using (room_nid)
+join matriarch.accounts a using (user_nid)
+where r.room_id = $1 and r.current_root <> 0 and m.membership = 'join'
+limit 1";
 
 const JOIN_ENDS: &str = "delete from matriarch.joins_in_progress where room_id = $1";
 
@@ -207,9 +214,9 @@ impl RemoteMembership<'_> {
             encode(&signed.event_id)
         );
         let federation = self.federation;
-        // Only for a room that is not stored: a state without members cannot be combined with an older stored
+        // Not for a room that this server is in: a state without members cannot be combined with the current
         // state.
-        if action == Action::Join && federation.db.query_opt(IS_KNOWN, &[&room_id]).await?.is_none() {
+        if action == Action::Join && federation.db.query_opt(IS_IN_ROOM, &[&room_id]).await?.is_none() {
             path += "?omit_members=true";
         }
         let request = Request {

@@ -37,10 +37,24 @@ const FLAGGED: &str = "
     union all
     select event_nid from events where room_nid = $1 and pos is not null and superseded";
 
+/// The accepted events of these that may be superseded: a local user's join with a given state is newer. By
+/// such a join this server comes back to a room, and earlier forward extremities end.
+const ENDED: &str = "
+    select e.event_nid
+    from unnest($2) as wanted (event_nid)
+    join events e on e.event_nid = wanted.event_nid
+    where is_live(e.pos) and exists (
+        select
+        from events j
+        join accounts a on a.user_nid = j.sender_nid
+        where j.room_nid = $1 and j.pos > e.pos and is_live(j.pos) and j.state_given
+            and j.type = 'm.room.member'
+    )";
+
 const SET_SUPERSEDED: &str = "update events set superseded = $2 where event_nid = $1";
 
 const FORWARD_EXTREMITIES: &str = "
-    select event_nid from events where room_nid = $1 and is_live(pos)
+    select event_nid from events where room_nid = $1 and is_live(pos) and not superseded
     except
     (
         select unnest(prev_nids) from events where room_nid = $1 and pos is not null
@@ -56,7 +70,7 @@ const ACCEPTABLE: &str = "
     from unnest($3) as wanted (event_nid)
     cross join lateral (
         select event_nid from events
-        where event_nid = wanted.event_nid and room_nid = $1 and is_live(pos) offset 0
+        where event_nid = wanted.event_nid and room_nid = $1 and is_live(pos) and not superseded offset 0
     ) e
     except
     (
@@ -119,7 +133,10 @@ impl Verifier {
         let flagged: BTreeSet<i64> = flagged.collect();
         let live = superseded.iter().filter(|(nid, live)| **live && !flagged.contains(nid));
         let lacking: BTreeSet<i64> = live.map(|(nid, _)| *nid).collect();
-        let surplus = flagged.iter().filter(|nid| !superseded.contains_key(nid));
+        let surplus: Vec<i64> = flagged.iter().copied().filter(|nid| !superseded.contains_key(nid)).collect();
+        let args = [view.room.nid.into(), surplus.clone().into()];
+        let ended: BTreeSet<i64> = view.room.db.query(ENDED, &args).map(|row| row.get("event_nid")).collect();
+        let surplus = surplus.iter().filter(|nid| !ended.contains(nid));
         let wrong = lacking.iter().map(|nid| (nid, true)).chain(surplus.map(|nid| (nid, false)));
         for (nid, expected) in wrong {
             let finding = Finding::new("superseded").event(&ids(view, [nid]));
