@@ -249,6 +249,76 @@ def test_a_server_comes_back_to_a_room(one, two, how, version):
     sound(one, room)
 
 
+@pytest.mark.parametrize("version", ["10", "12"])
+def test_state_that_came_with_a_join_is_seen_when_it_changes(one, two, version):
+    """Both servers show every event alike."""
+    alice, bob = one.register("alice"), two.register("bob")
+    renamed, kicked, banned, freed = (one.register(name) for name in ("renamed", "kicked", "banned", "freed"))
+    room = alice.create_room(preset="private_chat", room_version=version, name="Old", topic="Old topic")
+    for member in (renamed, kicked, banned, freed):
+        alice.invite(room, member)
+        member.join(room)
+    act(alice, room, "ban", freed)
+    invite = {"user_id": bob.user_id, "reason": "be welcome"}
+    alice.post(path("rooms", room, "invite"), invite)
+    eventually(lambda: room in bob.next()["rooms"].get("invite", {}))
+    bob.join(room)
+    alice.next()
+    bob.next()
+    alice.send_state(room, "m.room.name", {"name": "New"})
+    alice.send_state(room, "m.room.topic", {"topic": "New topic"})
+    renamed.put(path("profile", renamed.user_id, "displayname"), {"displayname": "Another"})
+    act(alice, room, "kick", kicked)
+    act(alice, room, "ban", banned)
+    act(alice, room, "unban", freed)
+    last = alice.send(room, "all done")
+
+    def changes(client):
+        """What each event replaced, as the client is shown it."""
+        shown = {}
+        while last not in shown:
+            shown |= {event["event_id"]: event["unsigned"] for event in timeline(client.next(2000), room)}
+        kept = ("prev_content", "replaces_state", "membership")
+        return {id: {key: all[key] for key in kept if key in all} for id, all in shown.items()}
+
+    of_bob = changes(bob)
+    assert of_bob == changes(alice)
+    replaced = [unsigned.get("prev_content", {}) for unsigned in of_bob.values()]
+    assert {"name": "Old"} in replaced and "Old topic" in [content.get("topic") for content in replaced]
+    before = [content["membership"] for content in replaced if "membership" in content]
+    assert sorted(before) == ["ban", "join", "join", "join"]
+    (own,) = [event for event in bob.history(room) if event.get("state_key") == bob.user_id][-1:]
+    assert own["unsigned"]["prev_content"]["membership"] == "invite"
+    assert own["unsigned"]["prev_content"]["reason"] == "be welcome"
+
+
+def test_state_that_came_with_a_join_can_be_read_alone(start_servers):
+    """Also while no other server can be asked."""
+    one, two = start_servers()
+    alice, bob, carol = one.register("alice"), two.register("bob"), two.register("carol")
+    room = alice.create_room(preset="public_chat")
+    unset = alice.send_state(room, "m.room.topic", {"topic": "Older"})
+    old = alice.send_state(room, "m.room.topic", {"topic": "Old"})
+    name = alice.send_state(room, "m.room.name", {"name": "Name"})
+    hello = alice.send(room, "hello")
+    bob.join(room, params={"via": one.name})
+    new = alice.send_state(room, "m.room.topic", {"topic": "New"})
+    eventually(lambda: bob.state(room, "m.room.topic") == {"topic": "New"})
+    one.node.stop()
+    for event_id, content in ((old, {"topic": "Old"}), (name, {"name": "Name"})):
+        assert bob.event(room, event_id)["content"] == content
+        context = bob.get(path("rooms", room, "context", event_id))
+        assert context["event"]["content"] == content
+        assert context["events_before"] == context["events_after"] == []
+        assert {"topic": "Old"} in [event["content"] for event in context["state"]]
+        carol.event(room, event_id, status=404, errcode="M_NOT_FOUND")
+        # Going on from there leads to what is known.
+        page = bob.messages(room, dir="f", from_=context["end"])
+        assert new in [event["event_id"] for event in page["chunk"]]
+    for event_id in (unset, hello):
+        bob.event(room, event_id, status=404, errcode="M_NOT_FOUND")
+
+
 def test_an_invite_is_refused(one, two):
     alice, bob = one.register("alice"), two.register("bob")
     room = alice.create_room(preset="private_chat")

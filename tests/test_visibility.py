@@ -228,13 +228,19 @@ def test_membership_of_the_reader_at_each_event(node):
 def test_prev_content_needs_the_right_to_see_it(node):
     alice, bob = node.register("alice"), node.register("bob")
     room = make_room(alice, "joined")
-    first = alice.send_state(room, "m.room.topic", {"topic": "secret"})
+    change = alice.send_state(room, "m.room.history_visibility", {"history_visibility": "world_readable"})
+    unsigned = bob.event(room, change)["unsigned"]
+    assert "prev_content" not in unsigned and "replaces_state" in unsigned
+    shown = alice.event(room, change)["unsigned"]["prev_content"]
+    assert shown == {"history_visibility": "joined"}
+    # A member may read the state, and so what was in it, also from before they joined.
+    room = make_room(alice, "joined")
+    first = alice.send_state(room, "m.room.topic", {"topic": "before"})
     bob.join(room)
-    second = alice.send_state(room, "m.room.topic", {"topic": "open"})
-    unsigned = bob.event(room, second)["unsigned"]
-    assert "prev_content" not in unsigned
-    assert unsigned["replaces_state"] == first
-    assert alice.event(room, second)["unsigned"]["prev_content"] == {"topic": "secret"}
+    second = alice.send_state(room, "m.room.topic", {"topic": "after"})
+    for reader in (alice, bob):
+        unsigned = reader.event(room, second)["unsigned"]
+        assert (unsigned["prev_content"], unsigned["replaces_state"]) == ({"topic": "before"}, first)
 
 
 def test_those_who_left_see_the_state_of_then(node):

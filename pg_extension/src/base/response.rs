@@ -130,6 +130,8 @@ pub struct Response {
     /// Events that are appended once a policy server has signed them: `append::append_once_signed`. With any,
     /// the outcome is [`Outcome::SignAfterwards`].
     pub unsigned: Vec<Unsigned>,
+    /// What the API node can do for a better answer than this one.
+    pub outcome: Option<Outcome>,
 }
 
 impl Response {
@@ -151,6 +153,11 @@ impl Response {
     /// An answer that the API node reads.
     pub fn wire(value: &impl Serialize) -> Self {
         Self::new(to_json(value))
+    }
+
+    /// The same, unless another server can serve the request better.
+    pub fn or_elsewhere(self) -> Self {
+        Self { outcome: Some(Outcome::Elsewhere), ..self }
     }
 
     pub fn wake_room(mut self, room_nid: i64) -> Self {
@@ -201,7 +208,7 @@ pub fn row(result: Result<Response>) -> ResponseRow {
     match result {
         Ok(response) => {
             let (outcome, body) = match response.unsigned {
-                none if none.is_empty() => (None, response.body),
+                none if none.is_empty() => (response.outcome, response.body),
                 unsigned => (Some(Outcome::SignAfterwards), signed_afterwards(response.body, unsigned)),
             };
             let (wake_rooms, wake_users) = (non_empty(response.wake_rooms), non_empty(response.wake_users));

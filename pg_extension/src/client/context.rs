@@ -13,7 +13,7 @@ use crate::{
         spi::Mode,
     },
     client::{
-        event,
+        event::{self, Found},
         messages::{page_limit, parse_filter},
     },
     read::{
@@ -41,8 +41,12 @@ fn context(
         let filter = parse_filter(filter)?;
         let limit = page_limit(limit, &filter)?;
         let events = Events::new(db);
-        let (room, event) = event::find(db, &events, &session, Some(room_id), event_id)?;
-        let pos = event.pos.unwrap_or(room.first_pos);
+        let Found { room, event, after_gap } = event::find(db, &events, &session, Some(room_id), event_id)?;
+        // An event without a position lies in a gap: nothing around it is known.
+        let is_alone = event.pos.is_none();
+        let gap = after_gap.as_ref().and_then(|after| after.pos).unwrap_or(room.first_pos);
+        let pos = event.pos.unwrap_or(gap - 1);
+        let limit = if is_alone { 0 } else { limit };
         let read = |direction, from, limit| {
             let request = Request { direction, from, to: None, limit, filter: &filter, stops_at_gaps: true };
             page::read(db, &events, &room, &request)
@@ -52,7 +56,11 @@ fn context(
 
         let shown: Vec<Rc<StoredEvent>> =
             before.events.iter().chain([&event]).chain(&after.events).map(Rc::clone).collect();
-        let at = after.events.last().unwrap_or(&event).after();
+        let at = match (is_alone, &after_gap) {
+            (false, _) => after.events.last().unwrap_or(&event).after(),
+            (true, Some(after)) => after.before(),
+            (true, None) => room.readable_state(),
+        };
         let mut state = match at {
             Some(at) if filter.lazy_load_members => {
                 let mut state = state_list::without_members(db, &events, room.room_nid, at);
@@ -76,12 +84,14 @@ fn context(
         let render = |event: &Rc<StoredEvent>| renderer.event(event, &room.reader, style);
         let oldest = before.events.last().unwrap_or(&event).pos.unwrap_or(pos);
         let newest = after.events.last().unwrap_or(&event).pos.unwrap_or(pos);
-        Ok(Response::new(object_text(|body| {
+        let response = Response::new(object_text(|body| {
             body.value("start", pagination_token(oldest - 1)).value("end", pagination_token(newest));
             body.raw("event", &render(&event));
             body.array("events_before", before.events.iter().map(render));
             body.array("events_after", after.events.iter().map(render));
             body.array("state", state.iter().map(|event| renderer.state_event(event, style)));
-        })))
+        }));
+        // Another server may know what is around it.
+        Ok(if is_alone { response.or_elsewhere() } else { response })
     })
 }

@@ -23,7 +23,31 @@ const FIND: &str = "
         e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, r.room_id
     from events e
     join rooms r on r.room_nid = e.room_nid
-    where e.event_id = $1 and ($2::text is null or r.room_id = $2) and e.pos is not null";
+    where e.event_id = $1 and ($2::text is null or r.room_id = $2)
+        and (e.pos is not null or e.status = outlier() and e.key_idx is not null)";
+
+/// The newer ends of the room's gaps, oldest first. The states there came from other servers.
+const GAPS: &str = "
+    select distinct e.event_nid, e.pos
+    from missing_prev_events m
+    cross join lateral (
+        select event_nid, pos, state_before from events where event_nid = m.event_nid offset 0
+    ) e
+    where m.room_nid = $1 and e.pos is not null and e.state_before is not null
+    order by e.pos
+    limit $2";
+
+/// The number of gaps that are searched for a state with an event.
+const MAX_GAPS: i64 = 100;
+
+/// An event that the asker may see.
+pub struct Found {
+    pub room: ReadableRoom,
+    pub event: Rc<StoredEvent>,
+    /// For an event that has no position, because it came with a state: the event after a gap that has it in
+    /// the state before it, if there is one.
+    pub after_gap: Option<Rc<StoredEvent>>,
+}
 
 /// An event that the asker may see, and its room; 404 `M_NOT_FOUND` for any other, with
 /// [`Outcome::Elsewhere`](matriarch_wire::Outcome) where another server may have it. Without a `room_id` the
@@ -34,20 +58,54 @@ pub fn find(
     session: &Session,
     room_id: Option<&str>,
     event_id: &str,
-) -> Result<(ReadableRoom, Rc<StoredEvent>)> {
+) -> Result<Found> {
     let unknown = || MatrixError::not_found("There is no such event, or you may not see it.");
-    let Some(row) = db.query_opt(FIND, &[event_id.into(), room_id.into()]) else {
-        // The event may be in a gap.
-        let room = room_id.and_then(|room_id| ReadableRoom::find(db, events, session, room_id));
-        let is_searched =
-            room.is_some_and(|room| room.has_gaps && room.membership.as_deref() == Some("join"));
-        return Err(if is_searched { unknown().or_elsewhere() } else { unknown() });
-    };
-    let event = events.keep(StoredEvent::read(&row));
-    let room_id: String = row.get("room_id");
-    let room = ReadableRoom::find(db, events, session, &room_id).ok_or_else(unknown)?;
-    visibility::prepare(db, events, &[(&room.reader, std::slice::from_ref(&event))]);
-    if room.reader.sees(db, events, &event) { Ok((room, event)) } else { Err(unknown()) }
+    let row = db.query_opt(FIND, &[event_id.into(), room_id.into()]);
+    let room_id = row.as_ref().map(|row| row.get("room_id")).or_else(|| room_id.map(str::to_owned));
+    let room = room_id.and_then(|room_id: String| ReadableRoom::find(db, events, session, &room_id));
+    let room = room.ok_or_else(unknown)?;
+    let event = row.map(|row| events.keep(StoredEvent::read(&row)));
+    if let Some(event) = event.as_ref().filter(|event| event.pos.is_some()) {
+        visibility::prepare(db, events, &[(&room.reader, std::slice::from_ref(event))]);
+        return if room.reader.sees(db, events, event) {
+            Ok(Found { room, event: Rc::clone(event), after_gap: None })
+        } else {
+            Err(unknown())
+        };
+    }
+    if let Some(event) = event {
+        let after_gap = gap_with(db, events, &room, &event);
+        if after_gap.is_some() || event.is_member(&room.reader.user_id) || is_current(db, &room, &event) {
+            return Ok(Found { room, event, after_gap });
+        }
+    }
+    // The event may be in a gap.
+    let is_searched = room.has_gaps && room.membership.as_deref() == Some("join");
+    Err(if is_searched { unknown().or_elsewhere() } else { unknown() })
+}
+
+/// The event after the oldest gap that has this one in the state before it, which the reader may read.
+fn gap_with(
+    db: &Db<'_>,
+    events: &Events<'_, '_>,
+    room: &ReadableRoom,
+    event: &StoredEvent,
+) -> Option<Rc<StoredEvent>> {
+    let key_idx = event.key_idx?;
+    let nids: Vec<i64> =
+        db.query(GAPS, &[room.room_nid.into(), MAX_GAPS.into()]).map(|row| row.get("event_nid")).collect();
+    events.load(nids.iter().copied());
+    nids.into_iter().map(|nid| events.get(nid)).find(|after| {
+        let state = after.before();
+        state.is_some_and(|state| state.get(db, key_idx) == Some(event.event_nid))
+            && room.reader.sees_state_before(db, events, after)
+    })
+}
+
+/// Whether an event is in the state that the reader may read.
+fn is_current(db: &Db<'_>, room: &ReadableRoom, event: &StoredEvent) -> bool {
+    let state = room.readable_state();
+    state.zip(event.key_idx).is_some_and(|(state, key)| state.get(db, key) == Some(event.event_nid))
 }
 
 /// `GET /rooms/{roomId}/event/{eventId}`, and without a `room_id` the deprecated `GET /events/{eventId}`
@@ -56,7 +114,7 @@ fn event(token_hash: &[u8], room_id: Option<&str>, event_id: &str) -> ResponseRo
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let events = Events::new(db);
-        let (room, event) = find(db, &events, &session, room_id, event_id)?;
+        let Found { room, event, .. } = find(db, &events, &session, room_id, event_id)?;
         let renderer = Renderer::new(db, &events, Some(&room.room_id));
         renderer.prepare(&[(&room.reader, std::slice::from_ref(&event))]);
         let style = Style { device_nid: session.device_nid, filter: None };

@@ -98,8 +98,12 @@ impl ReadableRoom {
     /// 403 `M_FORBIDDEN` otherwise, also if there is no such room.
     pub fn open(db: &Db<'_>, events: &Events<'_, '_>, session: &Session, room_id: &str) -> Result<Self> {
         Self::find(db, events, session, room_id)
-            .filter(|room| room.world_readable || !matches!(room.reader.standing, Standing::Outside))
+            .filter(Self::is_readable)
             .ok_or_else(|| MatrixError::forbidden("You are not a member of this room."))
+    }
+
+    fn is_readable(&self) -> bool {
+        self.world_readable || !matches!(self.reader.standing, Standing::Outside)
     }
 
     /// The event by which the reader left; `None` if they are joined or never were.
@@ -135,6 +139,11 @@ impl ReadableRoom {
             Some(leave) => leave.after().ok_or_else(|| MatrixError::not_found("The state is not known.")),
             None => Ok(StateAt::root(self.current_root)),
         }
+    }
+
+    /// [`Self::state`] of a room that was found and not opened; `None` if the reader may not read it.
+    pub fn readable_state(&self) -> Option<StateAt> {
+        if self.is_readable() { self.state().ok() } else { None }
     }
 
     /// The position that a token stands for in this room, at most [`upto`](Self::upto).

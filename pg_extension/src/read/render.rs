@@ -88,7 +88,7 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
             more.value("membership", &*membership);
         }
         if let Some(replaced) = replaced {
-            if reader.sees(self.db, self.events, &replaced) {
+            if reader.sees_replaced(self.db, self.events, &replaced, event) {
                 more.raw("prev_content", replaced.content());
             }
             more.value("replaces_state", &replaced.event_id);

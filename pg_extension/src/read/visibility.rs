@@ -13,6 +13,15 @@ const MAX_STEPS: usize = 1000;
 /// Events up to this depth are taken as those that created the room.
 const FIRST_EVENTS: i64 = 20;
 
+const CITED: &str = "
+    select a.event_nid
+    from events e
+    cross join lateral unnest(e.auth_nids) as cited (event_nid)
+    cross join lateral (
+        select event_nid, key_idx from events where event_nid = cited.event_nid offset 0
+    ) a
+    where e.event_nid = $1 and a.key_idx = $2";
+
 /// Whether a user is or was joined to a room.
 #[derive(Debug, Clone)]
 pub enum Standing {
@@ -55,7 +64,11 @@ impl Standing {
         }
         for _ in 0..MAX_STEPS {
             let event = events.get(nid);
-            let before = event.state_before.and_then(|root| trie::get(db, root, key));
+            let before = match event.state_before {
+                Some(root) => trie::get(db, root, key),
+                // The event came with a state. It cites the member event that it replaced.
+                None => db.query_opt(CITED, &[nid.into(), key.into()]).map(|row| row.get("event_nid")),
+            };
             match before {
                 Some(before) if &*events.membership(before) == "join" => return Self::Left(event),
                 Some(before) => nid = before,
@@ -120,12 +133,18 @@ impl Reader {
         Some(self.membership_in(db, events, event.state_before?))
     }
 
+    /// Whether the reader may read the state before an event, and so the events of that state.
+    pub fn sees_state_before(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
+        let Some(root) = event.state_before else { return false };
+        let membership = self.membership_in(db, events, root);
+        self.may(&membership, &self.visibility_at(db, events, root), event.pos)
+    }
+
     /// Whether the reader may see missing events just before this event. If the history visibility was set by
     /// an event that is in the gap itself, older events may have had another one, so the answer is yes.
     pub fn may_see_before(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
         let Some(root) = event.state_before else { return false };
-        let membership = self.membership_in(db, events, root);
-        if self.may(&membership, &self.visibility_at(db, events, root), event.pos) {
+        if self.sees_state_before(db, events, event) {
             return true;
         }
         let rule = self.visibility_in(db, root).map(|nid| events.get(nid));
@@ -149,7 +168,22 @@ impl Reader {
         }
     }
 
-    /// Whether the reader may see an event. No reader sees an event whose state before is unknown.
+    /// Whether the reader may see the event that another one replaced in the state. It may be known only from
+    /// that state: whoever may read the state may see it, and everybody their own memberships.
+    pub fn sees_replaced(
+        &self,
+        db: &Db<'_>,
+        events: &Events<'_, '_>,
+        replaced: &StoredEvent,
+        event: &StoredEvent,
+    ) -> bool {
+        replaced.is_member(&self.user_id)
+            || self.sees(db, events, replaced)
+            || self.sees_state_before(db, events, event)
+    }
+
+    /// Whether the reader may see an event of the timeline. Of an event whose state before is unknown it must
+    /// be known in which state it is; see [`Reader::sees_replaced`].
     pub fn sees(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
         let Some(root) = event.state_before else { return false };
         let before = self.membership_in(db, events, root);
