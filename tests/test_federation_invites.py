@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import functools
 import hashlib
 import itertools
 import json
@@ -15,7 +16,7 @@ from Crypto.Signature import eddsa
 from harness.client import expect, new_txn_id, path
 from harness.cluster import SERVER_NAME
 from harness.peer import KEY_ID, Peer, event_id_of, public_room, receive, signed_form, verdicts
-from harness.waiting import eventually
+from harness.waiting import eventually, metric
 
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 NUMBERS = itertools.count(1)
@@ -175,15 +176,11 @@ def test_state_that_is_not_the_rooms(federated, one):
     def refused(state):
         put(federated, one, room, event.json, state=state, status=400, errcode="M_INVALID_PARAM")
 
-    refused([])
-    refused(None)
-    refused([pdu for pdu in state if pdu["type"] != "m.room.create"])
-    refused([stripped(pdu) for pdu in state])
     refused([*state, other.create.json])
     refused([other.create.json])
+    refused([*map(stripped, state), other.create.json])
     refused([{**create, "content": {**create["content"], "extra": 1}}])
     refused([create, {**state[-1], "signatures": {one.name: {"ed25519:peer": "x" * 86}}}])
-    refused([create, 7])
     refused([create] * 101)
     put(federated, one, room, event.json, state={"a": create}, status=400, errcode="M_BAD_JSON")
     # Before version 12 stripped state will do, and what is none is left out.
@@ -199,6 +196,50 @@ def test_state_that_is_not_the_rooms(federated, one):
     put(federated, one, room, event.json, state=given)
     shown = bob.sync()["rooms"]["invite"][room.room_id]["invite_state"]["events"]
     assert [pdu["type"] for pdu in shown] == ["m.room.create", "m.room.member"]
+
+
+def test_state_that_proves_nothing(federated, one):
+    """As servers send it that do not know MSC4311; shown as before room version 12."""
+    alice = one.user("alice")
+    counted = functools.partial(metric, federated.url, "matriarch_federation_unproven_invites_total")
+
+    def shown(*kinds) -> tuple[set[str], float]:
+        """What an invited user is shown, and how often it was noted that it proves nothing."""
+        bob, before = federated.register("bob"), counted()
+        room = public_room(alice, [one])
+        room.send(alice, "m.room.name", {"name": "Hall"}, "")
+        event, state = invite(room, alice, bob.user_id)
+        given = None if kinds == (None,) else [kind(pdu) for pdu, kind in zip(state, kinds, strict=False)]
+        put(federated, one, room, event.json, state=given)
+        told = bob.sync()["rooms"]["invite"][room.room_id]["invite_state"]["events"]
+        return {pdu["type"] for pdu in told if pdu["type"] != "m.room.member"}, counted() - before
+
+    types = ["m.room.create", "m.room.power_levels", "m.room.join_rules", "m.room.name"]
+    assert shown(dict, dict, dict, dict) == ({*types}, 0)
+    assert shown(stripped, stripped, stripped, stripped) == ({*types}, 1)
+    assert shown(dict, stripped, stripped, stripped) == ({*types}, 1)
+    assert shown(stripped, dict, lambda _: 7) == ({*types[:2]}, 1)
+    assert shown(lambda _: {}, dict, dict) == ({*types[1:3]}, 1)
+    assert shown() == (set(), 1)
+    assert shown(None) == (set(), 1)
+
+
+def test_state_must_prove_the_room_where_that_is_set(database, start_nodes):
+    settings = {
+        "MATRIARCH_FEDERATION__ENABLED": "true",
+        "MATRIARCH_FEDERATION__REQUIRE_SIGNED_INVITE_STATE": "true",
+    }
+    (node,) = start_nodes(database, **settings)
+    one = Peer("strict.example")
+    one.publish(database)
+    alice, bob = one.user("alice"), node.register("bob")
+    room = public_room(alice, [one])
+    event, state = invite(room, alice, bob.user_id)
+    create = room.create.json
+    bad = [[], None, [*map(stripped, state)], [create, stripped(state[-1])], state[1:], [create, 7]]
+    for given in bad:
+        put(node, one, room, event.json, state=given, status=400, errcode="M_INVALID_PARAM")
+    put(node, one, room, event.json, state=state)
 
 
 def test_access_control_lists(federated, one):

@@ -48,6 +48,9 @@ pub struct SignedInvite {
     /// other.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub inhabited_room_version: Option<String>,
+    /// Whether the invite came with stripped state, where signed events would prove the room.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub has_unproven_state: bool,
 }
 
 #[cfg(test)]
@@ -87,9 +90,13 @@ mod tests {
 
     #[test]
     fn signed_invites() {
-        let signed = SignedInvite { event: json!({}), inhabited_room_version: None };
+        let signed =
+            SignedInvite { event: json!({}), inhabited_room_version: None, has_unproven_state: false };
         assert_round_trip(&signed, json!({ "event": {} }));
         let signed = SignedInvite { inhabited_room_version: Some("1".to_owned()), ..signed };
         assert_round_trip(&signed, json!({ "event": {}, "inhabited_room_version": "1" }));
+        let signed =
+            SignedInvite { event: json!({}), inhabited_room_version: None, has_unproven_state: true };
+        assert_round_trip(&signed, json!({ "event": {}, "has_unproven_state": true }));
     }
 }

@@ -48,6 +48,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "matriarch_federation_pdus_refused_total",
         "Events that other servers took but did not accept"
     );
+    describe_counter!(
+        "matriarch_federation_unproven_invites_total",
+        "Invites of other servers whose state did not prove the room"
+    );
     describe_gauge!(
         "matriarch_federation_destinations_backed_off",
         "Other servers that do not answer and are not tried again for a while"
@@ -127,6 +131,11 @@ pub fn transaction_sent(outcome: &'static str) {
 pub fn sent(pdus: usize, edus: usize) {
     counter!("matriarch_federation_pdus_sent_total").increment(pdus as u64);
     counter!("matriarch_federation_edus_sent_total").increment(edus as u64);
+}
+
+/// Records an invite whose state did not prove the room.
+pub fn unproven_invite() {
+    counter!("matriarch_federation_unproven_invites_total").increment(1);
 }
 
 /// Records an event that another server did not accept.

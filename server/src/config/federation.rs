@@ -30,6 +30,9 @@ pub struct Federation {
     pub allow_private_addresses: bool,
     /// Servers to ask for the signing keys of servers that do not answer, in this order. Default: none.
     pub notaries: Vec<String>,
+    /// Whether to refuse invites to rooms of version 12 and later that come without the room's signed create
+    /// event, or with state that is not signed (MSC4311). Many servers send such invites. Default: no.
+    pub require_signed_invite_state: bool,
     /// The timeout of answers of other servers, and of the bodies of their requests, in seconds. Default: 60.
     pub request_timeout: u64,
 }
@@ -44,6 +47,7 @@ impl Default for Federation {
             verify_certificates: true,
             allow_private_addresses: false,
             notaries: Vec::new(),
+            require_signed_invite_state: false,
             request_timeout: 60,
         }
     }

@@ -35,6 +35,9 @@ const ACCOUNT: &str = "
 /// `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`. The API node turns a body of version 1 into one of
 /// version 2.
 ///
+/// `is_strict`: whether an invite to a room whose id is made of the create event must come with signed events
+/// of the room.
+///
 /// Returns [`SignedInvite`], also for users who do not exist: so the response does not tell whether they do.
 ///
 /// # Errors
@@ -44,7 +47,13 @@ const ACCOUNT: &str = "
 /// and for state that is not the room's; 403 `M_FORBIDDEN` if the room's access control list denies the
 /// origin.
 #[pg_extern]
-fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str) -> ResponseRows {
+fn federation_invite(
+    origin: &str,
+    room_id: &str,
+    event_id: &str,
+    request: &str,
+    is_strict: bool,
+) -> ResponseRows {
     respond(Mode::Write, |db| {
         let request = Body::parse(request)?;
         let named = request.required_string("room_version")?;
@@ -65,7 +74,8 @@ fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str)
                 return Err(malformed("the room has another version"));
             }
         }
-        let state = invite_room_state(db, version, room_id, &request)?;
+        let InviteState { state, is_unproven } =
+            invite_room_state(db, version, room_id, &request, is_strict)?;
         let event = verified(db, version, event)?;
 
         let is_inhabited = room.is_some_and(|room| asked_room::check_joined(&room).is_ok());
@@ -74,6 +84,7 @@ fn federation_invite(origin: &str, room_id: &str, event_id: &str, request: &str)
         let mut response = Response::wire(&SignedInvite {
             event: signed(&signer, version, given.clone()).into(),
             inhabited_room_version: (is_inhabited && account.is_some()).then(|| version.id.to_owned()),
+            has_unproven_state: is_unproven,
         });
         if let Some(user_nid) = account.filter(|_| !is_inhabited) {
             let sender = event.sender();
@@ -124,33 +135,48 @@ fn signed(signer: &Signer, version: &RoomVersion, mut event: Map) -> Map {
     event
 }
 
-/// The stripped state that invited users are shown. If the room's id is made of the create event, the state
-/// must consist of signed events of the room, with the create event among them; events that were signed with
-/// unknown keys are left out. In earlier room versions, servers send stripped state as well.
+/// The stripped state that invited users are shown.
+struct InviteState {
+    state: Vec<String>,
+    /// Whether some of the state proves nothing, where it ought to be signed events of the room.
+    is_unproven: bool,
+}
+
+/// Reads `invite_room_state`. If the room's id is made of the create event, the state ought to consist of
+/// signed events of the room, with the create event among them (MSC4311). Events that prove to be false are
+/// refused, and events that were signed with unknown keys are left out. Stripped state, as in earlier room
+/// versions, is taken too unless `is_strict`: many servers send it still.
 fn invite_room_state(
     db: &Db<'_>,
     version: &RoomVersion,
     room_id: &str,
     request: &Body,
-) -> Result<Vec<String>> {
+    is_strict: bool,
+) -> Result<InviteState> {
     let given = request.array("invite_room_state")?.unwrap_or_default();
     if given.len() > MAX_STATE {
         return Err(malformed("it comes with too much state"));
     }
     if !version.room_id_is_create_event_id {
-        return Ok(given.iter().filter_map(|event| stripped(event.as_object()?)).collect());
+        let state = given.iter().filter_map(|event| stripped(event.as_object()?)).collect();
+        return Ok(InviteState { state, is_unproven: false });
     }
-    let mut events = Vec::with_capacity(given.len());
-    for event in given {
+    let claims_proof =
+        |event: &&Value| is_strict || event.get("signatures").is_some() || event.get("hashes").is_some();
+    let (to_prove, bare): (Vec<&Value>, Vec<&Value>) = given.iter().partition(claims_proof);
+    let mut events = Vec::with_capacity(to_prove.len());
+    for event in to_prove {
         let event = intake::parse(version, room_id, &event.to_string())
             .map_err(|reason| malformed(&format!("in the state that it comes with, {reason}")))?;
         events.push(event);
     }
-    if !events.iter().any(|event| event.is("m.room.create", "")) {
+    let has_create = events.iter().any(|event| event.is("m.room.create", ""));
+    if is_strict && !has_create {
         return Err(malformed("the room's create event does not come with it"));
     }
     let keys = intake::Keys::load(db, version, events.iter(), Default::default());
-    let mut state = Vec::with_capacity(events.len());
+    let is_unproven = !has_create || !bare.is_empty();
+    let mut state: Vec<String> = bare.into_iter().filter_map(|event| stripped(event.as_object()?)).collect();
     for event in events {
         // The room's id proves the create event, whoever signed it.
         let proven = event.is("m.room.create", "").then(|| stripped(event.json())).flatten();
@@ -162,5 +188,5 @@ fn invite_room_state(
             }
         }
     }
-    Ok(state)
+    Ok(InviteState { state, is_unproven })
 }

@@ -15,13 +15,14 @@ use tracing::info;
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
+use crate::base::metrics;
 use crate::database::{MatrixResponse, Outcome, call};
 use crate::federation::http_client::FederationError;
 use crate::federation::intake;
 use crate::federation::intake::batch::{Batch, Kind};
 use crate::http::{Path, json_response};
 
-const INVITE: &str = call!("matriarch.federation_invite($1, $2, $3, $4)");
+const INVITE: &str = call!("matriarch.federation_invite($1, $2, $3, $4, $5)");
 const VERSION: &str = "select room_version from matriarch.rooms where room_id = $1";
 
 /// The routes of this module.
@@ -72,17 +73,22 @@ async fn take(
     event_id: &str,
     body: &str,
 ) -> Result<MatrixResponse, ApiError> {
-    let mut answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
+    let is_strict = app.federation.config.federation.require_signed_invite_state;
+    let mut answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body, &is_strict]).await?;
     if answer.outcome == Some(Outcome::NeedsKeys) {
         if let Err(FederationError::Internal(error)) = app.federation.key_ring.fetch(origin).await {
             return Err(error);
         }
-        answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body]).await?;
+        answer = app.call(INVITE, &[&origin, &room_id, &event_id, &body, &is_strict]).await?;
     }
     if answer.status != StatusCode::OK {
         return Ok(answer);
     }
     let signed: SignedInvite = answer.read()?;
+    if signed.has_unproven_state {
+        info!(origin, room_id, "an invite came with state that does not prove the room");
+        metrics::unproven_invite();
+    }
     if let Some(room_version) = &signed.inhabited_room_version {
         take_in(app, origin, room_id, room_version, &signed.event).await;
     }
