@@ -1351,7 +1351,8 @@ CREATE TABLE matriarch.remote_device_lists (
     attempts integer DEFAULT 0 NOT NULL,
     next_try_at timestamp with time zone DEFAULT now() NOT NULL,
     leased_until timestamp with time zone,
-    last_error text
+    last_error text,
+    whole_xid xid8
 )
 WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.05');
 
@@ -1376,6 +1377,8 @@ COMMENT ON COLUMN matriarch.remote_device_lists.next_try_at IS 'The list is not 
 COMMENT ON COLUMN matriarch.remote_device_lists.leased_until IS 'A node fetches the list, until then at least. NULL: none does.';
 
 COMMENT ON COLUMN matriarch.remote_device_lists.last_error IS 'Why fetching it last failed. NULL: it did not.';
+
+COMMENT ON COLUMN matriarch.remote_device_lists.whole_xid IS 'The transaction that last stored the keys of all devices. While the user has shared a room with this server ever since, updates keep the list current. NULL: no whole list was stored, or its time is not known.';
 
 CREATE TABLE matriarch.revoked_refresh_tokens (
     token_hash bytea NOT NULL,

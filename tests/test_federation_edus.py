@@ -342,6 +342,115 @@ def test_more_devices_than_anybody_has(tracked):
 # What is no EDU
 
 
+class KeyServer:
+    """How the other server answers to queries for keys, and how often it was asked."""
+
+    def __init__(self, shared):
+        self.shared, self.asked, self.fails = shared, 0, False
+        self.devices: dict[str, list[str]] = {}
+        shared.server.hooks["user"] = self.answer
+
+    def answer(self, _handler, parts, _query, body):
+        assert parts == ["keys", "query"]
+        self.asked += 1
+        if self.fails:
+            return 503, {"errcode": "M_UNKNOWN", "error": "later"}
+        keys = {
+            user: {
+                device: keys_of(self.shared, device) | {"user_id": user}
+                for device in self.devices.get(user, [])
+                if not wanted or device in wanted
+            }
+            for user, wanted in body["device_keys"].items()
+        }
+        return 200, {"device_keys": keys}
+
+    def query(self, user: str, *devices: str) -> tuple[set[str] | None, set[str]]:
+        """What a client is told: the user's devices, and the servers that failed."""
+        answer = self.shared.alice.post("/keys/query", {"device_keys": {user: list(devices)}})
+        keys = answer["device_keys"].get(user)
+        return None if keys is None else set(keys), set(answer["failures"])
+
+
+def test_keys_are_given_from_the_lists_that_are_kept(shared):
+    server, bob = KeyServer(shared), shared.bob
+    server.devices[bob] = ["LAPTOP"]
+    # One device is no list.
+    assert server.query(bob, "LAPTOP") == ({"LAPTOP"}, set())
+    assert server.query(bob) == ({"LAPTOP"}, set())
+    assert server.asked == 2
+    server.fails = True
+    assert server.query(bob) == server.query(bob, "LAPTOP") == ({"LAPTOP"}, set())
+    assert server.query(bob, "PHONE") == (set(), set())
+    assert server.asked == 2
+    # The first update may follow another one than the answer.
+    heard = threading.Event()
+    shared.server.hooks["devices"] = lambda *_: heard.wait(20) and None
+    serve(shared, 11, "LAPTOP", "PHONE")
+    shared.send([], [update(shared, 11, [10])])
+    assert state_of(shared) == [(None, True)]
+    # What is stored is better than nothing.
+    assert server.query(bob) == ({"LAPTOP"}, set())
+    assert server.asked == 3
+    heard.set()
+    eventually(lambda: state_of(shared) == [(11, False)])
+    assert server.query(bob) == ({"LAPTOP", "PHONE"}, set())
+    shared.send([], [update(shared, 12, [11], deleted=True)])
+    assert server.query(bob) == ({"LAPTOP"}, set())
+    assert server.asked == 3
+
+
+def test_keys_of_those_who_share_no_room_are_asked_for_each_time(shared):
+    server, stranger = KeyServer(shared), shared.server.user("stranger")
+    server.devices[stranger] = ["TABLET"]
+    assert server.query(stranger) == server.query(stranger) == ({"TABLET"}, set())
+    assert server.asked == 2
+    server.fails = True
+    assert server.query(stranger) == ({"TABLET"}, {shared.server.name})
+    assert server.query(shared.server.user("nobody")) == (None, {shared.server.name})
+    statement = "select count(*) from matriarch.remote_device_lists where server_name = %s"
+    assert shared.database.query(statement, [shared.server.name]) == [(0,)]
+
+
+@pytest.mark.parametrize("who", ["the user", "this server"])
+def test_keys_of_those_who_share_a_room_again_are_asked_for_anew(shared, who):
+    """Nobody told of changes meanwhile."""
+    server, bob = KeyServer(shared), shared.bob
+    server.devices[bob] = ["LAPTOP"]
+    assert server.query(bob) == server.query(bob) == ({"LAPTOP"}, set())
+    assert server.asked == 1
+    if who == "the user":
+        leave = shared.room.send(bob, "m.room.member", {"membership": "leave"}, bob)
+        back = shared.room.join(bob)
+        shared.send([leave, back])
+        shared.wait([leave, back])
+    else:
+        shared.alice.leave(shared.room_id)
+        shared.server.answer_make_leave = None
+        shared.alice.join(shared.room_id, params={"via": shared.server.name})
+    server.devices[bob] = ["PHONE"]
+    assert server.query(bob) == server.query(bob) == ({"PHONE"}, set())
+    assert server.asked == 2
+
+
+def test_a_list_that_changes_while_it_is_asked_for_is_stale(shared):
+    server, bob = KeyServer(shared), shared.bob
+    server.devices[bob] = ["LAPTOP"]
+    assert server.query(bob) == ({"LAPTOP"}, set())
+    statement = "update matriarch.remote_device_lists set whole_xid = '3' where server_name = %s"
+    shared.database.query(statement, [shared.server.name])
+    shared.server.hooks["devices"] = lambda *_: (503, {"errcode": "M_UNKNOWN", "error": "later"})
+
+    def meanwhile(*asked):
+        statement = "update matriarch.remote_device_lists set updates = updates + 1 where server_name = %s"
+        shared.database.query(statement, [shared.server.name])
+        return server.answer(*asked)
+
+    shared.server.hooks["user"] = meanwhile
+    assert server.query(bob) == ({"LAPTOP"}, set())
+    assert state_of(shared) == [(None, True)]
+
+
 def test_bad_edus_do_no_harm(shared):
     message = shared.room.message(shared.bob)
     bad = [

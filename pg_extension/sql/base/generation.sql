@@ -17,6 +17,7 @@ as $$
     update device_list_changes set xid = '0';
     update membership_changes set xid = '0';
     update to_device_messages set xid = '0';
+    update remote_device_lists set whole_xid = null where whole_xid is not null;
     delete from generations;
 $$;
 comment on procedure reset_sync_xids is

@@ -4,6 +4,11 @@
 //! stored one makes the user's list stale: then an API node fetches the whole list, and until that is stored,
 //! updates are only counted. Lists are kept only of users in rooms that this server knows, so that nobody can
 //! fill the database with invented users.
+//!
+//! Queries of clients are answered from a list that is current: it was stored whole, no update is missing,
+//! and the user has shared a room with this server ever since, so that the user's server has sent its
+//! updates. The first whole list may be the answer to a query. It has no `stream_id`, so that the next update
+//! has the list fetched again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -247,6 +252,7 @@ const LIST: &str = "
 const FETCHED: &str = "
     update remote_device_lists
     set stream_id = $2,
+        whole_xid = pg_current_xact_id(),
         stale_since = case when updates <> $3 then stale_since end,
         attempts = 0,
         next_try_at = now() + interval '10 seconds',

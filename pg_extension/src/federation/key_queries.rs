@@ -53,17 +53,41 @@ fn is_of(user_id: &str, key: &Map) -> bool {
     key.get("user_id").and_then(Value::as_str) == Some(user_id)
 }
 
+/// Keeps the device lists of users who share a room with this server. A list that was updated while it was
+/// asked for may miss that update: it is stale.
+const KEEP: &str = "
+    insert into remote_device_lists as l (user_nid, server_name, updates, whole_xid)
+    select u.user_nid, $1, a.updates, pg_current_xact_id()
+    from unnest($2::text[], $3::bigint[]) as a (user_id, updates)
+    cross join lateral (select user_nid from users where user_id = a.user_id offset 0) u
+    where exists (select from memberships m where m.user_nid = u.user_nid and m.membership = 'join')
+    order by u.user_nid
+    on conflict (user_nid) do update
+    set whole_xid = case when l.updates = excluded.updates then excluded.whole_xid else l.whole_xid end,
+        stale_since = case when l.updates = excluded.updates then l.stale_since
+            else coalesce(l.stale_since, now()) end";
+
 /// Stores another server's response to `POST /_matrix/federation/v1/user/keys/query`. Users of other servers
-/// than `server` are ignored. `complete` are the users all of whose devices were asked for.
+/// than `server` are ignored. `complete` are the users all of whose devices were asked for, and `updates` for
+/// each of them `remote_device_lists.updates` when the request was sent; 0 without a row.
 #[pg_extern(volatile)]
-fn store_remote_keys(server: &str, answer: &str, complete: Vec<String>) {
+fn store_remote_keys(server: &str, answer: &str, complete: Vec<String>, updates: Vec<i64>) {
     connect(Mode::Write, |db| {
         let Ok(answer) = request::object(answer) else { return };
+        let answered: BTreeSet<&str> =
+            of_server(&answer, "device_keys", server).into_iter().map(|(user_id, _)| user_id).collect();
+        let kept = complete.iter().map(String::as_str).zip(updates);
+        let kept = kept.filter(|(user_id, _)| answered.contains(user_id));
+        let (user_ids, updates): (Vec<&str>, Vec<i64>) = kept.unzip();
+        if !user_ids.is_empty() {
+            db.execute(KEEP, &[server.into(), user_ids.into(), updates.into()]);
+        }
         store(db, server, &answer, &complete);
     });
 }
 
-/// Like [`store_remote_keys`], with the parsed response.
+/// Stores a parsed response. The rows of `remote_device_lists` that it is about are locked, or there are
+/// none.
 pub fn store(db: &Db<'_>, server: &str, answer: &Map, complete: &[String]) {
     let devices = of_server(answer, "device_keys", server);
     let sections = [("master_keys", "master"), ("self_signing_keys", "self_signing")]

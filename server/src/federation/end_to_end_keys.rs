@@ -1,7 +1,7 @@
 //! Fetches and claims device keys of remote users on behalf of clients. Server-Server API, "End-to-End
 //! Encryption".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -21,7 +21,8 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// The timeout if the client sends none, as the specification recommends.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-const STORE: &str = "select matriarch.store_remote_keys($1, $2, $3)";
+const TO_FETCH: &str = "select user_id, updates from matriarch.device_lists_to_fetch($1)";
+const STORE: &str = "select matriarch.store_remote_keys($1, $2, $3, $4)";
 
 /// Splits the users under `key` of the client's request by their server, and drops local users.
 fn by_server(
@@ -48,22 +49,31 @@ pub fn concerns_other_servers(federation: &Federation, request: &Map<String, Val
     !by_server(federation, request, key).is_empty()
 }
 
-/// Asks the servers of all remote users in a client's `POST /keys/query`, and stores their answers. Returns
-/// the servers that answered.
+/// Asks the servers of remote users in a client's `POST /keys/query` whose device lists are not current here,
+/// and stores their answers. Returns the servers that answered.
 pub async fn fetch_keys(
     federation: &Federation,
     request: &Map<String, Value>,
 ) -> Result<Vec<String>, ApiError> {
     let timeout = timeout(request);
-    let answers =
-        ask_all(federation, by_server(federation, request, "device_keys"), "query", "device_keys", timeout)
-            .await?;
+    let mut servers = by_server(federation, request, "device_keys");
+    // `text` cannot hold U+0000, so no user has such an id.
+    let user_ids: Vec<&String> =
+        servers.values().flat_map(Map::keys).filter(|user_id| !user_id.contains('\0')).collect();
+    let to_fetch = federation.db.query(TO_FETCH, &[&user_ids]).await?;
+    let updates: HashMap<String, i64> =
+        to_fetch.iter().map(|row| (row.get("user_id"), row.get("updates"))).collect();
+    servers.values_mut().for_each(|users| users.retain(|user_id, _| updates.contains_key(user_id)));
+    servers.retain(|_, users| !users.is_empty());
+    let answers = ask_all(federation, servers, "query", "device_keys", timeout).await?;
     let mut answered = Vec::new();
     for (server, users, answer) in answers {
         let is_all = |wanted: &Value| wanted.as_array().is_some_and(Vec::is_empty);
-        let complete: Vec<String> =
-            users.into_iter().filter(|(_, wanted)| is_all(wanted)).map(|(user_id, _)| user_id).collect();
-        federation.db.query(STORE, &[&server, &Value::Object(answer).to_string(), &complete]).await?;
+        let all = users.into_iter().filter(|(_, wanted)| is_all(wanted));
+        let (complete, updates): (Vec<String>, Vec<i64>) =
+            all.filter_map(|(user_id, _)| updates.get(&user_id).map(|updates| (user_id, *updates))).unzip();
+        let answer = Value::Object(answer).to_string();
+        federation.db.query(STORE, &[&server, &answer, &complete, &updates]).await?;
         answered.push(server);
     }
     Ok(answered)

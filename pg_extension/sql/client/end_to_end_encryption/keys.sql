@@ -8,7 +8,7 @@ language c stable strict parallel restricted security definer set enable_bitmaps
 as 'MODULE_PATHNAME', 'query_keys_wrapper';
 comment on function query_keys is
     'POST /keys/query. answered: the other servers whose responses about their users were stored by '
-    'store_remote_keys.';
+    'store_remote_keys. Users of others are failures, unless their device lists are kept.';
 
 create function claim_keys(token_hash bytea, body text) returns setof response
 language c volatile strict parallel unsafe security definer set enable_bitmapscan = off

@@ -36,7 +36,8 @@ async fn upload_keys(
     app.call(UPLOAD_KEYS, &[&token.hash(), &body]).await
 }
 
-/// `POST /_matrix/client/v3/keys/query`. Asks the servers of remote users first.
+/// `POST /_matrix/client/v3/keys/query`. Asks the servers of remote users first whose device lists are not
+/// current here.
 async fn query_keys(
     State(app): State<App>,
     token: AccessToken,

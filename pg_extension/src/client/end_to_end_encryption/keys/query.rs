@@ -179,31 +179,50 @@ impl Found {
     }
 }
 
-/// Reads the requested users from a body. Returns those whose server `is_known` admits, and the others.
-fn sort<'b>(body: &'b Body, is_known: impl Fn(&str) -> bool) -> Result<(Wanted<'b>, BTreeSet<&'b str>)> {
+/// Reads the requested users from a body.
+fn wanted(body: &Body) -> Result<Wanted<'_>> {
     // The timeout for other servers is for the API node, which asks them.
     body.unsigned("timeout")?;
     let keys =
         body.object("device_keys")?.ok_or_else(|| MatrixError::missing_param("`device_keys` is missing."))?;
-    let (known, elsewhere): (Vec<_>, Vec<_>) =
-        read(keys)?.into_iter().partition(|(user_id, _)| server_name(user_id).is_some_and(&is_known));
-    let (user_ids, devices) = known.into_iter().unzip();
-    Ok((Wanted { user_ids, devices }, elsewhere.into_iter().map(|(user_id, _)| user_id).collect()))
+    let (user_ids, devices) = read(keys)?.into_iter().unzip();
+    Ok(Wanted { user_ids, devices })
 }
+
+/// The remote users of these whose device lists are kept, also where the last update is missing.
+const KEPT: &str = "
+    select wanted.user_id
+    from unnest($1::text[]) as wanted (user_id)
+    cross join lateral (select user_nid from users where user_id = wanted.user_id offset 0) u
+    cross join lateral (
+        select whole_xid from remote_device_lists where user_nid = u.user_nid offset 0
+    ) l
+    where l.whole_xid is not null and shares_room_since(u.user_nid, l.whole_xid)";
 
 /// `POST /keys/query`
 ///
-/// `answered` are the other servers whose answers were stored before.
+/// `answered` are the other servers whose answers were stored before. Users of others are failures, unless
+/// their device lists are kept.
 #[pg_extern(stable)]
 fn query_keys(token_hash: &[u8], body: &str, answered: Vec<String>) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let ours = server_name(&session.user_id);
         let body = Body::parse(body)?;
-        let is_known = |server: &str| ours == Some(server) || answered.iter().any(|name| name == server);
-        let (wanted, elsewhere) = sort(&body, is_known)?;
-        let mut answer = wanted.find(db, session.user_nid).answer();
-        answer["failures"] = Value::Object(failures(elsewhere));
+        let wanted = wanted(&body)?;
+        let is_known = |user_id: &str| {
+            let server = server_name(user_id);
+            server == ours || answered.iter().any(|name| server == Some(name))
+        };
+        let others: Vec<&str> = wanted.user_ids.iter().copied().filter(|id| !is_known(id)).collect();
+        let kept = db.query(KEPT, &[others.clone().into()]).map(|row| row.get("user_id"));
+        let kept: BTreeSet<String> = kept.collect();
+        let failed: BTreeSet<&str> = others.into_iter().filter(|id| !kept.contains(*id)).collect();
+        let mut found = wanted.find(db, session.user_nid);
+        // What is stored of these users may be old, and is better than nothing.
+        found.device_keys.retain(|user_id, keys| !keys.is_empty() || !failed.contains(user_id.as_str()));
+        let mut answer = found.answer();
+        answer["failures"] = Value::Object(failures(failed));
         Ok(Response::json(&answer))
     })
 }
@@ -215,8 +234,11 @@ fn query_keys(token_hash: &[u8], body: &str, answered: Vec<String>) -> ResponseR
 /// 400 `M_BAD_JSON` for a malformed body.
 pub fn for_servers(db: &Db<'_>, body: &Body) -> Result<Value> {
     let ours = Signer::current(db).server_name.clone();
-    let (wanted, _) = sort(body, |server| server == ours)?;
-    Ok(wanted.find(db, NOBODY).answer())
+    let Wanted { user_ids, devices } = wanted(body)?;
+    let of_ours = user_ids.into_iter().zip(devices);
+    let of_ours = of_ours.filter(|(user_id, _)| server_name(user_id) == Some(ours.as_str()));
+    let (user_ids, devices) = of_ours.unzip();
+    Ok(Wanted { user_ids, devices }.find(db, NOBODY).answer())
 }
 
 /// The keys of all devices of a user and the user's cross-signing keys, for other servers.
