@@ -200,6 +200,24 @@ def test_what_the_client_says_outlasts_its_syncs(node):
     eventually(lambda: state_by(bob, alice) == "online")
 
 
+def test_syncs_change_what_the_client_said_before_them(node):
+    alice, bob, _ = together(node)
+    # Where no sync came before, one as online says nothing, and any other one does.
+    set_presence(alice, "unavailable")
+    alice.sync(set_presence="online")
+    all_is_noted(alice, bob)
+    assert state_by(bob, alice) == "unavailable"
+    alice = alice.another_device()
+    set_presence(alice, "online")
+    alice.sync(set_presence="unavailable")
+    eventually(lambda: state_by(bob, alice) == "unavailable")
+    alice = alice.another_device()
+    set_presence(alice, "online")
+    assert state_by(bob, alice) == "online"
+    alice.sync(set_presence="offline")
+    eventually(lambda: state_by(bob, alice) == "unavailable")
+
+
 def test_devices_count_together(node):
     alice, bob, _ = together(node)
     phone = alice.another_device()

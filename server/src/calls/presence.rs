@@ -26,6 +26,8 @@ use crate::hub::Hub;
 const GRACE: Duration = Duration::from_secs(30);
 /// How much longer is written, so that a device that continues to sync is written once in this time.
 const AHEAD: Duration = Duration::from_secs(60);
+/// For how long a node remembers that it wrote that a device syncs as offline.
+const OFFLINE: Duration = Duration::from_secs(600);
 /// The least time between two writes that a user is active.
 const ACTIVE: Duration = Duration::from_secs(30);
 /// How often a node has the database find idle and offline users.
@@ -63,8 +65,8 @@ impl State {
 /// What was last written about a device.
 #[derive(Clone, Copy, Default)]
 struct Written {
-    /// `set_presence` of its last sync, and until when it counts as online.
-    online: Option<(State, Instant)>,
+    /// `set_presence` of its last sync, and until when that need not be written again.
+    asked: Option<(State, Instant)>,
     active_at: Option<Instant>,
 }
 
@@ -108,19 +110,19 @@ impl Presence {
     /// Notes a sync with this `set_presence` that lasts until `deadline` at most.
     pub fn syncs(&self, token: AccessToken, asked: State, deadline: Instant) {
         let Some(shared) = &self.0 else { return };
-        let until = deadline + GRACE;
+        let now = Instant::now();
+        let (needed_until, written_until) = match asked {
+            State::Offline => (now, now + OFFLINE),
+            State::Online | State::Unavailable => (deadline + GRACE, deadline + GRACE + AHEAD),
+        };
         let mut note = None;
         shared.change(token, |written| {
-            let online = match written.online {
-                None if asked == State::Offline => return None,
-                Some((state, at)) if state == asked && at >= until => return None,
-                _ if asked == State::Offline => None,
-                _ => Some((asked, until + AHEAD)),
-            };
-            let seconds =
-                online.map_or(0.0, |(_, at)| at.saturating_duration_since(Instant::now()).as_secs_f64());
+            if written.asked.is_some_and(|(state, until)| state == asked && until >= needed_until) {
+                return None;
+            }
+            let seconds = written_until.saturating_duration_since(now).as_secs_f64();
             note = Some(Note { token, asked: Some(asked), seconds, is_active: false });
-            Some(Written { online, ..written })
+            Some(Written { asked: Some((asked, written_until)), ..written })
         });
         note.into_iter().for_each(|note| shared.submit(note));
     }
@@ -167,9 +169,9 @@ struct WhenExpired;
 
 impl WhenExpired {
     fn lifetime(written: &Written) -> Duration {
-        let online = written.online.map(|(_, until)| until);
+        let asked = written.asked.map(|(_, until)| until);
         let active = written.active_at.map(|at| at + ACTIVE);
-        let until = online.max(active);
+        let until = asked.max(active);
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 }

@@ -76,7 +76,8 @@ const CAME: &str = "
         where d.device_nid = n.device_nid and d.until > now() and d.asked = 'online'
     )";
 
-/// A presence that the client set otherwise stays valid as long as its syncs set the same.
+/// A presence that the client set otherwise stays valid as long as its syncs set the same. Where the client
+/// set it before any sync, syncs as online, which is the default, leave it.
 const SYNCED: &str = "
     insert into presence_devices as d (device_nid, user_nid, asked, presence, until)
     select n.device_nid, n.user_nid, n.asked, n.asked, now() + n.seconds * interval '1 second'
@@ -86,7 +87,7 @@ const SYNCED: &str = "
     on conflict (device_nid) do update
     set asked = excluded.asked,
         presence = case
-            when d.until > now() and coalesce(d.asked, excluded.asked) = excluded.asked then d.presence
+            when d.until > now() and coalesce(d.asked, 'online') = excluded.asked then d.presence
             else excluded.presence
         end,
         until = greatest(d.until, excluded.until)";
