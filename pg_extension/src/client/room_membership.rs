@@ -14,7 +14,7 @@ use crate::{
         users::User,
     },
     client::typing,
-    room::Room,
+    room::{Room, out_of_band_memberships},
 };
 
 use matriarch_rules::{
@@ -82,8 +82,18 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
             _ => request.required_string("user_id")?,
         };
         let content = content_of(membership, &request)?;
+        // Clients repeat requests whose answers were lost: a user who has left need not leave again.
+        let out_of_band =
+            if action == "leave" { out_of_band_memberships::find(db, user.nid, room) } else { None };
+        if out_of_band.as_deref() == Some("leave") {
+            return Ok(Response::empty());
+        }
         in_room(db, room, |room| {
             if matches!(action, "knock" | "leave") && !room.is_joined(&user.id) && room.is_elsewhere() {
+                let has_left = room.membership(&user.id).is_some_and(|(membership, _)| membership == "leave");
+                if action == "leave" && has_left && out_of_band.is_none() {
+                    return Ok(Response::empty());
+                }
                 return Err(elsewhere());
             }
             // Users who are not in the room must not learn who is; the authorization rules refuse them.
@@ -94,7 +104,6 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
             let current = room.membership(target).map(|(membership, _)| membership);
             match (action, current.as_deref()) {
                 _ if !may_know => {}
-                // A user who has left need not leave again.
                 ("leave", Some("leave")) => return Ok(Response::empty()),
                 ("leave", None) => return Err(MatrixError::forbidden("You are not in this room.")),
                 ("kick", None | Some("leave" | "ban")) => {

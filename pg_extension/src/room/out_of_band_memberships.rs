@@ -22,7 +22,7 @@ const LEAVE: &str = "
     set membership = 'leave', sender_nid = $1, event = $3, state = '{}', xid = pg_current_xact_id()
     where user_nid = $1 and room_id = $2 and membership <> 'leave'";
 
-const IS_KNOWN: &str = "select from out_of_band_memberships where user_nid = $1 and room_id = $2";
+const FIND: &str = "select membership from out_of_band_memberships where user_nid = $1 and room_id = $2";
 
 /// A room that this server has not joined.
 pub struct UnjoinedRoom<'r> {
@@ -49,6 +49,11 @@ pub fn record(db: &Db<'_>, room: UnjoinedRoom<'_>, user_nid: i64, sender: &User,
     );
 }
 
+/// The out-of-band membership of a local user.
+pub fn find(db: &Db<'_>, user_nid: i64, room_id: &str) -> Option<String> {
+    Some(db.query_opt(FIND, &[user_nid.into(), room_id.into()])?.get("membership"))
+}
+
 /// The stripped form of a state event; `None` if `event` is no state event. Client-Server API, "Stripped
 /// state".
 pub fn stripped(event: &Map) -> Option<String> {
@@ -62,7 +67,7 @@ pub fn stripped(event: &Map) -> Option<String> {
 /// Records that a local user left a room, with `event` as a sync shows it. Without an event if no server
 /// accepted one. Returns whether the user had an out-of-band membership.
 pub fn leave(db: &Db<'_>, user_nid: i64, room_id: &str, event: Option<String>) -> bool {
-    if db.query_opt(IS_KNOWN, &[user_nid.into(), room_id.into()]).is_none() {
+    if find(db, user_nid, room_id).is_none() {
         return false;
     }
     db.execute(LEAVE, &[user_nid.into(), room_id.into(), event.into()]);
