@@ -52,11 +52,39 @@ fn set_alias(token_hash: &[u8], alias: &str, room_id: &str) -> ResponseRows {
 }
 
 const FIND: &str = "
-    select r.room_id, s.server_name, a.creator_nid
+    select r.room_id, r.room_nid, a.creator_nid
     from room_aliases a
     join rooms r using (room_nid)
-    cross join server s
     where a.room_alias = $1";
+
+/// The servers in a room: this one first, or last while it cannot let others in because the room is partial,
+/// and those with most members before others.
+const SERVERS: &str = "
+    select found.server_name
+    from (
+        select s.server_name, case when r.partial then 2 else 0 end as turn, 0 as joined_members
+        from rooms r
+        cross join server s
+        where r.room_nid = $1 and exists (
+            select
+            from memberships m
+            cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
+            where m.room_nid = r.room_nid and m.membership = 'join'
+        )
+        union all
+        (
+            select d.server_name, 1, dr.joined_members
+            from destination_rooms dr
+            join destinations d using (destination_nid)
+            where dr.room_nid = $1 and dr.left_nid is null
+            order by dr.joined_members desc, d.server_name
+            limit $2 - 1
+        )
+    ) found
+    order by found.turn, found.joined_members desc, found.server_name";
+
+/// The number of servers that an alias names.
+const MAX_SERVERS: i64 = 50;
 
 /// `GET /directory/room/{roomAlias}`
 #[pg_extern(stable)]
@@ -64,8 +92,13 @@ fn alias(alias: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         check_alias(alias)?;
         let row = db.query_opt(FIND, &[alias.into()]).ok_or_else(|| not_found(alias))?;
-        let (room_id, server_name): (String, String) = (row.get("room_id"), row.get("server_name"));
-        Ok(Response::json(&json!({ "room_id": room_id, "servers": [server_name] })))
+        let room_id: String = row.get("room_id");
+        let servers = db.query(SERVERS, &[row.get::<i64>("room_nid").into(), MAX_SERVERS.into()]);
+        let mut servers: Vec<String> = servers.map(|row| row.get("server_name")).collect();
+        if servers.is_empty() {
+            servers.push(Signer::current(db).server_name.clone());
+        }
+        Ok(Response::json(&json!({ "room_id": room_id, "servers": servers })))
     })
 }
 
