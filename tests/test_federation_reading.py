@@ -378,6 +378,33 @@ def test_access_control_lists(federated, one):
                 asker.call(federated, method, path, body, status=status, errcode=errcode)
 
 
+def test_the_directory_hides_rooms_that_a_server_can_never_join(federated, one, two):
+    alice = federated.register("alice")
+    public = {"preset": "public_chat", "visibility": "public"}
+    shown = alice.create_room(**public)
+    local = alice.create_room(**public, creation_content={"m.federate": False})
+    denied = alice.create_room(**public)
+    alice.send_state(denied, "m.room.server_acl", {"allow": ["*"], "deny": [one.name]})
+
+    def listed(peer, **body) -> set[str]:
+        rooms, since = set(), {}
+        while True:
+            request = {**body, **since}
+            page = peer.call(federated, "POST", "/_matrix/federation/v1/publicRooms", request)
+            rooms |= {entry["room_id"] for entry in page["chunk"]}
+            if "next_batch" not in page:
+                return rooms & {shown, local, denied}
+            since = {"since": page["next_batch"]}
+
+    for body in ({}, {"limit": 1}, {"filter": {"room_types": [None]}}):
+        assert listed(one, **body) == {shown}
+        assert listed(two, **body) == {shown, denied}
+    page = one.get(federated, "/_matrix/federation/v1/publicRooms?limit=500")
+    assert not {entry["room_id"] for entry in page["chunk"]} & {local, denied}
+    rooms = {entry["room_id"] for entry in alice.post("/publicRooms", {})["chunk"]}
+    assert {shown, local, denied} <= rooms
+
+
 def test_one_statement_a_request(federated, one):
     room = public_room(one.user("alice"), [one])
     take(federated, room)

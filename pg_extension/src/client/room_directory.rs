@@ -18,7 +18,7 @@ use crate::{
         spi::{Db, Mode},
     },
     client::room_aliases::may_manage_aliases,
-    room::Room,
+    room::{Room, servers::closed_to},
 };
 
 const DEFAULT_LIMIT: usize = 100;
@@ -117,9 +117,14 @@ impl Filter {
 /// `GET /publicRooms`, without a token, and `POST /publicRooms`
 ///
 /// `server` names the server whose directory is requested, if not this one; `request` is the body of the
-/// POST.
+/// POST. `origin` is the server that asks, if one does: it is not shown rooms that it can never join.
 #[pg_extern(stable)]
-fn public_rooms(token_hash: Option<&[u8]>, server: Option<&str>, request: &str) -> ResponseRows {
+fn public_rooms(
+    token_hash: Option<&[u8]>,
+    server: Option<&str>,
+    request: &str,
+    origin: Option<&str>,
+) -> ResponseRows {
     respond(Mode::Read, |db| {
         if let Some(token_hash) = token_hash {
             Session::authenticate(db, token_hash)?;
@@ -136,7 +141,12 @@ fn public_rooms(token_hash: Option<&[u8]>, server: Option<&str>, request: &str) 
             return Ok(Response::json(&json!({ "chunk": [], "total_room_count_estimate": 0 })));
         }
         let filter = request.filter.unwrap_or_default();
-        let page = Page::read(db, &order, limit, filter.admits_everything(), |room| filter.admits(room));
+        let all = origin.is_none() && filter.admits_everything();
+        let page = Page::read(db, &order, limit, all, |rooms| {
+            let nids: Vec<i64> = rooms.iter().map(|room| room.room_nid).collect();
+            let closed = origin.map(|origin| closed_to(db, origin, &nids)).unwrap_or_default();
+            rooms.retain(|room| filter.admits(&room.description) && !closed.contains(&room.room_nid));
+        });
         Ok(Response::json(&page.to_json(count(db))))
     })
 }

@@ -1,14 +1,14 @@
 //! Counts the joined members of other servers in a room, and marks what these servers are to be sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use matriarch_rules::{Event, identifiers::server_name};
+use matriarch_rules::{Event, identifiers::server_name, server_acl};
 use serde_json::Value;
 
 use crate::{
-    base::spi::Db,
+    base::spi::{Db, Row},
     outbox::{SENDERS, edus},
-    room::Room,
+    room::{Room, parse_stored},
 };
 
 const ADD_SERVERS: &str = "
@@ -115,6 +115,32 @@ const HAS_JOINED_MEMBER: &str = concat!("select where ", has_member!("$1", "$2",
 /// The servers that the resident server named, while the room is partial.
 const IS_PRESUMED: &str = "
     select from partial_joins where room_nid = $1 and $2 = any(servers)";
+
+const CLOSING: &str = "
+    select wanted.room_nid, k.type, e.json
+    from unnest($1) as wanted (room_nid)
+    cross join lateral (
+        select type, current_event_nid
+        from room_state_keys
+        where room_nid = wanted.room_nid and type in ('m.room.create', 'm.room.server_acl') and state_key = ''
+        offset 0
+    ) k
+    join events e on e.event_nid = k.current_event_nid";
+
+/// The rooms of these that another server can never join: its access control list denies it, or the room
+/// does not federate.
+pub fn closed_to(db: &Db<'_>, server_name: &str, room_nids: &[i64]) -> HashSet<i64> {
+    let is_closed = |row: &Row<'_>| {
+        let event = parse_stored(&row.get::<String>("json"));
+        let content = event.get("content").and_then(Value::as_object);
+        content.is_some_and(|content| match row.get::<String>("type").as_str() {
+            "m.room.create" => content.get("m.federate") == Some(&Value::Bool(false)),
+            _ => !server_acl::admits(content, server_name),
+        })
+    };
+    let rows = db.query(CLOSING, &[room_nids.to_vec().into()]);
+    rows.filter(is_closed).map(|row| row.get("room_nid")).collect()
+}
 
 /// One joined member, of the local server if it has one.
 const MEMBER: &str = "

@@ -22,7 +22,7 @@ pub fn routes() -> Router<App> {
 
 const VISIBILITY: &str = call!("matriarch.room_visibility($1)");
 const SET_VISIBILITY: &str = call!("matriarch.set_room_visibility($1, $2, $3)");
-const PUBLIC_ROOMS: &str = call!("matriarch.public_rooms($1, $2, $3)");
+const PUBLIC_ROOMS: &str = call!("matriarch.public_rooms($1, $2, $3, null)");
 
 /// `GET /_matrix/client/v3/directory/list/room/{roomId}`
 async fn room_visibility(

@@ -43,10 +43,11 @@ impl Order {
 }
 
 /// A room of the directory.
-struct Listed {
+pub struct Listed {
+    pub room_nid: i64,
     room_id: String,
     joined_members: i32,
-    description: Description,
+    pub description: Description,
 }
 
 /// A part of the directory.
@@ -71,13 +72,14 @@ const BACKWARD: &str = "
     limit $3";
 
 impl Page {
-    /// Reads up to `limit` rooms that `admits` accepts. `all` says that it accepts every room.
+    /// Reads up to `limit` rooms. `select` removes those that are not wanted; `all` says that it removes
+    /// none.
     pub fn read(
         db: &Db<'_>,
         order: &Order,
         limit: usize,
         all: bool,
-        admits: impl Fn(&Description) -> bool,
+        select: impl Fn(&mut Vec<Listed>),
     ) -> Self {
         // One more, to know whether there are further rooms.
         let wanted = limit + 1;
@@ -85,10 +87,11 @@ impl Page {
         let mut rooms = Vec::new();
         let mut from = order.clone();
         while rooms.len() < wanted {
-            let batch = batch(db, &from, batch_size);
+            let mut batch = batch(db, &from, batch_size);
             let Some(last) = batch.last() else { break };
             from = Order { joined_members: last.joined_members, room_id: last.room_id.clone(), ..from };
-            rooms.extend(batch.into_iter().filter(|room| admits(&room.description)));
+            select(&mut batch);
+            rooms.append(&mut batch);
         }
         let more = rooms.len() > limit;
         rooms.truncate(limit);
@@ -134,6 +137,7 @@ fn batch(db: &Db<'_>, from: &Order, size: i64) -> Vec<Listed> {
     rows.into_iter()
         .map(|(room_nid, room_id, joined_members)| Listed {
             description: descriptions.remove(&room_nid).unwrap_or_default(),
+            room_nid,
             room_id,
             joined_members,
         })

@@ -3,7 +3,6 @@
 
 use std::{collections::HashSet, rc::Rc};
 
-use matriarch_rules::server_acl;
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ use crate::{
         spi::{Db, Mode},
     },
     client::spaces::{LocalRoom, LocalRooms, Summary},
-    room::{parse_stored, servers::has_member},
+    room::servers::{closed_to, has_member},
 };
 
 /// The number of children in a response.
@@ -40,17 +39,6 @@ const JOINED: &str = "
         join destinations s using (destination_nid)
         where d.room_nid = r.room_nid and s.server_name = $2 and d.left_nid is null
     )";
-
-const ACLS: &str = "
-    select wanted.room_nid, e.json
-    from unnest($1) as wanted (room_nid)
-    cross join lateral (
-        select current_event_nid
-        from room_state_keys
-        where room_nid = wanted.room_nid and type = 'm.room.server_acl' and state_key = ''
-        offset 0
-    ) k
-    join events e on e.event_nid = k.current_event_nid";
 
 /// `GET /_matrix/federation/v1/hierarchy/{roomId}`
 #[pg_extern(stable)]
@@ -86,8 +74,8 @@ fn federation_hierarchy(origin: &str, room_id: &str, suggested_only: bool) -> Re
 
 /// The origin's relation to the rooms of the response.
 struct Origin {
-    /// Rooms whose access control list denies the origin.
-    denied: HashSet<i64>,
+    /// Rooms that the origin can never join.
+    closed: HashSet<i64>,
     /// Rooms in which the origin has joined or invited users.
     present: HashSet<i64>,
     /// Rooms in which the origin has joined users, of those that join rules name in `allow`.
@@ -102,17 +90,8 @@ impl Origin {
         let allowed: HashSet<&str> =
             summaries().flat_map(|summary: &Rc<Summary>| &summary.allowed).map(String::as_str).collect();
         let allowed: Vec<&str> = allowed.into_iter().collect();
-        let denies = |json: &str| {
-            let event = parse_stored(json);
-            let content = event.get("content").and_then(Value::as_object);
-            content.is_some_and(|content| !server_acl::admits(content, origin))
-        };
-        let acls = db.query(ACLS, &[nids.clone().into()]);
         Self {
-            denied: acls
-                .filter(|row| denies(&row.get::<String>("json")))
-                .map(|row| row.get("room_nid"))
-                .collect(),
+            closed: closed_to(db, origin, &nids),
             present: db
                 .query(MEMBERS, &[nids.into(), origin.into()])
                 .map(|row| row.get("room_nid"))
@@ -128,6 +107,6 @@ impl Origin {
     fn may_be_shown(&self, room: &LocalRoom, summary: &Summary) -> bool {
         let is_one_of = |nids: &HashSet<i64>| room.room_nid.is_some_and(|nid| nids.contains(&nid));
         let membership = is_one_of(&self.present).then_some("join");
-        !is_one_of(&self.denied) && summary.may_be_shown(membership, &self.joined)
+        !is_one_of(&self.closed) && summary.may_be_shown(membership, &self.joined)
     }
 }

@@ -16,7 +16,7 @@ use crate::http::Query;
 
 const PROFILE: &str = call!("matriarch.profile($1, $2)");
 const ALIAS: &str = call!("matriarch.alias($1)");
-const PUBLIC_ROOMS: &str = call!("matriarch.public_rooms(null, null, $1)");
+const PUBLIC_ROOMS: &str = call!("matriarch.public_rooms(null, null, $1, $2)");
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {
@@ -70,9 +70,10 @@ struct Page {
 async fn public_rooms(
     State(app): State<App>,
     Query(Page { limit, since }): Query<Page>,
-    _: ServerRequest,
+    asking: ServerRequest,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(PUBLIC_ROOMS, &[&json!({ "limit": limit, "since": since }).to_string()]).await
+    let request = json!({ "limit": limit, "since": since }).to_string();
+    app.call(PUBLIC_ROOMS, &[&request, &asking.origin]).await
 }
 
 /// `POST /_matrix/federation/v1/publicRooms`
@@ -80,5 +81,6 @@ async fn query_public_rooms(
     State(app): State<App>,
     request: ServerRequest,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(PUBLIC_ROOMS, &[&Value::Object(request.content).to_string()]).await
+    let body = Value::Object(request.content).to_string();
+    app.call(PUBLIC_ROOMS, &[&body, &request.origin]).await
 }
