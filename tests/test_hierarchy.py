@@ -9,6 +9,7 @@ from harness.client import Client, path
 from harness.peer import public_room
 from harness.recording import RecordingServer
 from harness.remote_server import RemoteServer
+from harness.waiting import eventually
 
 V1 = "/_matrix/client/v1"
 VIA = {"via": ["test.example"]}
@@ -354,13 +355,25 @@ def test_answers_are_kept(home, remote):
     for _ in range(3):
         assert rooms_of(alice, root) == [root, far, "!x:far.example", "!y:far.example"]
     assert len(server.asked_for("hierarchy")) == 1
-    # Failures too.
+    # That a server fails is kept too.
     down = remote()
+    down.hooks["hierarchy"] = lambda *_: (503, {"errcode": "M_UNKNOWN", "error": "later"})
     root = space(alice)
     add(alice, root, "!gone:far.example", via=[down.name])
     for _ in range(3):
         assert rooms_of(alice, root) == [root]
     assert len(down.asked_for("hierarchy")) == 1
+
+
+def test_a_refusal_is_soon_forgotten(home, remote):
+    """The room may have been made known to this server meanwhile."""
+    server = remote()
+    alice, root, far = remote_space(server, home, [])
+    answer = server.hooks["hierarchy"]
+    server.hooks["hierarchy"] = lambda *_: None
+    assert rooms_of(alice, root) == [root]
+    server.hooks["hierarchy"] = answer
+    eventually(lambda: rooms_of(alice, root) == [root, far])
 
 
 def test_what_others_say_is_judged(home, remote):

@@ -26,9 +26,11 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many servers are asked about one room, and how many rooms are asked about at the same time.
 const MAX_SERVERS: usize = 3;
 const CONCURRENCY: usize = 10;
-/// How long an answer is cached, and how long it is cached that no server answered.
+/// How long an answer is cached, a refusal, and that no server answered. A refusal ends when a user of this
+/// server joins a room, which no cache is told of, and costs a server little.
 const ANSWER_LIFE: Duration = Duration::from_secs(300);
-const FAILURE_LIFE: Duration = Duration::from_secs(60);
+const REFUSAL_LIFE: Duration = Duration::from_secs(3);
+const SILENCE_LIFE: Duration = Duration::from_secs(60);
 /// The size of the cache in bytes, and the least that an entry counts as.
 const MAX_KEPT_BYTES: u64 = 32 * 1024 * 1024;
 const MIN_ANSWER_BYTES: usize = 4 * 1024;
@@ -101,6 +103,7 @@ impl Hierarchies {
         let federation = &self.federation;
         let path = format!("/_matrix/federation/v1/hierarchy/{}?suggested_only=false", encode(room_id));
         let is_other = |server: &&String| is_server_name(server) && federation.is_other_server(server);
+        let mut life = SILENCE_LIFE;
         for server in via.iter().filter(is_other).take(MAX_SERVERS) {
             let request = Request {
                 method: Method::GET,
@@ -113,14 +116,19 @@ impl Hierarchies {
             match federation.http.send(request).await {
                 Ok(answer) => {
                     let answer: Arc<RawValue> = to_raw_value(&answer).ok()?.into();
-                    self.keep(room_id, Some(Arc::clone(&answer)));
+                    self.keep(room_id, Some(Arc::clone(&answer)), ANSWER_LIFE);
                     return Some(answer);
                 }
                 Err(FederationError::Internal(_)) => return None,
-                Err(error) => debug!(room_id, server, %error, "a server did not answer about a room"),
+                Err(error) => {
+                    debug!(room_id, server, %error, "a server did not answer about a room");
+                    if matches!(error, FederationError::Refused { status, .. } if status.is_client_error()) {
+                        life = REFUSAL_LIFE;
+                    }
+                }
             }
         }
-        self.keep(room_id, None);
+        self.keep(room_id, None, life);
         None
     }
 
@@ -129,8 +137,7 @@ impl Hierarchies {
         (kept.until > Instant::now()).then_some(kept.answer)
     }
 
-    fn keep(&self, room_id: &str, answer: Option<Arc<RawValue>>) {
-        let life = if answer.is_some() { ANSWER_LIFE } else { FAILURE_LIFE };
+    fn keep(&self, room_id: &str, answer: Option<Arc<RawValue>>, life: Duration) {
         self.kept.insert(room_id.to_owned(), Kept { answer, until: Instant::now() + life });
     }
 }
