@@ -342,6 +342,167 @@ def test_an_invite_of_a_server_that_is_gone_is_refused(start_servers):
     assert room not in bob.sync()["rooms"].get("invite", {})
 
 
+def test_leaving_twice_is_no_error(start_servers):
+    one, two = start_servers()
+    alice, bob, carol = one.register("alice"), two.register("bob"), two.register("carol")
+    room, other = alice.create_room(preset="public_chat"), alice.create_room(preset="private_chat")
+    bob.join(room, params={"via": one.name})
+    alice.invite(other, bob)
+    eventually(lambda: other in bob.sync()["rooms"].get("invite", {}))
+    for left in (room, other):
+        bob.leave(left)
+    one.node.stop()
+    for left in (room, other):
+        assert bob.leave(left) == {}
+        carol.leave(left, status=404, errcode="M_NOT_FOUND")
+
+
+def test_aliases_name_the_servers_in_the_room(start_servers):
+    one, two, three = start_servers(3)
+    alice, bob, carol, dan = (
+        server.register(name)
+        for server, name in ((one, "alice"), (two, "bob"), (two, "carol"), (three, "dan"))
+    )
+    room = alice.create_room(preset="public_chat", room_alias_name="hall")
+    alias = path("directory", "room", f"#hall:{one.name}")
+
+    def servers(client=alice):
+        return client.get(alias)["servers"]
+
+    assert servers() == [one.name]
+    for member in (dan, bob, carol):
+        member.join(room, params={"via": one.name})
+    # This server is told of a further user of a server that was in the room by a transaction.
+    eventually(lambda: servers() == servers(dan) == [one.name, two.name, three.name])
+    alice.leave(room)
+    eventually(lambda: members(bob, room)[alice.user_id] == "leave")
+    assert servers() == servers(dan) == [two.name, three.name]
+    # The room lives on, also for those who ask by its alias.
+    eve = three.register("eve")
+    assert eve.join(f"#hall:{one.name}") == {"room_id": room}
+    erin = one.register("erin")
+    assert erin.join(f"#hall:{one.name}") == {"room_id": room}
+    assert servers()[0] == one.name
+
+
+def refusal(status: int, errcode: str, **more):
+    return status, {"errcode": errcode, "error": "Because.", **more}
+
+
+BANNED = refusal(403, "M_FORBIDDEN")
+UNABLE = refusal(400, "M_UNABLE_TO_AUTHORISE_JOIN")
+INCOMPATIBLE = refusal(400, "M_INCOMPATIBLE_ROOM_VERSION", room_version="12.5")
+UNKNOWN = refusal(404, "M_NOT_FOUND")
+BUSY = refusal(429, "M_LIMIT_EXCEEDED", retry_after_ms=1500)
+BROKEN = refusal(500, "M_UNKNOWN")
+BARE = 404, []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (BANNED, BUSY, BANNED),
+        (BANNED, BARE, BANNED),
+        (UNABLE, UNKNOWN, UNABLE),
+        (UNABLE, BROKEN, UNABLE),
+        (UNKNOWN, UNABLE, UNABLE),
+        (BROKEN, UNKNOWN, UNKNOWN),
+        (BARE, UNKNOWN, UNKNOWN),
+        (BROKEN, BUSY, BUSY),
+        (INCOMPATIBLE, UNABLE, INCOMPATIBLE),
+        (UNABLE, BANNED, UNABLE),
+    ],
+)
+@pytest.mark.parametrize("action", ["join", "knock"])
+def test_what_says_most_is_passed_on(one, remote_servers, action, first, second, told):
+    user, servers = one.register("user"), remote_servers(2)
+    for server, answer in zip(servers, (first, second), strict=True):
+        server.hooks[f"make_{action}"] = lambda *_, answer=answer: answer
+    room = f"!room:{servers[0].name}"
+    via = [server.name for server in servers]
+    status, expected = told
+    answer = user.post(path(action, room), params={"via": via}, status=status, errcode=expected["errcode"])
+    if told is not BUSY:
+        assert answer == expected
+    assert answer.get("retry_after_ms") == expected.get("retry_after_ms")
+    # What is forbidden is forbidden by all servers of the room.
+    assert len(servers[1].asked_for(f"make_{action}")) == (0 if first is BANNED else 1)
+
+
+def test_failures_of_other_servers_tell_no_insides(one, remote_servers):
+    user, (server,) = one.register("user"), remote_servers()
+    for answer in (BROKEN, BARE, refusal(400, "M_BAD_JSON"), (403, [])):
+        server.hooks["make_join"] = lambda *_, answer=answer: answer
+        user.join(f"!a:{server.name}", params={"via": server.name}, status=502, errcode="M_UNKNOWN")
+    room = user.create_room()
+    answer = user.invite(room, "@x:nonsense..name", status=502, errcode="M_UNKNOWN")
+    assert answer["error"] == "The other server gave no usable answer"
+
+
+def test_a_room_version_that_is_not_known(one, remote_servers):
+    user, (server,) = one.register("user"), remote_servers()
+    server.hooks["make_join"] = lambda *_: (200, {"room_version": "12.5", "event": {}})
+    errcode = "M_INCOMPATIBLE_ROOM_VERSION"
+    answer = user.join(f"!a:{server.name}", params={"via": server.name}, status=400, errcode=errcode)
+    assert answer["room_version"] == "12.5"
+
+
+def test_what_the_server_of_an_invited_user_refuses(one, remote_servers):
+    user, (server,) = one.register("user"), remote_servers()
+    room = user.create_room(preset="private_chat")
+    server.hooks["invite"] = lambda *_: INCOMPATIBLE
+    assert user.invite(room, server.user("x"), status=400) == INCOMPATIBLE[1]
+    server.hooks["invite"] = lambda *_: BUSY
+    answer = user.invite(room, server.user("x"), status=429, errcode="M_LIMIT_EXCEEDED")
+    assert answer["retry_after_ms"] == 1500
+    for errcode in ("M_MISSING_PARAM", "M_INVALID_PARAM"):
+        server.hooks["invite"] = lambda *_, errcode=errcode: refusal(400, errcode)
+        user.invite(room, server.user("x"), status=502, errcode="M_UNKNOWN")
+
+
+@pytest.mark.parametrize("version", ["1", "2", "10"])
+@pytest.mark.parametrize("status", [400, 404])
+def test_old_servers_are_invited_by_the_first_version_of_the_endpoint(one, remote_servers, version, status):
+    user, (server,) = one.register("user"), remote_servers()
+    room = user.create_room(preset="private_chat", room_version=version, name="Hall")
+    paths = []
+
+    def sign(handler, parts, _query, body):
+        paths.append(handler.path.split("/")[3])
+        if paths[-1] == "v2":
+            return refusal(status, "M_UNRECOGNIZED")
+        state = body["unsigned"]["invite_room_state"]
+        assert {"name": "Hall"} in [event["content"] for event in state]
+        del body["unsigned"]
+        server.sign(body)
+        return 200, [200, {"event": body}]
+
+    server.hooks["invite"] = sign
+    if version == "10":
+        user.invite(room, server.user("x"), status=502, errcode="M_UNKNOWN")
+        assert paths == ["v2"]
+    else:
+        user.invite(room, server.user("x"))
+        assert paths == ["v2", "v1"]
+        assert members(user, room)[server.user("x")] == "invite"
+
+
+def test_invites_to_a_new_room_are_tried_again(one, remote_servers):
+    user, (server,) = one.register("user"), remote_servers()
+    failures = iter([BROKEN])
+
+    def sign(_handler, _parts, _query, body):
+        if failure := next(failures, None):
+            return failure
+        server.sign(body["event"])
+        return 200, {"event": body["event"]}
+
+    server.hooks["invite"] = sign
+    room = user.create_room(preset="private_chat", room_version="11", invite=[server.user("x")])
+    assert server.user("x") not in members(user, room)
+    eventually(lambda: members(user, room).get(server.user("x")) == "invite")
+
+
 def test_knocking(one, two):
     alice, bob = one.register("alice"), two.register("bob")
     room = alice.create_room(preset="private_chat", name="Knock first")

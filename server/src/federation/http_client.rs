@@ -8,17 +8,19 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
-use matriarch_rules::json::parse_object;
+use matriarch_rules::json::parse_value;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use reqwest::{Response, Url, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tokio::time::timeout;
+use tracing::warn;
 
 use self::discovery::{Authority, Resolver};
+pub use self::error::FederationError;
 use self::well_known::WellKnown;
 use crate::base::error::ApiError;
 use crate::base::failure::Failure;
@@ -27,6 +29,7 @@ use crate::database::Db;
 
 mod addresses;
 mod discovery;
+mod error;
 mod tls;
 mod well_known;
 
@@ -42,73 +45,6 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_FETCHED: usize = 256 * 1024;
 
 const SIGN_REQUEST: &str = "select matriarch.sign_request($1, $2, $3, $4) as authorization";
-
-/// Why there is no usable answer of another server.
-#[derive(Debug, thiserror::Error)]
-pub enum FederationError {
-    /// The configuration denies federation with that server, or the server name is invalid.
-    #[error("this server does not federate with {0}")]
-    NotAdmitted(String),
-    /// The server could not be reached, or did not answer in time.
-    #[error("{server} cannot be reached: {reason}")]
-    Unreachable { server: String, reason: String },
-    /// The server answered with an error.
-    #[error("{server} answered {status}: {errcode} {error}")]
-    Refused { server: String, status: StatusCode, errcode: String, error: String },
-    /// The answer is too long or malformed.
-    #[error("the answer of {server} is bad: {reason}")]
-    BadAnswer { server: String, reason: String },
-    /// This server's database failed.
-    #[error("{}", .0.message)]
-    Internal(ApiError),
-}
-
-impl FederationError {
-    /// The error for a client: 403 and 404 of the server are passed on, everything else is 502 `M_UNKNOWN`
-    /// with one message. Clients choose the host and the port, so that a reason would tell them what listens
-    /// in this server's network. The log has it.
-    pub fn for_client(self) -> ApiError {
-        match self {
-            Self::Internal(error) => error,
-            Self::Refused {
-                status: status @ (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN),
-                errcode,
-                error,
-                ..
-            } => {
-                let is_errcode = !errcode.is_empty()
-                    && errcode
-                        .bytes()
-                        .all(|byte| byte == b'_' || byte == b'.' || byte.is_ascii_alphanumeric());
-                let errcode = if is_errcode { errcode } else { "M_UNKNOWN".to_owned() };
-                ApiError::new(status, errcode, error)
-            }
-            Self::NotAdmitted(_) => ApiError::forbidden(self.to_string()),
-            _ => {
-                debug!(error = %self, "no usable answer for a client");
-                ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", "The other server gave no usable answer")
-            }
-        }
-    }
-}
-
-impl FederationError {
-    /// The error for a malformed answer.
-    pub fn bad_answer(server: &str, reason: impl Into<String>) -> Self {
-        Self::BadAnswer { server: server.to_owned(), reason: reason.into() }
-    }
-
-    /// The error for a server that did not answer.
-    pub fn unreachable(server: &str, reason: impl Into<String>) -> Self {
-        Self::Unreachable { server: server.to_owned(), reason: reason.into() }
-    }
-}
-
-impl From<ApiError> for FederationError {
-    fn from(error: ApiError) -> Self {
-        Self::Internal(error)
-    }
-}
 
 /// A request to another server.
 #[derive(Debug)]
@@ -211,6 +147,19 @@ impl HttpClient {
         let (server, max_answer) = (request.destination, request.max_answer);
         let response = self.begin_signed(request).await?;
         read_object(server, response, max_answer).await
+    }
+
+    /// As [`Self::send`], for endpoints of version 1 that answer `[200, {…}]`.
+    pub async fn send_v1(&self, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
+        let (server, max_answer) = (request.destination, request.max_answer);
+        let response = self.begin_signed(request).await?;
+        match read_value(server, response, max_answer).await? {
+            Value::Array(mut pair) if pair.len() == 2 => match pair.pop() {
+                Some(Value::Object(object)) => Ok(object),
+                _ => Err(FederationError::bad_answer(server, "it has no JSON object")),
+            },
+            _ => Err(FederationError::bad_answer(server, "it is not a pair")),
+        }
     }
 
     /// As [`Self::send`] for long answers: passes on the body of a 200 answer in chunks as it arrives. Ends
@@ -349,12 +298,12 @@ fn host_header(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Reads a whole answer. Returns the JSON object of a 200 answer.
-async fn read_object(
+/// Reads a whole answer. Returns the JSON of a 200 answer.
+async fn read_value(
     server: &str,
     mut response: Response,
     max_answer: usize,
-) -> Result<Map<String, Value>, FederationError> {
+) -> Result<Value, FederationError> {
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, &error))? {
@@ -363,16 +312,39 @@ async fn read_object(
         }
         body.extend_from_slice(&chunk);
     }
-    let object = std::str::from_utf8(&body).ok().and_then(|text| parse_object(text).ok());
-    if status != StatusCode::OK {
-        let text = |key: &str| {
-            let text = object.as_ref().and_then(|object| object.get(key)).and_then(Value::as_str);
-            text.unwrap_or_default().chars().take(500).collect()
-        };
-        let (errcode, error) = (text("errcode"), text("error"));
-        return Err(FederationError::Refused { server: server.to_owned(), status, errcode, error });
+    let value = std::str::from_utf8(&body).ok().and_then(|text| parse_value(text).ok());
+    if status == StatusCode::OK {
+        return value.ok_or_else(|| FederationError::bad_answer(server, "it is not JSON"));
     }
-    object.ok_or_else(|| FederationError::bad_answer(server, "it is not a JSON object"))
+    let mut extra = match value {
+        Some(Value::Object(object)) => object,
+        _ => Map::new(),
+    };
+    let mut text = |key: &str| {
+        let text = extra.remove(key);
+        let text = text.as_ref().and_then(Value::as_str).unwrap_or_default();
+        text.chars().take(500).collect::<String>()
+    };
+    let (errcode, error) = (text("errcode"), text("error"));
+    // Older servers have only the header.
+    let seconds =
+        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    if let Some(seconds) = seconds {
+        extra.entry("retry_after_ms").or_insert_with(|| (u64::from(seconds) * 1000).into());
+    }
+    Err(FederationError::Refused { server: server.to_owned(), status, errcode, error, extra })
+}
+
+/// Reads a whole answer. Returns the JSON object of a 200 answer.
+async fn read_object(
+    server: &str,
+    response: Response,
+    max_answer: usize,
+) -> Result<Map<String, Value>, FederationError> {
+    match read_value(server, response, max_answer).await? {
+        Value::Object(object) => Ok(object),
+        _ => Err(FederationError::bad_answer(server, "it is not a JSON object")),
+    }
 }
 
 fn unreachable(server: &str, error: &reqwest::Error) -> FederationError {

@@ -65,8 +65,7 @@ pub async fn remote_public_rooms(
     ask(federation, server, Method::POST, "/_matrix/federation/v1/publicRooms", Some(request)).await
 }
 
-/// Asks another server on behalf of a client. Its 403 and 404 are passed on; other failures are 502
-/// `M_UNKNOWN`.
+/// Asks another server on behalf of a client. Errors are those of [`FederationError::for_client`].
 async fn ask(
     federation: &Federation,
     server: &str,

@@ -1,13 +1,16 @@
 //! Invites remote users; their server signs the invite too. Server-Server API, "Inviting to a room".
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use futures_util::{StreamExt, stream};
 use matriarch_rules::identifiers::server_name;
 use matriarch_wire::{PreparedInvite, Verdict};
 use serde_json::{Value, json};
-use tracing::warn;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tracing::{Instrument, info, warn};
 
 use super::base::Federation;
 use super::http_client::{FederationError, Request};
@@ -26,9 +29,20 @@ const PREPARE: &str = call!("matriarch.prepare_invite($1, $2, $3, $4)");
 
 /// How many users of a new room are invited at the same time.
 const CONCURRENCY: usize = 8;
+/// The pauses before further attempts to invite a user whose server cannot be reached.
+const PAUSES: [Duration; 5] = [
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(120),
+    Duration::from_secs(600),
+    Duration::from_secs(3600),
+];
+/// Permits of this node to wait for another attempt.
+static WAITING: Semaphore = Semaphore::const_new(1000);
 
-/// Invites remote users into a room that was just created. A failed invite is only logged: the room exists,
-/// and its creator sees who is missing.
+/// Invites remote users into a room that was just created. A refused invite is only logged: the room exists,
+/// and its creator sees who is missing. If a server cannot be reached, this node goes on trying for more than
+/// an hour after the answer.
 pub async fn invite_all(
     federation: &Federation,
     token: &AccessToken,
@@ -42,11 +56,56 @@ pub async fn invite_all(
             match invite(federation, token, room_id, &user_id, &content).await {
                 Ok(answer) if answer.status.is_success() => {}
                 Ok(answer) => warn!(room_id, user_id, answer = answer.body, "a user was not invited"),
-                Err(error) => warn!(room_id, user_id, error = %error.message, "a user was not invited"),
+                Err(error) => {
+                    warn!(room_id, user_id, error = %error.message, "a user was not invited");
+                    if may_pass(&error) {
+                        let (federation, token) = (federation.clone(), token.clone());
+                        let room_id = room_id.to_owned();
+                        let again = async move {
+                            invite_later(&federation, &token, &room_id, &user_id, &content).await
+                        };
+                        tokio::spawn(again.in_current_span());
+                    }
+                }
             }
         }
     };
     stream::iter(user_ids).map(invite).buffer_unordered(CONCURRENCY).collect::<()>().await;
+}
+
+/// Whether another attempt may succeed.
+fn may_pass(error: &ApiError) -> bool {
+    error.status.is_server_error() || error.status == StatusCode::TOO_MANY_REQUESTS
+}
+
+/// Tries again to invite a user. Ends when the invite was sent or refused, also because the session has ended
+/// or the user is in the room.
+async fn invite_later(
+    federation: &Federation,
+    token: &AccessToken,
+    room_id: &str,
+    user_id: &str,
+    content: &str,
+) {
+    let Ok(_permit) = WAITING.try_acquire() else {
+        warn!(room_id, user_id, "too many invites wait for another attempt");
+        return;
+    };
+    for pause in PAUSES {
+        sleep(pause).await;
+        match invite(federation, token, room_id, user_id, content).await {
+            Err(error) if may_pass(&error) => {}
+            Ok(answer) if answer.status.is_success() => {
+                info!(room_id, user_id, "a user was invited after further attempts");
+                return;
+            }
+            Ok(answer) => return info!(room_id, user_id, answer = answer.body, "a user is not invited"),
+            Err(error) => {
+                return info!(room_id, user_id, error = %error.message, "a user is not invited");
+            }
+        }
+    }
+    warn!(room_id, user_id, "a user was not invited after several attempts");
 }
 
 /// Invites a remote user; the answer is `{"event_id"}`. `content` is the event's content as JSON text;
@@ -126,6 +185,30 @@ async fn signed_by(
         max_answer: MAX_ANSWER,
         timeout: http.timeout(),
     };
-    let mut answer = http.send(request).await?;
+    let mut answer = match http.send(request).await {
+        Err(error) if may_lack_v2(&error, &prepared.room_version) => {
+            let state = json!({ "invite_room_state": prepared.invite_room_state });
+            let mut event = prepared.event.clone();
+            event.insert("unsigned".to_owned(), state);
+            let request = Request {
+                method: Method::PUT,
+                destination: server,
+                path: &path("v1"),
+                body: Some(&event.into()),
+                max_answer: MAX_ANSWER,
+                timeout: http.timeout(),
+            };
+            let answer = http.send_v1(request).await;
+            answer.map_err(|second| if second.refusal() < error.refusal() { second } else { error })?
+        }
+        answer => answer?,
+    };
     answer.remove("event").ok_or_else(|| FederationError::bad_answer(server, "it has no event"))
+}
+
+/// Whether the server may know only the first version of the endpoint, which serves the first room versions.
+fn may_lack_v2(error: &FederationError, room_version: &str) -> bool {
+    let is_early = matches!(room_version, "1" | "2");
+    let is_unknown = |status: StatusCode| matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND);
+    is_early && matches!(error, FederationError::Refused { status, .. } if is_unknown(*status))
 }

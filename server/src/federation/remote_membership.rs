@@ -123,24 +123,28 @@ impl RemoteMembership<'_> {
     ///
     /// # Errors
     ///
-    /// The last server's refusal, or else the first failure; 404 `M_NOT_FOUND` if there is no server to ask.
+    /// The refusal that says most about the request, of equal ones the first; 404 `M_NOT_FOUND` if there is
+    /// no server to ask. When a server forbids a join or knock, no other is asked.
     pub async fn ask_in_turn(&self, action: Action, room_id: &str, via: Vec<String>) -> Result<(), ApiError> {
-        let mut refusal: Option<ApiError> = None;
+        let mut refusal: Option<FederationError> = None;
         for server in self.servers(room_id, via).await? {
             match self.attempt_via(&server, action, room_id).await {
                 Ok(()) => return Ok(()),
                 Err(FederationError::Internal(error)) => return Err(error),
                 Err(error) => {
                     info!(server, room_id, action = action.name(), %error, "a server refused");
-                    // A refusal tells the client more than that another server is unreachable.
-                    let is_verdict = matches!(error, FederationError::Refused { .. });
-                    if is_verdict || refusal.is_none() {
-                        refusal = Some(error.for_client());
+                    let is_final = action != Action::Leave && error.forbids();
+                    if refusal.as_ref().is_none_or(|first| error.refusal() < first.refusal()) {
+                        refusal = Some(error);
+                    }
+                    if is_final {
+                        break;
                     }
                 }
             }
         }
-        Err(refusal.unwrap_or_else(|| ApiError::not_found("No server is known that is in the room")))
+        let none_asked = || ApiError::not_found("No server is known that is in the room");
+        Err(refusal.map_or_else(none_asked, FederationError::for_client))
     }
 
     /// Servers to ask, without duplicates: those named, those of known users in the room, and the one in the
@@ -186,9 +190,8 @@ impl RemoteMembership<'_> {
         let answer = federation.http.send(request).await?;
         let template: Template = serde_json::from_value(Value::Object(answer))
             .map_err(|error| FederationError::bad_answer(server, error.to_string()))?;
-        let version = room_version(&template.room_version).ok_or_else(|| {
-            FederationError::bad_answer(server, "it names a room version that does not exist")
-        })?;
+        let version = room_version(&template.room_version)
+            .ok_or_else(|| FederationError::incompatible_version(server, &template.room_version))?;
         let (membership, event) = (action.name(), template.event.to_string());
         let args: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
             &[&self.token.hash(), &room_id, &version.id, &membership, &event, &self.body];

@@ -5,7 +5,8 @@ use super::{ApiError, Deliveries, FederationError, StatusCode, is_refusal};
 fn refused(status: u16) -> FederationError {
     let (errcode, error) = ("M_UNKNOWN".to_owned(), String::new());
     let status = StatusCode::from_u16(status).expect("a status");
-    FederationError::Refused { server: "s.example".to_owned(), status, errcode, error }
+    let extra = serde_json::Map::new();
+    FederationError::Refused { server: "s.example".to_owned(), status, errcode, error, extra }
 }
 
 #[test]
