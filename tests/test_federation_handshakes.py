@@ -90,7 +90,8 @@ def auth_chain(events, event_ids):
             if event_id not in chain:
                 chain.add(event_id)
                 open.append(event_id)
-    return chain
+    # Since room version 12 events do not cite it.
+    return chain | {event_id for event_id, event in events.items() if event["type"] == "m.room.create"}
 
 
 def ids(pdus):

@@ -1,6 +1,6 @@
 //! Auth chains.
 
-use crate::base::spi::Db;
+use crate::room::Room;
 
 const CHAIN: &str = "
     with recursive chain (event_nid) as (
@@ -18,7 +18,14 @@ const CHAIN: &str = "
     )
     select event_nid from chain order by event_nid";
 
-/// The auth chain of these events, in topological order.
-pub fn of(db: &Db<'_>, nids: &[i64]) -> Vec<i64> {
-    db.query(CHAIN, &[nids.to_vec().into()]).map(|row| row.get("event_nid")).collect()
+const NID: &str = "select event_nid from events where event_id = $1";
+
+/// The auth chain of these events of a room, in topological order. Where events do not cite the create event,
+/// because the room's id is made of it, it belongs to the chain all the same.
+pub fn of(room: &Room<'_>, nids: &[i64]) -> Vec<i64> {
+    let implied = room.create_event_id().and_then(|id| room.db.query_opt(NID, &[id.into()]));
+    let implied: Option<i64> = implied.map(|row| row.get("event_nid"));
+    let implied = implied.filter(|create| nids.iter().any(|nid| nid != create));
+    let chain = room.db.query(CHAIN, &[nids.to_vec().into()]).map(|row| row.get("event_nid"));
+    implied.into_iter().chain(chain.filter(|nid| Some(*nid) != implied)).collect()
 }

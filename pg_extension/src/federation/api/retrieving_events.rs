@@ -70,7 +70,7 @@ fn federation_event_auth(origin: &str, room_id: &str, event_id: &str) -> Respons
     respond(Mode::Read, |db| {
         let room = asked_room::open_to_former_members(db, origin, room_id, &[event_id])?;
         let event = find(&room, event_id)?;
-        let chain = auth_chain::of(db, &[event.nid]);
+        let chain = auth_chain::of(&room, &[event.nid]);
         Ok(Response::new(object_text(|body| pdus::write(db, body, "auth_chain", &chain))))
     })
 }
@@ -98,7 +98,7 @@ fn state_before(db: &Db<'_>, origin: &str, room_id: &str, event_id: &str) -> Res
         .state_before
         .ok_or_else(|| MatrixError::not_found("The state before this event is not known."))?;
     let state: Vec<i64> = trie::entries(db, root).into_iter().map(|(_, nid)| nid).collect();
-    let chain = auth_chain::of(db, &state);
+    let chain = auth_chain::of(&room, &state);
     Ok((state, chain))
 }
 

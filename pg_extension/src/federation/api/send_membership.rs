@@ -142,7 +142,7 @@ fn joined(room: &mut Room<'_>, event: &Event, pdu: &str, omit_members: bool) -> 
         None => trie::entries(db, root).into_iter().map(|(_, nid)| nid).collect(),
     };
     let given: Vec<i64> = state.iter().copied().chain([nid]).collect();
-    let mut chain = auth_chain::of(db, &given);
+    let mut chain = auth_chain::of(room, &given);
     if omit_members {
         let state: HashSet<i64> = state.iter().copied().collect();
         chain.retain(|nid| !state.contains(nid));
