@@ -10,7 +10,10 @@ use crate::{
     room::{Room, redaction::Target},
 };
 
-/// Finds the target of a redaction, and checks that the local user may redact it.
+const HAS_GAPS: &str = "select from missing_prev_events where room_nid = $1 limit 1";
+
+/// Finds the target of a redaction, and checks that the local user may redact it. If the room has gaps, the
+/// API node looks for a missing target at other servers.
 ///
 /// Since room version 3 the authorization rules do not check this. Users may redact their own events, and
 /// with the `redact` level those of others (Client-Server API, "Redactions").
@@ -19,9 +22,12 @@ pub fn target_of(room: &mut Room<'_>, sender: &User, event_id: &str) -> Result<T
     if !room.is_joined(&sender.id) {
         return Err(MatrixError::forbidden("You are not in this room."));
     }
-    let unknown = || MatrixError::not_found("The event to redact is not in this room.");
     room.write_events();
-    let target = Target::find(room, event_id).ok_or_else(unknown)?;
+    let Some(target) = Target::find(room, event_id) else {
+        let unknown = MatrixError::not_found("The event to redact is not in this room.");
+        let has_gaps = room.db.query_opt(HAS_GAPS, &[room.nid.into()]).is_some();
+        return Err(if has_gaps { unknown.or_elsewhere() } else { unknown });
+    };
     if target.event().sender() != sender.id
         && !room.power_levels(|levels| levels.may(&sender.id, LevelName::Redact)).unwrap_or(false)
     {

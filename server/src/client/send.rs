@@ -32,12 +32,30 @@ type Answer = Result<MatrixResponse, ApiError>;
 /// Sends an event in a batch with others. Repeats that while the room is partial.
 async fn submit(app: &App, send: Send) -> Answer {
     let send = Arc::new(send);
-    let answer = when_whole(|| async { app.sends.submit(send.shard(), Arc::clone(&send)).await? }).await?;
+    let submit = || when_whole(|| async { app.sends.submit(send.shard(), Arc::clone(&send)).await? });
+    let mut answer = submit().await?;
+    // The target of a redaction may be in a gap.
+    if answer.is_elsewhere()
+        && let Some(target) = redacted_event(&send)
+        && app.fetch_event(&send.room_id, &target).await
+    {
+        answer = submit().await?;
+    }
     let answer = app.federation.sign(answer).await?;
     if answer.status == StatusCode::OK {
         app.presence.is_active(send.token);
     }
     Ok(answer)
+}
+
+/// The event that a redaction is to redact.
+fn redacted_event(send: &Send) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Redaction {
+        redacts: String,
+    }
+    let in_content = || Some(serde_json::from_str::<Redaction>(&send.content).ok()?.redacts);
+    send.redacts.clone().or_else(in_content)
 }
 
 /// Sends the `m.room.third_party_invite` event of an invite.
