@@ -424,6 +424,25 @@ ALTER TABLE matriarch.devices ALTER COLUMN device_nid ADD GENERATED ALWAYS AS ID
     CACHE 1
 );
 
+CREATE TABLE matriarch.dropped_server_keys (
+    server_name text NOT NULL COLLATE pg_catalog."C",
+    key_id text NOT NULL COLLATE pg_catalog."C",
+    dropped_at timestamp with time zone DEFAULT now() NOT NULL,
+    response text NOT NULL
+);
+
+ALTER TABLE matriarch.dropped_server_keys OWNER TO matriarch_owner;
+
+COMMENT ON TABLE matriarch.dropped_server_keys IS 'Keys of other servers that a newer answer of the server does not have any more, also not among the old ones: the last answer that had them, for servers that ask this one as a notary. The newest of each server are kept, when further ones are added.';
+
+COMMENT ON COLUMN matriarch.dropped_server_keys.server_name IS 'The server.';
+
+COMMENT ON COLUMN matriarch.dropped_server_keys.key_id IS 'Name of the key in signatures.';
+
+COMMENT ON COLUMN matriarch.dropped_server_keys.dropped_at IS 'When the first answer without the key was stored.';
+
+COMMENT ON COLUMN matriarch.dropped_server_keys.response IS 'JSON as the server signed it.';
+
 CREATE TABLE matriarch.event_auth_edges (
     auth_nid bigint NOT NULL,
     event_nid bigint NOT NULL,
@@ -1889,6 +1908,9 @@ ALTER TABLE ONLY matriarch.devices
 ALTER TABLE ONLY matriarch.devices
     ADD CONSTRAINT devices_user_nid_device_id_key UNIQUE (user_nid, device_id);
 
+ALTER TABLE ONLY matriarch.dropped_server_keys
+    ADD CONSTRAINT dropped_server_keys_pkey PRIMARY KEY (server_name, key_id);
+
 ALTER TABLE ONLY matriarch.event_auth_edges
     ADD CONSTRAINT event_auth_edges_pkey PRIMARY KEY (auth_nid, event_nid);
 
@@ -2458,6 +2480,8 @@ GRANT SELECT(server_name) ON TABLE matriarch.destinations TO matriarch_api;
 GRANT SELECT(retry_at) ON TABLE matriarch.destinations TO matriarch_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.devices TO matriarch_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.dropped_server_keys TO matriarch_api;
 
 GRANT SELECT(event_nid) ON TABLE matriarch.events TO matriarch_api;
 

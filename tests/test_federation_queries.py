@@ -1,5 +1,6 @@
 """Servers find, trust and ask each other: keys, profiles, aliases, room directories, keys of users."""
 
+import itertools
 import json
 import ssl
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from harness import process
 from harness.client import path
 from harness.crypto import CrossSigning, Device, claim, query
+from harness.peer import KEY_ID
 from harness.server import Server
 
 
@@ -185,6 +187,47 @@ def test_notary(bare, one, two):
         assert found[two.name]["verify_keys"] == keys["verify_keys"]
         assert set(found[two.name]["signatures"]) == {one.name, two.name}
     assert one.name in {entry["server_name"] for entry in answers[0]["server_keys"]}
+
+
+def test_a_notary_knows_keys_that_their_server_dropped(bare, one, remote_servers):
+    (remote,) = remote_servers()
+    again = itertools.count(1)
+
+    def publish(*key_ids):
+        keys = {
+            "server_name": remote.name,
+            "valid_until_ts": int(time.time() * 1000) + next(again) * 86_400_000,
+            "verify_keys": {key_id: {"key": remote.public_key} for key_id in (KEY_ID, *key_ids)},
+            "old_verify_keys": {},
+        }
+        keys["signatures"] = {remote.name: {KEY_ID: remote.sign_json(keys)}}
+        remote.hooks["keys"] = lambda *_: (200, keys)
+        # Has the notary fetch it.
+        wanted = keys["valid_until_ts"]
+        url = f"https://{one.name}/_matrix/key/v2/query/{remote.name}?minimum_valid_until_ts={wanted}"
+        (answer,) = bare.get(url).json()["server_keys"]
+        assert answer["verify_keys"] == keys["verify_keys"]
+
+    def found(*key_ids) -> list[set[str]]:
+        question = {"server_keys": {remote.name: {key_id: {} for key_id in key_ids}}}
+        answer = bare.post(f"https://{one.name}/_matrix/key/v2/query", content=json.dumps(question)).json()
+        assert all({one.name, remote.name} == set(keys["signatures"]) for keys in answer["server_keys"])
+        return [set(keys["verify_keys"]) - {KEY_ID} for keys in answer["server_keys"]]
+
+    publish("ed25519:a", "ed25519:b")
+    publish("ed25519:b", "ed25519:c")
+    publish("ed25519:d")
+    assert found() == found("ed25519:d") == found("ed25519:none") == [{"ed25519:d"}]
+    assert found("ed25519:a") == [{"ed25519:d"}, {"ed25519:a", "ed25519:b"}]
+    assert found("ed25519:b") == [{"ed25519:d"}, {"ed25519:b", "ed25519:c"}]
+    assert found("ed25519:b", "ed25519:c", "ed25519:d") == [{"ed25519:d"}, {"ed25519:b", "ed25519:c"}]
+    # A server that names new keys all the time fills no database.
+    for number in range(3):
+        publish(*(f"ed25519:{number}.{part}" for part in range(15)))
+    statement = "select count(*) from matriarch.dropped_server_keys where server_name = %s"
+    ((kept,),) = one.database.query(statement, [remote.name])
+    assert kept <= 20
+    assert found("ed25519:1.0")[1] == {f"ed25519:1.{part}" for part in range(15)}
 
 
 def test_keys_of_a_silent_server_come_from_a_notary(bare, start_servers):

@@ -36,6 +36,14 @@ const PUBLISHED: &str = "select matriarch.published_keys() as keys";
 
 const STORE: &str = include_str!("server_keys/store.sql");
 
+const NEWEST: &str =
+    "select response, valid_until_ts from matriarch.server_key_responses where server_name = $1";
+
+const DROP: &str = include_str!("server_keys/drop.sql");
+
+/// The longest answer that is kept for the keys that a newer one does not have, in bytes.
+const MAX_DROPPED: usize = 64 * 1024;
+
 const FIND: &str = include_str!("server_keys/find.sql");
 
 /// This server's published keys, as JSON text.
@@ -100,12 +108,43 @@ impl ServerKeys {
                 }
             }
         }
+        self.keep_dropped(db, server_name, direct).await?;
         let response = Value::Object(self.response.clone()).to_string();
         let valid_until_ts = self.valid_until_ts;
         db.query(STORE, &[&server_name, &ids, &keys, &until, &expired, &valid_until_ts, &response, &direct])
             .await?;
         Ok(())
     }
+}
+
+impl ServerKeys {
+    /// Keeps the stored answer for the keys in it that this one, which replaces it, does not have.
+    async fn keep_dropped(&self, db: &Db, server_name: &str, direct: bool) -> Result<(), ApiError> {
+        let Some(row) = db.query_opt(NEWEST, &[&server_name]).await? else { return Ok(()) };
+        let (text, valid_until_ts): (String, i64) = (row.get("response"), row.get("valid_until_ts"));
+        let stays = !direct && valid_until_ts > self.valid_until_ts;
+        if stays || text.len() > MAX_DROPPED {
+            return Ok(());
+        }
+        let older: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+        let dropped: Vec<&String> = key_ids(&older)
+            .filter(|key_id| !has_key(&self.response, key_id) && !key_id.contains('\0'))
+            .collect();
+        if !dropped.is_empty() {
+            db.query(DROP, &[&server_name, &dropped, &text]).await?;
+        }
+        Ok(())
+    }
+}
+
+fn key_ids(response: &Map<String, Value>) -> impl Iterator<Item = &String> {
+    let sections = ["verify_keys", "old_verify_keys"].into_iter();
+    sections.filter_map(|section| response.get(section)?.as_object()).flat_map(Map::keys)
+}
+
+/// Whether a server's answer has a key, in use or old.
+pub fn has_key(response: &Map<String, Value>, key_id: &str) -> bool {
+    key_ids(response).any(|known| known == key_id)
 }
 
 /// When a server's keys were last fetched, and whether that succeeded. Locked during a fetch.

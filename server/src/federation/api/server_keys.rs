@@ -12,13 +12,16 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use matriarch_rules::identifiers::is_server_name;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tracing::debug;
 
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::federation::server_keys::{now_ts, own};
+use crate::federation::server_keys::{has_key, now_ts, own};
 use crate::http::{JsonBody, Path, Query, json_response};
 
+/// The most keys of a server in one query.
+const MAX_KEYS: usize = 100;
 /// The most servers in one query.
 const MAX_SERVERS: usize = 100;
 /// How many of them are asked at the same time.
@@ -26,6 +29,12 @@ const CONCURRENCY: usize = 10;
 
 const RESPONSE: &str =
     "select response, valid_until_ts from matriarch.server_key_responses where server_name = $1";
+
+/// The last answers that had these keys, without duplicates.
+const DROPPED: &str = "
+select distinct response
+from matriarch.dropped_server_keys
+where server_name = $1 and key_id = any($2)";
 
 const SIGN: &str = "select matriarch.sign_server_keys($1) as signed";
 
@@ -70,7 +79,8 @@ async fn query_one(
     Path(server_name): Path<String>,
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, ApiError> {
-    answer(&app, vec![(server_name, parameters.minimum_valid_until_ts)]).await
+    let minimum = parameters.minimum_valid_until_ts;
+    answer(&app, vec![Wanted { server_name, key_ids: Vec::new(), minimum }]).await
 }
 
 async fn query_one_key(
@@ -86,20 +96,36 @@ async fn query_many(State(app): State<App>, JsonBody(body): JsonBody<Body>) -> R
     if body.server_keys.len() > MAX_SERVERS {
         return Err(ApiError::invalid_param("Too many servers in one question"));
     }
-    let newest = |keys: BTreeMap<String, Criteria>| {
-        keys.into_values().filter_map(|criteria| criteria.minimum_valid_until_ts).max()
+    let wanted = |(server_name, keys): (String, BTreeMap<String, Criteria>)| {
+        let minimum = keys.values().filter_map(|criteria| criteria.minimum_valid_until_ts).max();
+        let key_ids = keys.into_keys().filter(|key_id| !key_id.contains('\0')).take(MAX_KEYS).collect();
+        Wanted { server_name, key_ids, minimum }
     };
-    answer(&app, body.server_keys.into_iter().map(|(server, keys)| (server, newest(keys))).collect()).await
+    answer(&app, body.server_keys.into_iter().map(wanted).collect()).await
 }
 
-/// Answers with the keys of servers. Fetches keys again that are not valid until the requested time.
-async fn answer(app: &App, wanted: Vec<(String, Option<i64>)>) -> Result<Response, ApiError> {
-    let found: Vec<Result<Option<String>, ApiError>> = stream::iter(wanted)
-        .map(|(server_name, minimum)| async move { find(app, &server_name, minimum).await })
+/// What is asked of a server's keys.
+struct Wanted {
+    server_name: String,
+    /// Empty: all keys.
+    key_ids: Vec<String>,
+    /// Until when they are to be valid.
+    minimum: Option<i64>,
+}
+
+/// Answers with the keys of servers. Fetches keys again that are not valid until the requested time. Of keys
+/// that a server has dropped, the last answers that had them are added.
+async fn answer(app: &App, wanted: Vec<Wanted>) -> Result<Response, ApiError> {
+    let found: Vec<Result<Vec<String>, ApiError>> = stream::iter(wanted)
+        .map(|wanted| async move {
+            let newest = find(app, &wanted.server_name, wanted.minimum).await?;
+            let dropped = find_dropped(app, &wanted, newest.as_deref()).await?;
+            Ok(newest.into_iter().chain(dropped).collect())
+        })
         .buffered(CONCURRENCY)
         .collect()
         .await;
-    let found: Vec<String> = found.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+    let found: Vec<String> = found.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
     let row = app.db.query_opt(SIGN, &[&found]).await?.ok_or_else(ApiError::internal)?;
     let signed: Vec<String> = row.get("signed");
     Ok(json_response(StatusCode::OK, format!("{{\"server_keys\":[{}]}}", signed.join(","))))
@@ -131,4 +157,16 @@ async fn find(app: &App, server_name: &str, minimum: Option<i64>) -> Result<Opti
             Ok(known.map(|(response, _)| response))
         }
     }
+}
+
+/// The last answers that had those keys that the newest answer does not have.
+async fn find_dropped(app: &App, wanted: &Wanted, newest: Option<&str>) -> Result<Vec<String>, ApiError> {
+    let newest: Map<String, Value> =
+        newest.and_then(|newest| serde_json::from_str(newest).ok()).unwrap_or_default();
+    let lacking: Vec<&String> = wanted.key_ids.iter().filter(|key_id| !has_key(&newest, key_id)).collect();
+    if lacking.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = app.db.query(DROPPED, &[&wanted.server_name, &lacking]).await?;
+    Ok(rows.iter().map(|row| row.get("response")).collect())
 }
