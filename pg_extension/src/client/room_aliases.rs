@@ -14,7 +14,7 @@ use crate::{
         spi::{Db, Mode},
     },
     client::room_directory::Description,
-    room::Room,
+    room::{Room, servers::has_member},
 };
 
 const CANONICAL_ALIAS: &str = "m.room.canonical_alias";
@@ -59,18 +59,16 @@ const FIND: &str = "
 
 /// The servers in a room: this one first, or last while it cannot let others in because the room is partial,
 /// and those with most members before others.
-const SERVERS: &str = "
+const SERVERS: &str = concat!(
+    "
     select found.server_name
     from (
         select s.server_name, case when r.partial then 2 else 0 end as turn, 0 as joined_members
         from rooms r
         cross join server s
-        where r.room_nid = $1 and exists (
-            select
-            from memberships m
-            cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
-            where m.room_nid = r.room_nid and m.membership = 'join'
-        )
+        where r.room_nid = $1 and ",
+    has_member!("r.room_nid", "s.server_name", "'join'"),
+    "
         union all
         (
             select d.server_name, 1, dr.joined_members
@@ -81,7 +79,8 @@ const SERVERS: &str = "
             limit $2 - 1
         )
     ) found
-    order by found.turn, found.joined_members desc, found.server_name";
+    order by found.turn, found.joined_members desc, found.server_name"
+);
 
 /// The number of servers that an alias names.
 const MAX_SERVERS: i64 = 50;

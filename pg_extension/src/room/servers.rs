@@ -142,17 +142,7 @@ pub fn closed_to(db: &Db<'_>, server_name: &str, room_nids: &[i64]) -> HashSet<i
     rows.filter(is_closed).map(|row| row.get("room_nid")).collect()
 }
 
-/// One joined member, of the local server if it has one.
-const MEMBER: &str = "
-    select exists (
-        select
-        from memberships m
-        cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
-        where m.room_nid = $1 and m.membership = 'join'
-    ) as is_local
-    from memberships
-    where room_nid = $1 and membership = 'join'
-    limit 1";
+const HAS_MEMBER: &str = "select from memberships where room_nid = $1 and membership = 'join' limit 1";
 
 /// Changes in the numbers of joined members of other servers.
 #[derive(Debug, Default)]
@@ -189,9 +179,10 @@ impl Room<'_> {
     /// Whether only other servers have the room's current state: remote users are joined, and no local user
     /// is.
     pub fn is_elsewhere(&self) -> bool {
-        let member = self.db.query_opt(MEMBER, &[self.nid.into()]);
         // Members of a partial room may be unknown, but all local ones are known.
-        self.header.root == 0 || member.map_or(self.header.partial, |row| !row.get::<bool>("is_local"))
+        let has_member =
+            || self.header.partial || self.db.query_opt(HAS_MEMBER, &[self.nid.into()]).is_some();
+        self.header.root == 0 || (!self.has_joined_member_of(&self.signer.server_name) && has_member())
     }
 
     /// Whether the event being appended is to be sent to other servers. If so, the room is marked as pending
