@@ -1585,7 +1585,7 @@ COMMENT ON TABLE matriarch.server_key_responses IS 'The newest answer of each se
 
 COMMENT ON COLUMN matriarch.server_key_responses.server_name IS 'The server; 255 bytes at most.';
 
-COMMENT ON COLUMN matriarch.server_key_responses.valid_until_ts IS 'Until when the answer may be used, in milliseconds since 1970: its valid_until_ts, at most seven days after fetched_at.';
+COMMENT ON COLUMN matriarch.server_key_responses.valid_until_ts IS 'valid_until_ts of the answer: milliseconds since 1970.';
 
 COMMENT ON COLUMN matriarch.server_key_responses.fetched_at IS 'When the answer was fetched.';
 
@@ -1610,7 +1610,7 @@ COMMENT ON COLUMN matriarch.server_keys.key_id IS 'Name of the key in signatures
 
 COMMENT ON COLUMN matriarch.server_keys.public_key IS 'The ed25519 key in unpadded base64.';
 
-COMMENT ON COLUMN matriarch.server_keys.valid_until_ts IS 'Until when the key may sign, in milliseconds since 1970: valid_until_ts of a key in use, at most seven days after fetched_at; expired_ts of an old one.';
+COMMENT ON COLUMN matriarch.server_keys.valid_until_ts IS 'Until when the key may sign, in milliseconds since 1970: valid_until_ts of a key in use, expired_ts of an old one.';
 
 COMMENT ON COLUMN matriarch.server_keys.expired IS 'Whether it was published among old_verify_keys. valid_until_ts does not grow then.';
 

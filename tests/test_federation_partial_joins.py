@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness.client import path, timeline
+from harness.crypto import Device
 from harness.large_room import LargeRoom
 from harness.peer import Pdu, RemoteRoom, public_room
 from harness.remote_server import RemoteServer
@@ -202,7 +203,6 @@ def test_a_room_is_used_while_members_are_missing(server, remote, other, version
 def test_requests_for_all_members_wait(server, remote, other):
     room = a_room(remote, other)
     user = join(server, room, remote)
-    newcomer = server.register("newcomer")
     head = user.send(room.room_id, "hello")
     stranger = remote.user("member3")
     requests = {
@@ -212,7 +212,6 @@ def test_requests_for_all_members_wait(server, remote, other):
         "a member": lambda: user.state(room.room_id, "m.room.member", stranger),
         "initialSync": lambda: user.get(path("rooms", room.room_id, "initialSync"))["state"],
         "context": lambda: user.get(path("rooms", room.room_id, "context", head))["state"],
-        "join": lambda: newcomer.join(room.room_id),
         # Refused at last: who is in the room is not invited, and who is nobody is not banned.
         "invite": lambda: user.invite(room.room_id, stranger, status=403, errcode="M_FORBIDDEN"),
         "kick": lambda: user.post(path("rooms", room.room_id, "kick"), {"user_id": stranger}, status=403,
@@ -238,8 +237,88 @@ def test_requests_for_all_members_wait(server, remote, other):
     assert set(answers) == set(requests)
     assert len(answers["members"]) >= 8 and stranger in answers["joined_members"]
     assert answers["a member"] == {"membership": "join"}
-    assert {stranger, newcomer.user_id} <= members_of(user, room)
+    assert stranger in members_of(user, room)
     assert verify(server.database, room.room_id) == []
+
+
+def test_a_second_user_joins_through_another_server(server, remote, other):
+    """This server does not know whether they may."""
+    room = a_room(remote, other)
+    first, second = join(server, room, remote), server.register("second")
+    second.join(room.room_id)
+    assert len(partial(server, room)) == 1
+    assert [asked[2]["omit_members"] for asked in remote.asked_for("send_join")] == ["true", "true"]
+    assert second.send(room.room_id, "me too")
+    whole(server, remote, room)
+    assert {first.user_id, second.user_id, remote.user("member1")} <= members_of(second, room)
+    assert verify(server.database, room.room_id) == []
+
+
+def test_receipts_of_members_who_are_not_known_yet(server, remote, other):
+    room = a_room(remote, other)
+    user = join(server, room, remote)
+    event_id = user.send(room.room_id, "hello")
+    member, stranger = remote.user("member3"), remote.user("stranger")
+    receipts = {who: {"event_ids": [event_id], "data": {"ts": 1}} for who in (member, stranger)}
+    remote.transaction(server.node, [], [("m.receipt", {room.room_id: {"m.read": receipts}})])
+
+    def read() -> set[str]:
+        statement = """
+            select user_id from matriarch.receipts join matriarch.users using (user_nid)
+            join matriarch.events using (event_nid) where event_id = %s"""
+        return {who for (who,) in server.database.query(statement, [event_id])}
+
+    assert read() == set()
+    # Other events of the room do not show it.
+    seen = room.message(remote.user("member2"), "hello")
+    remote.transaction(server.node, [seen])
+    eventually(lambda: is_here(server, seen))
+    assert read() == set()
+    whole(server, remote, room)
+    assert read() == {member}
+
+
+def test_servers_that_the_answer_left_out_learn_of_devices(server, remote, other):
+    """They are not known while devices change."""
+    remote.servers = ()
+    room = a_room(remote, other)
+    user = join(server, room, remote)
+
+    def updates(peer) -> list[dict]:
+        sent = [asked[3] for asked in list(peer.asked) if asked[0] == "send"]
+        edus = [edu for transaction in sent for edu in transaction["edus"]]
+        return [edu["content"] for edu in edus if edu["edu_type"] == "m.device_list_update"]
+
+    Device(user).publish()
+    eventually(lambda: updates(remote))
+    whole(server, remote, room)
+    eventually(lambda: updates(other))
+    (update,) = updates(other)
+    assert (update["user_id"], update["device_id"]) == (user.user_id, user.device_id)
+    assert "keys" in update
+
+
+def test_a_node_that_stops_gives_its_leases_back(start_servers, remote, other):
+    (server,) = start_servers(1)
+    remote.destination = other.destination = server.name
+    room = a_room(remote, other)
+    user = join(server, room, remote)
+    silent = threading.Event()
+    remote.hooks["devices"] = lambda *_: silent.wait(30) and None
+    content = {"user_id": creator_of(remote), "device_id": "PHONE", "stream_id": 2, "prev_id": [1]}
+    message = room.message(creator_of(remote))
+    remote.transaction(server.node, [message])
+    eventually(lambda: is_here(server, message))
+    remote.transaction(server.node, [], [("m.device_list_update", content)])
+    leases = """
+        select leased_until is not null, attempts from matriarch.partial_joins
+        union all
+        select leased_until is not null, attempts from matriarch.remote_device_lists"""
+    eventually(lambda: server.database.query(leases) == [(True, 1), (True, 0)])
+    server.node.stop()
+    assert server.database.query(leases) == [(False, 0), (False, 0)]
+    silent.set()
+    assert user.user_id
 
 
 def test_what_was_let_in_is_judged_again(server, remote, other):

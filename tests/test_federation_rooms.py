@@ -503,6 +503,23 @@ def test_invites_to_a_new_room_are_tried_again(one, remote_servers):
     eventually(lambda: members(user, room).get(server.user("x")) == "invite")
 
 
+@pytest.mark.parametrize("by", ["redact", "send"])
+def test_events_from_before_the_join_are_redacted(one, two, by):
+    alice, bob = one.register("alice"), two.register("bob")
+    levels = {"users": {alice.user_id: 100, bob.user_id: 50}}
+    room = alice.create_room(preset="public_chat", room_version="11", power_level_content_override=levels)
+    old = alice.send(room, "old")
+    bob.join(room, params={"via": one.name})
+    if by == "redact":
+        bob.redact(room, old)
+    else:
+        bob.send(room, {"redacts": old}, type="m.room.redaction")
+    assert bob.event(room, old)["content"] == {}
+    eventually(lambda: alice.event(room, old)["content"] == {})
+    where = path("rooms", room, "redact", "$nobody-has-this", "txn")
+    bob.put(where, status=404, errcode="M_NOT_FOUND")
+
+
 def test_knocking(one, two):
     alice, bob = one.register("alice"), two.register("bob")
     room = alice.create_room(preset="private_chat", name="Knock first")

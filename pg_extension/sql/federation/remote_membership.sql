@@ -9,10 +9,10 @@ comment on function sign_membership is
     'Completes and signs the user''s membership event from the template of a resident server. The response '
     'is {"event_id", "event"}.';
 
-create function users_in_room(token_hash bytea, room_id text) returns setof response
+create function servers_in_room(token_hash bytea, room_id text) returns setof response
 language c stable strict parallel restricted security definer
-as 'MODULE_PATHNAME', 'users_in_room_wrapper';
-comment on function users_in_room is
+as 'MODULE_PATHNAME', 'servers_in_room_wrapper';
+comment on function servers_in_room is
     'Users whose servers may be resident servers for the user: the user who invited, then some members.';
 
 create function leave_out_of_band(token_hash bytea, room_id text, event_id text, event text)

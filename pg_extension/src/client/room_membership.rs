@@ -50,7 +50,8 @@ fn join(token_hash: &[u8], room: &str, request: &str) -> ResponseRows {
             if room.is_joined(&user.id) {
                 return Ok(single("room_id", room.id.as_str()));
             }
-            if room.is_elsewhere() {
+            // In a partial room this server may not know whether the user may join; a resident server does.
+            if room.is_elsewhere() || room.check_member_known(&user.id).is_err() {
                 return Err(elsewhere());
             }
             let answer = json!({ "room_id": room.id });

@@ -19,9 +19,11 @@ use crate::{
     },
     inspect::verify::Verifier,
     intake::{GivenState, parse_states},
+    outbox::edus,
     room::{
         Room,
         graph_events::{GraphEvent, GraphEvents},
+        held_receipts,
         resolve::RoomGraph,
         state_keys::StateKeys,
     },
@@ -61,6 +63,12 @@ const HEADER: &str = "
 
 const NEWEST: &str = "
     select event_nid from events where room_nid = $1 and pos is not null order by pos desc limit 1";
+
+const LOCAL_MEMBERS: &str = "
+    select m.user_nid
+    from memberships m
+    cross join lateral (select from accounts where user_nid = m.user_nid offset 0) a
+    where m.room_nid = $1 and m.membership = 'join'";
 
 const END: &str = "
     with states as (
@@ -262,6 +270,9 @@ impl Whole<'_, '_> {
         let room = &mut *self.room;
         room.count_presumed(&self.servers, -1, self.join_nid);
         room.db.execute(END, &[room.nid.into()]);
+        let members = room.db.query(LOCAL_MEMBERS, &[room.nid.into()]).map(|row| row.get("user_nid"));
+        edus::introduce_to_others(room.db, room.nid, members.collect(), &self.servers);
+        held_receipts::apply(room.db, room.nid);
         room.header.partial = false;
         room.header.changed = true;
         room.header.state_rewrites += 1;

@@ -109,34 +109,41 @@ fn complete(
 }
 
 const INVITER: &str = "
-    select u.user_id
+    select u.server_name
     from memberships m
     join rooms r using (room_nid)
     join users u on u.user_nid = m.sender_nid
     where r.room_id = $1 and m.user_nid = $2 and m.membership = 'invite'
     union
-    select u.user_id
+    select u.server_name
     from out_of_band_memberships o
     join users u on u.user_nid = o.sender_nid
     where o.room_id = $1 and o.user_nid = $2";
 
+/// The server that helped to join a partial room is likely to help again.
+const HELPER: &str = "
+    select p.server_name from rooms r join partial_joins p using (room_nid) where r.room_id = $1";
+
 const MEMBERS: &str = "
-    select u.user_id
+    select u.server_name
     from rooms r
     join memberships m using (room_nid)
     join users u on u.user_nid = m.user_nid
     where r.room_id = $1 and m.membership = 'join'
     limit 200";
 
-/// Users whose servers are in the room, as far as this server knows: the user who invited, then some members.
+/// Servers that are in the room, as far as this server knows: that of the user who invited, the one that
+/// helped to join the room while it is partial, then those of some members. May have duplicates.
 #[pg_extern(stable)]
-fn users_in_room(token_hash: &[u8], room_id: &str) -> ResponseRows {
+fn servers_in_room(token_hash: &[u8], room_id: &str) -> ResponseRows {
     respond(Mode::Read, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let inviter = db.query(INVITER, &[room_id.into(), session.user_nid.into()]);
-        let mut users: Vec<String> = inviter.map(|row| row.get("user_id")).collect();
-        users.extend(db.query(MEMBERS, &[room_id.into()]).map(|row| row.get::<String>("user_id")));
-        Ok(Response::json(&users.into()))
+        let mut servers: Vec<String> = inviter.map(|row| row.get("server_name")).collect();
+        for of_room in [HELPER, MEMBERS] {
+            servers.extend(db.query(of_room, &[room_id.into()]).map(|row| row.get::<String>("server_name")));
+        }
+        Ok(Response::json(&servers.into()))
     })
 }
 

@@ -164,6 +164,8 @@ const INTRODUCE: &str = "
     cross join lateral (
         select destination_nid from destination_rooms where room_nid = $1 and left_nid is null
         except
+        select destination_nid from destinations where server_name = any($3)
+        except
         select o.destination_nid
         from memberships m
         cross join lateral (
@@ -180,9 +182,14 @@ const INTRODUCE: &str = "
 /// share another room with a user know the user's devices already.
 pub fn introduce(db: &Db<'_>, room_nid: i64, user_nids: Vec<i64>) {
     if !user_nids.is_empty() {
-        db.execute(INTRODUCE, &[room_nid.into(), user_nids.clone().into()]);
+        introduce_to_others(db, room_nid, user_nids.clone(), &[]);
         db.execute(INTRODUCE_PRESENCE, &[room_nid.into(), user_nids.into()]);
     }
+}
+
+/// Tells the servers of a room of the devices of local members, except servers that have been told of them.
+pub fn introduce_to_others(db: &Db<'_>, room_nid: i64, user_nids: Vec<i64>, told: &[String]) {
+    db.execute(INTRODUCE, &[room_nid.into(), user_nids.into(), told.to_vec().into()]);
 }
 
 const INTRODUCE_PRESENCE: &str = "

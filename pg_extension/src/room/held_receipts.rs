@@ -1,4 +1,5 @@
-//! Held receipts: receipts of remote users that were received before their events.
+//! Held receipts: receipts of remote users that were received before their events or, in partial rooms,
+//! before their users' member events.
 
 use crate::base::spi::Db;
 
@@ -7,6 +8,10 @@ const APPLY: &str = "
         delete from held_receipts h
         using events e
         where h.room_nid = $1 and e.event_id = h.event_id and e.room_nid = h.room_nid and e.pos is not null
+            and exists (
+                select from memberships m
+                where m.room_nid = h.room_nid and m.user_nid = h.user_nid and m.membership = 'join'
+            )
         returning h.room_nid, h.user_nid, h.thread_id, e.event_nid, e.pos, h.ts
     )
     insert into receipts (room_nid, user_nid, receipt_type, thread_id, event_nid, pos, ts)
@@ -17,7 +22,7 @@ const APPLY: &str = "
     set event_nid = excluded.event_nid, pos = excluded.pos, ts = excluded.ts, xid = excluded.xid
     where receipts.pos < excluded.pos";
 
-/// Applies the held receipts of events that were stored since. The caller wakes the room.
+/// Applies the held receipts of events and members that were stored since. The caller wakes the room.
 pub fn apply(db: &Db<'_>, room_nid: i64) {
     db.execute(APPLY, &[room_nid.into()]);
 }

@@ -79,6 +79,8 @@ async fn run_on(
     background.shutdown().await;
     app.inbound.release_all().await;
     app.history.release_all().await;
+    app.partial_joins.release_all().await;
+    app.device_lists.release_all().await;
     app.outgoing.release().await;
     app.last_seen.write(&db).await;
     db.close();

@@ -1,9 +1,11 @@
 //! Fetches stale device lists from other servers. Server-Server API, "Device Management".
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tracing::debug;
@@ -23,12 +25,16 @@ const MAX_ANSWER: usize = 8 * 1024 * 1024;
 const CLAIM: &str = include_str!("device_lists/claim.sql");
 const STORE: &str = call!("matriarch.store_device_list($1, $2, $3)");
 const FAIL: &str = include_str!("device_lists/fail.sql");
+const RELEASE: &str = "
+update matriarch.remote_device_lists set leased_until = null where user_nid = any($1)";
 
 /// Fetches stale device lists on this node. Cheap to clone.
 #[derive(Clone)]
 pub struct DeviceLists {
     federation: Federation,
     arrived: Arc<Notify>,
+    /// The users whose lists this node has leased.
+    leased: Arc<Mutex<BTreeSet<i64>>>,
 }
 
 /// A stale list that this node has leased.
@@ -42,7 +48,7 @@ pub struct Stale {
 impl DeviceLists {
     /// Fetches nothing until [`Self::run`].
     pub fn new(federation: Federation) -> Self {
-        Self { federation, arrived: Arc::default() }
+        Self { federation, arrived: Arc::default(), leased: Arc::default() }
     }
 
     /// Tells the node that updates arrived, which may have made lists stale.
@@ -53,6 +59,14 @@ impl DeviceLists {
     /// Fetches stale lists for as long as the node runs.
     pub async fn run(self) {
         leased_work::run(self).await;
+    }
+
+    /// Ends the remaining leases when the node stops.
+    pub async fn release_all(&self) {
+        let leased: Vec<i64> = std::mem::take(&mut *self.leased.lock()).into_iter().collect();
+        if !leased.is_empty() {
+            let _logged = self.federation.db.query(RELEASE, &[&leased]).await;
+        }
     }
 }
 
@@ -76,16 +90,18 @@ impl LeasedWork for DeviceLists {
             server_name: row.get("server_name"),
             updates: row.get("updates"),
         });
-        Ok(stale.collect())
+        let stale: Vec<Stale> = stale.collect();
+        self.leased.lock().extend(stale.iter().map(|stale| stale.user_nid));
+        Ok(stale)
     }
 
     async fn work(self, stale: Stale) {
-        let reason = match fetch(&self.federation, &stale).await {
-            Ok(()) => return,
-            Err(error) => error.to_string().replace('\0', "\u{fffd}"),
-        };
-        debug!(user_id = stale.user_id, reason, "a device list stays stale");
-        let _logged = self.federation.db.query(FAIL, &[&stale.user_nid, &reason]).await;
+        if let Err(error) = fetch(&self.federation, &stale).await {
+            let reason = error.to_string().replace('\0', "\u{fffd}");
+            debug!(user_id = stale.user_id, reason, "a device list stays stale");
+            let _logged = self.federation.db.query(FAIL, &[&stale.user_nid, &reason]).await;
+        }
+        self.leased.lock().remove(&stale.user_nid);
     }
 }
 

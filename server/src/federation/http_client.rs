@@ -163,15 +163,18 @@ impl HttpClient {
     }
 
     /// As [`Self::send`] for long answers: passes on the body of a 200 answer in chunks as it arrives. Ends
-    /// early if the receiver of `chunks` is dropped.
+    /// early if the receiver of `chunks` is dropped. The answer must begin within `begin_timeout`.
     pub async fn stream(
         &self,
         request: Request<'_>,
+        begin_timeout: Duration,
         chunks: mpsc::Sender<Bytes>,
     ) -> Result<(), FederationError> {
         let (server, max_answer) = (request.destination, request.max_answer);
         let mut left = max_answer;
-        let mut response = self.begin_signed(request).await?;
+        let begun = timeout(begin_timeout, self.begin_signed(request)).await;
+        let silent = |_| FederationError::unreachable(server, "it does not begin to answer");
+        let mut response = begun.map_err(silent)??;
         if response.status() != StatusCode::OK {
             return read_object(server, response, MAX_ERROR).await.map(drop);
         }

@@ -17,7 +17,6 @@ mod surroundings;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use matriarch_rules::{RoomVersion, room_version};
@@ -32,7 +31,7 @@ use self::pool::{Open, Pool};
 use self::surroundings::{Part, Surroundings};
 use super::base::Federation;
 use super::http_client::{FederationError, Request};
-use super::state_downloads::{self, StateDownload};
+use super::state_downloads::{self, StateDownload, Times};
 use crate::base::error::ApiError;
 
 /// Puts PDUs through intake, fetches what they need, and wakes the syncs that they concern. Returns the
@@ -67,7 +66,7 @@ pub async fn download_state(
     room_id: &str,
     version: &'static RoomVersion,
     request: Request<'_>,
-    time: Duration,
+    times: Times,
 ) -> Result<StateDownload, FederationError> {
     let servers = [request.destination.to_owned()];
     let take_in_outliers = |pdus| {
@@ -77,7 +76,7 @@ pub async fn download_state(
             Batch { room_id, room_version: version.id, kind, servers: &servers, pdus, states },
         )
     };
-    state_downloads::receive(federation, room_id, version, request, time, take_in_outliers).await
+    state_downloads::receive(federation, room_id, version, request, times, take_in_outliers).await
 }
 
 /// The states before events, by event id, as `servers` report them. Missing events of the states go through

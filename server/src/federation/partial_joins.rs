@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use matriarch_rules::{RoomVersion, room_version};
 use matriarch_wire::{CompletedJoin, States};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -22,13 +23,15 @@ use super::base::Federation;
 use super::http_client::{FederationError, Request};
 use super::intake;
 use super::leased_work::{self, LeasedWork, while_renewed};
-use super::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER};
+use super::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER, Times};
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::call;
 
 /// A third of the time that a lease lasts.
 const RENEWAL: Duration = Duration::from_secs(20);
+/// How long a server may take to begin to answer at first.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the download of a room's state may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(1800);
 /// How many times the states of single events are fetched: each time more may be needed.
@@ -42,6 +45,11 @@ const CLAIM: &str = include_str!("partial_joins/claim.sql");
 const FAIL: &str = include_str!("partial_joins/fail.sql");
 const RENEW: &str = "
 update matriarch.partial_joins set leased_until = now() + interval '1 minute' where join_event_id = $1";
+/// The attempt that is broken off does not count.
+const RELEASE: &str = "
+update matriarch.partial_joins
+set leased_until = null, attempts = greatest(attempts - 1, 0)
+where join_event_id = any($1)";
 const ANNOUNCE: &str = "
 insert into matriarch.partial_joins (join_event_id, room_id, server_name, servers) values ($1, $2, $3, $4)
 on conflict (join_event_id) do nothing";
@@ -60,6 +68,8 @@ const COMPLETE: &str = call!("matriarch.complete_partial_join($1, $2, $3, $4)");
 pub struct PartialJoins {
     federation: Federation,
     began: Arc<Notify>,
+    /// The join events of the rooms that this node has leased.
+    leased: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// A partial join that this node has leased.
@@ -105,7 +115,7 @@ pub async fn note_server(
 impl PartialJoins {
     /// Loads nothing until [`Self::run`].
     pub fn new(federation: Federation) -> Self {
-        Self { federation, began: Arc::default() }
+        Self { federation, began: Arc::default(), leased: Arc::default() }
     }
 
     /// Starts to load the members of a room, and waits up to two seconds for the room to become whole.
@@ -122,6 +132,14 @@ impl PartialJoins {
     /// Makes rooms whole for as long as the node runs.
     pub async fn run(self) {
         leased_work::run(self).await;
+    }
+
+    /// Ends the remaining leases when the node stops.
+    pub async fn release_all(&self) {
+        let leased: Vec<String> = std::mem::take(&mut *self.leased.lock()).into_iter().collect();
+        if !leased.is_empty() {
+            let _logged = self.federation.db.query(RELEASE, &[&leased]).await;
+        }
     }
 }
 
@@ -145,6 +163,9 @@ impl LeasedWork for PartialJoins {
             servers: row.get("servers"),
             attempts: usize::try_from(row.get::<_, i32>("attempts")).unwrap_or_default(),
         });
+        if let Some(join) = &join {
+            self.leased.lock().insert(join.join_event_id.clone());
+        }
         Ok(join.into_iter().collect())
     }
 
@@ -161,6 +182,7 @@ impl LeasedWork for PartialJoins {
             let reason = error.to_string().replace('\0', "\u{fffd}");
             let _logged = federation.db.query(FAIL, &[&join.join_event_id, &reason]).await;
         }
+        self.leased.lock().remove(&join.join_event_id);
     }
 }
 
@@ -174,6 +196,13 @@ impl PartialJoin {
             attempts if attempts % 2 == 1 || count == 0 => &self.server_name,
             attempts => others.into_iter().nth((attempts / 2 - 1) % count).unwrap_or(&self.server_name),
         }
+    }
+
+    /// How long the server may take to begin to answer, before another one is asked: longer each time, in
+    /// case all servers need long to read the state.
+    fn begin_timeout(&self) -> Duration {
+        let doublings = u32::try_from(self.attempts.saturating_sub(1) / 2).unwrap_or(u32::MAX);
+        BEGIN_TIMEOUT.saturating_mul(2_u32.saturating_pow(doublings)).min(ANSWER_TIMEOUT)
     }
 
     async fn load(&self, federation: &Federation) -> Result<(), FederationError> {
@@ -193,8 +222,8 @@ impl PartialJoin {
             max_answer: MAX_ANSWER,
             timeout: ANSWER_TIMEOUT,
         };
-        let download =
-            intake::download_state(federation, &self.room_id, version, request, LOAD_TIMEOUT).await?;
+        let times = Times { begin: self.begin_timeout(), whole: LOAD_TIMEOUT };
+        let download = intake::download_state(federation, &self.room_id, version, request, times).await?;
         self.finish(federation, server, version, download.state).await?;
         let seconds = begun.elapsed().as_secs_f64();
         info!(room_id = self.room_id, server, seconds, "a room that was partial is whole");

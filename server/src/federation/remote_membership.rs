@@ -22,7 +22,7 @@ use super::intake;
 use super::intake::batch::{Batch, Kind, Taken};
 use super::leased_work::while_renewed;
 use super::partial_joins::{self, PartialJoins};
-use super::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER, StateDownload};
+use super::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER, StateDownload, Times};
 use crate::base::access_token::AccessToken;
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
@@ -39,7 +39,7 @@ const JOIN_RENEWAL: Duration = Duration::from_secs(20);
 
 const SIGN: &str = call!("matriarch.sign_membership($1, $2, $3, $4, $5, $6)");
 
-const USERS_IN_ROOM: &str = call!("matriarch.users_in_room($1, $2)");
+const SERVERS_IN_ROOM: &str = call!("matriarch.servers_in_room($1, $2)");
 
 const LEAVE_OUT_OF_BAND: &str = call!("matriarch.leave_out_of_band($1, $2, $3, $4)");
 
@@ -51,13 +51,13 @@ const JOIN_BEGINS: &str = "
 insert into matriarch.joins_in_progress (room_id, until) values ($1, now() + interval '1 minute')
 on conflict (room_id) do update set until = excluded.until";
 
-/// Whether this server is in the room, so that it has the room's current state.
-const IS_IN_ROOM: &str = "
+/// Whether this server has the room's whole current state, because a local user is joined.
+const HAS_STATE: &str = "
 select
 from matriarch.rooms r
 join matriarch.memberships m using (room_nid)
 join matriarch.accounts a using (user_nid)
-where r.room_id = $1 and r.current_root <> 0 and m.membership = 'join'
+where r.room_id = $1 and r.current_root <> 0 and not r.partial and m.membership = 'join'
 limit 1";
 
 const JOIN_ENDS: &str = "delete from matriarch.joins_in_progress where room_id = $1";
@@ -151,11 +151,11 @@ impl RemoteMembership<'_> {
     /// room id.
     async fn servers(&self, room_id: &str, via: Vec<String>) -> Result<Vec<String>, ApiError> {
         let federation = self.federation;
-        let known = federation.call(USERS_IN_ROOM, &[&self.token.hash(), &room_id]).await?;
-        let users: Vec<String> = serde_json::from_str(&known.body).unwrap_or_default();
-        let of_users = users.iter().filter_map(|user_id| server_name(user_id));
+        let known = federation.call(SERVERS_IN_ROOM, &[&self.token.hash(), &room_id]).await?;
+        let known: Vec<String> = serde_json::from_str(&known.body).unwrap_or_default();
+        let named = via.iter().chain(&known).map(String::as_str);
         let mut servers: Vec<String> = Vec::new();
-        for server in via.iter().map(String::as_str).chain(of_users).chain(server_name(room_id)) {
+        for server in named.chain(server_name(room_id)) {
             let is_new = !servers.iter().any(|known| known == server);
             if is_new && is_server_name(server) && server != federation.config.server_name {
                 servers.push(server.to_owned());
@@ -217,9 +217,9 @@ impl RemoteMembership<'_> {
             encode(&signed.event_id)
         );
         let federation = self.federation;
-        // Not for a room that this server is in: a state without members cannot be combined with the current
-        // state.
-        if action == Action::Join && federation.db.query_opt(IS_IN_ROOM, &[&room_id]).await?.is_none() {
+        // Not for a room whose state is known: a state without members cannot be combined with it. In a room
+        // that is partial already, the join is taken in without a given state.
+        if action == Action::Join && federation.db.query_opt(HAS_STATE, &[&room_id]).await?.is_none() {
             path += "?omit_members=true";
         }
         let request = Request {
@@ -233,8 +233,9 @@ impl RemoteMembership<'_> {
         match action {
             Action::Join => {
                 let join = async {
+                    let times = Times { begin: ANSWER_TIMEOUT, whole: JOIN_TIMEOUT };
                     let download =
-                        intake::download_state(federation, room_id, version, request, JOIN_TIMEOUT).await?;
+                        intake::download_state(federation, room_id, version, request, times).await?;
                     self.ingest_send_join(server, room_id, version, &signed, download).await
                 };
                 self.while_in_progress(room_id, join).await?;

@@ -57,6 +57,15 @@ const READ: &str = "
 select json from matriarch.state_download_events where download_id = $1 and number = any($2)";
 const END: &str = include_str!("state_downloads/end.sql");
 
+/// How long a download may take.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// Until the answer begins.
+    pub begin: Duration,
+    /// In all.
+    pub whole: Duration,
+}
+
 /// The result: the ids of the state events that were stored, and the rest of the answer.
 pub struct StateDownload {
     pub state: Vec<String>,
@@ -92,11 +101,12 @@ struct Download<'a> {
     /// Servers whose keys were requested, and those that gave none.
     asked: BTreeSet<String>,
     given_up: GivenUp,
+    begin_timeout: Duration,
     deadline: Instant,
 }
 
 /// Asks a server for the state of a room by `request` (a `send_join` or `state`), and puts the events through
-/// intake, for at most `time`. Events that need what the answer lacks are passed to `take_in_outliers`, as
+/// intake, for at most `times`. Events that need what the answer lacks are passed to `take_in_outliers`, as
 /// JSON texts.
 ///
 /// # Errors
@@ -107,7 +117,7 @@ pub async fn receive<F>(
     room_id: &str,
     version: &'static RoomVersion,
     request: Request<'_>,
-    time: Duration,
+    times: Times,
     take_in_outliers: impl Fn(Vec<String>) -> F,
 ) -> Result<StateDownload, FederationError>
 where
@@ -124,7 +134,8 @@ where
         permits: Vec::new(),
         asked: BTreeSet::new(),
         given_up: GivenUp::default(),
-        deadline: Instant::now() + time,
+        begin_timeout: times.begin,
+        deadline: Instant::now() + times.whole,
     };
     let done = download.run(request, take_in_outliers).await;
     federation.db.query(END, &[&download.id]).await?;
@@ -189,7 +200,7 @@ impl Download<'_> {
             hand_on(batch)?;
             Ok(rest)
         });
-        let streamed = self.federation.http.stream(request, chunks);
+        let streamed = self.federation.http.stream(request, self.begin_timeout, chunks);
         let server = self.server;
         let staged = async {
             let mut staged = Ok(());

@@ -15,6 +15,7 @@ use crate::base::error::ApiError;
 use crate::database::call;
 use crate::federation::base::Federation;
 use crate::federation::http_client::{FederationError, Request};
+use crate::federation::state_downloads::Times;
 
 const RECEIVE: &str = call!("matriarch.receive_pdus($1, $2, $3, $4, $5, $6)");
 const OTHERS: &str = "select matriarch.servers_to_ask($1, $2, $3)";
@@ -94,6 +95,7 @@ impl Surroundings for Federation {
         request: Request<'a>,
         time: Duration,
     ) -> BoxFuture<'a, Result<Vec<String>, FederationError>> {
-        Box::pin(async move { Ok(download_state(self, room_id, version, request, time).await?.state) })
+        let times = Times { begin: time, whole: time };
+        Box::pin(async move { Ok(download_state(self, room_id, version, request, times).await?.state) })
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::rooms::InboundRooms;
 use crate::{
-    base::spi::Db,
+    base::{spi::Db, users},
     federation::remote_users::{is_sound, user_of},
 };
 
@@ -52,8 +52,24 @@ const WRITE: &str = "
     where receipts.pos < excluded.pos
     returning room_nid";
 
-/// Holds receipts for events that are not in the timeline, in the order of the primary key: the last one of
-/// each user and thread. The number per room is limited.
+/// Users who may be joined to partial rooms although no member event says so yet.
+const UNKNOWN_MEMBERS: &str = "
+    select distinct a.user_id
+    from unnest($1::bigint[], $2::text[]) a (room_nid, user_id)
+    cross join lateral (select from rooms where room_nid = a.room_nid and partial offset 0) r
+    where not exists (
+            select
+            from room_state_keys k
+            where k.room_nid = a.room_nid and k.type = 'm.room.member' and k.state_key = a.user_id
+                and k.current_event_nid is not null
+        )
+        and 1000 > (
+            select count(*) from (select from held_receipts where room_nid = a.room_nid limit 1000) held
+        )
+    limit 1000";
+
+/// Holds receipts for events that are not in the timeline, and those of members who are not known yet, in the
+/// order of the primary key: the last one of each user and thread. The number per room is limited.
 const HOLD: &str = "
     insert into held_receipts (room_nid, user_nid, thread_id, event_id, ts)
     select distinct on (a.room_nid, u.user_nid, a.thread_id) a.room_nid, u.user_nid, a.thread_id, a.event_id,
@@ -61,14 +77,16 @@ const HOLD: &str = "
     from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[])
         with ordinality a (room_nid, user_id, event_id, thread_id, ts, number)
     cross join lateral (select user_nid from users where user_id = a.user_id offset 0) u
-    cross join lateral (
-        select from memberships
+    left join lateral (
+        select true as is_known
+        from memberships
         where room_nid = a.room_nid and user_nid = u.user_nid and membership = 'join'
         offset 0
-    ) m
-    where not exists (
+    ) m on true
+    where (m.is_known or a.user_id = any($6::text[]))
+        and not exists (
             select from events e
-            where e.event_id = a.event_id and (e.pos is not null or e.room_nid <> a.room_nid)
+            where e.event_id = a.event_id and (m.is_known and e.pos is not null or e.room_nid <> a.room_nid)
         )
         and 1000 > (
             select count(*) from (select from held_receipts where room_nid = a.room_nid limit 1000) held
@@ -110,7 +128,7 @@ impl Receipts {
         let room_nids: Vec<i64> = open.iter().map(|(room_nid, _)| *room_nid).collect();
         let times: Vec<i64> = open.iter().map(|(_, receipt)| receipt.ts).collect();
         let args = || {
-            [
+            vec![
                 room_nids.clone().into(),
                 column(|receipt| &receipt.user_id).into(),
                 column(|receipt| &receipt.event_id).into(),
@@ -118,7 +136,14 @@ impl Receipts {
                 times.clone().into(),
             ]
         };
-        db.execute(HOLD, &args());
+        let unknown: Vec<String> =
+            db.query(UNKNOWN_MEMBERS, &args()[..2]).map(|row| row.get("user_id")).collect();
+        if !unknown.is_empty() {
+            users::intern(db, &unknown.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        let mut held = args();
+        held.push(unknown.into());
+        db.execute(HOLD, &held);
         db.query(WRITE, &args()).map(|row| row.get("room_nid")).collect()
     }
 }
