@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from harness.client import path
 from harness.functions import Refused, User, state_content
 
 ALL = [str(version) for version in range(1, 13)]
@@ -157,6 +158,53 @@ def test_power_level_override(rooms):
     assert state_content(rooms, room, "m.room.power_levels")["events"]["m.room.tombstone"] > 200
 
 
+def test_levels_of_creators_are_dropped_where_no_version_was_named(rooms):
+    """Clients that know nothing of privileged creators give the creator a level."""
+    alice, bob, carol = (User(rooms, name) for name in ("alice", "bob", "carol"))
+    users = {alice.user_id: 100, bob.user_id: 100, carol.user_id: 50}
+    body = {"preset": "trusted_private_chat", "invite": [bob.user_id]}
+    levels = [{"type": "m.room.power_levels", "state_key": "", "content": {"users": users}}]
+    for given in ({"power_level_content_override": {"users": users}}, {"initial_state": levels}):
+        room = alice.create_room(**body, **given)
+        assert state_content(rooms, room, "m.room.power_levels")["users"] == {carol.user_id: 50}
+        create = alice.create_room
+        asked = refused(400, "M_INVALID_ROOM_STATE", create, room_version="12", **body, **given)
+        assert asked.error == f"`users` must not name {alice.user_id}: creators have unlimited power."
+
+
+def test_a_creator_without_a_level_is_told_so(rooms):
+    alice, bob = User(rooms, "alice"), User(rooms, "bob")
+    override = {"users": {bob.user_id: 100}}
+    create = alice.create_room
+    without = refused(
+        400, "M_INVALID_ROOM_STATE", create, room_version="11", power_level_content_override=override
+    )
+    assert without.error == f"`users` must give {alice.user_id}, the room's creator, a level."
+    alice.create_room(room_version="11", power_level_content_override={**override, "users_default": 100})
+
+
+def test_room_versions_are_a_setting(database, start_nodes):
+    """What /capabilities tells is what /createRoom and /upgrade do."""
+    settings = {
+        "MATRIARCH_ROOM_VERSIONS__DEFAULT": "11",
+        "MATRIARCH_ROOM_VERSIONS__AVAILABLE": '["10", 11]',
+    }
+    (node,) = start_nodes(database, **settings)
+    alice = node.register("alice")
+    versions = alice.get("/capabilities")["capabilities"]["m.room_versions"]
+    assert versions == {"default": "11", "available": {"10": "stable", "11": "stable"}}
+    override = {"users": {alice.user_id: 100}}
+    room = alice.create_room(power_level_content_override=override)
+    assert alice.state(room, "m.room.create")["room_version"] == "11"
+    assert alice.state(room, "m.room.power_levels")["users"] == override["users"]
+    for where, body in [
+        ("/createRoom", {"room_version": "12"}),
+        (path("rooms", room, "upgrade"), {"new_version": "12"}),
+    ]:
+        alice.post(where, body, status=400, errcode="M_UNSUPPORTED_ROOM_VERSION")
+    alice.post(path("rooms", room, "upgrade"), {"new_version": "10"})
+
+
 def test_refusals_leave_nothing(rooms):
     alice, bob = User(rooms, "alice"), User(rooms, "bob")
     alice.create_room(room_alias_name="taken")
@@ -183,7 +231,6 @@ def test_refusals_leave_nothing(rooms):
     refused(
         400, "M_INVALID_ROOM_STATE", create, room_version="11", power_level_content_override=weak, name="x"
     )
-    refused(400, "M_INVALID_ROOM_STATE", create, power_level_content_override={"users": {alice.user_id: 100}})
     refused(400, "M_INVALID_ROOM_STATE", create, initial_state=[{"type": "m.room.create", "content": {}}])
     refused(
         400,

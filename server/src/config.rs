@@ -15,6 +15,7 @@ mod listener;
 mod postgres_url;
 mod presence;
 mod registration;
+mod room_versions;
 mod secret;
 mod terms;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use listener::{Api, Listener, Tls};
 pub use postgres_url::{PostgresUrl, Trust};
 pub use presence::Presence;
 pub use registration::{Registration, RegistrationMode};
+pub use room_versions::RoomVersions;
 pub use secret::Secret;
 pub use terms::Policy;
 pub use tokens::Tokens;
@@ -62,6 +64,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Who may register an account.
     pub registration: Registration,
+    /// The versions of new rooms.
+    pub room_versions: RoomVersions,
     /// The lifetime of access tokens.
     pub tokens: Tokens,
     /// Federation with other servers.
@@ -132,6 +136,7 @@ impl Default for Config {
             embedded: Embedded::default(),
             data_dir: default_data_dir(),
             registration: Registration::default(),
+            room_versions: RoomVersions::default(),
             tokens: Tokens::default(),
             federation: Federation::default(),
             identity: Identity::default(),
@@ -232,6 +237,7 @@ impl Config {
         self.database.check()?;
         self.embedded.check(self.is_embedded())?;
         self.registration.check()?;
+        self.room_versions.check()?;
         self.tokens.check()?;
         self.federation.check()?;
         if self.limits.max_body_size < 65_536 {

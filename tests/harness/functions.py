@@ -8,6 +8,7 @@ import secrets
 from .cluster import SERVER_NAME, Database
 
 TXN_IDS = itertools.count(1)
+ROOM_VERSIONS = [str(version) for version in range(1, 13)]
 
 
 class Refused(Exception):
@@ -89,7 +90,7 @@ class User:
     # Rooms
 
     def create_room(self, **body) -> str:
-        return self.call("create_room", body, [])["room_id"]
+        return self.call("create_room", body, [], "12", ROOM_VERSIONS)["room_id"]
 
     def join(self, room: str, **body) -> Answer:
         return self.call("join", room, body)

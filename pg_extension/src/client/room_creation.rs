@@ -33,13 +33,20 @@ const CLAIM_ALIAS: &str = "
 /// `POST /createRoom`
 ///
 /// `elsewhere` are the remote users in `invite`. The API node invites them afterwards, as their servers must
-/// sign the invites.
+/// sign the invites. `default_version` is the room version if the request names none, and
+/// `available_versions` are those that it may name.
 #[pg_extern]
-fn create_room(token_hash: &[u8], request: &str, elsewhere: Vec<String>) -> ResponseRows {
+fn create_room(
+    token_hash: &[u8],
+    request: &str,
+    elsewhere: Vec<String>,
+    default_version: &str,
+    available_versions: Vec<String>,
+) -> ResponseRows {
     respond(Mode::Write, |db| {
         let creator = Session::authenticate(db, token_hash)?.user();
         let signer = Signer::current(db);
-        let request = CreateRoom::parse(request, &creator, &signer)?;
+        let request = CreateRoom::parse(request, &creator, &signer, default_version, &available_versions)?;
         // Something was written, so a refusal must roll it back.
         Ok(create(db, &signer, &creator, &request, &elsewhere).unwrap_or_else(|refusal| refusal.abort()))
     })
@@ -126,7 +133,7 @@ fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom, elsewhere: &[
     let set = |room: &mut Room<'_>, event_type: &str, state_key: &str, content: Map| {
         set_state(room, creator, event_type, state_key, content).map_err(invalid_state)
     };
-    set(room, "m.room.power_levels", "", levels::initial(creator, request))?;
+    set(room, "m.room.power_levels", "", levels::initial(creator, request)?)?;
     if let Some(alias) = &request.alias {
         let args = [alias.as_str().into(), room.nid.into(), creator.nid.into()];
         if room.db.execute(CLAIM_ALIAS, &args) == 0 {
@@ -144,7 +151,11 @@ fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom, elsewhere: &[
         }
     }
     for state in &request.initial_state {
-        set(room, &state.event_type, &state.state_key, state.content.clone())?;
+        let mut content = state.content.clone();
+        if state.event_type == "m.room.power_levels" && state.state_key.is_empty() {
+            levels::fit_users(&mut content, creator, request)?;
+        }
+        set(room, &state.event_type, &state.state_key, content)?;
     }
     if let Some(name) = &request.name {
         set(room, "m.room.name", "", object(json!({ "name": name })))?;

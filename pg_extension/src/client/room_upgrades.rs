@@ -18,7 +18,7 @@ use crate::{
     },
     client::room_creation::{
         NewRoom, invalid_state, object, random_room_id,
-        request::{additional_creators, set_additional_creators, supported},
+        request::{additional_creators, available, set_additional_creators},
         set_state,
     },
     intake::{self, signed},
@@ -72,13 +72,14 @@ fn upgrade_room(
     token_hash: &[u8],
     room_id: &str,
     request: &str,
+    available_versions: Vec<String>,
     tombstone: Option<&str>,
     created_at: Option<i64>,
 ) -> ResponseRows {
     respond(Mode::Write, |db| {
         let user = Session::authenticate(db, token_hash)?.user();
         let body = Body::parse(request)?;
-        let version = supported(body.required_string("new_version")?)?;
+        let version = available(body.required_string("new_version")?, &available_versions)?;
         let additional_creators = match body.array("additional_creators")? {
             Some(creators) if version.privileged_creators => additional_creators(&creators.to_vec().into())?,
             _ => Vec::new(),

@@ -14,9 +14,6 @@ use crate::http::{AccessToken, ClientRoutes};
 /// Used only to authenticate the user: the answer matters if it is an error.
 const AUTHENTICATE: &str = call!("matriarch.whoami($1)");
 
-const ROOM_VERSIONS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
-const DEFAULT_ROOM_VERSION: &str = "12";
-
 /// The routes of this module.
 pub fn routes() -> Router<App> {
     Router::new().client_v3("/capabilities", get(capabilities))
@@ -28,11 +25,12 @@ async fn capabilities(State(app): State<App>, token: AccessToken) -> Result<Matr
     if response.status != StatusCode::OK {
         return Ok(response);
     }
+    let versions = &app.config.room_versions;
     let available: Map<_, _> =
-        ROOM_VERSIONS.iter().map(|version| ((*version).to_owned(), "stable".into())).collect();
+        versions.available().into_iter().map(|version| (version.to_owned(), "stable".into())).collect();
     let body = json!({ "capabilities": {
         "m.change_password": { "enabled": true },
-        "m.room_versions": { "default": DEFAULT_ROOM_VERSION, "available": available },
+        "m.room_versions": { "default": versions.default_version(), "available": available },
         "m.profile_fields": { "enabled": true },
         "m.set_displayname": { "enabled": true },
         "m.set_avatar_url": { "enabled": true },

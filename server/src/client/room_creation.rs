@@ -21,7 +21,7 @@ pub fn routes() -> Router<App> {
     Router::new().client_v3("/createRoom", post(create_room))
 }
 
-const CREATE_ROOM: &str = call!("matriarch.create_room($1, $2, $3)");
+const CREATE_ROOM: &str = call!("matriarch.create_room($1, $2, $3, $4, $5)");
 
 /// The part of the body that the node needs. The SQL function parses the whole body, and refuses a malformed
 /// one.
@@ -56,7 +56,9 @@ async fn create_room(
     remote_users.retain(|user_id| is_user_id(user_id) && app.federation.is_elsewhere(user_id));
     remote_users.sort_unstable();
     remote_users.dedup();
-    let created = app.call(CREATE_ROOM, &[&token.hash(), &body, &remote_users]).await?;
+    let versions = &app.config.room_versions;
+    let (default, available) = (versions.default_version(), versions.available());
+    let created = app.call(CREATE_ROOM, &[&token.hash(), &body, &remote_users, &default, &available]).await?;
     if !created.status.is_success() || remote_users.is_empty() && by_address.is_empty() {
         return Ok(created);
     }

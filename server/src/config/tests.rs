@@ -113,6 +113,8 @@ fn errors_name_the_key_and_the_reason() {
             "registration.terms.1.id",
             "another document's",
         ),
+        ("[room_versions]\navailable = ['13']", "room_versions.available.0", "no room version"),
+        ("[room_versions]\ndefault = 10\navailable = ['11']", "room_versions.default", "one of `available`"),
         ("server_name = 'under_score'", "server_name", "DNS name"),
         ("server_name = 'a'\n[database]\nurl = 'nonsense'", "database.url", "invalid"),
         ("[database]\nlisten_url = 'postgres://x'", "database.listen_url", "`database.url`"),

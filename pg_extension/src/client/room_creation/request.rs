@@ -14,8 +14,6 @@ use crate::base::{
     users::User,
 };
 
-const DEFAULT_VERSION: &str = "12";
-
 /// `preset`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
@@ -36,6 +34,8 @@ pub struct InitialState {
 #[derive(Debug)]
 pub struct CreateRoom {
     pub version: &'static RoomVersion,
+    /// Whether the request names the version.
+    pub names_version: bool,
     pub preset: Preset,
     pub published: bool,
     /// The whole alias.
@@ -56,9 +56,16 @@ impl CreateRoom {
     ///
     /// 400 `M_NOT_JSON`, `M_BAD_JSON`, `M_INVALID_PARAM` and `M_UNSUPPORTED_ROOM_VERSION`; 403
     /// `M_SERVER_NOT_TRUSTED` for invites by third-party id.
-    pub fn parse(text: &str, creator: &User, signer: &Signer) -> Result<Self> {
+    pub fn parse(
+        text: &str,
+        creator: &User,
+        signer: &Signer,
+        default_version: &str,
+        available_versions: &[String],
+    ) -> Result<Self> {
         let body = Body::parse(text)?;
-        let version = supported(body.string("room_version")?.unwrap_or(DEFAULT_VERSION))?;
+        let named_version = body.string("room_version")?;
+        let version = available(named_version.unwrap_or(default_version), available_versions)?;
         let published = match body.string("visibility")? {
             Some("public") => true,
             None | Some("private") => false,
@@ -79,6 +86,7 @@ impl CreateRoom {
         let create_content = create_content(&body, version, creator, preset, &invite)?;
         Ok(Self {
             version,
+            names_version: named_version.is_some(),
             preset,
             published,
             alias: body.string("room_alias_name")?.map(|localpart| alias(localpart, signer)).transpose()?,
@@ -93,10 +101,12 @@ impl CreateRoom {
     }
 }
 
-/// A room version. 400 `M_UNSUPPORTED_ROOM_VERSION` for one that this server does not know.
-pub fn supported(version: &str) -> Result<&'static RoomVersion> {
-    room_version(version).ok_or_else(|| {
-        let error = format!("The room version {version:?} is not supported.");
+/// A room version. 400 `M_UNSUPPORTED_ROOM_VERSION` for one that is not in `versions`, or that this server
+/// does not know.
+pub fn available(version: &str, versions: &[String]) -> Result<&'static RoomVersion> {
+    let known = room_version(version).filter(|known| versions.iter().any(|available| available == known.id));
+    known.ok_or_else(|| {
+        let error = format!("New rooms cannot have the version {version:?} at this server.");
         MatrixError::new(400, "M_UNSUPPORTED_ROOM_VERSION", error)
     })
 }
