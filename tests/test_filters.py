@@ -136,7 +136,14 @@ def test_event_fields(alice, room):
     alice.send(room, {"msgtype": "m.text", "body": "x", "m.x": 1, "m": {"x": 2}})
     (event,) = timeline(alice.sync(filter=filter), room)
     assert isinstance(event["unsigned"].pop("age"), int)
-    assert event == {"type": "m.room.message", "content": {"body": "x", "m.x": 1}, "unsigned": {}}
+    assert isinstance(event.pop("origin_server_ts"), int) and event.pop("event_id")
+    # What makes an event is kept unasked.
+    assert event == {
+        "type": "m.room.message",
+        "content": {"body": "x", "m.x": 1},
+        "unsigned": {},
+        "sender": alice.user_id,
+    }
 
 
 @pytest.mark.parametrize("version", ["1", "10", "12"])

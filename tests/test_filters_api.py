@@ -74,3 +74,46 @@ def test_what_is_no_filter_at_all_is_refused(node):
     alice = node.register("alice")
     alice.call("POST", where(alice), content=b"nothing", status=400, errcode="M_NOT_JSON")
     alice.call("POST", where(alice), content=b"[1]", status=400, errcode="M_BAD_JSON")
+
+
+# The filters of clients, word for word.
+FILTERS_OF_CLIENTS = {
+    "gomuks before verification": '{"presence":{"not_rooms":["*"]},"room":{"not_rooms":["*"]}}',
+    "gomuks": '{"presence":{"not_rooms":["*"]},"room":{"state":{"lazy_load_members":true},'
+    '"timeline":{"limit":100,"lazy_load_members":true}}}',
+    "mautrix-go": '{"room":{"timeline":{"limit":50}}}',
+    "mautrix-go, the library's default": '{"account_data":{"limit":20},"event_format":"client",'
+    '"presence":{"limit":20},"room":{"account_data":{"limit":20},"ephemeral":{"limit":20},'
+    '"state":{"limit":20},"timeline":{"limit":20}}}',
+    "mautrix-go, encryption of bridges": '{"account_data":{"not_types":["*"]},"presence":{"not_types":["*"]},'
+    '"room":{"account_data":{"not_types":["*"]},"ephemeral":{"not_types":["*"]},'
+    '"state":{"not_types":["*"]},"timeline":{"not_types":["*"]}}}',
+    "matrix-js-sdk": '{"room":{"timeline":{"unread_thread_notifications":true},'
+    '"state":{"lazy_load_members":true}}}',
+    "Element Web": '{"room":{"timeline":{"unread_thread_notifications":true,"limit":20},'
+    '"state":{"lazy_load_members":true}}}',
+    "Element Web before threads": '{"room":{"timeline":'
+    '{"org.matrix.msc3773.unread_thread_notifications":true},"state":{"lazy_load_members":true}}}',
+    "matrix-js-sdk, left rooms": '{"room":{"timeline":{"limit":1},"include_leave":true}}',
+    "Element Web, files": '{"room":{"timeline":{"contains_url":true,"types":["m.room.message"]}}}',
+    "matrix-nio": '{"event_format": "client", "presence": {}, "account_data": {}, '
+    '"room": {"timeline": {"limit": 1}}}',
+}
+
+
+@pytest.mark.parametrize("text", FILTERS_OF_CLIENTS.values(), ids=FILTERS_OF_CLIENTS.keys())
+def test_the_filters_of_clients_are_taken(node, text):
+    alice = node.register("alice")
+    room = alice.create_room()
+    filter_id = alice.call("POST", where(alice), content=text.encode())["filter_id"]
+    for given in (filter_id, text):
+        joined = alice.sync(filter=given)["rooms"]["join"]
+        shuts_out_all = '"room":{"not_rooms":["*"]}' in text
+        assert (room in joined) != shuts_out_all
+
+
+def test_the_filters_of_clients_for_messages_are_taken(node):
+    alice = node.register("alice")
+    room = alice.create_room()
+    for text in ('{"lazy_load_members":true}', '{"types":["m.room.message"],"contains_url":true}'):
+        alice.messages(room, filter=text)

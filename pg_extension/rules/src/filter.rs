@@ -5,7 +5,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::{glob::matches_star, property_path};
 
@@ -15,8 +15,8 @@ pub enum FilterError {
     /// Not JSON, or a field of another type.
     #[error("Bad filter: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// An array or a scalar in the place of an object.
-    #[error("A filter and each part of it must be an object.")]
+    /// An array or a scalar.
+    #[error("A filter must be an object.")]
     NotAnObject,
     #[error("A sender in the filter is not a user id.")]
     NotAUserId,
@@ -30,6 +30,10 @@ type Result<T> = std::result::Result<T, FilterError>;
 pub const DEFAULT_LIMIT: usize = 10;
 /// The greatest number of events in a timeline or page, whatever limit the client sets.
 pub const MAX_LIMIT: usize = 1000;
+
+/// Fields that an event has whatever `event_fields` says. Typed clients would drop a whole sync for an event
+/// that lacks them.
+const REQUIRED_FIELDS: [&str; 5] = ["type", "event_id", "sender", "state_key", "origin_server_ts"];
 
 /// The filter of a sync.
 #[derive(Debug, Default, Deserialize)]
@@ -61,24 +65,33 @@ pub struct RoomFilter {
     not_rooms: Option<Vec<String>>,
     pub include_leave: bool,
     #[serde(deserialize_with = "object")]
-    pub timeline: EventFilter,
+    pub timeline: RoomEventFilter,
     #[serde(deserialize_with = "object")]
-    pub state: EventFilter,
+    pub state: RoomEventFilter,
     #[serde(deserialize_with = "object")]
-    pub ephemeral: EventFilter,
+    pub ephemeral: RoomEventFilter,
     #[serde(deserialize_with = "object")]
-    pub account_data: EventFilter,
+    pub account_data: RoomEventFilter,
 }
 
-/// `EventFilter` and `RoomEventFilter` of the specification in one.
+/// The filter of events that belong to no room. Keys of other filters are ignored, as all unknown keys.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct EventFilter {
+    #[serde(deserialize_with = "whole_number")]
     limit: Option<u64>,
     types: Option<Vec<String>>,
     not_types: Option<Vec<String>>,
     senders: Option<Vec<String>>,
     not_senders: Option<Vec<String>>,
+}
+
+/// The filter of events of rooms.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RoomEventFilter {
+    #[serde(flatten)]
+    events: EventFilter,
     rooms: Option<Vec<String>>,
     not_rooms: Option<Vec<String>>,
     contains_url: Option<bool>,
@@ -92,7 +105,7 @@ pub struct EventFilter {
     unstable_unread_thread_notifications: bool,
 }
 
-impl EventFilter {
+impl RoomEventFilter {
     /// The key for the unread counts of threads in the response; `None` if the client does not request them.
     pub fn thread_counts_key(&self) -> Option<&'static str> {
         match (self.unread_thread_notifications, self.unstable_unread_thread_notifications) {
@@ -107,7 +120,7 @@ impl Filter {
     /// A filter that admits everything, up to `limit` timeline events in each room.
     pub fn with_timeline_limit(limit: usize) -> Self {
         let mut filter = Self::default();
-        filter.room.timeline.limit = Some(limit as u64);
+        filter.room.timeline.events.limit = Some(limit as u64);
         filter
     }
 
@@ -124,11 +137,15 @@ impl Filter {
         Ok(filter)
     }
 
-    /// The event's JSON with only the fields in `event_fields`; `None` if the filter does not set that.
+    /// The event's JSON with only the fields in `event_fields`, and those without which clients take it for
+    /// no event; `None` if the filter does not set that.
     pub fn prune(&self, event: &str) -> Option<String> {
         let fields = self.event_fields.as_ref()?;
         let Ok(Value::Object(event)) = serde_json::from_str(event) else { return None };
-        let mut kept = Map::new();
+        let mut kept = Map::from_iter([("content".to_owned(), Value::Object(Map::new()))]);
+        for field in REQUIRED_FIELDS {
+            copy_path(&event, &[field.to_owned()], &mut kept);
+        }
         for field in fields {
             copy_path(&event, &property_path::split(field), &mut kept);
         }
@@ -139,7 +156,7 @@ impl Filter {
 impl RoomFilter {
     /// Whether the filter includes the room.
     pub fn admits_room(&self, room_id: &str) -> bool {
-        admits(self.rooms.as_deref(), self.not_rooms.as_deref(), |id| id == room_id)
+        admits(self.rooms.as_deref(), self.not_rooms.as_deref(), |item| is(item, room_id))
     }
 }
 
@@ -154,17 +171,9 @@ pub struct Subject<'a> {
 }
 
 impl EventFilter {
-    /// Reads a `RoomEventFilter` object, which `/messages` takes. Errors as in [`Filter::parse`].
-    pub fn parse(json: &str) -> Result<Self> {
-        let filter: Self = read(json)?;
-        filter.check()?;
-        Ok(filter)
-    }
-
     fn check(&self) -> Result<()> {
-        check_rooms(self.rooms.iter().chain(&self.not_rooms))?;
         let mut users = self.senders.iter().chain(&self.not_senders).flatten();
-        if users.any(|user| !user.starts_with('@')) {
+        if users.any(|user| !user.starts_with('@') && user != ANY) {
             return Err(FilterError::NotAUserId);
         }
         Ok(())
@@ -175,22 +184,19 @@ impl EventFilter {
         self.limit.map_or(DEFAULT_LIMIT, |limit| usize::try_from(limit).unwrap_or(MAX_LIMIT).min(MAX_LIMIT))
     }
 
-    pub fn admits_room(&self, room_id: &str) -> bool {
-        admits(self.rooms.as_deref(), self.not_rooms.as_deref(), |id| id == room_id)
-    }
-
     /// Whether no event at all can pass. `false` also in less obvious cases, where it only costs time.
     pub fn admits_nothing(&self) -> bool {
         let empty = |list: &Option<Vec<String>>| list.as_ref().is_some_and(Vec::is_empty);
-        let all = self.not_types.iter().flatten().any(|pattern| pattern == "*");
+        let all = self.not_types.iter().chain(&self.not_senders).flatten().any(|item| item == ANY);
         empty(&self.types) || empty(&self.senders) || all
     }
 
     pub fn admits(&self, event: Subject<'_>) -> bool {
         admits(self.types.as_deref(), self.not_types.as_deref(), |pattern| {
             matches_star(pattern, event.event_type)
-        }) && admits(self.senders.as_deref(), self.not_senders.as_deref(), |id| event.sender == Some(id))
-            && self.contains_url.is_none_or(|wanted| wanted == has_url(event.content))
+        }) && admits(self.senders.as_deref(), self.not_senders.as_deref(), |item| {
+            event.sender.is_some_and(|sender| is(item, sender))
+        })
     }
 
     /// As [`EventFilter::admits`], for events that have no sender.
@@ -199,13 +205,54 @@ impl EventFilter {
     }
 }
 
+impl RoomEventFilter {
+    /// Reads a `RoomEventFilter` object, which `/messages` takes. Errors as in [`Filter::parse`].
+    pub fn parse(json: &str) -> Result<Self> {
+        let filter: Self = read(json)?;
+        filter.check()?;
+        Ok(filter)
+    }
+
+    fn check(&self) -> Result<()> {
+        check_rooms(self.rooms.iter().chain(&self.not_rooms))?;
+        self.events.check()
+    }
+
+    /// As [`EventFilter::limit`].
+    pub fn limit(&self) -> usize {
+        self.events.limit()
+    }
+
+    /// As [`EventFilter::admits_nothing`].
+    pub fn admits_nothing(&self) -> bool {
+        self.events.admits_nothing() || self.not_rooms.iter().flatten().any(|room| room == ANY)
+    }
+
+    pub fn admits_room(&self, room_id: &str) -> bool {
+        admits(self.rooms.as_deref(), self.not_rooms.as_deref(), |item| is(item, room_id))
+    }
+
+    pub fn admits(&self, event: Subject<'_>) -> bool {
+        self.events.admits(event) && self.contains_url.is_none_or(|wanted| wanted == has_url(event.content))
+    }
+
+    /// As [`EventFilter::admits_type`].
+    pub fn admits_type(&self, event_type: &str) -> bool {
+        self.admits(Subject { event_type, sender: None, content: "{}" })
+    }
+}
+
+/// Stands for every room, or every user, in a list.
+const ANY: &str = "*";
+
+fn is(item: &str, id: &str) -> bool {
+    item == ANY || item == id
+}
+
 fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
-    let value: Value = serde_json::from_str(json)?;
+    let value = without_nulls(serde_json::from_str(json)?);
     // By itself serde also reads a struct from an array of its fields.
-    let object = |value: &Value| value.is_object();
-    let parts = ["presence", "account_data", "room", "timeline", "state", "ephemeral"];
-    let inner = |value: &Value| parts.iter().filter_map(|part| value.get(part)).all(object);
-    if !object(&value) || !inner(&value) || !value.get("room").is_none_or(inner) {
+    if !value.is_object() {
         return Err(FilterError::NotAnObject);
     }
     Ok(serde_json::from_value(value)?)
@@ -219,8 +266,29 @@ fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     serde_json::from_value(Value::Object(object)).map_err(D::Error::custom)
 }
 
+/// Removes keys whose value is null at any depth of objects: clients write them for keys that they do not
+/// set.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let present = object.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(present.map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        value => value,
+    }
+}
+
+/// Reads a whole number in any form, such as `20.0` or `1e2`, which languages without integers write.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<u64>, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    let float = || number.as_f64().filter(|float| *float >= 0.0 && float.fract() == 0.0);
+    // A float that is too large for the integer becomes the largest one.
+    let whole = number.as_u64().or_else(|| float().map(|float| float as u64));
+    whole.map(Some).ok_or_else(|| D::Error::custom(format!("{number} is not a number of events")))
+}
+
 fn check_rooms<'a>(mut lists: impl Iterator<Item = &'a Vec<String>>) -> Result<()> {
-    if lists.any(|rooms| rooms.iter().any(|room| !room.starts_with('!'))) {
+    if lists.any(|rooms| rooms.iter().any(|room| !room.starts_with('!') && room != ANY)) {
         return Err(FilterError::NotARoomId);
     }
     Ok(())

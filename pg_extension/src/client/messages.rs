@@ -2,7 +2,7 @@
 //! room".
 
 use matriarch_rules::{
-    filter::{EventFilter, MAX_LIMIT},
+    filter::{MAX_LIMIT, RoomEventFilter},
     json_text::object_text,
     sync_token::pagination_token,
 };
@@ -131,12 +131,12 @@ impl Question<'_> {
 }
 
 /// Reads a `RoomEventFilter` in JSON. `None` gives a filter that admits everything.
-pub fn parse_filter(filter: Option<&str>) -> Result<EventFilter> {
-    filter.map_or_else(|| Ok(EventFilter::default()), |filter| Ok(EventFilter::parse(filter)?))
+pub fn parse_filter(filter: Option<&str>) -> Result<RoomEventFilter> {
+    filter.map_or_else(|| Ok(RoomEventFilter::default()), |filter| Ok(RoomEventFilter::parse(filter)?))
 }
 
 /// The greatest number of events in a page, by the parameter or else by the filter.
-pub fn page_limit(limit: Option<i64>, filter: &EventFilter) -> Result<usize> {
+pub fn page_limit(limit: Option<i64>, filter: &RoomEventFilter) -> Result<usize> {
     let Some(limit) = limit else {
         return Ok(filter.limit());
     };

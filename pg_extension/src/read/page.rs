@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use matriarch_rules::filter::{EventFilter, Subject};
+use matriarch_rules::filter::{RoomEventFilter, Subject};
 
 use crate::{
     base::spi::Db,
@@ -28,7 +28,7 @@ pub struct Request<'f> {
     pub to: Option<i64>,
     /// The greatest number of events in the page.
     pub limit: usize,
-    pub filter: &'f EventFilter,
+    pub filter: &'f RoomEventFilter,
     /// Whether the page ends at a gap whose events other servers can be asked for.
     pub stops_at_gaps: bool,
 }
@@ -125,7 +125,7 @@ fn is_wanted(
     db: &Db<'_>,
     events: &Events<'_, '_>,
     room: &ReadableRoom,
-    filter: &EventFilter,
+    filter: &RoomEventFilter,
     event: &StoredEvent,
 ) -> bool {
     let sender = Some(event.sender.as_str());

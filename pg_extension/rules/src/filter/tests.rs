@@ -1,13 +1,13 @@
 use serde_json::{Value, json};
 
-use super::{DEFAULT_LIMIT, EventFilter, EventFormat, Filter, FilterError, MAX_LIMIT, Subject};
+use super::{DEFAULT_LIMIT, EventFormat, Filter, FilterError, MAX_LIMIT, RoomEventFilter, Subject};
 
 fn filter(json: Value) -> Filter {
     Filter::parse(&json.to_string()).unwrap_or_else(|error| panic!("{json}: {error}"))
 }
 
-fn events(json: Value) -> EventFilter {
-    EventFilter::parse(&json.to_string()).unwrap_or_else(|error| panic!("{json}: {error}"))
+fn events(json: Value) -> RoomEventFilter {
+    RoomEventFilter::parse(&json.to_string()).unwrap_or_else(|error| panic!("{json}: {error}"))
 }
 
 #[test]
@@ -28,9 +28,10 @@ fn what_is_no_filter_is_refused() {
         json!({ "room": [] }),
         json!({ "room": { "timeline": [] } }),
         json!({ "presence": ["x"] }),
-        json!({ "room": null }),
         json!({ "event_format": "other" }),
         json!({ "room": { "timeline": { "limit": -1 } } }),
+        json!({ "room": { "timeline": { "limit": 1.5 } } }),
+        json!({ "presence": { "limit": -1.0 } }),
         json!({ "room": { "timeline": { "types": "m.room.message" } } }),
     ];
     for json in malformed {
@@ -39,10 +40,53 @@ fn what_is_no_filter_is_refused() {
     assert!(matches!(Filter::parse("{"), Err(FilterError::Malformed(_))));
     let sender = json!({ "room": { "state": { "not_senders": ["alice"] } } });
     assert!(matches!(Filter::parse(&sender.to_string()), Err(FilterError::NotAUserId)));
-    let rooms = [json!({ "room": { "rooms": ["#a:x"] } }), json!({ "account_data": { "not_rooms": ["x"] } })];
+    let rooms = [
+        json!({ "room": { "rooms": ["#a:x"] } }),
+        json!({ "room": { "account_data": { "not_rooms": ["x"] } } }),
+    ];
     for room in rooms {
         assert!(matches!(Filter::parse(&room.to_string()), Err(FilterError::NotARoomId)), "{room}");
     }
+}
+
+#[test]
+fn a_part_ignores_keys_that_it_does_not_have() {
+    let of_rooms = json!({
+        "rooms": "x", "not_rooms": ["x"], "contains_url": 1, "lazy_load_members": "yes",
+        "include_redundant_members": [], "unread_thread_notifications": {}, "include_leave": 1,
+    });
+    let filter = filter(json!({
+        "rooms": 1, "types": "x", "limit": {}, "lazy_load_members": 7,
+        "timeline": 5, "presence": of_rooms, "account_data": of_rooms,
+        "room": {
+            "presence": 1, "types": 1, "limit": "x", "lazy_load_members": 1, "contains_url": 1,
+            "state": { "include_leave": 1 }, "timeline": { "presence": 5 },
+        },
+    }));
+    assert!(filter.presence.admits_type("m.presence") && filter.account_data.admits_type("m.tag"));
+}
+
+#[test]
+fn nulls_are_absent() {
+    let filter = filter(json!({
+        "event_fields": null, "event_format": null, "presence": null, "account_data": { "types": null },
+        "room": {
+            "rooms": null, "include_leave": null, "state": null,
+            "timeline": { "limit": null, "contains_url": null, "lazy_load_members": null, "rooms": null },
+        },
+    }));
+    assert_eq!(filter.room.timeline.limit(), DEFAULT_LIMIT);
+}
+
+#[test]
+fn a_star_stands_for_every_room_and_every_user() {
+    let none = filter(json!({ "room": { "not_rooms": ["*"], "timeline": { "not_rooms": ["*"] } } }));
+    assert!(!none.room.admits_room("!a:x") && none.room.timeline.admits_nothing());
+    assert!(!none.room.timeline.admits_room("!a:x"));
+    assert!(filter(json!({ "room": { "rooms": ["*"] } })).room.admits_room("!a:x"));
+    let subject = Subject { event_type: "x", sender: Some("@a:x"), content: "{}" };
+    assert!(events(json!({ "senders": ["*"] })).admits(subject));
+    assert!(!events(json!({ "not_senders": ["*"] })).admits(subject));
 }
 
 #[test]
@@ -90,6 +134,10 @@ fn limits_are_bounded() {
     for (limit, taken) in [(0_u64, 0), (5, 5), (100_000, MAX_LIMIT), (u64::MAX, MAX_LIMIT)] {
         assert_eq!(events(json!({ "limit": limit })).limit(), taken);
     }
+    for (limit, taken) in [("20.0", 20), ("1e2", 100), ("0.0", 0), ("1e300", MAX_LIMIT)] {
+        let text = format!(r#"{{ "limit": {limit} }}"#);
+        assert_eq!(RoomEventFilter::parse(&text).map(|filter| filter.limit()).ok(), Some(taken), "{limit}");
+    }
     assert_eq!(Filter::with_timeline_limit(3).room.timeline.limit(), 3);
 }
 
@@ -104,7 +152,7 @@ fn thread_counts_go_by_the_name_that_was_used() {
 
 #[test]
 fn fields_are_kept_by_their_paths() {
-    let event = r#"{"type":"x","content":{"body":"b","url":"u","a.b":1},"sender":"@a:x"}"#;
+    let event = r#"{"type":"x","content":{"body":"b","url":"u","a.b":1},"unsigned":{"age":1,"x":2}}"#;
     let kept = |fields: Value| -> Value {
         let pruned = filter(json!({ "event_fields": fields })).prune(event).unwrap_or_default();
         serde_json::from_str(&pruned).unwrap_or_default()
@@ -112,8 +160,28 @@ fn fields_are_kept_by_their_paths() {
     assert_eq!(kept(json!(["type", "content.body"])), json!({ "type": "x", "content": { "body": "b" } }));
     assert_eq!(
         kept(json!(["content.body", "content.url"])),
-        json!({ "content": { "body": "b", "url": "u" } })
+        json!({ "type": "x", "content": { "body": "b", "url": "u" } })
     );
-    assert_eq!(kept(json!(["content.a\\.b"])), json!({ "content": { "a.b": 1 } }));
-    assert_eq!(kept(json!(["content.none", "type.x"])), json!({}));
+    assert_eq!(kept(json!(["content.a\\.b"])), json!({ "type": "x", "content": { "a.b": 1 } }));
+    assert_eq!(
+        kept(json!(["content.none", "unsigned.age"])),
+        json!({ "type": "x", "content": {}, "unsigned": { "age": 1 } })
+    );
+}
+
+#[test]
+fn what_makes_an_event_is_always_kept() {
+    let event = json!({
+        "type": "m.room.name", "event_id": "$a", "sender": "@a:x", "state_key": "", "origin_server_ts": 1,
+        "content": { "name": "n" }, "unsigned": {},
+    });
+    for fields in [json!([]), json!(["content.none"]), json!(["nothing"])] {
+        let pruned = filter(json!({ "event_fields": fields })).prune(&event.to_string()).unwrap_or_default();
+        let pruned: Value = serde_json::from_str(&pruned).unwrap_or_default();
+        let expected = json!({
+            "type": "m.room.name", "event_id": "$a", "sender": "@a:x", "state_key": "", "origin_server_ts": 1,
+            "content": {},
+        });
+        assert_eq!(pruned, expected, "{fields}");
+    }
 }

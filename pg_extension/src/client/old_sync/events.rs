@@ -2,7 +2,7 @@
 //! Previews".
 
 use matriarch_rules::{
-    filter::{EventFilter, Filter, MAX_LIMIT},
+    filter::{Filter, MAX_LIMIT, RoomEventFilter},
     json_text::object_text,
     sync_token::pagination_token,
 };
@@ -46,7 +46,7 @@ fn of_room(db: &Db<'_>, session: &Session, from: Option<&str>, room_id: &str) ->
     let from = from.map(|from| Token::parse(db, "from", from, &token::now(db))).transpose()?;
     let room = ReadableRoom::open(db, &events, session, room_id)?;
     let start = from.map_or(room.upto(), |token| room.position_of(db, &events, &token));
-    let filter = EventFilter::default();
+    let filter = RoomEventFilter::default();
     let direction = Direction::Forward;
     let page = page::read(
         db,

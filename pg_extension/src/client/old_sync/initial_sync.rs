@@ -2,7 +2,7 @@
 //! /initialSync`.
 
 use matriarch_rules::{
-    filter::{DEFAULT_LIMIT, EventFilter, MAX_LIMIT},
+    filter::{DEFAULT_LIMIT, MAX_LIMIT, RoomEventFilter},
     json_text::{Object, object_text},
     sync_token::pagination_token,
 };
@@ -143,7 +143,7 @@ fn write(
     room: &ReadableRoom,
     limit: usize,
 ) -> Result<()> {
-    let filter = EventFilter::default();
+    let filter = RoomEventFilter::default();
     let (direction, upto) = (Direction::Backward, room.upto());
     let request = Request { direction, from: upto, to: None, limit, filter: &filter, stops_at_gaps: true };
     let mut page = page::read(db, events, room, &request);

@@ -1,7 +1,6 @@
 //! Writes the JSON of the answers.
 
 use matriarch_rules::{
-    filter::EventFilter,
     json_text::{Object, object_text},
     sync_token::{SyncToken, pagination_token},
 };
@@ -65,7 +64,9 @@ impl Writer<'_, '_, '_, '_> {
         let mut changed = asker.since.is_none() || asker.full_state || !batch.messages.is_empty();
         let body = object_text(|body| {
             body.value("next_batch", now.acknowledging(batch.upto).to_string());
-            let mut data = wanted_data(self.news.global_data(index), &asker.filter.account_data);
+            let mut data = wanted_data(self.news.global_data(index), |data_type| {
+                asker.filter.account_data.admits_type(data_type)
+            });
             if asker.since.is_none() && asker.filter.account_data.admits_type(push_rules::ACCOUNT_DATA_TYPE) {
                 data.push(push_rules(asker));
             }
@@ -208,14 +209,14 @@ pub fn ephemeral_events(section: &Section<'_>, asker: &Asker) -> Vec<String> {
 fn room_data(section: &Section<'_>, asker: &Asker) -> Vec<String> {
     let filter = &asker.filter.room.account_data;
     if filter.admits_room(&section.part.room.room_id) {
-        wanted_data(&section.account_data, filter)
+        wanted_data(&section.account_data, |data_type| filter.admits_type(data_type))
     } else {
         Vec::new()
     }
 }
 
-fn wanted_data(data: &[Datum], filter: &EventFilter) -> Vec<String> {
-    data.iter().filter(|(data_type, _)| filter.admits_type(data_type)).map(account_data::event).collect()
+fn wanted_data(data: &[Datum], admits: impl Fn(&str) -> bool) -> Vec<String> {
+    data.iter().filter(|(data_type, _)| admits(data_type)).map(account_data::event).collect()
 }
 
 /// The push rules as account data. They are the same for all users and never change, so only an initial sync
