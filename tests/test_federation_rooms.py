@@ -87,6 +87,8 @@ def test_an_invite_is_seen_and_taken(one, two):
     shown = {(event["type"], event["state_key"]): event for event in invite}
     assert shown["m.room.name", ""]["content"] == {"name": "For you"}
     assert shown["m.room.member", bob.user_id]["sender"] == alice.user_id
+    # By this the invited user's client shows the inviter's name.
+    assert shown["m.room.member", alice.user_id]["content"]["membership"] == "join"
     # The server of who invited helps.
     bob.join(room)
     assert members(bob, room) == {alice.user_id: "join", bob.user_id: "join"}

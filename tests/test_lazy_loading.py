@@ -41,8 +41,9 @@ def test_incremental_sync_has_the_members_who_spoke(herd):
     section = users[0].sync(since, filter=LAZY)["rooms"]["join"][room]
     assert members(section["state"]["events"]) == {users[4].user_id}
     assert users[0].sync(since)["rooms"]["join"][room]["state"]["events"] == []
-    after = users[0].sync(since, filter=LAZY, use_state_after="true")["rooms"]["join"][room]
-    assert members(after["state_after"]["events"]) == {users[4].user_id}
+    state_after = {"org.matrix.msc4222.use_state_after": "true"}
+    after = users[0].sync(since, filter=LAZY, **state_after)["rooms"]["join"][room]
+    assert members(after["org.matrix.msc4222.state_after"]["events"]) == {users[4].user_id}
 
 
 def test_a_gap_brings_all_memberships_that_changed(herd):

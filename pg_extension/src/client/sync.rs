@@ -122,8 +122,17 @@ fn answer(db: &Db<'_>, events: &Events<'_, '_>, askers: &[&Asker], now: &SyncTok
     let presence = presence::news(db, askers, &columns, &news);
     let stripped = Stripped::read(db, events, &news.parts);
     let renderer = Renderer::new(db, events, None);
-    let jobs: Vec<_> =
-        sections.iter().map(|section| (&section.reader, section.timeline.delivered.as_slice())).collect();
+    let changed_state: Vec<Vec<_>> = sections
+        .iter()
+        .map(|section| section.state.iter().filter(|event| section.tells_replaced(event)).cloned().collect())
+        .collect();
+    let jobs: Vec<_> = sections
+        .iter()
+        .zip(&changed_state)
+        .flat_map(|(section, state)| {
+            [section.timeline.delivered.as_slice(), state].map(|part| (&section.reader, part))
+        })
+        .collect();
     renderer.prepare(&jobs);
 
     let writer = Writer {

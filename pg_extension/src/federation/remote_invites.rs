@@ -45,11 +45,15 @@ fn prepare_invite(token_hash: &[u8], room_id: &str, user_id: &str, content: &str
 
 /// An invite that is not appended yet, with what the user's server is sent.
 pub fn prepared(room: &mut Room<'_>, invite: LocalEvent<'_>) -> Result<PreparedInvite> {
+    let inviter = invite.sender.id.clone();
     let built = append::prepare(room, invite)?;
-    room.load(SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, "")));
-    let invite_room_state = SHOWN_TO_OUTSIDERS
-        .iter()
-        .filter_map(|event_type| room.state(event_type, ""))
+    let keys = SHOWN_TO_OUTSIDERS.map(|event_type| (event_type, ""));
+    room.load(keys);
+    // The inviter's member event tells the invited user who invites.
+    let invite_room_state = keys
+        .into_iter()
+        .chain([("m.room.member", inviter.as_str())])
+        .filter_map(|(event_type, state_key)| room.state(event_type, state_key))
         .map(|state| Value::Object(state.event.json().clone()))
         .collect();
     Ok(PreparedInvite {

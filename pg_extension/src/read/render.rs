@@ -81,18 +81,12 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
 
     /// Renders an event of a timeline, with all keys of `unsigned`.
     pub fn event(&self, event: &StoredEvent, reader: &Reader, style: Style<'_>) -> String {
-        let replaced = self.replaced_nid(event).map(|nid| self.events.get(nid));
         let mut text = self.begin(event, style).to_string();
         let mut more = Object::reopen(&mut text);
         if let Some(membership) = reader.membership_at(self.db, self.events, event) {
             more.value("membership", &*membership);
         }
-        if let Some(replaced) = replaced {
-            if reader.sees_replaced(self.db, self.events, &replaced, event) {
-                more.raw("prev_content", replaced.content());
-            }
-            more.value("replaces_state", &replaced.event_id);
-        }
+        self.write_replaced(&mut more, event, reader);
         if event.device_nid == Some(style.device_nid)
             && let Some(txn_id) = &event.txn_id
         {
@@ -104,6 +98,24 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
     /// Renders an event of a list of state. `unsigned` has only `age` and `redacted_because`.
     pub fn state_event(&self, event: &StoredEvent, style: Style<'_>) -> String {
         finish(self.begin(event, style).to_string(), style)
+    }
+
+    /// Renders an event of a list of changed state. `unsigned` also tells what the event replaced:
+    /// `prev_content`, `prev_sender` and `replaces_state`.
+    pub fn changed_state_event(&self, event: &StoredEvent, reader: &Reader, style: Style<'_>) -> String {
+        let mut text = self.begin(event, style).to_string();
+        self.write_replaced(&mut Object::reopen(&mut text), event, reader);
+        finish(text, style)
+    }
+
+    /// Writes the keys of `unsigned` about the state event that this one replaced. `prev_sender` is not in
+    /// the specification; clients find out by it who invited the user into a direct chat.
+    fn write_replaced(&self, unsigned: &mut Object<'_>, event: &StoredEvent, reader: &Reader) {
+        let Some(replaced) = self.replaced_nid(event).map(|nid| self.events.get(nid)) else { return };
+        if reader.sees_replaced(self.db, self.events, &replaced, event) {
+            unsigned.raw("prev_content", replaced.content()).value("prev_sender", &replaced.sender);
+        }
+        unsigned.value("replaces_state", &replaced.event_id);
     }
 
     /// The part of the event that is equal for all readers. It ends inside of `unsigned`, so `}}` is missing.

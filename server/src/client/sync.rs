@@ -1,16 +1,20 @@
 //! `GET /sync`: returns what is new, and waits until there is something new. Client-Server API, "Syncing".
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
 use matriarch_wire::SyncRequest;
 use serde::Deserialize;
 use tokio::time::Instant;
+use tracing::info;
 
+use super::versions;
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::calls::acknowledge::Acknowledgement;
@@ -32,6 +36,7 @@ struct Parameters {
     filter: Option<String>,
     #[serde(default)]
     full_state: bool,
+    /// Ignored until the server claims the release that has it; see [`wants_state_after`].
     #[serde(default)]
     use_state_after: bool,
     /// The parameter's name before it was stable.
@@ -41,6 +46,35 @@ struct Parameters {
     set_presence: presence::State,
     /// In milliseconds.
     timeout: Option<u64>,
+}
+
+/// The release of the specification with `use_state_after`.
+const STATE_AFTER_RELEASE: &str = "v1.16";
+
+/// The user agents whose use of `use_state_after` was logged, and the most that are remembered.
+static LOGGED_AGENTS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+const MAX_LOGGED_AGENTS: usize = 100;
+
+/// Whether the client gets `state_after` by its stable name, for which it asks.
+///
+/// Some clients ask for it at every server, and then look for the state in its old place only: they take
+/// encrypted rooms for plain ones, and send in clear. A server that does not claim the release may ignore the
+/// parameter. The log names such clients, each once.
+fn wants_state_after(headers: &HeaderMap) -> bool {
+    if versions::claims(STATE_AFTER_RELEASE) {
+        return true;
+    }
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let agent: String = agent.chars().take(100).collect();
+    let mut logged = LOGGED_AGENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if logged.len() < MAX_LOGGED_AGENTS && logged.insert(agent.clone()) {
+        info!(
+            agent,
+            "a client asks for use_state_after, although this server does not claim {STATE_AFTER_RELEASE}: \
+             see docs/sync.md"
+        );
+    }
+    false
 }
 
 /// The deadline of a long poll with this `timeout` in milliseconds; bounded by `limits.max_sync_timeout`.
@@ -53,6 +87,7 @@ pub fn deadline(config: &Config, timeout: Option<u64>) -> Instant {
 async fn sync(
     State(app): State<App>,
     token: AccessToken,
+    headers: HeaderMap,
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, ApiError> {
     let Parameters {
@@ -65,6 +100,7 @@ async fn sync(
         timeout,
     } = parameters;
     let presence = app.presence.is_enabled();
+    let use_state_after = use_state_after && wants_state_after(&headers);
     let mut request =
         SyncRequest { since, filter, full_state, use_state_after, unstable_use_state_after, presence };
     let deadline = deadline(&app.config, timeout);

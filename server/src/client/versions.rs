@@ -9,6 +9,11 @@ use serde_json::json;
 use crate::app::App;
 use crate::http::json_response;
 
+/// Whether the server claims to support a release of the specification.
+pub fn claims(version: &str) -> bool {
+    VERSIONS.contains(&version)
+}
+
 /// Supported releases of the specification. Clients rely on this list, so a release is added only when its
 /// features are implemented: v1.3 needs relations, v1.6 `timestamp_to_event`, v1.11 media.
 const VERSIONS: &[&str] =
@@ -16,11 +21,22 @@ const VERSIONS: &[&str] =
 
 /// Implemented features of later releases.
 const FEATURES: &[&str] = &[
+    // Redactions by the endpoint that sends any event
+    "com.beeper.msc4169",
+    // Cross-signing: clients do not set it up without this
+    "org.matrix.e2e_cross_signing",
     // Private read receipts
     "org.matrix.msc2285.stable",
+    // Listing a room's aliases
+    "org.matrix.msc2432",
+    // The event closest to a time
+    "org.matrix.msc3030",
+    "org.matrix.msc3030.stable",
     // Threaded receipts, and unread counts of threads
     "org.matrix.msc3771",
     "org.matrix.msc3773",
+    // Room types in the room directory
+    "org.matrix.msc3827.stable",
     // Dehydrated devices
     "org.matrix.msc3814",
     // `state_after` in sync

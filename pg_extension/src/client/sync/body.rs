@@ -160,7 +160,10 @@ impl Writer<'_, '_, '_, '_> {
         let style = Style { device_nid: asker.session.device_nid, filter: Some(&asker.filter) };
         object.events(
             asker.state_key,
-            section.state.iter().map(|event| self.renderer.state_event(event, style)),
+            section.state.iter().map(|event| match section.tells_replaced(event) {
+                true => self.renderer.changed_state_event(event, &section.reader, style),
+                false => self.renderer.state_event(event, style),
+            }),
         );
         let shown = &section.timeline;
         object.object("timeline", |timeline| {

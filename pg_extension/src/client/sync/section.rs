@@ -136,6 +136,12 @@ impl<'a> Section<'a> {
         self.since.is_none() || self.asker.full_state || (self.part.was_partial && self.part.is_joined())
     }
 
+    /// Whether the client is told what this event of the listed state replaced: all that changed since the
+    /// token, and otherwise only the user's own membership, by which clients tell direct chats.
+    pub fn tells_replaced(&self, event: &StoredEvent) -> bool {
+        !self.is_full() || event.is_member(&self.reader.user_id)
+    }
+
     /// Whether the user was joined in the state after this event.
     fn was_joined(
         &self,
