@@ -73,6 +73,47 @@ def test_a_whole_life(rooms, version):
     refused(403, "M_FORBIDDEN", bob.send, room)
 
 
+def test_refusals_are_words_for_people(rooms):
+    """Bridges recognize the first two."""
+    alice, bob, carol = (User(rooms, name) for name in ("alice", "bob", "carol"))
+    room = alice.create_room(preset="private_chat", power_level_content_override={"invite": 50})
+
+    def told(call, *arguments, **options):
+        return refused(403, "M_FORBIDDEN", call, *arguments, **options).error
+
+    assert told(bob.join, room) == "You are not invited to this room."
+    alice.invite(room, bob)
+    bob.join(room)
+    assert told(alice.invite, room, bob) == f"{bob.user_id} is already in the room."
+    alice.act(room, "ban", user_id=carol.user_id)
+    assert told(alice.invite, room, carol) == f"{carol.user_id} is banned from the room."
+    assert told(carol.join, room) == "You are banned from this room."
+    assert told(carol.invite, room, bob) == "You are not in this room."
+    assert told(carol.send, room) == "You are not in this room."
+    assert told(bob.invite, room, "@dora:test.example") == (
+        "You do not have permission to invite users to this room."
+    )
+    assert told(bob.send_state, room, "m.room.name", {"name": "mine"}) == (
+        "You do not have permission to send m.room.name events to this room."
+    )
+    assert told(bob.act, room, "kick", user_id=alice.user_id) == (
+        "You do not have permission to remove this user from the room."
+    )
+    assert told(bob.act, room, "unban", user_id=carol.user_id) == (
+        "You do not have permission to lift bans in this room."
+    )
+    refusals = (
+        told(bob.act, room, "knock"),
+        told(bob.send_state, room, "m.room.member", {"membership": "join"}, alice.user_id),
+        told(bob.send_state, room, "m.room.member", {"membership": "x"}, bob.user_id),
+        told(alice.send_state, room, "m.room.power_levels", {"users": {alice.user_id: 100}}),
+        told(bob.act, room, "ban", user_id=alice.user_id),
+    )
+    for text in refusals:
+        assert "rule" not in text.replace("join rule", ""), text
+        assert (text[0].isupper() or text[0] == "@") and text.endswith("."), text
+
+
 def test_rejecting_an_invite(rooms, version):
     alice, bob = User(rooms, "alice"), User(rooms, "bob")
     room = alice.create_room(room_version=version, invite=[bob.user_id])

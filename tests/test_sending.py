@@ -1,11 +1,12 @@
 """Sending, state, redactions, room creation and membership over HTTP: paths, bodies, statements."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
 
-from harness.client import Client, expect, path
+from harness.client import Client, expect, new_txn_id, path
 
 
 @pytest.fixture
@@ -159,6 +160,74 @@ def test_nul_in_paths(alice):
         path("rooms", "!a\0b", "send", "m.room.message", "1"),
     ):
         alice.put(where, status=400, errcode="M_INVALID_PARAM")
+
+
+@pytest.mark.parametrize("name", ["org.matrix.msc4140.delay", "org.matrix.msc4140.parent_delay_id", "delay"])
+def test_what_is_to_be_sent_later_is_not_sent_now(alice, name):
+    """It may say that the user leaves a call unless she is heard of."""
+    room = alice.create_room()
+    before = alice.history(room)
+    for where in (
+        path("rooms", room, "send", "m.room.message", "txn-later"),
+        path("rooms", room, "redact", before[-1]["event_id"], "txn-later"),
+        path("rooms", room, "state", "org.example", "key"),
+        path("rooms", room, "state", "org.example"),
+    ):
+        alice.put(where, {"a": 1}, params={name: "600000"}, status=403, errcode="M_FORBIDDEN")
+    assert [event["event_id"] for event in alice.history(room)] == [event["event_id"] for event in before]
+
+
+def test_the_endpoint_for_all_events_redacts(alice):
+    room = alice.create_room(room_version="11")
+    event_id = alice.send(room, "to be redacted")
+    alice.send(room, {"redacts": event_id}, type="m.room.redaction")
+    assert alice.event(room, event_id)["content"] == {}
+
+
+def annotation(event_id, key="👍"):
+    return {"m.relates_to": {"rel_type": "m.annotation", "event_id": event_id, "key": key}}
+
+
+def test_a_reaction_counts_once(nodes, alice, bob):
+    """Bridges react again after a restart, with other transaction ids."""
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    target = alice.send(room)
+    txn_id = "the first"
+    reaction = alice.send(room, annotation(target), type="m.reaction", txn_id=txn_id)
+    assert alice.send(room, annotation(target), type="m.reaction", txn_id=txn_id) == reaction
+
+    def refused(content, type="m.reaction"):
+        where = path("rooms", room, "send", type, new_txn_id())
+        alice.at(nodes[1]).put(where, content, status=400, errcode="M_DUPLICATE_ANNOTATION")
+
+    refused(annotation(target))
+    refused({**annotation(target), "body": "again"})
+    # Others' reactions, other keys, types and targets are others.
+    bob.send(room, annotation(target), type="m.reaction")
+    alice.send(room, annotation(target, "👎"), type="m.reaction")
+    alice.send(room, annotation(target), type="org.example.reaction")
+    alice.send(room, annotation(alice.send(room)), type="m.reaction")
+    # One that was taken back can be given again, once.
+    alice.redact(room, reaction)
+    alice.send(room, annotation(target), type="m.reaction")
+    refused(annotation(target))
+    for malformed in ({"key": 1}, {"event_id": 5}, {"key": None}):
+        content = {"m.relates_to": {**annotation(target)["m.relates_to"], **malformed}}
+        for _ in range(2):
+            alice.send(room, content, type="m.reaction")
+
+
+def test_reactions_sent_at_one_moment_count_once(nodes, alice):
+    room = alice.create_room()
+    target = alice.send(room)
+    with ThreadPoolExecutor(6) as pool:
+        where = [path("rooms", room, "send", "m.reaction", new_txn_id()) for _ in range(6)]
+        clients = [alice.at(nodes[number % 2]) for number in range(6)]
+        answers = list(
+            pool.map(lambda client, to: client.request("PUT", to, annotation(target)), clients, where)
+        )
+    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 5
 
 
 def test_one_statement_a_request(node, alice, bob):

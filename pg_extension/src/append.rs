@@ -4,9 +4,11 @@
 //! A refused event leaves nothing behind: everything is checked before the first write.
 
 pub mod content;
+mod duplicate_annotation;
 mod local_event;
 mod merge;
 mod redaction;
+mod refusal;
 mod store;
 
 use std::rc::Rc;
@@ -19,7 +21,7 @@ use matriarch_rules::{
 };
 
 pub use self::local_event::{Appended, LocalEvent};
-use self::store::NewEvent;
+use self::{duplicate_annotation::Annotation, refusal::refusal, store::NewEvent};
 use crate::{
     base::{
         ids::{now_ms, random_event_id},
@@ -35,8 +37,9 @@ use crate::{
 /// # Errors
 ///
 /// 400 `M_INVALID_PARAM` for U+0000 in the type, the state key or the target, 400 `M_BAD_JSON` for what the
-/// room version's event format does not allow, 413 `M_TOO_LARGE`, 403 `M_FORBIDDEN` with the authorization
-/// rule that rejects the event, and the errors of redactions and threads. The room is unchanged then.
+/// room version's event format does not allow, 413 `M_TOO_LARGE`, 403 `M_FORBIDDEN` if an authorization rule
+/// rejects the event, 400 `M_DUPLICATE_ANNOTATION`, and the errors of redactions and threads. The room is
+/// unchanged then.
 pub fn append(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<Appended> {
     check_storable(&local)?;
     load_for(room, &local);
@@ -78,6 +81,10 @@ fn append_next(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<(String, Op
     {
         return Ok((current.event.event_id().to_owned(), None));
     }
+    let annotation = Annotation::of(&event, sender);
+    if let Some(annotation) = &annotation {
+        annotation.refuse_duplicate(room)?;
+    }
     let annotations = room.annotate(&event)?;
     room.check_policy(&event, transaction)?;
     let event = Rc::new(event);
@@ -85,6 +92,9 @@ fn append_next(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<(String, Op
         room,
         NewEvent { event: &event, canonical_json, sender, auth_nids, annotations, transaction },
     );
+    if let Some(annotation) = annotation {
+        annotation.note(room, event_nid);
+    }
     if let Some(target) = redacted {
         room.redact(&target, event_nid);
     }
@@ -167,7 +177,7 @@ pub fn authorize(room: &Room<'_>, event: &Event) -> Result<()> {
     };
     check_state_independent(room.version, event, fetch)
         .and_then(|()| check_state_dependent(room.version, event, fetch_state))
-        .map_err(|rejection| MatrixError::forbidden(rejection.to_string()))
+        .map_err(|rejection| refusal(event, &rejection))
 }
 
 /// Appends an event that the request does not depend on. If the room's policy server must sign it, it is

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::routing::put;
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,7 +16,7 @@ use crate::calls::send::Send;
 use crate::database::MatrixResponse;
 use crate::federation::base::when_whole;
 use crate::federation::remote_invites;
-use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
+use crate::http::{AccessToken, ClientRoutes, Path, QueryPairs, RawJsonBody};
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {
@@ -78,10 +79,30 @@ pub async fn set_third_party_invite(
     submit(app, send).await
 }
 
+/// Query parameters by which clients ask that an event is sent later (MSC4140). This server does not delay
+/// events, and one that says that a user leaves a call must not be sent at once instead.
+const DELAYS: [&str; 3] = ["org.matrix.msc4140.delay", "org.matrix.msc4140.parent_delay_id", "delay"];
+
+/// A request for an event that is sent now. Others are refused with 403 `M_FORBIDDEN`.
+struct SentNow;
+
+impl<S: Sync> FromRequestParts<S> for SentNow {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let pairs = QueryPairs::from_request_parts(parts, state).await?;
+        if DELAYS.iter().any(|name| !pairs.all(name).is_empty()) {
+            return Err(ApiError::forbidden("This server does not delay events"));
+        }
+        Ok(Self)
+    }
+}
+
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
 async fn send_message(
     State(app): State<App>,
     token: AccessToken,
+    _: SentNow,
     Path((room_id, event_type, txn_id)): Path<(String, String, String)>,
     RawJsonBody(content): RawJsonBody,
 ) -> Answer {
@@ -94,6 +115,7 @@ async fn send_message(
 async fn redact(
     State(app): State<App>,
     token: AccessToken,
+    _: SentNow,
     Path((room_id, event_id, txn_id)): Path<(String, String, String)>,
     RawJsonBody(content): RawJsonBody,
 ) -> Answer {
@@ -114,16 +136,18 @@ async fn redact(
 async fn set_state(
     app: State<App>,
     token: AccessToken,
+    now: SentNow,
     Path((room_id, event_type)): Path<(String, String)>,
     body: RawJsonBody,
 ) -> Answer {
-    set_state_with_key(app, token, Path((room_id, event_type, String::new())), body).await
+    set_state_with_key(app, token, now, Path((room_id, event_type, String::new())), body).await
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`
 async fn set_state_with_key(
     State(app): State<App>,
     token: AccessToken,
+    _: SentNow,
     Path((room_id, event_type, state_key)): Path<(String, String, String)>,
     RawJsonBody(content): RawJsonBody,
 ) -> Answer {

@@ -147,8 +147,16 @@ where
             return self.reject(Rule::InviteSenderNotJoined, "the sender is not in the room");
         }
         // 4.4.3. If target user's current membership state is `join` or `ban`, reject.
-        if matches!(self.state.membership(self.target), Membership::Join | Membership::Ban) {
-            return self.reject(Rule::InviteTarget, "the user is in the room or banned");
+        match self.state.membership(self.target) {
+            Membership::Join => {
+                let reason = format!("{} is already in the room", self.target);
+                return self.reject(Rule::InviteTarget, &reason);
+            }
+            Membership::Ban => {
+                let reason = format!("{} is banned from the room", self.target);
+                return self.reject(Rule::InviteTarget, &reason);
+            }
+            _ => {}
         }
         // 4.4.4. If the `sender`'s power level is greater than or equal to the invite level, allow.
         // 4.4.5. Otherwise, reject.

@@ -232,6 +232,8 @@ impl Rule {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {rule}: {reason}")]
 pub struct Rejection {
+    /// The rule.
+    pub cause: Rule,
     /// The rule's number in the authorization rules of the event's room version, e.g. `"4.3.2"`.
     pub rule: &'static str,
     /// What was wrong, as text for people.
@@ -241,7 +243,7 @@ pub struct Rejection {
 impl Rejection {
     /// A rejection by this rule.
     pub fn new(version: &RoomVersion, rule: Rule, reason: impl Into<String>) -> Self {
-        Self { rule: rule.number(version), reason: reason.into() }
+        Self { cause: rule, rule: rule.number(version), reason: reason.into() }
     }
 
     /// Makes a rejection by this rule of a level that it needs and cannot read.

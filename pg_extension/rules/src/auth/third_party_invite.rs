@@ -29,7 +29,7 @@ where
 
     // 4.4.1.1. If target user is banned, reject.
     if state.membership(target) == Membership::Ban {
-        return reject(Rule::ThirdPartyBanned, "the user is banned");
+        return reject(Rule::ThirdPartyBanned, &format!("{target} is banned from the room"));
     }
     // 4.4.1.2. If `content.third_party_invite` does not have a `signed` property, reject.
     let Some(signed) = third_party_invite.get("signed").and_then(Value::as_object) else {
