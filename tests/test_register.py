@@ -31,7 +31,7 @@ def test_a_user_registers_through_the_dummy_stage(node, version):
     }
     stage = client.call("POST", where, request, status=401)
     assert stage["flows"] == [{"stages": ["m.login.dummy"]}]
-    assert stage["params"] == {} and "errcode" not in stage and "completed" not in stage
+    assert stage["params"] == {} and "errcode" not in stage and stage["completed"] == []
     answer = client.call("POST", where, {**request, "auth": {**DUMMY, "session": stage["session"]}})
     assert answer["user_id"] == f"@{request['username']}:{SERVER_NAME}"
     assert answer["home_server"] == SERVER_NAME
@@ -99,6 +99,46 @@ def test_a_name_is_taken_once(node):
     where = "/register/available"
     client.get(where, params={"username": request["username"]}, status=400, errcode="M_USER_IN_USE")
     client.get(where, status=400, errcode="M_MISSING_PARAM")
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"device_id": "MINE"}, {"inhibit_login": True}, {"refresh_token": True}]
+)
+def test_a_repeated_registration_answers_with_the_same_user(nodes, more):
+    """The client lost the first answer."""
+    request = {"username": name(), "password": PASSWORD, **more}
+    stage = expect(nodes[0].client().request("POST", "/register", request), 401)
+    last = {**request, "auth": {**DUMMY, "session": stage["session"]}}
+    first, again = (node.client().post("/register", last) for node in nodes)
+    same = ("user_id", "home_server", "device_id")
+    assert {key: first.get(key) for key in same} == {key: again.get(key) for key in same}
+    assert set(first) == set(again) and ("access_token" in first) == ("inhibit_login" not in more)
+    if "access_token" in first:
+        # The first answer may have arrived all the same.
+        assert first["access_token"] != again["access_token"]
+        for answer in (first, again):
+            user = nodes[0].client().adopt(answer)
+            assert user.get("/account/whoami")["device_id"] == first["device_id"]
+        assert len(user.get("/devices")["devices"]) == 1
+
+
+def test_a_registration_is_repeated_by_who_knows_the_password(node):
+    """The session's id is in URLs, and so in the logs of proxies."""
+    request = {"username": name(), "password": PASSWORD}
+    client = node.client()
+    stage = expect(client.request("POST", "/register", request), 401)
+    auth = {**DUMMY, "session": stage["session"]}
+    user = node.client().adopt(client.post("/register", {**request, "auth": auth}), PASSWORD)
+    for guess in ({}, {"password": PASSWORD}):
+        answer = client.request("POST", "/register", {**guess, "auth": auth})
+        assert "access_token" not in answer.json()
+    confirmed = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": user.user_id},
+        "password": PASSWORD,
+    }
+    user.post("/account/password", {"new_password": "a new password", "auth": confirmed})
+    client.call("POST", "/register", {**request, "auth": auth}, status=403, errcode="M_FORBIDDEN")
 
 
 def test_a_name_taken_during_authentication_is_refused_at_its_end(node):

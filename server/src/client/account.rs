@@ -55,6 +55,7 @@ async fn password(
     if !set_password(&app.db, &app.hub, session.user_nid, &body.new_password, logout_devices, keep).await? {
         return Err(ApiError::forbidden("This account has been deactivated").into());
     }
+    passed.finished.note(&app, &json!({})).await;
     Ok(json_response(StatusCode::OK, "{}".to_owned()))
 }
 

@@ -80,5 +80,9 @@ async fn delete(
     let guard = Guard { operation, user: Some(&session), flows: BY_PASSWORD };
     let passed = uia::authorize(app, &guard, request).await?;
     let request = Value::Object(passed.body).to_string();
-    Ok(app.call(DELETE, &[&token.hash(), &request]).await?)
+    let answer = app.call(DELETE, &[&token.hash(), &request]).await?;
+    if answer.status.is_success() {
+        passed.finished.note(app, &json!({})).await;
+    }
+    Ok(answer)
 }

@@ -14,9 +14,10 @@ use crate::accounts::tokens::{self, Grant};
 use crate::accounts::{check_device, names};
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::http::{ClientRoutes, JsonBody, json_response};
+use crate::http::{AccessToken, ClientRoutes, JsonBody, json_response};
 
 const PASSWORD: &str = "m.login.password";
+const APPLICATION_SERVICE: &str = "m.login.application_service";
 
 /// The routes of this module.
 pub fn routes() -> Router<App> {
@@ -41,8 +42,10 @@ struct LoginBody {
 /// `POST /_matrix/client/v3/login`
 async fn login(
     State(app): State<App>,
+    token: Option<AccessToken>,
     JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
+    refuse_application_service(&request, token)?;
     let identifier = Identifier::of(&request)?;
     let body: LoginBody = crate::http::from_object(request)?;
     if body.kind != PASSWORD {
@@ -91,17 +94,32 @@ async fn login(
     Ok(json_response(StatusCode::OK, Value::Object(answer).to_string()))
 }
 
-struct Account {
-    user_nid: i64,
+/// Refuses a request of an application service, to log in or to register a user: this server knows none, so
+/// every token is 401 `M_UNKNOWN_TOKEN`.
+pub fn refuse_application_service(
+    request: &Map<String, Value>,
+    token: Option<AccessToken>,
+) -> Result<(), ApiError> {
+    if request.get("type").and_then(Value::as_str) != Some(APPLICATION_SERVICE) {
+        return Ok(());
+    }
+    token.ok_or_else(ApiError::missing_token)?;
+    let message = "The access token is not that of an application service";
+    Err(ApiError::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", message))
+}
+
+/// An account whose password was checked.
+pub struct Account {
+    pub user_nid: i64,
     user_id: String,
-    password_hash: String,
+    pub password_hash: String,
 }
 
 /// Finds the account that `user` names and checks its password.
 ///
 /// A wrong password and an unknown user get the same answer after the same time. 403 `M_USER_DEACTIVATED` is
 /// returned only with the right password of a deactivated account.
-async fn authenticate(app: &App, user: &str, password: &str) -> Result<Account, ApiError> {
+pub async fn authenticate(app: &App, user: &str, password: &str) -> Result<Account, ApiError> {
     let row = match names::login_candidates(user, &app.config.server_name) {
         Some([exact, folded]) => {
             app.db.query_opt(include_str!("../accounts/find.sql"), &[&exact, &folded]).await?
@@ -118,6 +136,7 @@ async fn authenticate(app: &App, user: &str, password: &str) -> Result<Account, 
     Ok(Account { user_nid: row.get("user_nid"), user_id: row.get("user_id"), password_hash })
 }
 
-fn wrong() -> ApiError {
+/// 403 `M_FORBIDDEN`
+pub fn wrong() -> ApiError {
     ApiError::forbidden("Wrong user or password")
 }

@@ -8,14 +8,15 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::uia::{self, Flows, Guard, Refusal, Stage};
+use super::login::{self, refuse_application_service};
+use super::uia::{self, Done, Flows, Guard, Refusal, Stage};
 use crate::accounts::create::{NewAccount, NewDevice, check_free, create};
 use crate::accounts::tokens::{self, Grant};
 use crate::accounts::{check_device, names};
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::config::RegistrationMode;
-use crate::http::{ClientRoutes, JsonBody, Query, json_response};
+use crate::http::{AccessToken, ClientRoutes, JsonBody, Query, json_response};
 
 const OPEN: Flows = &[&[Stage::Dummy]];
 const BY_TOKEN: Flows = &[&[Stage::RegistrationToken]];
@@ -63,9 +64,11 @@ impl RegisterBody {
 /// `POST /_matrix/client/v3/register`
 async fn register(
     State(app): State<App>,
+    token: Option<AccessToken>,
     Query(query): Query<RegisterQuery>,
     JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<Response, Refusal> {
+    refuse_application_service(&request, token)?;
     match query.kind.as_deref() {
         None | Some("user") => {}
         Some("guest") => {
@@ -75,12 +78,15 @@ async fn register(
         Some(_) => return Err(ApiError::invalid_param("kind must be user or guest").into()),
     }
     let flows = flows(&app)?;
+    let guard = Guard { operation: "POST /register", user: None, flows };
+    if let Some(done) = uia::done(&app, &guard, &request).await? {
+        return Ok(answer_again(&app, done).await?);
+    }
     // Refuse an unavailable name before the user completes the stages.
     if let Some(username) = RegisterBody::read(&request)?.username {
         let localpart = names::new_localpart(&username, &app.config.server_name)?;
         check_free(&app.db, &names::user_id(&localpart, &app.config.server_name)).await?;
     }
-    let guard = Guard { operation: "POST /register", user: None, flows };
     let passed = uia::authorize(&app, &guard, request).await?;
 
     let body = RegisterBody::read(&passed.body)?;
@@ -115,9 +121,49 @@ async fn register(
     answer.insert("home_server".to_owned(), app.config.server_name.as_str().into());
     if login {
         answer.insert("device_id".to_owned(), device_id.into());
+    }
+    // The database has only hashes of tokens.
+    passed.finished.note(&app, &Value::Object(answer.clone())).await;
+    if login {
         grant.write(&mut answer);
     }
     Ok(json_response(StatusCode::OK, Value::Object(answer).to_string()))
+}
+
+/// Answers a client that lost the answer to its registration: with the same user and device, and with new
+/// tokens. Tokens of the first answer stay valid, since that may have reached the client after all.
+///
+/// The password is checked, as at a login: it may have been changed, or the account deactivated.
+async fn answer_again(app: &App, done: Done) -> Result<Response, ApiError> {
+    let body = RegisterBody::read(&done.body)?;
+    let Value::Object(mut answer) = done.result else { return Err(ApiError::internal()) };
+    if let (Some(user_id), Some(device_id)) = (text(&answer, "user_id"), text(&answer, "device_id")) {
+        let password = body.password.unwrap_or_default();
+        let account = login::authenticate(app, &user_id, &password).await?;
+        let grant = Grant::new(app.config.tokens.lifetime(body.refresh_token == Some(true)));
+        let granted = app
+            .db
+            .query_opt(
+                include_str!("../accounts/register_again.sql"),
+                &[
+                    &account.user_nid,
+                    &account.password_hash,
+                    &device_id,
+                    &body.initial_device_display_name,
+                    &grant.access_hash(),
+                    &grant.lifetime_seconds(),
+                    &grant.refresh_hash(),
+                ],
+            )
+            .await?;
+        granted.ok_or_else(login::wrong)?;
+        grant.write(&mut answer);
+    }
+    Ok(json_response(StatusCode::OK, Value::Object(answer).to_string()))
+}
+
+fn text(object: &Map<String, Value>, key: &str) -> Option<String> {
+    object.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The flows that the configuration demands; 403 `M_FORBIDDEN` if registration is off.

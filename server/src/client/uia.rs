@@ -9,6 +9,10 @@
 //! Sessions are in the database, so that any node continues what another began. A session is bound to the
 //! operation, to the user, and to the first request's body: later requests repeat that body or omit it. The
 //! database has only the hash of the session id, and the body encrypted with a key derived from the id.
+//!
+//! A client that loses the last answer repeats its request. If the endpoint noted its success by
+//! [`Finished::note`], [`authorize`] returns that as [`Refusal::Done`], and the request is not carried out
+//! again.
 
 mod fallback;
 mod seal;
@@ -22,6 +26,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
 use crate::accounts::session::Session;
 use crate::accounts::tokens;
@@ -62,6 +67,31 @@ pub struct Passed {
     pub registration_token: Option<String>,
     /// The versions of the documents of [`Stage::Terms`], by their ids.
     pub agreed_terms: Option<Value>,
+    /// The session.
+    pub finished: Finished,
+}
+
+/// A finished session; none if the first request completed the flow, as it had none.
+pub struct Finished(Option<[u8; 32]>);
+
+impl Finished {
+    /// Notes that the request was carried out, with the answer to the client. A failure is only logged: all
+    /// that is lost is that the client can repeat its request.
+    pub async fn note(&self, app: &App, result: &Value) {
+        let Some(hash) = &self.0 else { return };
+        let noted = app.db.query(include_str!("uia/succeed.sql"), &[&hash.as_slice(), result]).await;
+        if noted.is_err() {
+            warn!("the success of an authenticated request could not be noted");
+        }
+    }
+}
+
+/// A request that was carried out before.
+pub struct Done {
+    /// The body, without `auth`.
+    pub body: Map<String, Value>,
+    /// What [`Finished::note`] noted.
+    pub result: Value,
 }
 
 /// Why a request is not authorized.
@@ -71,6 +101,8 @@ pub enum Refusal {
     Error(ApiError),
     /// 401: the client must complete a stage. The answer's body.
     Challenge(Value),
+    /// 200: the request was carried out before. The answer's body.
+    Done(Value),
 }
 
 impl From<ApiError> for Refusal {
@@ -84,6 +116,7 @@ impl IntoResponse for Refusal {
         match self {
             Self::Error(error) => error.into_response(),
             Self::Challenge(body) => json_response(StatusCode::UNAUTHORIZED, body.to_string()),
+            Self::Done(body) => json_response(StatusCode::OK, body.to_string()),
         }
     }
 }
@@ -119,9 +152,12 @@ pub async fn authorize(
     };
     let mut session = match auth.get("session") {
         None | Some(Value::Null) => UiaSession::new(body),
-        Some(Value::String(id)) => match UiaSession::find(app, guard, id).await? {
-            Some(session) => session.with_body(body)?,
-            None => return Err(UiaSession::new(body).challenge(app, guard, Some(SESSION_ENDED)).await),
+        Some(Value::String(id)) => match Found::find(app, guard, id).await? {
+            Some(Found::Open(session)) => session.with_body(body)?,
+            Some(Found::Done(done)) if body.is_empty() || body == done.body => {
+                return Err(Refusal::Done(done.result));
+            }
+            _ => return Err(UiaSession::new(body).challenge(app, guard, Some(SESSION_ENDED)).await),
         },
         Some(_) => return Err(ApiError::bad_json("auth.session must be a string").into()),
     };
@@ -147,6 +183,21 @@ pub async fn authorize(
     session.finish(app, guard).await
 }
 
+/// The request that this one repeats, if that was carried out. It must have the same body: the session id
+/// alone is in the URLs of fallback pages, and may be seen by others.
+pub async fn done(
+    app: &App,
+    guard: &Guard<'_>,
+    request: &Map<String, Value>,
+) -> Result<Option<Done>, ApiError> {
+    let session = request.get("auth").and_then(|auth| auth.get("session")?.as_str());
+    let Some(id) = session else { return Ok(None) };
+    let Some(Found::Done(done)) = Found::find(app, guard, id).await? else { return Ok(None) };
+    let mut body = request.clone();
+    body.remove("auth");
+    Ok((body == done.body).then_some(done))
+}
+
 /// Whether a flow includes the documents.
 fn has_terms(flows: Flows) -> bool {
     flows.iter().any(|flow| flow.contains(&Stage::Terms))
@@ -162,11 +213,13 @@ fn next_stages(flows: Flows, completed: &Map<String, Value>) -> impl Iterator<It
     flows.iter().filter_map(|flow| flow.iter().find(|stage| !completed.contains_key(stage.name())).copied())
 }
 
-impl UiaSession {
-    fn new(body: Map<String, Value>) -> Self {
-        Self { id: tokens::random(""), stored: false, body, presented: None, completed: Map::new() }
-    }
+/// A stored session.
+enum Found {
+    Open(UiaSession),
+    Done(Done),
+}
 
+impl Found {
     /// Finds a session. `None` if it is unknown or has ended, or belongs to another user or operation.
     async fn find(app: &App, guard: &Guard<'_>, id: &str) -> Result<Option<Self>, ApiError> {
         let hash = hash_token(id);
@@ -183,8 +236,17 @@ impl UiaSession {
         else {
             return Err(ApiError::internal());
         };
+        if let Some(result) = row.get("result") {
+            return Ok(Some(Self::Done(Done { body, result })));
+        }
         let presented = row.get("presented_terms");
-        Ok(Some(Self { id: id.to_owned(), stored: true, body, presented, completed }))
+        Ok(Some(Self::Open(UiaSession { id: id.to_owned(), stored: true, body, presented, completed })))
+    }
+}
+
+impl UiaSession {
+    fn new(body: Map<String, Value>) -> Self {
+        Self { id: tokens::random(""), stored: false, body, presented: None, completed: Map::new() }
     }
 
     /// Checks a later request's body against the first one's. Some clients omit the body when they complete a
@@ -262,12 +324,10 @@ impl UiaSession {
             .iter()
             .map(|flow| json!({ "stages": flow.iter().map(|stage| stage.name()).collect::<Vec<_>>() }))
             .collect();
-        let mut body = json!({ "flows": flows, "params": {}, "session": self.id });
+        let completed: Vec<_> = self.completed.keys().collect();
+        let mut body = json!({ "flows": flows, "params": {}, "session": self.id, "completed": completed });
         if has_terms(guard.flows) {
             body["params"][Stage::Terms.name()] = terms::params(policies);
-        }
-        if !self.completed.is_empty() {
-            body["completed"] = self.completed.keys().cloned().collect();
         }
         if let Some((errcode, error)) = failure {
             body["errcode"] = errcode.into();
@@ -278,8 +338,8 @@ impl UiaSession {
 
     /// Ends the session, so that it authorizes only one request.
     async fn finish(mut self, app: &App, guard: &Guard<'_>) -> Result<Passed, Refusal> {
+        let hash = hash_token(&self.id);
         if self.stored {
-            let hash = hash_token(&self.id);
             if app.db.query_opt(include_str!("uia/finish.sql"), &[&hash.as_slice()]).await?.is_none() {
                 return Err(Self::new(self.body).challenge(app, guard, Some(SESSION_ENDED)).await);
             }
@@ -289,6 +349,7 @@ impl UiaSession {
             _ => None,
         };
         let agreed_terms = self.completed.remove(Stage::Terms.name());
-        Ok(Passed { body: self.body, registration_token, agreed_terms })
+        let finished = Finished(self.stored.then_some(hash));
+        Ok(Passed { body: self.body, registration_token, agreed_terms, finished })
     }
 }

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::accounts::session::Session;
 use crate::app::App;
@@ -45,8 +45,11 @@ async fn upload_cross_signing_keys(
     let operation = "POST /keys/device_signing/upload";
     let guard = Guard { operation, user: Some(&session), flows: BY_PASSWORD };
     let passed = uia::authorize(&app, &guard, request).await?;
-    let response = upload(&app, token, passed.body, true).await?;
-    Ok(response.ok_or_else(ApiError::internal)?.into_response())
+    let response = upload(&app, token, passed.body, true).await?.ok_or_else(ApiError::internal)?;
+    if response.status.is_success() {
+        passed.finished.note(&app, &json!({})).await;
+    }
+    Ok(response.into_response())
 }
 
 /// Uploads the keys. `None` if the user must authenticate first.

@@ -2,5 +2,5 @@
 -- no row if the session has ended.
 update matriarch.uia_sessions
 set completed = completed || $3, request = $2, presented_terms = $4
-where session_hash = $1 and expires_at > now()
+where session_hash = $1 and expires_at > now() and finished_at is null
 returning completed

@@ -1,4 +1,5 @@
 -- $1 session hash. A session can be used once: returns no row if another request has finished it.
-delete from matriarch.uia_sessions
-where session_hash = $1 and expires_at > now()
+update matriarch.uia_sessions
+set finished_at = now()
+where session_hash = $1 and expires_at > now() and finished_at is null
 returning session_hash
