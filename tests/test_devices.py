@@ -83,6 +83,14 @@ class TestReading:
             }
         assert named.get("/_matrix/client/r0" + device_path(named))["device_id"] == "A/B ☃"
 
+    def test_what_is_not_known_is_null(self, user):
+        """Some clients give up on the whole list if a key is missing."""
+        unnamed = Client(user.url).login(user.user_id, user.password)
+        devices = {device["device_id"]: device for device in user.get("/devices")["devices"]}
+        for device in (devices[unnamed.device_id], user.get(device_path(unnamed))):
+            assert set(device) == {"device_id", "display_name", "last_seen_ip", "last_seen_ts"}
+            assert device["display_name"] is None
+
     def test_nobody_else_s(self, node, user):
         stranger = node.register("stranger")
         for device in (user.device_id, "NOSUCH"):

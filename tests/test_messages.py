@@ -75,6 +75,21 @@ def test_to_is_a_stop(alice, room):
     assert bodies(page["chunk"]) == numbers(10, 12)
 
 
+def test_an_empty_parameter_counts_as_none(alice, room):
+    """Clients that have no token yet write `from=`."""
+    whole = alice.messages(room, limit=100)["chunk"]
+    empty = {"from": "", "to": "", "filter": "", "limit": ""}
+    page = alice.get(path("rooms", room, "messages"), params={"dir": "b", **empty})
+    assert [event["event_id"] for event in page["chunk"]] == [event["event_id"] for event in whole[:10]]
+    assert room in alice.get("/sync", params={"since": "", "filter": "", "timeout": ""})["rooms"]["join"]
+    alice.get("/events", params={"from": "", "timeout": "0"})
+    alice.get("/publicRooms", params={"since": "", "limit": ""})
+    alice.post("/publicRooms", {"since": ""})
+    alice.get("/_matrix/client/v1" + path("rooms", room, "hierarchy"), params={"from": ""})
+    # A required one is still missing.
+    alice.get(path("rooms", room, "messages"), params={"dir": ""}, status=400)
+
+
 def test_limits(alice, room):
     assert alice.messages(room, limit=0)["chunk"] == []
     assert len(alice.messages(room, limit=100000)["chunk"]) > 15

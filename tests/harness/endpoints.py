@@ -359,6 +359,9 @@ ENDPOINTS = [
     E("GET", "/pushers"),
     E("GET", "/thirdparty/protocols"),
     E("GET", "/voip/turnServer"),
+    E("GET", "/client/v1/media/config"),
+    E("GET", "/_matrix/media/v3/config"),
+    E("GET", "/_matrix/media/r0/config"),
     # Sync and its elders
     E(
         "GET",

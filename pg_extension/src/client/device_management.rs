@@ -28,18 +28,13 @@ const DEVICE: &str = "
     from devices
     where user_nid = $1 and device_id = $2";
 
-/// Writes a row as the specification's `Device`.
+/// Writes a row as the specification's `Device`. What is not known is null: some clients fail as a whole if
+/// the key is missing.
 fn write(device: &mut Object<'_>, row: &Row<'_>) {
     device.value("device_id", row.get::<String>("device_id"));
-    if let Some(name) = row.opt::<String>("display_name") {
-        device.value("display_name", name);
-    }
-    if let Some(ip) = row.opt::<String>("last_seen_ip") {
-        device.value("last_seen_ip", ip);
-    }
-    if let Some(ts) = row.opt::<i64>("last_seen_ts") {
-        device.value("last_seen_ts", ts);
-    }
+    device.value("display_name", row.opt::<String>("display_name"));
+    device.value("last_seen_ip", row.opt::<String>("last_seen_ip"));
+    device.value("last_seen_ts", row.opt::<i64>("last_seen_ts"));
 }
 
 /// `GET /devices`

@@ -136,7 +136,11 @@ fn public_rooms(
             return Err(MatrixError::not_found(error));
         }
         let limit = request.limit()?;
-        let order = request.since.as_deref().map_or(Ok(Order::FIRST), Order::parse)?;
+        let order = request
+            .since
+            .as_deref()
+            .filter(|since| !since.is_empty())
+            .map_or(Ok(Order::FIRST), Order::parse)?;
         if request.wants_other_network()? {
             return Ok(Response::json(&json!({ "chunk": [], "total_room_count_estimate": 0 })));
         }

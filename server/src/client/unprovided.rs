@@ -17,6 +17,9 @@ pub fn routes() -> Router<App> {
         .client_v3("/thirdparty/protocols", get(protocols))
         .client_v3("/pushers", get(pushers))
         .client_v3("/account/3pid", get(third_party_ids))
+        .client_v1("/media/config", get(media_config))
+        .route("/_matrix/media/v3/config", get(media_config))
+        .route("/_matrix/media/r0/config", get(media_config))
 }
 
 /// Used only to authenticate the user: the answer matters if it is an error.
@@ -33,11 +36,13 @@ async fn answer(app: &App, token: AccessToken, body: &str) -> Result<MatrixRespo
 
 /// `GET /_matrix/client/v3/voip/turnServer`: there is none.
 async fn turn_server(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
-    let response = app.call(AUTHENTICATE, &[&token.hash()]).await?;
-    if response.status == StatusCode::OK {
-        return Err(ApiError::not_found("This server has no TURN server"));
-    }
-    Ok(response)
+    answer(&app, token, "{}").await
+}
+
+/// `GET /_matrix/client/v1/media/config`: no file is small enough. Clients that get no answer let uploads
+/// hang.
+async fn media_config(State(app): State<App>, token: AccessToken) -> Result<MatrixResponse, ApiError> {
+    answer(&app, token, r#"{"m.upload.size":0}"#).await
 }
 
 /// `GET /_matrix/client/v3/thirdparty/protocols`: there are no bridges.

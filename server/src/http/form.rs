@@ -87,8 +87,9 @@ impl<'de> Deserializer<'de> for Parameter {
         visitor.visit_string(self.text)
     }
 
+    /// An empty optional parameter counts as absent: clients write `from=` for a token that they lack.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormError> {
-        visitor.visit_some(self)
+        if self.text.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
