@@ -44,6 +44,25 @@ def test_the_first_keys_need_no_authentication_and_neither_does_their_repetition
     assert "user_signing_keys" not in theirs
 
 
+def test_a_new_user_signing_key_is_news_to_its_user_alone(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    keys = CrossSigning(alice.user_id)
+    body = keys.upload()
+    alice.post(UPLOAD, {field: key for field, key in body.items() if field != "user_signing_key"})
+    phone = alice.another_device()
+    Device(phone).publish()
+    phone.next()
+    bob.next()
+    stage = expect(alice.request("POST", UPLOAD, body), 401)
+    alice.post(UPLOAD, {**body, "auth": by_password(alice, stage["session"])})
+    assert phone.next()["device_lists"]["changed"] == [alice.user_id]
+    # Something that happens later, which Bob does see.
+    alice.send(room, "later")
+    answer = bob.sync_until(lambda answer: room in answer["rooms"]["join"])
+    assert answer["device_lists"]["changed"] == []
+
+
 def test_other_keys_need_authentication(nodes, alice):
     alice.post(UPLOAD, CrossSigning(alice.user_id).upload())
     new = CrossSigning(alice.user_id)

@@ -81,6 +81,14 @@ def test_keys_of_a_wrong_shape_are_refused(alice, wrong):
     alice.post("/keys/upload", {"device_keys": keys}, status=400, errcode="M_BAD_JSON")
 
 
+@pytest.mark.parametrize("missing", ["user_id", "device_id", "algorithms", "keys", "signatures"])
+def test_device_keys_without_a_required_part_are_refused(alice, bob, missing):
+    keys = Device(alice).device_keys()
+    del keys[missing]
+    alice.post("/keys/upload", {"device_keys": keys}, status=400, errcode="M_BAD_JSON")
+    assert query(bob, alice)["device_keys"][alice.user_id] == {}
+
+
 @pytest.mark.parametrize(
     "keys",
     [
@@ -88,6 +96,9 @@ def test_keys_of_a_wrong_shape_are_refused(alice, wrong):
         {"signed_curve25519:A": 1},
         {"signed_curve25519:A": {}},
         {"signed_curve25519:A": {"key": 1}},
+        {"signed_curve25519:A": "text"},
+        {"signed_curve25519:A": {"key": "x"}},
+        {"curve25519:A": {"signatures": {}}},
         {"signed_curve25519:A": {"key": "x", "signatures": {"@a:b": 1}}},
         {"signed_curve25519:\0": {"key": "x"}},
         {"a" * 256 + ":A": {"key": "x"}},

@@ -160,11 +160,11 @@ const FORGET_SIGNATURES: &str = "
     delete from key_signatures
     where user_nid = $1 and (key_name = $2 or (signer_nid = $1 and signer_key_id = 'ed25519:' || $2))";
 
-/// Stores the keys that are new. Returns whether there were any.
-fn store(db: &Db<'_>, user_nid: i64, new: &Keys, old: &Keys) -> bool {
-    let mut changed = false;
+/// Stores the keys that are new. Returns their usages.
+fn store(db: &Db<'_>, user_nid: i64, new: &Keys, old: &Keys) -> BTreeSet<Usage> {
+    let mut changed = BTreeSet::new();
     for (usage, key) in new.iter().filter(|(usage, key)| old.get(usage) != Some(key)) {
-        changed = true;
+        changed.insert(*usage);
         if let Some(old) = old.get(usage).filter(|old| old.name != key.name) {
             db.execute(FORGET_SIGNATURES, &[user_nid.into(), old.name.as_str().into()]);
         }
@@ -194,12 +194,18 @@ fn upload(db: &Db<'_>, token_hash: &[u8], body: &str, authenticated: bool) -> Re
     if !authenticated && !may_go_unauthenticated(&new, &old) {
         return Ok(None);
     }
-    let mut response = Response::empty();
-    if store(db, session.user_nid, &new, &old) {
-        device_lists::note_change(db, session.user_nid, None);
-        response = device_lists::wake(db, response, session.user_nid);
-    }
-    Ok(Some(response))
+    let changed = store(db, session.user_nid, &new, &old);
+    let user_nid = session.user_nid;
+    Ok(Some(if changed.is_empty() {
+        Response::empty()
+    } else if changed.iter().all(|usage| *usage == Usage::UserSigning) {
+        // Other users cannot see that key.
+        device_lists::note_own_change(db, user_nid);
+        Response::empty().wake_user(user_nid)
+    } else {
+        device_lists::note_change(db, user_nid, None);
+        device_lists::wake(db, Response::empty(), user_nid)
+    }))
 }
 
 /// `POST /keys/device_signing/upload`

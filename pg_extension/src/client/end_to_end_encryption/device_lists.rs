@@ -46,6 +46,11 @@ pub fn note_change(db: &Db<'_>, user_nid: i64, device_id: Option<&str>) {
     note_changes(db, std::iter::once(Change { user_nid, device_id, audience: None }));
 }
 
+/// Stores a change of cross-signing keys for the user alone.
+pub fn note_own_change(db: &Db<'_>, user_nid: i64) {
+    note_changes(db, std::iter::once(Change { user_nid, device_id: None, audience: Some(user_nid) }));
+}
+
 const ROOMS: &str = "select room_nid from memberships where user_nid = $1 and membership = 'join'";
 
 /// Makes a response wake all users who see a change: the user, and the rooms that they are joined to.

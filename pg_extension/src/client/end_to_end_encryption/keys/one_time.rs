@@ -24,6 +24,9 @@ const MAX_FALLBACK: i64 = 100;
 
 const MAX_NAME_BYTES: usize = 255;
 
+/// What the names of algorithms begin with whose keys are signed.
+const SIGNED: &str = "signed_";
+
 /// A key under its name `<algorithm>:<key id>`.
 #[derive(Debug)]
 pub struct NamedKey {
@@ -45,15 +48,20 @@ fn read_key(name: &str, key: &Value) -> Result<NamedKey> {
     if name.contains('\0') || algorithm.len() > MAX_NAME_BYTES || key_id.len() > MAX_NAME_BYTES {
         return Err(refuse("has a bad name"));
     }
+    let is_signed = algorithm.starts_with(SIGNED);
     let sound = match key {
-        Value::String(_) => true,
+        Value::String(_) => !is_signed,
         Value::Object(key) => {
-            key.get("key").is_some_and(Value::is_string) && key.get("signatures").is_none_or(is_signatures)
+            let signatures = key.get("signatures");
+            let signed = signatures.map_or(!is_signed, is_signatures);
+            key.get("key").is_some_and(Value::is_string) && signed
         }
         _ => false,
     };
-    if !sound {
-        return Err(refuse("is neither a string nor an object with a `key` and `signatures`"));
+    if !sound && is_signed {
+        return Err(refuse("is not an object with a `key` and `signatures`"));
+    } else if !sound {
+        return Err(refuse("is neither a string nor an object with a `key`"));
     }
     require_size(&key.to_string())?;
     Ok(NamedKey { algorithm: algorithm.to_owned(), key_id: key_id.to_owned(), key: key.clone() })

@@ -52,11 +52,10 @@ impl Upload {
     }
 }
 
-/// Checks fields that are present. Missing fields harm only the client: other clients will not trust the
-/// device.
+/// Checks the required fields. Other clients and servers could not read keys that lack one.
 fn check_device_keys(keys: &Map, user_id: &str, device_id: &str) -> Result<()> {
     let is = |field: &str, expected: &str| keys.get(field).and_then(Value::as_str) == Some(expected);
-    let may_be = |field: &str, test: fn(&Value) -> bool| keys.get(field).is_none_or(test);
+    let has = |field: &str, test: fn(&Value) -> bool| keys.get(field).is_some_and(test);
     let all_strings = |value: &Value| match value {
         Value::Array(items) => items.iter().all(Value::is_string),
         Value::Object(items) => items.values().all(Value::is_string),
@@ -66,11 +65,11 @@ fn check_device_keys(keys: &Map, user_id: &str, device_id: &str) -> Result<()> {
         "`user_id` of the device keys is not yours."
     } else if !is("device_id", device_id) {
         "`device_id` of the device keys is not this device's."
-    } else if !may_be("algorithms", |value| value.is_array()) || !may_be("algorithms", all_strings) {
+    } else if !has("algorithms", |value| value.is_array()) || !has("algorithms", all_strings) {
         "`algorithms` of the device keys must be an array of strings."
-    } else if !may_be("keys", Value::is_object) || !may_be("keys", all_strings) {
+    } else if !has("keys", Value::is_object) || !has("keys", all_strings) {
         "`keys` of the device keys must be an object of strings."
-    } else if !may_be("signatures", is_signatures) {
+    } else if !has("signatures", is_signatures) {
         "`signatures` of the device keys must be signatures by key id by user id."
     } else {
         return Ok(());
