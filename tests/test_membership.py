@@ -73,6 +73,17 @@ def test_a_whole_life(rooms, version):
     refused(403, "M_FORBIDDEN", bob.send, room)
 
 
+def test_a_ban_may_ask_that_messages_are_redacted(rooms):
+    alice, bob = User(rooms, "alice"), User(rooms, "bob")
+    redact = "org.matrix.msc4293.redact_events"
+    for action in ("ban", "kick"):
+        room = alice.create_room(preset="public_chat")
+        bob.join(room)
+        refused(400, "M_BAD_JSON", alice.act, room, action, user_id=bob.user_id, **{redact: "yes"})
+        alice.act(room, action, user_id=bob.user_id, **{redact: True})
+        assert state_content(rooms, room, "m.room.member", bob.user_id)[redact] is True
+
+
 def test_refusals_are_words_for_people(rooms):
     """Bridges recognize the first two."""
     alice, bob, carol = (User(rooms, name) for name in ("alice", "bob", "carol"))

@@ -147,12 +147,20 @@ pub fn refuse_third_party_invite() -> MatrixError {
     MatrixError::new(403, "M_SERVER_NOT_TRUSTED", error)
 }
 
+/// MSC4293: whether the messages of a user who is banned or kicked are to be redacted as well.
+const REDACT_EVENTS: &str = "org.matrix.msc4293.redact_events";
+
 /// The content of the member event for a request.
 pub fn content_of(membership: &str, request: &Body) -> Result<Map> {
     let mut content = Map::new();
     content.insert("membership".to_owned(), membership.into());
     if let Some(reason) = request.string("reason")? {
         content.insert("reason".to_owned(), reason.into());
+    }
+    if matches!(membership, "leave" | "ban")
+        && let Some(redacts) = request.bool(REDACT_EVENTS)?
+    {
+        content.insert(REDACT_EVENTS.to_owned(), redacts.into());
     }
     Ok(content)
 }
