@@ -30,3 +30,4 @@ pub mod tags;
 mod third_party_invites;
 pub mod timestamp_to_event;
 pub mod typing;
+mod whois;

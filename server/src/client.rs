@@ -43,6 +43,7 @@ mod typing;
 mod uia;
 mod unprovided;
 mod versions;
+mod whois;
 
 use axum::Router;
 
@@ -90,4 +91,5 @@ pub fn routes() -> Router<App> {
         .merge(uia::routes())
         .merge(unprovided::routes())
         .merge(versions::routes())
+        .merge(whois::routes())
 }

@@ -17,6 +17,7 @@ mod presence;
 mod registration;
 mod room_versions;
 mod secret;
+mod support;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub use presence::Presence;
 pub use registration::{Registration, RegistrationMode};
 pub use room_versions::RoomVersions;
 pub use secret::Secret;
+pub use support::Support;
 pub use terms::Policy;
 pub use tokens::Tokens;
 
@@ -74,6 +76,8 @@ pub struct Config {
     pub identity: Identity,
     /// Whether users see each other's presence.
     pub presence: Presence,
+    /// Whom users and other servers turn to.
+    pub support: Support,
     /// Limits of requests.
     pub limits: Limits,
     /// What is logged, and in which form.
@@ -141,6 +145,7 @@ impl Default for Config {
             federation: Federation::default(),
             identity: Identity::default(),
             presence: Presence::default(),
+            support: Support::default(),
             limits: Limits::default(),
             log: Log::default(),
             debug: Debug::default(),
@@ -240,6 +245,7 @@ impl Config {
         self.room_versions.check()?;
         self.tokens.check()?;
         self.federation.check()?;
+        self.support.check()?;
         if self.limits.max_body_size < 65_536 {
             return Err(ConfigError::value(
                 "limits.max_body_size",

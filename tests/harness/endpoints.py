@@ -52,6 +52,8 @@ ENDPOINTS = [
     # Finding the server
     E("GET", "/client/versions", authenticated=False),
     E("GET", "/.well-known/matrix/client", authenticated=False),
+    E("GET", "/.well-known/matrix/support", authenticated=False),
+    E("GET", "/admin/whois/{user}"),
     E("GET", "/capabilities"),
     # Accounts
     E(
