@@ -372,7 +372,7 @@ COMMENT ON COLUMN matriarch.device_list_changes.stream_id IS 'Ascending for each
 
 COMMENT ON COLUMN matriarch.device_list_changes.device_id IS 'The device that changed or was deleted. NULL: cross-signing keys, or signatures of them.';
 
-COMMENT ON COLUMN matriarch.device_list_changes.audience IS 'The only user who sees the change: the one who signed another''s master key. NULL: the user, and all who share a room with the user.';
+COMMENT ON COLUMN matriarch.device_list_changes.audience IS 'The only user who sees the change: the one who signed another''s master key, or who has a new user-signing key. NULL: the user, and all who share a room with the user.';
 
 COMMENT ON COLUMN matriarch.device_list_changes.xid IS 'The transaction of the change: tells whether a sync token saw it.';
 
@@ -433,7 +433,7 @@ CREATE TABLE matriarch.dropped_server_keys (
 
 ALTER TABLE matriarch.dropped_server_keys OWNER TO matriarch_owner;
 
-COMMENT ON TABLE matriarch.dropped_server_keys IS 'Keys of other servers that a newer answer of the server does not have any more, also not among the old ones: the last answer that had them, for servers that ask this one as a notary. The newest of each server are kept, when further ones are added.';
+COMMENT ON TABLE matriarch.dropped_server_keys IS 'Keys of other servers that a newer answer of the server does not have any more, also not among the old ones: the last answer that had them, for servers that ask this one as a notary. When keys are added, the newest of each server are kept.';
 
 COMMENT ON COLUMN matriarch.dropped_server_keys.server_name IS 'The server.';
 
@@ -920,6 +920,26 @@ COMMENT ON COLUMN matriarch.key_signatures.signer_nid IS 'The user who signed.';
 COMMENT ON COLUMN matriarch.key_signatures.signer_key_id IS 'The key that signed: ed25519:, and a device''s id of up to 255 bytes, or a public key.';
 
 COMMENT ON COLUMN matriarch.key_signatures.signature IS 'The signature in unpadded base64.';
+
+CREATE TABLE matriarch.local_annotations (
+    room_nid bigint NOT NULL,
+    sender_nid bigint NOT NULL,
+    annotation_hash bytea NOT NULL,
+    event_nid bigint NOT NULL,
+    CONSTRAINT local_annotations_annotation_hash_check CHECK ((length(annotation_hash) = 32))
+);
+
+ALTER TABLE matriarch.local_annotations OWNER TO matriarch_owner;
+
+COMMENT ON TABLE matriarch.local_annotations IS 'Annotations, such as reactions, by local users: a user sends each once. Rows last as long as the event, as does the rule; one whose event was redacted is replaced by the next of its kind.';
+
+COMMENT ON COLUMN matriarch.local_annotations.room_nid IS 'The room, whose lock protects the row.';
+
+COMMENT ON COLUMN matriarch.local_annotations.sender_nid IS 'The user.';
+
+COMMENT ON COLUMN matriarch.local_annotations.annotation_hash IS 'SHA-256 of the JSON array of the annotated event''s id, the annotation''s event type and its key.';
+
+COMMENT ON COLUMN matriarch.local_annotations.event_nid IS 'The newest such annotation.';
 
 CREATE TABLE matriarch.membership_changes (
     room_nid bigint NOT NULL,
@@ -1585,7 +1605,7 @@ COMMENT ON TABLE matriarch.server_key_responses IS 'The newest answer of each se
 
 COMMENT ON COLUMN matriarch.server_key_responses.server_name IS 'The server; 255 bytes at most.';
 
-COMMENT ON COLUMN matriarch.server_key_responses.valid_until_ts IS 'valid_until_ts of the answer: milliseconds since 1970.';
+COMMENT ON COLUMN matriarch.server_key_responses.valid_until_ts IS 'Until when the answer may be used, in milliseconds since 1970: its valid_until_ts, at most seven days after fetched_at.';
 
 COMMENT ON COLUMN matriarch.server_key_responses.fetched_at IS 'When the answer was fetched.';
 
@@ -1610,7 +1630,7 @@ COMMENT ON COLUMN matriarch.server_keys.key_id IS 'Name of the key in signatures
 
 COMMENT ON COLUMN matriarch.server_keys.public_key IS 'The ed25519 key in unpadded base64.';
 
-COMMENT ON COLUMN matriarch.server_keys.valid_until_ts IS 'Until when the key may sign, in milliseconds since 1970: valid_until_ts of a key in use, expired_ts of an old one.';
+COMMENT ON COLUMN matriarch.server_keys.valid_until_ts IS 'Until when the key may sign, in milliseconds since 1970: valid_until_ts of a key in use, at most seven days after fetched_at; expired_ts of an old one.';
 
 COMMENT ON COLUMN matriarch.server_keys.expired IS 'Whether it was published among old_verify_keys. valid_until_ts does not grow then.';
 
@@ -1813,12 +1833,14 @@ CREATE TABLE matriarch.uia_sessions (
     presented_terms jsonb,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    result jsonb,
     CONSTRAINT uia_sessions_session_hash_check CHECK ((length(session_hash) = 32))
 );
 
 ALTER TABLE matriarch.uia_sessions OWNER TO matriarch_owner;
 
-COMMENT ON TABLE matriarch.uia_sessions IS 'Sessions of user-interactive authentication, so that any node can finish what another began. A session is deleted when it has served, and by the nodes'' housekeeping after expires_at.';
+COMMENT ON TABLE matriarch.uia_sessions IS 'Sessions of user-interactive authentication, so that any node can finish what another began, and repeat the answer. The nodes'' housekeeping deletes them after expires_at.';
 
 COMMENT ON COLUMN matriarch.uia_sessions.session_hash IS 'SHA-256 of the session id, which the client alone has.';
 
@@ -1834,7 +1856,11 @@ COMMENT ON COLUMN matriarch.uia_sessions.presented_terms IS 'The versions, by po
 
 COMMENT ON COLUMN matriarch.uia_sessions.created_at IS 'When the session began.';
 
-COMMENT ON COLUMN matriarch.uia_sessions.expires_at IS 'When it ends unless it is finished.';
+COMMENT ON COLUMN matriarch.uia_sessions.expires_at IS 'When it ends, finished or not.';
+
+COMMENT ON COLUMN matriarch.uia_sessions.finished_at IS 'When a request completed the last stage, and so was carried out. NULL: none has. A session authorizes one request only.';
+
+COMMENT ON COLUMN matriarch.uia_sessions.result IS 'The answer to that request if it succeeded; for registration without tokens. NULL: it failed, or is still being carried out.';
 
 CREATE TABLE matriarch.users (
     user_nid bigint NOT NULL,
@@ -1973,6 +1999,9 @@ ALTER TABLE ONLY matriarch.key_backup_versions
 
 ALTER TABLE ONLY matriarch.key_signatures
     ADD CONSTRAINT key_signatures_pkey PRIMARY KEY (user_nid, key_name, signer_nid, signer_key_id);
+
+ALTER TABLE ONLY matriarch.local_annotations
+    ADD CONSTRAINT local_annotations_pkey PRIMARY KEY (room_nid, sender_nid, annotation_hash);
 
 ALTER TABLE ONLY matriarch.membership_changes
     ADD CONSTRAINT membership_changes_pkey PRIMARY KEY (room_nid, change_id);
@@ -2378,6 +2407,12 @@ ALTER TABLE ONLY matriarch.key_signatures
 
 ALTER TABLE ONLY matriarch.key_signatures
     ADD CONSTRAINT key_signatures_user_nid_fkey FOREIGN KEY (user_nid) REFERENCES matriarch.users(user_nid);
+
+ALTER TABLE ONLY matriarch.local_annotations
+    ADD CONSTRAINT local_annotations_room_nid_fkey FOREIGN KEY (room_nid) REFERENCES matriarch.rooms(room_nid) ON DELETE CASCADE;
+
+ALTER TABLE ONLY matriarch.local_annotations
+    ADD CONSTRAINT local_annotations_sender_nid_fkey FOREIGN KEY (sender_nid) REFERENCES matriarch.users(user_nid);
 
 ALTER TABLE ONLY matriarch.membership_changes
     ADD CONSTRAINT membership_changes_room_nid_fkey FOREIGN KEY (room_nid) REFERENCES matriarch.rooms(room_nid) ON DELETE CASCADE;
