@@ -339,10 +339,10 @@ impl UiaSession {
     /// Ends the session, so that it authorizes only one request.
     async fn finish(mut self, app: &App, guard: &Guard<'_>) -> Result<Passed, Refusal> {
         let hash = hash_token(&self.id);
-        if self.stored {
-            if app.db.query_opt(include_str!("uia/finish.sql"), &[&hash.as_slice()]).await?.is_none() {
-                return Err(Self::new(self.body).challenge(app, guard, Some(SESSION_ENDED)).await);
-            }
+        if self.stored
+            && app.db.query_opt(include_str!("uia/finish.sql"), &[&hash.as_slice()]).await?.is_none()
+        {
+            return Err(Self::new(self.body).challenge(app, guard, Some(SESSION_ENDED)).await);
         }
         let registration_token = match self.completed.remove(Stage::RegistrationToken.name()) {
             Some(Value::String(token)) => Some(token),

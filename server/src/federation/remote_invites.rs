@@ -59,7 +59,7 @@ pub async fn invite_all(
                 Err(error) => {
                     warn!(room_id, user_id, error = %error.message, "a user was not invited");
                     if may_pass(&error) {
-                        let (federation, token) = (federation.clone(), token.clone());
+                        let (federation, token) = (federation.clone(), *token);
                         let room_id = room_id.to_owned();
                         let again = async move {
                             invite_later(&federation, &token, &room_id, &user_id, &content).await

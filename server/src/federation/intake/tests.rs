@@ -86,7 +86,7 @@ fn refused(server: &str) -> FederationError {
         status: StatusCode::NOT_FOUND,
         errcode: "M_NOT_FOUND".to_owned(),
         error: "Not here.".to_owned(),
-        extra: serde_json::Map::new(),
+        extra: Map::new(),
     }
 }
 
