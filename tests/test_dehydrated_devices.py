@@ -241,7 +241,7 @@ class TestMessages:
             client.get(f"{WHERE}{path(device)}/events", **FORBIDDEN)
 
     def test_bad_places_are_refused(self, alice, dry):
-        for bad in ("x", "", "s1_1", "t1", "s\0"):
+        for bad in ("x", "s1_1", "t1", "s\0"):
             events(alice, dry.id, bad, **INVALID)
             alice.get(f"{WHERE}{path(dry.id)}/events", params={"from": bad}, **INVALID)
         alice.post(f"{WHERE}{path(dry.id)}/events", {"next_batch": 1}, **MALFORMED)

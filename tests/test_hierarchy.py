@@ -143,7 +143,7 @@ def test_pages(node, nodes):
     assert rooms_of(alice, rooms[0], from_=page["next_batch"]) == rooms[3:]
     for params in ({"max_depth": 1}, {"suggested_only": True}):
         hierarchy(alice, rooms[0], 400, "M_INVALID_PARAM", from_=token, **params)
-    for bad in ("nonsense", "h~", "h~x~!a:b", "~1~a", "h~-1~a", ""):
+    for bad in ("nonsense", "h~", "h~x~!a:b", "~1~a", "h~-1~a"):
         hierarchy(alice, rooms[0], 400, "M_INVALID_PARAM", from_=bad)
     for params in (
         {"limit": 0},

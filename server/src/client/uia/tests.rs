@@ -70,6 +70,7 @@ fn a_challenge_tells_flows_session_and_what_is_complete() {
             ],
             "params": {},
             "session": session.id,
+            "completed": [],
         })
     );
     session.completed = completed(&[Stage::RegistrationToken]);
