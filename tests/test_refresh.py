@@ -337,13 +337,26 @@ def test_an_expired_access_token_is_a_soft_logout(database, start_nodes):
     assert works(node, answer)
     eventually(lambda: not works(node, answer))
     expired = Client(node.url, answer["access_token"])
-    for method, where in (("GET", "/account/whoami"), ("POST", "/logout"), ("POST", "/account/password")):
+    for method, where in (("GET", "/account/whoami"), ("POST", "/logout/all"), ("POST", "/account/password")):
         assert expired.call(method, where, {}, **REFUSED)["soft_logout"] is True, where
     # The device lives on: refreshing works, and so does logging in again.
     assert works(node, refresh(node, answer["refresh_token"]))
     assert works(node, log_in(user, device_id=answer["device_id"]))
     # The token of the client that cannot refresh has not expired.
     user.get("/account/whoami")
+
+
+def test_an_expired_access_token_can_log_out(database, start_nodes):
+    [node] = start_nodes(database, MATRIARCH_TOKENS__ACCESS_TOKEN_LIFETIME="1")
+    user = node.register("short")
+    answer = log_in(user)
+    eventually(lambda: not works(node, answer))
+    expired = Client(node.url, answer["access_token"])
+    assert expired.post("/logout") == {}
+    devices = [device["device_id"] for device in user.get("/devices")["devices"]]
+    assert devices == [user.device_id]
+    expired.post("/logout", **REFUSED)
+    node.client().post("/refresh", {"refresh_token": answer["refresh_token"]}, **REFUSED)
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "99999999999"])
