@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from harness.client import timeline
 from harness.waiting import eventually
 
 
@@ -32,6 +33,16 @@ def test_typing(shared):
     assert ephemeral(shared, shared.alice.next()) == {}
     shared.send([], [typing(shared, typing=True), typing(shared, typing=False)])
     assert ephemeral(shared, shared.alice.next())["m.typing"] == {"user_ids": []}
+
+
+def test_who_leaves_types_no_longer(shared):
+    shared.send([], [typing(shared)])
+    assert ephemeral(shared, shared.alice.next())["m.typing"] == {"user_ids": [shared.bob]}
+    leave = shared.room.send(shared.bob, "m.room.member", {"membership": "leave"}, shared.bob)
+    shared.send([leave])
+    answer = shared.alice.sync_until(lambda answer: timeline(answer, shared.room_id))
+    assert [event["event_id"] for event in timeline(answer, shared.room_id)] == [leave.event_id]
+    assert ephemeral(shared, answer)["m.typing"] == {"user_ids": []}
 
 
 def test_who_may_not_type(shared):

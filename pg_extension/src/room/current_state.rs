@@ -55,6 +55,12 @@ const SET_MEMBERSHIPS: &str = "
 const DELETE_OUT_OF_BAND: &str = "delete from out_of_band_memberships
     where room_id = $1 and user_nid = any($2)";
 
+/// Users who are not joined any more do not type.
+const STOP_TYPING: &str = "
+    update typing
+    set typing = false, expires_at = now(), xid = pg_current_xact_id()
+    where room_nid = $1 and user_nid = any($2) and typing";
+
 /// The number of changes that one statement writes. It bounds the memory.
 const CHUNK: usize = 1_000;
 
@@ -137,6 +143,7 @@ impl Room<'_> {
             .map(|((user_nid, user_id), event_nid)| (user_nid, (user_id, *event_nid)))
             .collect();
         let mut servers = ServerChanges::default();
+        let mut left: Vec<i64> = Vec::new();
         let written = db.query(
             SET_MEMBERSHIPS,
             &[
@@ -155,12 +162,18 @@ impl Room<'_> {
             let change = |kind: &str| i32::from(now == kind) - i32::from(before.as_deref() == Some(kind));
             self.header.joined_change += change("join");
             self.header.invited_change += change("invite");
+            if change("join") < 0 {
+                left.push(user_nid);
+            }
             let (user_id, event_nid) = by_nid[&user_nid];
             if !self.signer.is_local(user_id) {
                 servers.add(user_id, change("join"), event_nid);
             } else if change("join") > 0 {
                 joined.push(user_nid);
             }
+        }
+        if !left.is_empty() {
+            db.execute(STOP_TYPING, &[self.nid.into(), left.into()]);
         }
         self.count_servers(db, servers);
     }
