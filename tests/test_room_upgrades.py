@@ -1,8 +1,12 @@
 """Room upgrades. Client-Server API, "Room Upgrades"."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from harness.client import path, timeline
+from harness.peer import public_room
+from harness.remote_server import adopt
 
 
 def upgrade(client, room: str, version: str, **body) -> str:
@@ -143,6 +147,93 @@ def test_aliases_and_the_directory(node):
     assert alice.state(room, "m.room.canonical_alias") == {}
     assert alice.get(path("directory", "list", "room", room)) == {"visibility": "private"}
     assert alice.get(path("directory", "list", "room", replacement)) == {"visibility": "public"}
+
+
+def test_the_same_upgrade_twice_makes_one_room(nodes):
+    alice, bob = nodes[0].register("alice"), nodes[0].register("bob")
+    name = alice.user_id.split(":")[0][1:]
+    room = alice.create_room(
+        preset="public_chat", room_version="11", visibility="public", room_alias_name=name,
+        power_level_content_override={"users": {alice.user_id: 100, bob.user_id: 100}},
+    )  # fmt: skip
+    bob.join(room)
+    alias = f"#{name}:test.example"
+
+    def leads_to(replacement):
+        assert alice.state(room, "m.room.tombstone")["replacement_room"] == replacement
+        assert bob.get(path("directory", "room", alias))["room_id"] == replacement
+        assert alice.get(path("directory", "list", "room", replacement)) == {"visibility": "public"}
+
+    with ThreadPoolExecutor() as pool:
+        made = set(pool.map(lambda n: upgrade(alice.at(nodes[n % 2]), room, "12"), range(4)))
+    (first,) = made
+    leads_to(first)
+    assert upgrade(alice, room, "12") == first
+    # Another version, another user, and much later are other upgrades. The aliases follow the tombstone.
+    later = f"#{name}-later:test.example"
+    alice.put(path("directory", "room", later), {"room_id": first})
+    second = upgrade(alice, room, "11")
+    leads_to(second)
+    assert bob.get(path("directory", "room", later))["room_id"] == first
+    third = upgrade(bob, room, "11")
+    leads_to(third)
+    long_ago = """
+        update matriarch.events set json = jsonb_set(json::jsonb, '{origin_server_ts}', '1000')::text
+        where type = 'm.room.tombstone' and room_nid =
+            (select room_nid from matriarch.rooms where room_id = %s)"""
+    nodes[0].database.query(long_ago, [room])
+    nodes[0].database.query(
+        "update matriarch.rooms set state_rewrites = state_rewrites + 1 where room_id = %s", [room]
+    )
+    fourth = upgrade(bob, room, "11")
+    leads_to(fourth)
+    assert len({first, second, third, fourth}) == 4
+
+
+def test_a_list_that_denies_this_server_is_not_copied(shared_database, node):
+    alice = node.register("alice")
+    room = alice.create_room(room_version="11")
+    acl = alice.send_state(room, "m.room.server_acl", {"allow": ["*"]})
+    shared_database.query(
+        'update matriarch.events set json = replace(json, \'"allow":["*"]\', \'"deny":["*"]\') '
+        "where event_id = %s",
+        [acl],
+    )
+    shared_database.query(
+        "update matriarch.rooms set state_rewrites = state_rewrites + 1 where room_id = %s", [room]
+    )
+    assert alice.state(room, "m.room.server_acl") == {"deny": ["*"]}
+    absent(alice, upgrade(alice, room, "12"), "m.room.server_acl")
+
+
+@pytest.mark.parametrize("consents", [True, False])
+def test_names_follow_an_upgrade_by_another_server(shared, consents):
+    alice, room = shared.alice, shared.room
+    levels = dict(room.head[0].state["m.room.power_levels", ""].json["content"])
+    levels["users"] = {**levels.get("users", {}), shared.bob: 150}
+    # The room's creator makes Bob its equal.
+    alice.send_state(shared.room_id, "m.room.power_levels", levels)
+    room = adopt(shared.database, shared.room_id, [shared.server])
+    name = alice.user_id.split(":")[0][1:]
+    domain = alice.user_id.split(":", 1)[1]
+    aliases = [f"#{name}-{n}:{domain}" for n in range(2)]
+    for alias in aliases:
+        alice.put(path("directory", "room", alias), {"room_id": shared.room_id})
+    alice.put(path("directory", "list", "room", shared.room_id), {"visibility": "public"})
+    replacement = public_room(shared.bob, [shared.server], predecessor={"room_id": shared.room_id})
+    shared.server.learn(replacement)
+    named = replacement.room_id if consents else "!another:example.org"
+    tombstone = room.send(shared.bob, "m.room.tombstone", {"body": "moved", "replacement_room": named}, "")
+    shared.send([tombstone])
+    shared.wait([tombstone])
+    alice.join(replacement.room_id, params={"via": shared.server.name})
+    now, before = replacement.room_id, shared.room_id
+    if not consents:
+        now, before = before, now
+    for alias in aliases:
+        assert alice.get(path("directory", "room", alias))["room_id"] == now
+    assert alice.get(path("directory", "list", "room", now)) == {"visibility": "public"}
+    assert alice.get(path("directory", "list", "room", before)) == {"visibility": "private"}
 
 
 def test_a_space(node):

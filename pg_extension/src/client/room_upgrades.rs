@@ -1,7 +1,9 @@
 //! `POST /rooms/{roomId}/upgrade`: replaces a room by one of another version. Client-Server API, "Room
 //! Upgrades".
 
-use matriarch_rules::{Event, Map, RoomVersion, power_levels::upgrade};
+use std::rc::Rc;
+
+use matriarch_rules::{Event, Map, RoomVersion, power_levels::upgrade, server_acl};
 use pgrx::pg_extern;
 use serde_json::{Value, json};
 
@@ -34,9 +36,10 @@ const COPIED: [&str; 8] = [
     "m.room.topic",
     "m.room.avatar",
     "m.room.encryption",
-    "m.room.server_acl",
+    SERVER_ACL,
 ];
 
+const SERVER_ACL: &str = "m.room.server_acl";
 const TOMBSTONE: &str = "m.room.tombstone";
 const POWER_LEVELS: &str = "m.room.power_levels";
 const CANONICAL_ALIAS: &str = "m.room.canonical_alias";
@@ -51,9 +54,33 @@ const KEYED: &str = "
     where k.room_nid = $1 and (k.type = 'm.space.child' or k.type = 'm.room.member' and m.membership = 'ban')
     order by k.type, k.state_key";
 
-const MOVE_ALIASES: &str = "update room_aliases set room_nid = $2 where room_nid = $1 returning room_alias";
+/// Moves the aliases of the old room. From a room that replaced it before, those that an upgrade moved there.
+const MOVE_ALIASES: &str = "
+    update room_aliases a
+    set room_nid = $2
+    where a.room_nid = $1
+        or a.room_nid = $3 and a.created_at < (select created_at from rooms where room_nid = $3)";
 
-const UNPUBLISH: &str = "update rooms set published = false where room_nid = $1 and published returning true";
+const ALIASES: &str = "select room_alias from room_aliases where room_nid = $1";
+
+/// Rows that are locked are skipped, because they would be locked out of order.
+const UNPUBLISH: &str = "
+    with listed as (
+        select room_nid from rooms where room_nid = any($1) and published for update skip locked
+    )
+    update rooms r set published = false from listed l where r.room_nid = l.room_nid
+    returning true as was_published";
+
+const REPLACEMENT: &str = "
+    select r.room_nid, r.room_version, e.json
+    from rooms r
+    join room_state_keys k on k.room_nid = r.room_nid and k.type = 'm.room.create' and k.state_key = ''
+    join events e on e.event_nid = k.current_event_nid
+    where r.room_id = $1";
+
+/// Clients and proxies repeat a request whose answer was lost. For this time, in milliseconds, a user's
+/// repeated upgrade to the same version is answered with the room that the first one made.
+const REPEATED_MS: i64 = 5 * 60 * 1000;
 
 /// The body, and the results of the first attempt, if the room's policy server had to sign the tombstone.
 struct Request<'r> {
@@ -87,13 +114,19 @@ fn upgrade_room(
         let created_at = created_at.unwrap_or_else(now_ms);
         let request = Request { version, additional_creators, tombstone, created_at };
         let done = Room::with(db, room_id, |old| {
+            let before = Replacement::find(old);
+            if let Some(made) = before.as_ref().filter(|made| made.answers(&user, &request))
+                && old.is_joined(&user.id)
+            {
+                return Ok(Response::json(&json!({ "replacement_room": made.room_id })));
+            }
             let may = old.power_levels(|levels| levels.may_send(&user.id, TOMBSTONE, true));
             if !old.is_joined(&user.id) || may != Some(true) {
                 return Err(MatrixError::forbidden("You may not upgrade this room."));
             }
             // All bans must be copied.
             old.await_whole()?;
-            match upgrade(db, old, &user, &request) {
+            match upgrade(db, old, &user, &request, before.map(|before| before.room_nid)) {
                 // Nothing was written yet.
                 Err(mut refusal) if refusal.unsigned.is_some() => {
                     if let Some(unsigned) = &mut refusal.unsigned {
@@ -109,7 +142,47 @@ fn upgrade_room(
     })
 }
 
-fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) -> Result<Response> {
+/// A room that replaced the old room before.
+struct Replacement {
+    room_nid: i64,
+    room_id: String,
+    room_version: String,
+    tombstone: Rc<Event>,
+}
+
+impl Replacement {
+    /// Finds the room that the tombstone names, if it names the old room as its predecessor.
+    fn find(old: &mut Room<'_>) -> Option<Self> {
+        let tombstone = old.state(TOMBSTONE, "")?.event;
+        let room_id = tombstone.content().get("replacement_room")?.as_str()?.to_owned();
+        let room_id = Some(room_id).filter(|room_id| !room_id.contains('\0'))?;
+        let row = old.db.query_opt(REPLACEMENT, &[room_id.as_str().into()])?;
+        let create = parse_stored(&row.get::<String>("json"));
+        let predecessor = create.get("content")?.get("predecessor")?.get("room_id")?;
+        (*predecessor == *old.id).then(|| Self {
+            room_nid: row.get("room_nid"),
+            room_id,
+            room_version: row.get("room_version"),
+            tombstone,
+        })
+    }
+
+    /// Whether the room answers a user's request, because the request repeats the one that made it.
+    fn answers(&self, user: &User, request: &Request<'_>) -> bool {
+        self.tombstone.sender() == user.id
+            && self.room_version == request.version.id
+            && now_ms().saturating_sub(self.tombstone.origin_server_ts()) < REPEATED_MS
+    }
+}
+
+/// `before` is the room that replaced the old room before.
+fn upgrade(
+    db: &Db<'_>,
+    old: &mut Room<'_>,
+    user: &User,
+    request: &Request<'_>,
+    before: Option<i64>,
+) -> Result<Response> {
     let signer = Signer::current(db);
     let Some(create) = old.state("m.room.create", "") else {
         return Err(MatrixError::not_found("The room has no create event."));
@@ -122,6 +195,10 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
     let copied: Vec<(&str, Map)> = COPIED
         .iter()
         .filter_map(|event_type| Some((*event_type, old.state(event_type, "")?.event.content().clone())))
+        // A list that denies this server would make the new room as useless as the old one.
+        .filter(|(event_type, content)| {
+            *event_type != SERVER_ACL || server_acl::admits(content, &signer.server_name)
+        })
         .collect();
     let keyed: Vec<(String, String, Map)> = db
         .query(KEYED, &[old.nid.into()])
@@ -157,7 +234,8 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
     if names_itself {
         send_tombstone(old, user, &replacement, signed.as_ref())?;
     }
-    new.published = db.query_opt(UNPUBLISH, &[old.nid.into()]).is_some();
+    let listed: Vec<i64> = [old.nid].into_iter().chain(before).collect();
+    new.published = db.query_opt(UNPUBLISH, &[listed.into()]).is_some();
     let canonical_alias = old.state(CANONICAL_ALIAS, "").map(|alias| alias.event.content().clone());
     let mut response = new.begin(db, &signer, user, request.created_at, |room| {
         if room.id != replacement {
@@ -173,10 +251,9 @@ fn upgrade(db: &Db<'_>, old: &mut Room<'_>, user: &User, request: &Request<'_>) 
         for (event_type, state_key, content) in &keyed {
             set(room, event_type, state_key, content.clone())?;
         }
-        let moved: Vec<String> = db
-            .query(MOVE_ALIASES, &[old.nid.into(), room.nid.into()])
-            .map(|row| row.get("room_alias"))
-            .collect();
+        db.execute(MOVE_ALIASES, &[old.nid.into(), room.nid.into(), before.into()]);
+        let moved: Vec<String> =
+            db.query(ALIASES, &[room.nid.into()]).map(|row| row.get("room_alias")).collect();
         if let Some(content) = canonical_alias.as_ref().and_then(|content| only_moved(content, &moved)) {
             set(room, CANONICAL_ALIAS, "", content)?;
         }

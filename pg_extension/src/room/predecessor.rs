@@ -1,10 +1,11 @@
-//! Copies users' own data from a room to the room that replaces it. Client-Server API, "Room upgrades".
+//! Takes along, from a room to the room that replaces it, users' own data, and this server's aliases and
+//! directory entry. Client-Server API, "Room upgrades".
 
 use serde_json::{Map, Value};
 
 use crate::{
     base::account_data::{self, GLOBAL},
-    room::Room,
+    room::{Room, parse_stored},
 };
 
 const COPY_TAGS: &str = "
@@ -15,14 +16,33 @@ const COPY_TAGS: &str = "
     where r.room_id = $2
     on conflict (user_nid, room_nid, type) do nothing";
 
+const TOMBSTONE: &str = "
+    select r.room_nid, e.json
+    from rooms r
+    join room_state_keys k on k.room_nid = r.room_nid and k.type = 'm.room.tombstone' and k.state_key = ''
+    join events e on e.event_nid = k.current_event_nid
+    where r.room_id = $1";
+
+const MOVE_ALIASES: &str = "update room_aliases set room_nid = $2 where room_nid = $1";
+
+/// The old room's row is skipped if it is locked, because it would be locked out of order.
+const MOVE_ENTRY: &str = "
+    with listed as (
+        select room_nid from rooms where room_nid = $1 and published for update skip locked
+    ), unlisted as (
+        update rooms r set published = false from listed l where r.room_nid = l.room_nid returning r.room_nid
+    )
+    update rooms set published = true where room_nid = $2 and exists (select from unlisted)";
+
 const DIRECT: &str = "m.direct";
 
-/// Copies tags and the mark of a direct chat from the predecessor to this room. `joined` are local users who
-/// just joined.
+/// Copies tags and the mark of a direct chat from the predecessor to this room, and moves this server's
+/// aliases and directory entry. `joined` are local users who just joined.
 pub fn carry_over(room: &mut Room<'_>, joined: &[i64]) {
     let Some(create) = room.state("m.room.create", "").filter(|_| !joined.is_empty()) else { return };
     let predecessor = create.event.content().get("predecessor").and_then(|old| old.get("room_id")?.as_str());
     let Some(predecessor) = predecessor.filter(|room_id| !room_id.contains('\0')) else { return };
+    move_names(room, predecessor);
     room.db.execute(COPY_TAGS, &[room.nid.into(), predecessor.into(), joined.to_vec().into()]);
     for user_nid in joined {
         let direct = account_data::read(room.db, *user_nid, GLOBAL, DIRECT);
@@ -32,6 +52,18 @@ pub fn carry_over(room: &mut Room<'_>, joined: &[i64]) {
         if let Some(direct) = changed {
             account_data::write(room.db, *user_nid, GLOBAL, DIRECT, &Value::Object(direct).to_string());
         }
+    }
+}
+
+/// Moves the aliases and the directory entry, if the tombstone of the predecessor names this room.
+fn move_names(room: &Room<'_>, predecessor: &str) {
+    let Some(row) = room.db.query_opt(TOMBSTONE, &[predecessor.into()]) else { return };
+    let tombstone = parse_stored(&row.get::<String>("json"));
+    let replacement = tombstone.get("content").and_then(|content| content.get("replacement_room"));
+    let old: i64 = row.get("room_nid");
+    if old != room.nid && replacement.is_some_and(|replacement| *replacement == *room.id) {
+        room.db.execute(MOVE_ALIASES, &[old.into(), room.nid.into()]);
+        room.db.execute(MOVE_ENTRY, &[old.into(), room.nid.into()]);
     }
 }
 
