@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.client import PASSWORD, Client, expect
+from harness.client import PASSWORD, Client, expect, path
 from harness.crypto import CrossSigning, Device, query
 
 NEW = "a new password"
@@ -139,6 +139,54 @@ def test_erasure_deletes_profile_account_data_and_password(node):
     # Without a password the account cannot be told from an unknown one.
     login = {"type": "m.login.password", "user": user.user_id, "password": PASSWORD}
     node.client().post("/login", login, status=403, errcode="M_FORBIDDEN")
+
+
+def test_newcomers_get_redacted_copies_of_what_the_erased_wrote(node):
+    user, friend, stranger = (node.register(name) for name in ("erase", "friend", "stranger"))
+    room = friend.create_room(preset="public_chat")
+    user.put(path("profile", user.user_id, "displayname"), {"displayname": "Eve Real-Name"})
+    user.join(room)
+    friend.put(path("rooms", room, "state", "m.room.power_levels"),
+               {**friend.state(room, "m.room.power_levels"), "state_default": 0})  # fmt: skip
+    user.send_state(room, "m.room.topic", {"topic": "stays"})
+    secret = user.send(room, "secret")
+    late = node.register("late")
+    late.join(room)
+    other = friend.send(room, "by another")
+    deactivate(user, erase=True)
+    stranger.join(room)
+    again = node.register("again")
+
+    def reads(reader):
+        """The events of the room, if all endpoints tell the same."""
+        context = reader.get(path("rooms", room, "context", secret), params={"limit": 50})
+        section = reader.sync(filter={"room": {"timeline": {"limit": 50}}})["rooms"]["join"][room]
+        preview = reader.get(path("rooms", room, "initialSync"), params={"limit": 50})
+        answers = [
+            reader.history(room),
+            context["events_before"][::-1] + [context["event"]] + context["events_after"],
+            section["timeline"]["events"],
+            preview["messages"]["chunk"],
+        ]
+        told = [
+            {event["event_id"]: (event["content"], event["unsigned"].get("prev_content")) for event in events}
+            for events in answers
+        ]
+        assert all(each == told[0] for each in told)
+        assert reader.event(room, secret)["content"] == told[0][secret][0]
+        return told[0]
+
+    for reader in (friend, late):
+        assert reads(reader)[secret][0]["body"] == "secret"
+    for reader in (stranger, again):
+        if reader is again:
+            again.join(room)
+        told = reads(reader)
+        assert told[secret] == ({}, None) and told[other][0]["body"] == "by another"
+        assert "Eve" not in str(told) and "{'topic': 'stays'}" in str(told)
+        assert reader.state(room, "m.room.topic") == {"topic": "stays"}
+    # In the same answers as a reader of before.
+    assert reads(friend)[secret][0]["body"] == "secret"
 
 
 def test_no_key_outlives_the_account(node):

@@ -7,6 +7,7 @@ import pytest
 
 from harness.client import expect
 from harness.peer import Peer, event_id_of, public_room, receive, redact, verdicts
+from harness.remote_server import adopt
 
 V1 = "/_matrix/federation/v1"
 NUMBERS = itertools.count(1)
@@ -255,6 +256,36 @@ def test_history_from_before_the_server_came(federated, one, two, visibility):
         assert pdu == (message.json if message in sees else redact(message.json))
         # The server that was there sees all.
         assert one.get(federated, f"{V1}/event/{encode(message.event_id)}")["pdus"] == [message.json]
+
+
+def test_servers_that_join_later_get_redacted_copies_of_what_the_erased_wrote(federated, one, two):
+    user, friend = federated.register("erase"), federated.register("friend")
+    room_id = friend.create_room(preset="public_chat")
+    user.join(room_id)
+    room = adopt(federated.database, room_id, [one, two])
+    before = room.join(one.user("bob"))
+    take(federated, room, [before])
+    secret = user.send(room_id, "secret")
+    by_another = friend.send(room_id, "by another")
+    auth = {"type": "m.login.password", "user": user.user_id, "password": user.password}
+    user.post("/account/deactivate", {"auth": auth, "erase": True})
+    room = adopt(federated.database, room_id, [one, two])
+    after = room.join(two.user("carol"))
+    take(federated, room, [after])
+    body = {"earliest_events": [], "latest_events": [after.event_id], "limit": 100}
+    for server, content in ((one, {"body": "secret", "msgtype": "m.text"}), (two, {})):
+        backfill = f"{V1}/backfill/{encode(room_id)}?v={encode(after.event_id)}&limit=100"
+        missing = f"{V1}/get_missing_events/{encode(room_id)}"
+        answers = [
+            server.get(federated, backfill)["pdus"],
+            server.call(federated, "POST", missing, body)["events"],
+            server.get(federated, f"{V1}/event/{encode(secret)}")["pdus"],
+        ]
+        for pdus in answers:
+            (pdu,) = [pdu for pdu in pdus if event_id_of(pdu) == secret]
+            assert pdu["content"] == content
+        (pdu,) = [pdu for pdu in answers[0] if event_id_of(pdu) == by_another]
+        assert pdu["content"]["body"] == "by another"
 
 
 def test_redacted_and_refused_events(federated, one):

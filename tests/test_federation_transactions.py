@@ -3,13 +3,16 @@ others."""
 
 import threading
 import time
+from urllib.parse import quote
 
 import httpx
 import pytest
 
-from harness.peer import KEY_ID
+from harness.client import path, timeline
+from harness.peer import KEPT, KEY_ID, Pdu
 from harness.remote_server import adopt
 from harness.shared_room import Shared
+from harness.verify import verify
 from harness.waiting import eventually
 
 # Transactions
@@ -35,6 +38,110 @@ def test_events_come_into_their_room(shared):
         )
     )
     shared.settled()
+
+
+def shown(shared) -> set[str]:
+    """The ids of the events of the room that Alice gets, if all her endpoints that read it agree."""
+    alice, room = shared.alice, shared.room_id
+    by_pages = {event["event_id"] for event in alice.history(room)}
+    section = alice.sync(filter={"room": {"timeline": {"limit": 100}}})["rooms"]["join"][room]
+    assert {event["event_id"] for event in section["timeline"]["events"]} == by_pages
+    old = alice.get(path("rooms", room, "initialSync"), params={"limit": 100})["messages"]["chunk"]
+    assert {event["event_id"] for event in old} == by_pages
+    join = alice.get(path("rooms", room, "context", shared.join.event_id), params={"limit": 100})
+    around = {event["event_id"] for event in join["events_before"] + join["events_after"]}
+    assert around == by_pages - {shared.join.event_id}
+    return by_pages
+
+
+# What redaction keeps of contents before room version 11, where it differs.
+KEPT_BEFORE_11 = {
+    "m.room.create": ["creator"],
+    "m.room.power_levels": [key for key in KEPT["m.room.power_levels"] if key != "invite"],
+    "m.room.redaction": [],
+}
+
+
+@pytest.mark.parametrize("version", ["10", "11", "12"])
+def test_clients_get_a_redaction_when_it_takes_effect(home, remote_servers, version, monkeypatch):
+    if version == "10":
+        for event_type, kept in KEPT_BEFORE_11.items():
+            monkeypatch.setitem(KEPT, event_type, kept)
+    server, neighbor = remote_servers(2)
+    shared = Shared(home, server, room_version=version)
+    room, alice = shared.room, shared.alice
+    room.peers[neighbor.name] = neighbor
+    carol = neighbor.user("carol")
+    join = room.join(carol)
+    own, of_alice = room.message(shared.bob), alice.send(shared.room_id, "stays")
+
+    def redaction(sender, target, **extra) -> Pdu:
+        content = {"redacts": target} if version != "10" else {}
+        event, state = room.template(sender, "m.room.redaction", content)
+        if version == "10":
+            event["redacts"] = target
+        event |= extra
+        room.peer_of(sender).sign(event)
+        pdu = Pdu(event, state)
+        room.head = [pdu]
+        return pdu
+
+    mention = {"m.mentions": {"user_ids": [alice.user_id]}}
+    without = [
+        redaction(carol, own.event_id),
+        redaction(shared.bob, of_alice),
+        redaction(carol, of_alice),
+        redaction(shared.bob, "$of another room"),
+        redaction(shared.bob, "$" + "".join(map(chr, range(48, 0x3000)))),
+        # What the room version does not read, clients might.
+        redaction(shared.bob, None, **({"content": {"redacts": of_alice, **mention}} if version == "10"
+                                       else {"redacts": of_alice, "content": mention})),
+    ]  # fmt: skip
+    missing = room.make(shared.bob, "m.room.message", {"msgtype": "m.text", "body": "gone"}, prev=[join])
+    early = redaction(shared.bob, missing.event_id)
+    hidden = {pdu.event_id for pdu in [*without, early]}
+    shared.send([join, own])
+    shared.wait([join, own])
+    before = shown(shared)
+    unread = alice.sync()["rooms"]["join"][shared.room_id]["unread_notifications"]
+    alice.next()
+    server.hooks["get_missing_events"] = lambda *_: (200, {"events": []})
+    shared.send([*without, early])
+    shared.wait([*without, early])
+    assert shown(shared) == before
+    assert alice.sync()["rooms"]["join"][shared.room_id]["unread_notifications"] == unread
+    assert alice.event(shared.room_id, of_alice)["content"]["body"] == "stays"
+    for pdu in [*without, early]:
+        alice.event(shared.room_id, pdu.event_id, status=404, errcode="M_NOT_FOUND")
+        receipt = path("rooms", shared.room_id, "receipt", "m.read", pdu.event_id)
+        alice.post(receipt, status=404, errcode="M_NOT_FOUND")
+    # Other servers judge for themselves.
+    where = f"/_matrix/federation/v1/event/{quote(without[0].event_id, safe='')}"
+    assert server.get(shared.node, where)["pdus"] == [without[0].json]
+
+    # The target of one is received: both are shown, the redaction as new.
+    after = room.message(shared.bob, "after it")
+    shared.send([after])
+    shared.wait([after])
+    alice.next()
+    shared.send([missing])
+    answer = alice.sync_until(lambda answer: timeline(answer, shared.room_id))
+    target, redaction_ = timeline(answer, shared.room_id)
+    assert (target["event_id"], redaction_["event_id"]) == (missing.event_id, early.event_id)
+    assert target["content"] == {} and redaction_["redacts"] == missing.event_id
+    assert target["unsigned"]["redacted_because"]["event_id"] == early.event_id
+    # Where the event names two targets, clients get the one that the room version reads.
+    extra = {"content": {"redacts": of_alice}} if version == "10" else {"redacts": of_alice}
+    double = redaction(shared.bob, own.event_id, **extra)
+    shared.send([double])
+    answer = alice.sync_until(lambda answer: timeline(answer, shared.room_id))
+    (event,) = timeline(answer, shared.room_id)
+    assert event["redacts"] == event["content"]["redacts"] == own.event_id
+    assert shown(shared) == before | {after.event_id, missing.event_id, early.event_id, double.event_id}
+    assert alice.event(shared.room_id, of_alice)["content"]["body"] == "stays"
+    shared.settled()
+    assert hidden & shown(shared) == {early.event_id}
+    assert verify(shared.database, shared.room_id) == []
 
 
 def test_a_sleeping_sync_wakes(shared):

@@ -48,6 +48,21 @@ def test_forward_from_the_beginning(alice, room):
     assert bodies(seen) == numbers(0, 14)
 
 
+def test_forward_pages_tell_where_news_will_be(alice, room, node):
+    page = alice.messages(room, dir="f", limit=100)
+    assert bodies(page["chunk"]) == numbers(0, 14)
+    assert alice.messages(room, dir="f", from_=page["end"])["chunk"] == []
+    alice.send(room, "15")
+    page = alice.messages(room, dir="f", from_=page["end"])
+    assert bodies(page["chunk"]) == ["15"] and page["end"] != page["start"]
+    # For a user who left there will be none.
+    bob = node.register("bob")
+    bob.join(room)
+    bob.leave(room)
+    page = bob.messages(room, dir="f", limit=100)
+    assert bodies(page["chunk"]) == numbers(0, 15) and "end" not in page
+
+
 def test_tokens_of_sync_messages_and_context_are_one(alice, room):
     section = alice.sync(filter={"room": {"timeline": {"limit": 5}}})["rooms"]["join"][room]
     back = alice.messages(room, from_=section["timeline"]["prev_batch"], limit=3)

@@ -82,7 +82,64 @@ def test_who_is_there(alice, bob):
     alice.put(path("user", alice.user_id, "account_data", "m.ignored_user_list"), ignored)
     set_presence("unavailable")
     assert bob.user_id not in str(alice.get("/initialSync")["presence"])
-    assert bob.user_id not in str(alice.get("/events", params={"from": end, "timeout": 0})["chunk"])
+    chunk = alice.get("/events", params={"from": end, "timeout": 0})["chunk"]
+    assert [event["type"] for event in chunk] == ["m.ignored_user_list"]
+
+
+def test_event_stream_tells_account_data(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    data = path("user", alice.user_id, "account_data", "org.example.a")
+    of_room = path("user", alice.user_id, "rooms", room, "account_data", "org.example.b")
+    tag = path("user", alice.user_id, "rooms", room, "tags", "m.favourite")
+    end = alice.get("/initialSync")["end"]
+    for where, content, expected in [
+        (data, {"n": 1}, {"type": "org.example.a", "content": {"n": 1}}),
+        (of_room, {"n": 2}, {"type": "org.example.b", "content": {"n": 2}, "room_id": room}),
+        (tag, {"order": 0.5},
+         {"type": "m.tag", "content": {"tags": {"m.favourite": {"order": 0.5}}}, "room_id": room}),
+    ]:  # fmt: skip
+        with long_poll(alice, alice.get, "/events", params={"from": end, "timeout": 20000}) as waiting:
+            alice.put(where, content)
+            answer = waiting.result()
+        assert answer["chunk"] == [expected]
+        assert bob.get("/events", params={"from": end, "timeout": 0})["chunk"] == []
+        end = answer["end"]
+
+
+def test_event_stream_of_a_room_tells_receipts_and_typing(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    event_id = alice.send(room, "hello")
+    end = alice.get("/events", params={"room_id": room, "timeout": 0})["end"]
+
+    def then(act):
+        nonlocal end
+        params = {"room_id": room, "from": end, "timeout": 20000}
+        with long_poll(alice, alice.get, "/events", params=params) as waiting:
+            act()
+            answer = waiting.result()
+        end = answer["end"]
+        (event,) = answer["chunk"]
+        return event
+
+    typing = path("rooms", room, "typing", bob.user_id)
+    event = then(lambda: bob.put(typing, {"typing": True, "timeout": 60000}))
+    assert event == {"type": "m.typing", "content": {"user_ids": [bob.user_id]}, "room_id": room}
+    event = then(lambda: bob.post(path("rooms", room, "receipt", "m.read", event_id)))
+    assert event["type"] == "m.receipt" and event["room_id"] == room
+    assert list(event["content"][event_id]["m.read"]) == [bob.user_id]
+    assert then(lambda: bob.send(room, "news"))["content"]["body"] == "news"
+    assert then(lambda: bob.put(typing, {"typing": False}))["content"] == {"user_ids": []}
+    assert alice.get("/events", params={"room_id": room, "from": end, "timeout": 0})["chunk"] == []
+    # Who begins at a place in the history gets what is so now.
+    preview = alice.get(path("rooms", room, "initialSync"))["messages"]["end"]
+    chunk = alice.get("/events", params={"room_id": room, "from": preview, "timeout": 0})["chunk"]
+    assert [event["type"] for event in chunk] == ["m.receipt"]
+    alice.leave(room)
+    bob.put(typing, {"typing": True, "timeout": 60000})
+    answer = alice.get("/events", params={"room_id": room, "from": end, "timeout": 0})
+    assert [event["type"] for event in answer["chunk"]] == ["m.room.member"]
 
 
 def test_event_stream_waits(alice, bob):

@@ -488,20 +488,56 @@ def test_redacted_events_in_every_format(alice, version):
     assert create["type"] == "m.room.create" and create["room_id"] == room
 
 
+def ignore(user, *ignored):
+    where = path("user", user.user_id, "account_data", "m.ignored_user_list")
+    user.put(where, {"ignored_users": {each.user_id: {} for each in ignored}})
+
+
 def test_ignored_users_say_nothing_but_state(alice, bob):
     room = alice.create_room(preset="public_chat")
     bob.join(room)
-    alice.put(
-        path("user", alice.user_id, "account_data", "m.ignored_user_list"),
-        {"ignored_users": {bob.user_id: {}}},
-    )
+    ignore(alice, bob)
     since = alice.sync()["next_batch"]
-    bob.send(room, "hello?")
+    end = alice.get("/initialSync")["end"]
+    mine, theirs = alice.send(room, "mine"), bob.send(room, "hello?")
     bob.put(path("profile", bob.user_id, "displayname"), {"displayname": "Bob"})
     other = bob.create_room(invite=[alice.user_id])
     answer = alice.sync(since)
-    assert [event["type"] for event in timeline(answer, room)] == ["m.room.member"]
+    assert [event["type"] for event in timeline(answer, room)] == ["m.room.message", "m.room.member"]
     assert other not in answer["rooms"]["invite"]
+
+    def by_pages(**params):
+        return [event["event_id"] for event in alice.messages(room, limit=100, **params)["chunk"]]
+
+    context = alice.get(path("rooms", room, "context", mine), params={"limit": 100})
+    preview = alice.get(path("rooms", room, "initialSync"), params={"limit": 100})["messages"]["chunk"]
+    of_room = alice.get("/events", params={"from": end, "room_id": room, "timeout": 0})["chunk"]
+    of_all = alice.get("/events", params={"from": end, "timeout": 0})["chunk"]
+    for got in (
+        by_pages(),
+        by_pages(dir="f"),
+        [event["event_id"] for event in context["events_before"] + [context["event"]]],
+        [event["event_id"] for event in preview],
+    ):
+        assert theirs not in got and mine in got
+    for chunk in (of_room, of_all, context["events_after"]):
+        assert theirs not in [event.get("event_id") for event in chunk]
+        assert "m.room.member" in [event["type"] for event in chunk]
+    alice.event(room, theirs, status=404, errcode="M_NOT_FOUND")
+    alice.get(path("rooms", room, "context", theirs), status=404, errcode="M_NOT_FOUND")
+    ignore(alice)
+    assert theirs in by_pages() and alice.event(room, theirs)
+
+
+def test_users_cannot_ignore_themselves(alice, bob):
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    ignore(alice, alice, bob)
+    since = alice.sync()["next_batch"]
+    mine = alice.send(room, "do I hear myself?")
+    bob.send(room, "no")
+    assert [event["event_id"] for event in timeline(alice.sync(since), room)] == [mine]
+    assert alice.event(room, mine)
 
 
 def test_empty_sections_that_clients_expect(alice):

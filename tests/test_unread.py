@@ -189,6 +189,60 @@ def test_redacted_mentions_highlight_no_longer(alice, bob, room):
     assert counts(bob, room)[1] == 0
 
 
+def ignore(user, *ignored):
+    where = path("user", user.user_id, "account_data", "m.ignored_user_list")
+    user.put(where, {"ignored_users": {each.user_id: {} for each in ignored}})
+
+
+def test_what_is_redacted_counts_no_longer(alice, bob, room):
+    sent = [alice.send(room, str(n)) for n in range(4)]
+    sent += [alice.send(room, mention(bob)), alice.send(room, {**mention(bob), "msgtype": "m.notice"})]
+    assert counts(bob, room) == (5, 1)
+    alice.redact(room, sent[1])
+    assert counts(bob, room) == (4, 1)
+    # Once is enough.
+    alice.redact(room, sent[1])
+    assert counts(bob, room) == (4, 1)
+    read(bob, room, sent[1])
+    assert counts(bob, room) == (3, 1)
+    read(bob, room, sent[2])
+    for event_id in sent[3:]:
+        alice.redact(room, event_id)
+    assert counts(bob, room) == (0, 0)
+    alice.send(room, "news")
+    assert counts(bob, room) == (1, 0)
+    root = alice.send(room, "root")
+    reply = alice.send(room, in_thread(root))
+    assert counts(bob, room) == (3, 0)
+    alice.redact(room, reply)
+    assert counts(bob, room) == (2, 0) and threads(bob, room) == {}
+
+
+def test_ignored_users_do_not_count(alice, bob, room, node):
+    carol = node.register("carol")
+    carol.join(room)
+    root = alice.send(room, "root")
+    read(bob, room, root)
+    for sender in (alice, carol):
+        sender.send(room, "hello")
+        sender.send(room, mention(bob))
+        sender.send(room, {**mention(room=True), "msgtype": "m.notice"})
+        sender.send(room, in_thread(root))
+        sender.redact(room, sender.send(room, "taken back"))
+    assert counts(bob, room, filter=THREADS) == (4, 2) and threads(bob, room) == {root: (2, 0)}
+    ignore(bob, carol)
+    assert counts(bob, room, filter=THREADS) == (2, 1) and threads(bob, room) == {root: (1, 0)}
+    since = bob.sync()["next_batch"]
+    carol.send(room, mention(bob))
+    alice.send_state(room, "m.room.topic", {"topic": "news"})
+    section = bob.sync(since)["rooms"]["join"][room]
+    assert pair(section["unread_notifications"]) == (3, 1)
+    ignore(bob, alice, carol)
+    assert counts(bob, room, filter=THREADS) == (0, 0) and threads(bob, room) == {}
+    ignore(bob)
+    assert counts(bob, room, filter=THREADS) == (5, 3) and threads(bob, room) == {root: (2, 0)}
+
+
 def test_threads_are_counted_apart_under_the_unstable_name_too(alice, bob, room):
     root = alice.send(room, "root")
     alice.send(room, in_thread(root))

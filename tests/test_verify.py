@@ -476,6 +476,11 @@ def test_redactions(rooms, forked):
     assert verify(rooms, forked.room_id) == []
     rooms.query("delete from matriarch.missing_redacted_events")
     heal(rooms, forked, "redaction")
+    # Those without effect are withheld from clients, the others are not.
+    for flip in range(2):
+        rooms.query("update matriarch.events set withheld = not withheld where type = 'm.room.redaction'")
+        assert {check for check, _ in columns(verify(rooms, forked.room_id))} == {"redaction"}, flip
+        heal(rooms, forked, "redaction")
 
 
 def test_who_may(rooms, forked):

@@ -1,5 +1,6 @@
 //! Reading rooms: which events a reader may see, and how they are rendered.
 
+pub mod erasures;
 pub mod gaps;
 pub mod page;
 pub mod readable_room;

@@ -1,5 +1,9 @@
 //! Account data as it is stored.
 
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
 use crate::base::spi::Db;
 
 /// The `room_nid` of global account data.
@@ -19,4 +23,12 @@ const WRITE: &str = "
 /// Sets the content of one type of a user's account data. The caller wakes the user.
 pub fn write(db: &Db<'_>, user_nid: i64, room_nid: i64, data_type: &str, content: &str) {
     db.execute(WRITE, &[user_nid.into(), room_nid.into(), data_type.into(), content.into()]);
+}
+
+/// The users whom a user ignores, by the content of `m.ignored_user_list`. Users cannot ignore themselves:
+/// they would not see what they write. Client-Server API, "Ignoring Users".
+pub fn ignored_users(content: &str, user_id: &str) -> HashSet<String> {
+    let mut content: Map<String, Value> = serde_json::from_str(content).unwrap_or_default();
+    let Some(Value::Object(users)) = content.remove("ignored_users") else { return HashSet::new() };
+    users.into_iter().map(|(ignored, _)| ignored).filter(|ignored| ignored != user_id).collect()
 }

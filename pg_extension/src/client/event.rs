@@ -20,7 +20,7 @@ use crate::{
 
 const FIND: &str = "
     select e.event_nid, e.pos, e.origin_server_ts, e.state_before, e.redacted_by, e.device_nid, e.xid,
-        e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, r.room_id
+        e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, e.withheld, r.room_id
     from events e
     join rooms r on r.room_nid = e.room_nid
     where e.event_id = $1 and ($2::text is null or r.room_id = $2)
@@ -67,11 +67,13 @@ pub fn find(
     let event = row.map(|row| events.keep(StoredEvent::read(&row)));
     if let Some(event) = event.as_ref().filter(|event| event.pos.is_some()) {
         visibility::prepare(db, events, &[(&room.reader, std::slice::from_ref(event))]);
-        return if room.reader.sees(db, events, event) {
-            Ok(Found { room, event: Rc::clone(event), after_gap: None })
-        } else {
-            Err(unknown())
-        };
+        if !room.reader.sees(db, events, event) {
+            return Err(unknown());
+        }
+        let mut found = [Rc::clone(event)];
+        room.redact_erased(db, events, &mut found);
+        let [event] = found;
+        return Ok(Found { room, event, after_gap: None });
     }
     if let Some(event) = event {
         let after_gap = gap_with(db, events, &room, &event);

@@ -103,14 +103,19 @@ impl Question<'_> {
         let to = to.map(|token| room.position_of(db, &events, &token));
         let request = Request { direction, from: start, to, limit, filter: &filter, stops_at_gaps };
         let page = page::read(db, &events, &room, &request);
-
-        let renderer = Renderer::new(db, &events, Some(&room.room_id));
-        renderer.prepare(&[(&room.reader, &page.events)]);
-        let style = Style { device_nid: session.device_nid, filter: None };
         let newest = match direction {
             Direction::Backward => page.events.first(),
             Direction::Forward => page.events.last(),
         };
+        // Forward, more events may follow after the newest.
+        let next = page.next.or_else(|| match direction {
+            Direction::Forward if room.goes_on() => newest?.pos,
+            _ => None,
+        });
+
+        let renderer = Renderer::new(db, &events, Some(&room.room_id));
+        renderer.prepare(&[(&room.reader, &page.events)]);
+        let style = Style { device_nid: session.device_nid, filter: None };
         let members = newest
             .filter(|_| filter.lazy_load_members)
             .and_then(|event| event.after())
@@ -118,7 +123,7 @@ impl Question<'_> {
         let start = self.from.map_or_else(|| pagination_token(start), str::to_owned);
         let body = object_text(|body| {
             body.value("start", start);
-            if let Some(next) = page.next {
+            if let Some(next) = next {
                 body.value("end", pagination_token(next));
             }
             body.array("chunk", page.events.iter().map(|event| renderer.event(event, &room.reader, style)));

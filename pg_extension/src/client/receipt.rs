@@ -26,8 +26,10 @@ struct Event {
     event_id: String,
 }
 
-const FIND: &str =
-    "select event_nid, pos from events where event_id = $1 and room_nid = $2 and pos is not null";
+const FIND: &str = "
+    select event_nid, pos
+    from events
+    where event_id = $1 and room_nid = $2 and pos is not null and not withheld";
 
 fn find(db: &Db<'_>, room_nid: i64, event_id: String) -> Result<Event> {
     let row = db

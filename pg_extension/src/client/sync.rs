@@ -35,7 +35,12 @@ mod unread;
 use matriarch_rules::sync_token::SyncToken;
 use pgrx::{Array, iter::TableIterator, name, pg_extern};
 
-pub use self::{asker::Asker, body::Answer, event_stream::new_events, stripped::SHOWN_TO_OUTSIDERS};
+pub use self::{
+    asker::Asker,
+    body::Answer,
+    event_stream::{new_ephemeral_events, new_events},
+    stripped::SHOWN_TO_OUTSIDERS,
+};
 use self::{
     body::{Keys, Writer},
     parts::Columns,

@@ -12,11 +12,12 @@ use matriarch_rules::{
 use matriarch_wire::Kind;
 
 use crate::{
-    intake::judge::Intake,
+    intake::{judge::Intake, positions::GAP_STEP},
     room::{
+        POS_STEP,
         annotations::{Annotations, thread_root},
         graph_events::GraphEvent,
-        redaction::Target,
+        redaction::{REDACTION, Target, WITHHOLD, target_id},
     },
     trie,
 };
@@ -28,19 +29,39 @@ const MISSED: &str = "
 const FOUND: &str = "
     delete from missing_redacted_events where room_nid = $1 and event_id = $2 returning redaction_nid";
 
+/// The event is the newest of the timeline from now on.
+const SHOW: &str = "
+    update events
+    set withheld = false, pos = $2, notify_seq = $3, room_root = nullif($4, state_before),
+        xid = pg_current_xact_id()
+    where event_nid = $1 and withheld and is_live(pos)";
+
+/// Backfilled events are not new to syncs.
+const SHOW_BACKFILLED: &str = "update events set withheld = false where event_nid = $1";
+
 impl Intake<'_, '_> {
-    /// Applies an accepted redaction to its target, or records it until the target is stored.
+    /// Applies an accepted redaction to its target, or records it until the target is stored. Clients do not
+    /// get it while it has no effect.
     pub(super) fn apply_redaction(&mut self, redaction: &GraphEvent) {
         let event = Rc::clone(&redaction.event);
-        let Some(target_id) = event.redacts(self.room.version) else { return };
+        if event.event_type() != REDACTION {
+            return;
+        }
         self.flush();
-        match Target::find(self.room, target_id) {
-            Some(target) => self.redact(redaction, &target),
-            None => {
-                let args = [self.room.nid.into(), target_id.into(), redaction.nid.into()];
-                self.room.db.execute(MISSED, &args);
-                self.writer.missed_targets.insert(target_id.to_owned());
-            }
+        let applied = match target_id(&event, self.room.version) {
+            Some(target_id) => match Target::find(self.room, target_id) {
+                Some(target) => self.redact(redaction, &target),
+                None => {
+                    let args = [self.room.nid.into(), target_id.into(), redaction.nid.into()];
+                    self.room.db.execute(MISSED, &args);
+                    self.writer.missed_targets.insert(target_id.to_owned());
+                    false
+                }
+            },
+            None => false,
+        };
+        if !applied {
+            self.room.db.execute(WITHHOLD, &[redaction.nid.into()]);
         }
     }
 
@@ -58,16 +79,35 @@ impl Intake<'_, '_> {
         for nid in redactions {
             if let Some(target) = Target::find(self.room, event_id) {
                 let redaction = self.events.get(nid);
-                self.redact(&redaction, &target);
+                if self.redact(&redaction, &target) {
+                    self.show(&redaction);
+                }
             }
         }
     }
 
-    fn redact(&mut self, redaction: &GraphEvent, target: &Target) {
+    /// Shows a redaction to clients that was withheld until its target was stored. A live one moves to the
+    /// end of the timeline, where syncs find it.
+    fn show(&mut self, redaction: &GraphEvent) {
+        let step = if self.missing_prevs(redaction).is_empty() { POS_STEP } else { GAP_STEP };
+        let header = &mut self.room.header;
+        let pos = header.last_pos + step;
+        let args = [redaction.nid.into(), pos.into(), header.notify_seq.into(), header.root.into()];
+        if self.room.db.execute(SHOW, &args) > 0 {
+            header.last_pos = pos;
+            header.changed = true;
+            self.writer.shown = true;
+        } else {
+            self.room.db.execute(SHOW_BACKFILLED, &[redaction.nid.into()]);
+        }
+    }
+
+    /// Applies a redaction to its target, if it may. Returns whether it has an effect.
+    fn redact(&mut self, redaction: &GraphEvent, target: &Target) -> bool {
         // A redaction cannot be undone if it turns out not to be allowed. So it is applied when the room is
         // whole.
         if self.room.header.partial {
-            return;
+            return false;
         }
         let version = self.room.version;
         let allowed = redaction
@@ -80,6 +120,7 @@ impl Intake<'_, '_> {
             self.room.redact(target, redaction.nid);
             self.events.forget(target.nid());
         }
+        allowed
     }
 
     /// The annotations of an accepted event of the timeline.

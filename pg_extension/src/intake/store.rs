@@ -182,7 +182,7 @@ impl Intake<'_, '_> {
     }
 
     /// The previous events that are not in the graph.
-    fn missing_prevs<'e>(&self, event: &'e GraphEvent) -> Vec<&'e str> {
+    pub(super) fn missing_prevs<'e>(&self, event: &'e GraphEvent) -> Vec<&'e str> {
         let is_prev = |prev: Rc<GraphEvent>| prev.is_in_graph() && prev.room_nid == self.room.nid;
         event.event.prev_events().filter(|id| !self.events.by_id(id).is_some_and(is_prev)).collect()
     }

@@ -80,7 +80,8 @@ const CITE: &str = "
 const PROMOTE: &str = "
     update events
     set pos = $2, state_before = $3, thread_root_nid = $4, notify_seq = $5, status = $6, notifies = $7,
-        status_reason = $8, prev_nids = $9, mentions = $10, outgoing = $11, xid = pg_current_xact_id()
+        status_reason = $8, prev_nids = $9, mentions = $10, outgoing = $11, withheld = false,
+        xid = pg_current_xact_id()
     where event_nid = $1";
 
 const REASON: &str = "select status_reason from events where event_nid = $1";

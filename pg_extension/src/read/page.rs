@@ -45,6 +45,12 @@ pub struct Page {
 
 /// Reads a page.
 pub fn read(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, request: &Request<'_>) -> Page {
+    let mut page = select(db, events, room, request);
+    room.redact_erased(db, events, &mut page.events);
+    page
+}
+
+fn select(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, request: &Request<'_>) -> Page {
     let forward = request.direction == Direction::Forward;
     let to = if forward {
         request.to.unwrap_or(i64::MAX).min(room.upto())

@@ -6,12 +6,14 @@ use matriarch_rules::sync_token::SyncToken;
 
 use crate::{
     base::{
+        account_data::ignored_users,
         response::{MatrixError, Result},
         session::Session,
         spi::Db,
         token::Token,
     },
     read::{
+        erasures,
         stored_event::{Events, StoredEvent},
         timeline,
         visibility::{Keys, Reader, Standing},
@@ -33,6 +35,8 @@ pub struct ReadableRoom {
     pub last_pos: i64,
     /// Whether the room has gaps.
     pub has_gaps: bool,
+    /// Whether users were erased who were in the room.
+    has_erasures: bool,
     /// Whether the room is partial: members are missing in its state.
     partial: bool,
     current_root: i64,
@@ -52,7 +56,13 @@ const OPEN: &str = "
             from room_state_keys
             where room_nid = r.room_nid and type = 'm.room.history_visibility' and state_key = ''
         ) as visibility_key,
-        exists (select from missing_prev_events where room_nid = r.room_nid) as has_gaps, r.partial
+        exists (select from missing_prev_events where room_nid = r.room_nid) as has_gaps, r.partial,
+        exists (select from erasures where room_nid = r.room_nid) as has_erasures,
+        (
+            select content
+            from account_data
+            where user_nid = $2 and room_nid = 0 and type = 'm.ignored_user_list'
+        ) as ignored
     from rooms r
     left join memberships m on m.room_nid = r.room_nid and m.user_nid = $2
     where r.room_id = $1";
@@ -73,6 +83,7 @@ impl ReadableRoom {
         if let (Some(nid), Some(membership)) = (member_event, &membership) {
             events.note_membership(nid, membership);
         }
+        let ignored = row.opt::<String>("ignored").map(|list| ignored_users(&list, &session.user_id));
         let current_root = row.get("current_root");
         let standing = Standing::find(events, db, keys.member, member_event);
         let visibility = keys.visibility.and_then(|key| trie::get(db, current_root, key));
@@ -86,10 +97,17 @@ impl ReadableRoom {
             first_pos: row.get("first_pos"),
             last_pos: row.get("last_pos"),
             has_gaps: row.get("has_gaps"),
+            has_erasures: row.get("has_erasures"),
             partial: row.get("partial"),
             current_root,
             membership,
-            reader: Reader::new(session.user_nid, session.user_id.as_str().into(), standing, keys),
+            reader: Reader::new(
+                session.user_nid,
+                session.user_id.as_str().into(),
+                standing,
+                keys,
+                ignored.unwrap_or_default().into(),
+            ),
             world_readable,
         })
     }
@@ -130,6 +148,18 @@ impl ReadableRoom {
             Some(leave) if !self.world_readable => leave.pos.unwrap_or(i64::MIN),
             _ => self.last_pos,
         }
+    }
+
+    /// Replaces events of erased users by redacted copies, for readers who joined later.
+    pub fn redact_erased(&self, db: &Db<'_>, events: &Events<'_, '_>, part: &mut [Rc<StoredEvent>]) {
+        if self.has_erasures {
+            erasures::redact(db, self.room_nid, part, |root| self.reader.was_joined(db, events, root));
+        }
+    }
+
+    /// Whether the reader may read events that are sent later.
+    pub fn goes_on(&self) -> bool {
+        self.world_readable || self.leave().is_none()
     }
 
     /// The state that the reader may read: the current state, or for former members the state when they left.

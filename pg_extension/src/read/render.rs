@@ -10,6 +10,7 @@ use std::{
 use matriarch_rules::{
     filter::{EventFormat, Filter},
     json_text::Object,
+    room_version,
 };
 use serde_json::{Map, Value};
 
@@ -19,6 +20,7 @@ use crate::{
         stored_event::{Events, StoredEvent},
         visibility::{self, Reader},
     },
+    room::redaction::REDACTION,
     trie,
 };
 
@@ -39,9 +41,15 @@ pub struct Renderer<'e, 'd, 'c> {
     now: i64,
     /// `None` in a sync, where events have no `room_id`.
     room_id: Option<String>,
-    /// The parts of events that are equal for all readers, by `event_nid`.
-    begun: RefCell<HashMap<i64, Rc<str>>>,
+    /// The parts of events that are equal for all readers, by `event_nid` and whether it is a redacted copy.
+    begun: RefCell<HashMap<(i64, bool), Rc<str>>>,
 }
+
+const VERSION: &str = "
+    select r.room_version
+    from events e
+    join rooms r on r.room_nid = e.room_nid
+    where e.event_nid = $1";
 
 impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
     /// Renders events with this `room_id`, or without one.
@@ -112,7 +120,7 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
     /// the specification; clients find out by it who invited the user into a direct chat.
     fn write_replaced(&self, unsigned: &mut Object<'_>, event: &StoredEvent, reader: &Reader) {
         let Some(replaced) = self.replaced_nid(event).map(|nid| self.events.get(nid)) else { return };
-        if reader.sees_replaced(self.db, self.events, &replaced, event) {
+        if !event.is_copy && reader.sees_replaced(self.db, self.events, &replaced, event) {
             unsigned.raw("prev_content", replaced.content()).value("prev_sender", &replaced.sender);
         }
         unsigned.value("replaces_state", &replaced.event_id);
@@ -123,11 +131,12 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         if style.filter.is_some_and(|filter| filter.event_format == EventFormat::Federation) {
             return self.begin_federation(event).into();
         }
-        if let Some(begun) = self.begun.borrow().get(&event.event_nid) {
+        let key = (event.event_nid, event.is_copy);
+        if let Some(begun) = self.begun.borrow().get(&key) {
             return Rc::clone(begun);
         }
         let begun: Rc<str> = self.begin_client(event).into();
-        self.begun.borrow_mut().insert(event.event_nid, Rc::clone(&begun));
+        self.begun.borrow_mut().insert(key, Rc::clone(&begun));
         begun
     }
 
@@ -141,7 +150,7 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
     fn begin_bare(&self, event: &StoredEvent) -> String {
         let mut text = String::with_capacity(event.json.len() + 128);
         let mut object = Object::open(&mut text);
-        let (content, redacts) = redaction_fields(event);
+        let (content, redacts) = self.redaction_fields(event);
         object.raw("content", content.as_deref().unwrap_or(event.content()));
         object.value("event_id", &event.event_id).value("origin_server_ts", event.origin_server_ts);
         if let Some(redacts) = redacts {
@@ -190,6 +199,34 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         text
     }
 
+    /// Clients get `redacts` of a redaction both at its top level and in its content, whatever the room
+    /// version. Returns the content, if it must be changed, and the value of the top level.
+    fn redaction_fields(&self, event: &StoredEvent) -> (Option<String>, Option<String>) {
+        if event.event_type != REDACTION {
+            return (None, None);
+        }
+        let in_content = event.content_str("redacts");
+        match (&event.redacts, &in_content) {
+            // The room version says which of two targets it is.
+            (Some(redacts), Some(other)) if redacts != other && self.redacts_in_content(event) => {
+                (None, in_content)
+            }
+            (Some(redacts), other) if Some(redacts) != other.as_ref() => {
+                let mut content: Map<String, Value> =
+                    serde_json::from_str(event.content()).unwrap_or_default();
+                content.insert("redacts".to_owned(), redacts.as_str().into());
+                (Some(Value::Object(content).to_string()), Some(redacts.clone()))
+            }
+            _ => (None, in_content),
+        }
+    }
+
+    fn redacts_in_content(&self, event: &StoredEvent) -> bool {
+        let row = self.db.query_opt(VERSION, &[event.event_nid.into()]);
+        row.and_then(|row| room_version(&row.get::<String>("room_version")))
+            .is_some_and(|version| version.redacts_in_content)
+    }
+
     /// In milliseconds.
     fn age(&self, event: &StoredEvent) -> i64 {
         self.now.saturating_sub(event.origin_server_ts)
@@ -200,23 +237,6 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
 fn finish(mut text: String, style: Style<'_>) -> String {
     text.push_str("}}");
     style.filter.and_then(|filter| filter.prune(&text)).unwrap_or(text)
-}
-
-/// Clients get `redacts` of a redaction both at its top level and in its content, whatever the room version.
-/// Returns the content, if it must be changed, and the value of the top level.
-fn redaction_fields(event: &StoredEvent) -> (Option<String>, Option<String>) {
-    if event.event_type != "m.room.redaction" {
-        return (None, None);
-    }
-    match (&event.redacts, event.content_str("redacts")) {
-        (Some(redacts), None) => {
-            let mut content: Map<String, Value> = serde_json::from_str(event.content()).unwrap_or_default();
-            content.insert("redacts".to_owned(), redacts.as_str().into());
-            (Some(Value::Object(content).to_string()), Some(redacts.clone()))
-        }
-        (Some(redacts), Some(_)) => (None, Some(redacts.clone())),
-        (None, redacts) => (None, redacts),
-    }
 }
 
 /// Renders an event of stripped state. Client-Server API, "Stripped state".

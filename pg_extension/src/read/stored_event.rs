@@ -2,16 +2,17 @@
 
 use std::{borrow::Cow, cell::RefCell, collections::HashMap, ops::Range, rc::Rc};
 
+use matriarch_rules::{RoomVersion, canonical_json::object_to_canonical_lenient, redaction::redact};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{
     base::spi::{Db, Row, Xid},
-    room::state_at::StateAt,
+    room::{parse_stored, state_at::StateAt},
 };
 
 /// A row of `events`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StoredEvent {
     pub event_nid: i64,
     /// `None` if the event is not in the timeline.
@@ -24,6 +25,8 @@ pub struct StoredEvent {
     /// the event because of other branches.
     pub room_root: Option<i64>,
     pub redacted_by: Option<i64>,
+    /// Whether it is a redaction that clients do not get, because it has no effect.
+    pub withheld: bool,
     pub device_nid: Option<i64>,
     pub xid: Xid,
     /// `None` for message events.
@@ -39,6 +42,8 @@ pub struct StoredEvent {
     pub redacts: Option<String>,
     /// Whether the JSON contains the event's id, as in room versions 1 and 2.
     pub names_id: bool,
+    /// Whether this is the redacted copy of an event whose sender was erased.
+    pub is_copy: bool,
     /// Where the content is in `json`.
     content: Range<usize>,
 }
@@ -59,7 +64,7 @@ struct Fields<'j> {
 
 impl StoredEvent {
     /// Reads the columns `event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid,
-    /// key_idx, event_id, type, txn_id, json, room_root`.
+    /// key_idx, event_id, type, txn_id, json, room_root, withheld`.
     ///
     /// # Panics
     ///
@@ -77,6 +82,7 @@ impl StoredEvent {
             origin_server_ts: row.get("origin_server_ts"),
             state_before: row.opt("state_before"),
             room_root: row.opt("room_root"),
+            withheld: row.get("withheld"),
             redacted_by: row.opt("redacted_by"),
             device_nid: row.opt("device_nid"),
             xid: row.get("xid"),
@@ -88,9 +94,17 @@ impl StoredEvent {
             state_key: fields.state_key.map(Cow::into_owned),
             redacts: fields.redacts.and_then(|redacts| serde_json::from_str(redacts.get()).ok()),
             names_id: fields.event_id.is_some(),
+            is_copy: false,
             content,
             json,
         }
+    }
+
+    /// The copy of this event for readers who get it redacted.
+    pub fn redacted(&self, version: &RoomVersion) -> Self {
+        let json = object_to_canonical_lenient(&redact(version, parse_stored(&self.json)));
+        let content = content_range(&json);
+        Self { content, json, redacts: None, is_copy: true, ..self.clone() }
     }
 
     /// The state before the event, if known.
@@ -143,9 +157,16 @@ impl StoredEvent {
     }
 }
 
+/// Where the content is in the JSON text of an event; nowhere if there is none.
+fn content_range(json: &str) -> Range<usize> {
+    let Ok(Fields { content, .. }) = serde_json::from_str(json) else { return 0..0 };
+    let start = content.get().as_ptr() as usize - json.as_ptr() as usize;
+    start..start + content.get().len()
+}
+
 const LOAD: &str = "
     select event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid, key_idx,
-        event_id, type, txn_id, json, room_root
+        event_id, type, txn_id, json, room_root, withheld
     from events
     where event_nid = any($1)";
 

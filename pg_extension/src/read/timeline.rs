@@ -36,7 +36,7 @@ pub struct Window {
 
 const NEWEST: &str = "
     select e.event_nid, e.pos, e.origin_server_ts, e.state_before, e.redacted_by, e.device_nid, e.xid,
-        e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, w.number
+        e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, e.withheld, w.number
     from unnest($1::bigint[], $2::bigint[], $3::integer[]) with ordinality w (room_nid, upto, count, number)
     cross join lateral (
         select *
@@ -87,7 +87,7 @@ impl Windows {
 
 const BACKWARD: &str = "
     select event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid, key_idx,
-        event_id, type, txn_id, json, room_root
+        event_id, type, txn_id, json, room_root, withheld
     from events
     where room_nid = $1 and pos <= $2 and pos > $3
     order by pos desc
@@ -95,7 +95,7 @@ const BACKWARD: &str = "
 
 const FORWARD: &str = "
     select event_nid, pos, origin_server_ts, state_before, redacted_by, device_nid, xid, key_idx,
-        event_id, type, txn_id, json, room_root
+        event_id, type, txn_id, json, room_root, withheld
     from events
     where room_nid = $1 and pos > $2 and pos <= $3
     order by pos
@@ -126,7 +126,7 @@ fn keep(events: &Events<'_, '_>, rows: Rows<'_>) -> Vec<Rc<StoredEvent>> {
 /// Writes to a room are serialized, so the events that a token sees are those up to some position.
 const NEWEST_SEEN: &str = "
     select e.event_nid, e.pos, e.origin_server_ts, e.state_before, e.redacted_by, e.device_nid, e.xid,
-        e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, w.number
+        e.key_idx, e.event_id, e.type, e.txn_id, e.json, e.room_root, e.withheld, w.number
     from (
         select room_nid, token::pg_snapshot as token, number
         from unnest($1::bigint[], $2::text[]) with ordinality p (room_nid, token, number)

@@ -1,6 +1,10 @@
 //! Which events a reader may see. Client-Server API, "Room History Visibility".
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
 use crate::{
     base::spi::Db,
@@ -38,6 +42,8 @@ pub struct Reader {
     pub user_nid: i64,
     pub user_id: Rc<str>,
     pub standing: Standing,
+    /// The users whom the reader ignores.
+    pub ignored: Rc<HashSet<String>>,
     member_key: Option<i32>,
     visibility_key: Option<i32>,
     /// The reader's member event in states, by root.
@@ -89,11 +95,18 @@ impl Standing {
 }
 
 impl Reader {
-    pub fn new(user_nid: i64, user_id: Rc<str>, standing: Standing, keys: Keys) -> Self {
+    pub fn new(
+        user_nid: i64,
+        user_id: Rc<str>,
+        standing: Standing,
+        keys: Keys,
+        ignored: Rc<HashSet<String>>,
+    ) -> Self {
         Self {
             user_nid,
             user_id,
             standing,
+            ignored,
             member_key: keys.member,
             visibility_key: keys.visibility,
             members: RefCell::default(),
@@ -113,6 +126,11 @@ impl Reader {
 
     fn membership_in(&self, db: &Db<'_>, events: &Events<'_, '_>, root: i64) -> Rc<str> {
         self.member_in(db, root).map_or_else(|| "leave".into(), |nid| events.membership(nid))
+    }
+
+    /// Whether the reader was joined in this state.
+    pub fn was_joined(&self, db: &Db<'_>, events: &Events<'_, '_>, root: i64) -> bool {
+        &*self.membership_in(db, events, root) == "join"
     }
 
     /// Whether the event's position is not after the reader's leave.
@@ -182,9 +200,13 @@ impl Reader {
             || self.sees_state_before(db, events, event)
     }
 
-    /// Whether the reader may see an event of the timeline. Of an event whose state before is unknown it must
-    /// be known in which state it is; see [`Reader::sees_replaced`].
+    /// Whether the reader gets an event of the timeline: they may see it, and do not ignore its sender,
+    /// unless it is state. No reader gets a withheld redaction. Of an event whose state before is unknown it
+    /// must be known in which state it is; see [`Reader::sees_replaced`].
     pub fn sees(&self, db: &Db<'_>, events: &Events<'_, '_>, event: &StoredEvent) -> bool {
+        if event.withheld || (event.state_key.is_none() && self.ignored.contains(&event.sender)) {
+            return false;
+        }
         let Some(root) = event.state_before else { return false };
         let before = self.membership_in(db, events, root);
         if &*before == "join" {

@@ -1,8 +1,19 @@
 //! Applies redactions to stored events.
 
-use matriarch_rules::{Event, canonical_json::object_to_canonical_lenient, redaction::redact};
+use matriarch_rules::{
+    Event, RoomVersion, canonical_json::object_to_canonical_lenient, identifiers::MAX_ID_BYTES,
+    redaction::redact,
+};
 
 use crate::room::{Room, parse_stored};
+
+/// The type of redactions.
+pub const REDACTION: &str = "m.room.redaction";
+
+/// The id of the event that this redaction targets; `None` if no stored event can have it.
+pub fn target_id<'e>(redaction: &'e Event, version: &RoomVersion) -> Option<&'e str> {
+    redaction.redacts(version).filter(|id| id.len() <= MAX_ID_BYTES && !id.contains('\0'))
+}
 
 /// An event that a redaction may target.
 pub struct Target {
@@ -33,12 +44,17 @@ const TARGET: &str = "
     from events
     where event_id = $1 and room_nid = $2";
 
-/// Also clears the columns that were computed from the content. `xid` stays, because the event is not new in
-/// the timeline.
+/// Also clears the columns that were computed from the content, and notes in `notified` that `notify_seq` has
+/// counted the event. `xid` stays, because the event is not new in the timeline.
 pub const REDACT: &str = "
     update events
-    set json = $2, redacted_by = $3, notifies = false, mentions = null, thread_root_nid = null
+    set json = $2, redacted_by = $3, notified = notified or (notifies and thread_root_nid is null),
+        notifies = false, mentions = null, thread_root_nid = null
     where event_nid = $1";
+
+/// Keeps a redaction from clients, because it has no effect. Clients would apply it without asking whether it
+/// may be applied.
+pub const WITHHOLD: &str = "update events set withheld = true, mentions = null where event_nid = $1";
 
 const REDACT_MEMBERSHIP: &str = "
     update memberships set display_name = null, avatar_url = null

@@ -29,6 +29,15 @@ filters as (
     using account a
     where $2 and f.user_nid = a.user_nid
 ),
+erasures as (
+    insert into matriarch.erasures (room_nid, user_nid, pos)
+    select m.room_nid, m.user_nid, r.last_pos
+    from account a
+    join matriarch.memberships m on m.user_nid = a.user_nid
+    join matriarch.rooms r on r.room_nid = m.room_nid
+    where $2
+    on conflict do nothing
+),
 key_backups as (
     delete from matriarch.key_backup_versions v
     using account a

@@ -1,12 +1,14 @@
 //! Account data, global and of rooms. Client-Server API, "Client Config".
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
 
 use matriarch_rules::json_text::object_text;
-use serde_json::Value;
 
 use super::parts::Columns;
-use crate::base::spi::Db;
+use crate::base::{account_data::ignored_users, spi::Db};
 
 /// The type of account data, and its content as JSON text.
 pub type Datum = (String, String);
@@ -71,16 +73,20 @@ pub fn event((data_type, content): &Datum) -> String {
 }
 
 const IGNORED: &str = "
-    select user_nid, content from account_data
-    where user_nid = any($1) and room_nid = 0 and type = 'm.ignored_user_list'";
+    select a.user_nid, u.user_id, a.content
+    from account_data a
+    join users u on u.user_nid = a.user_nid
+    where a.user_nid = any($1) and a.room_nid = 0 and a.type = 'm.ignored_user_list'";
 
-/// The users whom each of these users ignores. Client-Server API, "Ignoring Users".
-pub fn ignored(db: &Db<'_>, users: Vec<i64>) -> HashMap<i64, HashSet<String>> {
-    let list = |content: String| -> Option<HashSet<String>> {
-        let content: Value = serde_json::from_str(&content).ok()?;
-        Some(content.get("ignored_users")?.as_object()?.keys().cloned().collect())
-    };
+/// For each user, by `user_nid`, the users whom they ignore.
+pub type Ignored = HashMap<i64, Rc<HashSet<String>>>;
+
+/// The users whom each of these users ignores.
+pub fn ignored(db: &Db<'_>, users: Vec<i64>) -> Ignored {
     db.query(IGNORED, &[users.into()])
-        .filter_map(|row| Some((row.get("user_nid"), list(row.get("content"))?)))
+        .map(|row| {
+            let (content, user_id): (String, String) = (row.get("content"), row.get("user_id"));
+            (row.get("user_nid"), Rc::new(ignored_users(&content, &user_id)))
+        })
         .collect()
 }

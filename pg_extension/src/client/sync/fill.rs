@@ -11,7 +11,10 @@ use super::{
     section::Section,
     summary, unread,
 };
-use crate::{base::spi::Db, read::stored_event::Events};
+use crate::{
+    base::spi::Db,
+    read::{erasures, stored_event::Events},
+};
 
 /// Makes the sections of joined and left rooms.
 pub fn sections<'a>(
@@ -24,8 +27,13 @@ pub fn sections<'a>(
     if parts.is_empty() {
         return Vec::new();
     }
-    let mut sections = Section::open_all(db, events, &parts);
-    room_timeline::read_all(db, events, &mut sections, &news.ignored);
+    let mut sections = Section::open_all(db, events, &parts, &news.ignored);
+    room_timeline::read_all(db, events, &mut sections);
+    for section in sections.iter_mut().filter(|section| section.part.room.has_erasures) {
+        let reader = &section.reader;
+        let was_joined = |root| reader.was_joined(db, events, root);
+        erasures::redact(db, section.part.room.room_nid, &mut section.timeline.delivered, was_joined);
+    }
     summary::find_heroes(db, events, &mut sections);
     room_state::find_state(db, events, &mut sections);
     unread::count(db, &mut sections);

@@ -6,12 +6,11 @@ use matriarch_rules::sync_token::SyncToken;
 
 use super::{
     Asker,
-    account_data::{self, Datum, GLOBAL},
+    account_data::{self, Datum, GLOBAL, Ignored},
     ephemeral::{self, Ephemeral},
     out_of_band_memberships::{self, OutOfBand},
     parts::{self, Columns, Part, Parts},
     probe::{self, Probe},
-    room_timeline::Ignored,
 };
 use crate::{
     base::spi::Db,

@@ -19,6 +19,8 @@ pub struct RoomRow {
     pub invited_members: i32,
     /// Whether the room has gaps.
     pub has_gaps: bool,
+    /// Whether users were erased who were in the room.
+    pub has_erasures: bool,
     /// Whether the room is partial.
     pub partial: bool,
 }
@@ -99,7 +101,7 @@ const CHANGED: &str = "
         a.token is null or not pg_visible_in_snapshot(r.xid, a.token) as room_new,
         r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
         m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid) as has_gaps,
-        r.partial,
+        exists (select from erasures where room_nid = r.room_nid) as has_erasures, r.partial,
         coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false) as was_partial
     from (
         select number, user_nid, token::pg_snapshot as token, everything, left_too
@@ -160,7 +162,7 @@ const ADDED: &str = "
         coalesce(not pg_visible_in_snapshot(r.xid, a.token), true) as room_new,
         r.room_nid, r.room_id, r.current_root, r.last_pos, r.notify_seq, r.joined_members, r.invited_members,
         m.forgotten, exists (select from missing_prev_events where room_nid = r.room_nid) as has_gaps,
-        r.partial,
+        exists (select from erasures where room_nid = r.room_nid) as has_erasures, r.partial,
         coalesce(not pg_visible_in_snapshot(r.whole_xid, a.token), false) as was_partial
     from (
         select number, room_nid, user_nid, token::pg_snapshot as token
@@ -213,6 +215,7 @@ fn read(row: &Row<'_>, rooms: &mut HashMap<i64, Rc<RoomRow>>) -> ((usize, i64), 
             joined_members: row.get("joined_members"),
             invited_members: row.get("invited_members"),
             has_gaps: row.get("has_gaps"),
+            has_erasures: row.get("has_erasures"),
             partial: row.get("partial"),
         })
     });

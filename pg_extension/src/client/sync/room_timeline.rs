@@ -46,11 +46,8 @@ impl RoomTimeline {
     }
 }
 
-/// For each user, by `user_nid`, the users whom they ignore.
-pub type Ignored = HashMap<i64, HashSet<String>>;
-
 /// Selects the timelines of all sections. Reads in a few rounds, with one query each.
-pub fn read_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>], ignored: &Ignored) {
+pub fn read_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_>]) {
     let mut windows = Windows::default();
     let mut wanted: HashMap<WindowEnd, usize> = HashMap::new();
     let mut open: Vec<usize> = Vec::new();
@@ -87,7 +84,7 @@ pub fn read_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_
             let section = &sections[index];
             let end = window_end(events, section);
             let Some(window) = windows.get(end) else { return false };
-            match select(db, events, section, window, &lacking, ignored) {
+            match select(db, events, section, window, &lacking) {
                 Some(timeline) => {
                     sections[index].timeline = timeline;
                     false
@@ -152,13 +149,12 @@ fn select(
     section: &Section<'_>,
     window: &Window,
     lacking: &HashSet<i64>,
-    ignored: &Ignored,
 ) -> Option<RoomTimeline> {
     let limit = section.asker.filter.room.timeline.limit();
     let new = new_to(section, window);
     let mut timeline = RoomTimeline { before: end_of(events, section), ..RoomTimeline::default() };
     for event in new {
-        if !is_wanted(db, events, section, event, ignored) {
+        if !is_wanted(db, events, section, event) {
             timeline.hidden.push(Rc::clone(event));
         } else if timeline.delivered.len() == limit {
             timeline.limited = true;
@@ -188,24 +184,13 @@ fn select(
     Some(timeline)
 }
 
-fn is_wanted(
-    db: &Db<'_>,
-    events: &Events<'_, '_>,
-    section: &Section<'_>,
-    event: &StoredEvent,
-    ignored: &Ignored,
-) -> bool {
+fn is_wanted(db: &Db<'_>, events: &Events<'_, '_>, section: &Section<'_>, event: &StoredEvent) -> bool {
     let filter = &section.asker.filter.room.timeline;
     let subject =
         Subject { event_type: &event.event_type, sender: Some(&event.sender), content: event.content() };
-    let by_ignored = || {
-        event.state_key.is_none()
-            && ignored.get(&section.reader.user_nid).is_some_and(|users| users.contains(&event.sender))
-    };
     // The event by which the user left is always delivered.
     let own_leave = section.part.is_left() && event.event_nid == section.part.member_event_nid;
     filter.admits_room(&section.part.room.room_id)
         && filter.admits(subject)
-        && !by_ignored()
         && (own_leave || (!section.part.forgotten && section.reader.sees(db, events, event)))
 }

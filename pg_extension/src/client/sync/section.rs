@@ -5,7 +5,12 @@ use std::rc::Rc;
 use matriarch_rules::sync_token::SyncToken;
 
 use super::{
-    Asker, account_data::Datum, ephemeral::Receipt, parts::Part, room_timeline::RoomTimeline, unread::Unread,
+    Asker,
+    account_data::{Datum, Ignored},
+    ephemeral::Receipt,
+    parts::Part,
+    room_timeline::RoomTimeline,
+    unread::Unread,
 };
 use crate::{
     base::spi::Db,
@@ -59,6 +64,7 @@ impl<'a> Section<'a> {
         db: &Db<'_>,
         events: &Events<'_, '_>,
         parts: &[(usize, &'a Asker, &'a Part)],
+        ignored: &Ignored,
     ) -> Vec<Self> {
         events.load(parts.iter().filter(|(.., part)| part.is_left()).map(|(.., part)| part.member_event_nid));
         let rooms: Vec<i64> = parts.iter().map(|(.., part)| part.room.room_nid).collect();
@@ -69,7 +75,7 @@ impl<'a> Section<'a> {
                 Keys { member: row.opt("member_key"), visibility: row.opt("visibility_key") };
         }
         let mut sections: Vec<Self> =
-            parts.iter().zip(keys).map(|(&part, keys)| Self::open(db, events, part, keys)).collect();
+            parts.iter().zip(keys).map(|(&part, keys)| Self::open(db, events, part, keys, ignored)).collect();
         forget_unjoined(db, events, &mut sections);
         sections
     }
@@ -79,6 +85,7 @@ impl<'a> Section<'a> {
         events: &Events<'_, '_>,
         (index, asker, part): (usize, &'a Asker, &'a Part),
         keys: Keys,
+        ignored: &Ignored,
     ) -> Self {
         events.note_membership(part.member_event_nid, &part.membership);
         // The client was not told of the room while it was partial.
@@ -97,6 +104,7 @@ impl<'a> Section<'a> {
                 asker.session.user_id.as_str().into(),
                 standing,
                 keys,
+                ignored.get(&asker.session.user_nid).cloned().unwrap_or_default(),
             ),
             member_key: keys.member,
             since: asker.since.as_ref().filter(|_| !is_untold),

@@ -16,7 +16,10 @@ use matriarch_rules::{
 use super::server_reader::{self, ServerReader};
 use crate::{
     base::{connection::connect, spi::Db},
-    read::stored_event::{Events, StoredEvent},
+    read::{
+        erasures,
+        stored_event::{Events, StoredEvent},
+    },
     room::{Room, parse_stored},
 };
 
@@ -28,13 +31,16 @@ const JSON: &str = "
     from unnest($1) as wanted (event_nid)
     cross join lateral (select json from events where event_nid = wanted.event_nid offset 0) e";
 
-/// Events for the origin. Those that it may not see are redacted, so that it still gets the whole graph.
+/// Events for the origin. Those that it may not see, and those of erased users from before it joined, are
+/// redacted, so that it still gets the whole graph.
 pub fn for_server(room: &mut Room<'_>, origin: &str, events: &Events<'_, '_>, nids: &[i64]) -> Vec<String> {
     let version = room.version;
     events.load(nids.iter().copied());
-    let part: Vec<Rc<StoredEvent>> = nids.iter().map(|nid| events.get(*nid)).collect();
+    let mut part: Vec<Rc<StoredEvent>> = nids.iter().map(|nid| events.get(*nid)).collect();
     server_reader::prepare(room, &part);
+    let (db, room_nid) = (room.db, room.nid);
     let reader = ServerReader::new(room, origin);
+    erasures::redact(db, room_nid, &mut part, |root| reader.was_joined(events, root));
     part.iter()
         .map(
             |event| {

@@ -27,7 +27,7 @@ struct Check {
 }
 
 const STORED: &str = "
-    select e.status_reason, x.event_id, e.pos is not null as in_timeline
+    select e.status_reason, x.event_id, e.pos is not null as in_timeline, e.withheld
     from events e
     left join events x on x.event_nid = e.redacted_by
     where e.event_nid = $1";
@@ -110,6 +110,7 @@ fn explain(room: &Room<'_>, graph: RoomGraph<'_, '_, '_>, event: &GraphEvent) ->
         Status::Rejected | Status::Outlier => said("current state", None, Some("not asked".to_owned())),
     });
     let status = match event.status {
+        Status::Accepted if stored.get("withheld") => "accepted, a redaction without effect: not shown",
         Status::Accepted if stored.get("in_timeline") => "accepted, in the timeline",
         Status::Accepted => "accepted",
         Status::SoftFailed => "soft-failed: stored, not shown",
