@@ -367,6 +367,35 @@ def test_server_acl_must_be_well_formed(rooms):
     alice.send_state(room, "m.room.server_acl", {"allow": ["*"], "deny": [], "allow_ip_literals": False})
 
 
+@pytest.mark.parametrize("version", ["10", "11", "12"])
+def test_server_acl_must_not_deny_this_server(rooms, version):
+    alice = User(rooms, "alice")
+    room = alice.create_room(room_version=version)
+    for content in (
+        {},
+        {"allow": []},
+        {"allow": ["*"], "deny": ["*"]},
+        {"allow": ["*"], "deny": ["TEST.example"]},
+        {"allow": ["*.org"]},
+        {"m.room.server_acl": {"allow": ["*"]}},
+    ):
+        refused(400, "M_BAD_JSON", alice.send_state, room, "m.room.server_acl", content)
+        initial_state = [{"type": "m.room.server_acl", "content": content}]
+        refused(400, "M_BAD_JSON", alice.create_room, room_version=version, initial_state=initial_state)
+    old = alice.send_state(room, "m.room.server_acl", {"allow": ["*"]})
+    current = alice.send_state(room, "m.room.server_acl", {"allow": ["*"], "deny": ["evil.example"]})
+    refused(403, "M_FORBIDDEN", alice.redact, room, current)
+    alice.redact(room, old)
+
+
+def test_a_room_cannot_replace_itself(rooms):
+    alice = User(rooms, "alice")
+    room = alice.create_room()
+    content = {"body": "Over there", "replacement_room": room}
+    refused(400, "M_INVALID_PARAM", alice.send_state, room, "m.room.tombstone", content)
+    alice.send_state(room, "m.room.tombstone", {**content, "replacement_room": alice.create_room()})
+
+
 # Redactions
 
 
@@ -403,6 +432,8 @@ def test_redaction(rooms, version):
     refused(400, "M_MISSING_PARAM", bob.send, room, {}, "m.room.redaction")
     refused(400, "M_BAD_JSON", bob.redact, room, own, reason=1)
     refused(404, "M_NOT_FOUND", bob.redact, room, "$nothing")
+    # As state, nobody would check it.
+    refused(400, "M_INVALID_PARAM", alice.send_state, room, "m.room.redaction", {"redacts": theirs})
     refused(403, "M_FORBIDDEN", User(rooms, "stranger").redact, room, "$nothing")
     refused(404, "M_NOT_FOUND", bob.redact, room, alice.send(alice.create_room(room_version=version)))
 

@@ -1,11 +1,11 @@
 //! Checks of state events from clients that the authorization rules do not make.
 
-use matriarch_rules::{Map, identifiers::is_room_alias};
+use matriarch_rules::{Map, identifiers::is_room_alias, server_acl};
 use serde_json::Value;
 
 use crate::{
     base::response::{MatrixError, Result},
-    room::Room,
+    room::{Room, redaction::REDACTION},
 };
 
 const ALIASES_OF_ROOM: &str =
@@ -16,12 +16,19 @@ const ALIASES_OF_ROOM: &str =
 ///
 /// # Errors
 ///
-/// 403 `M_FORBIDDEN` for `m.room.create`, 400 `M_BAD_JSON` for a malformed `m.room.server_acl` or
-/// `m.room.power_levels`, 400 `M_INVALID_PARAM` or `M_BAD_ALIAS` for aliases in `m.room.canonical_alias`.
+/// 403 `M_FORBIDDEN` for `m.room.create`, 400 `M_INVALID_PARAM` for `m.room.redaction` and for a tombstone
+/// that names its own room, 400 `M_BAD_JSON` for an `m.room.server_acl` that is malformed or denies this
+/// server and for malformed `m.room.power_levels`, 400 `M_INVALID_PARAM` or `M_BAD_ALIAS` for aliases in
+/// `m.room.canonical_alias`.
 pub fn check(room: &mut Room<'_>, event_type: &str, content: &Map) -> Result<()> {
     match event_type {
         "m.room.create" => Err(MatrixError::forbidden("A room has only one create event.")),
-        "m.room.server_acl" => check_server_acl(content),
+        // Other servers and clients would apply it, unchecked.
+        REDACTION => Err(MatrixError::invalid_param("A redaction has no state key.")),
+        "m.room.server_acl" => check_server_acl(room, content),
+        "m.room.tombstone" if content.get("replacement_room").is_some_and(|id| *id == *room.id) => {
+            Err(MatrixError::invalid_param("A room cannot replace itself."))
+        }
         "m.room.power_levels" => check_power_levels(content),
         "m.room.canonical_alias" => check_canonical_alias(room, content),
         _ => Ok(()),
@@ -76,18 +83,21 @@ fn named_aliases(content: &Map) -> Result<Vec<&str>> {
     Ok(aliases)
 }
 
-/// Checks an `m.room.server_acl`. Client-Server API, "m.room.server_acl".
-fn check_server_acl(content: &Map) -> Result<()> {
+/// Checks an `m.room.server_acl`. Client-Server API, "m.room.server_acl". One that denies this server could
+/// not be undone: the other servers would refuse all that this one sends.
+fn check_server_acl(room: &Room<'_>, content: &Map) -> Result<()> {
     let is_list = |key| match content.get(key) {
         None => true,
         Some(list) => list.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
     };
     let is_flag = content.get("allow_ip_literals").is_none_or(Value::is_boolean);
-    if is_list("allow") && is_list("deny") && is_flag {
-        Ok(())
-    } else {
-        Err(MatrixError::bad_json("The content of m.room.server_acl is malformed."))
+    if !(is_list("allow") && is_list("deny") && is_flag) {
+        return Err(MatrixError::bad_json("The content of m.room.server_acl is malformed."));
     }
+    if !server_acl::admits(content, &room.signer.server_name) {
+        return Err(MatrixError::bad_json("This m.room.server_acl denies your own server."));
+    }
+    Ok(())
 }
 
 /// Checks that power levels are integers. Older room versions accept other levels, but nobody should make

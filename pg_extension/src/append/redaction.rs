@@ -1,6 +1,6 @@
 //! Checks whether a local user may redact an event.
 
-use matriarch_rules::power_levels::LevelName;
+use matriarch_rules::{power_levels::LevelName, redaction::redact_content, server_acl};
 
 use crate::{
     base::{
@@ -33,5 +33,23 @@ pub fn target_of(room: &mut Room<'_>, sender: &User, event_id: &str) -> Result<T
     {
         return Err(MatrixError::forbidden("You may not redact the events of others in this room."));
     }
+    check_server_acl(room, &target)?;
     Ok(target)
+}
+
+/// Redaction takes away what the current access control list of servers allows. Like a list that denies this
+/// server, that could not be undone.
+fn check_server_acl(room: &mut Room<'_>, target: &Target) -> Result<()> {
+    let event = target.event();
+    if !event.is("m.room.server_acl", "") {
+        return Ok(());
+    }
+    let is_current = room.state("m.room.server_acl", "").is_some_and(|acl| acl.nid == target.nid());
+    let left = redact_content(room.version, event.event_type(), event.content().clone());
+    if is_current && !server_acl::admits(&left, &room.signer.server_name) {
+        return Err(MatrixError::forbidden(
+            "Without this m.room.server_acl, your own server would be denied.",
+        ));
+    }
+    Ok(())
 }
