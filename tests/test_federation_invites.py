@@ -315,6 +315,37 @@ def test_a_refused_invite(federated, one):
     assert room.room_id in archived["rooms"]["leave"]
 
 
+def test_a_refused_invite_is_forgotten(federated, one):
+    alice, bob = one.user("alice"), federated.register("bob")
+    room = public_room(alice, [one])
+    event, state = invite(room, alice, bob.user_id)
+    forget = path("rooms", room.room_id, "forget")
+    bob.post(forget, status=404, errcode="M_NOT_FOUND")
+    put(federated, one, room, event.json, state=state)
+    other = bob.another_device()
+    other.next(), bob.next()
+    bob.post(forget, status=400, errcode="M_UNKNOWN")
+    # Its server is not there, so nobody but this server knows of it.
+    bob.leave(room.room_id)
+    (leave,) = bob.next()["rooms"]["leave"][room.room_id]["timeline"]["events"]
+    assert (leave["type"], leave["sender"], leave["state_key"]) == ("m.room.member", bob.user_id, bob.user_id)
+    assert leave["content"] == {"membership": "leave"} and leave["event_id"].startswith("$")
+    assert leave["origin_server_ts"] > 0
+    for _ in range(2):
+        assert bob.post(forget) == {}
+    assert room.room_id in other.next()["rooms"]["leave"], "another device learns of the leave"
+    assert room.room_id not in bob.sync(filter={"room": {"include_leave": True}})["rooms"].get("leave", {})
+    archived = bob.get("/initialSync", params={"archived": "true"})["rooms"]
+    assert room.room_id not in [info["room_id"] for info in archived]
+    # A new invite is no part of the past.
+    room.head = [event]
+    again, state = invite(room, alice, bob.user_id)
+    put(federated, one, room, again.json, state=state)
+    assert room.room_id in bob.next()["rooms"]["invite"]
+    bob.leave(room.room_id)
+    assert room.room_id in bob.sync(filter={"room": {"include_leave": True}})["rooms"]["leave"]
+
+
 HOSTILE = [
     b"", b"{", b"[]", {}, {"room_version": "12"}, {"event": {}}, {"event": {}, "room_version": 12},
     {"event": 7, "room_version": "12"},

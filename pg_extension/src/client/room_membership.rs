@@ -127,6 +127,11 @@ fn set_membership(token_hash: &[u8], room: &str, action: &str, request: &str) ->
 fn forget(token_hash: &[u8], room_id: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
         let user = Session::authenticate(db, token_hash)?.user();
+        match out_of_band_memberships::forget(db, user.nid, room_id) {
+            Some(true) => return Ok(Response::empty()),
+            Some(false) => return Err(MatrixError::new(400, "M_UNKNOWN", "You have not left this room.")),
+            None => {}
+        }
         in_room(db, room_id, |room| match room.membership(&user.id) {
             Some((membership, _)) if membership == "leave" || membership == "ban" => {
                 room.db.execute(FORGET, &[room.nid.into(), user.nid.into()]);

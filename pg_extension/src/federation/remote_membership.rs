@@ -10,7 +10,7 @@ use matriarch_rules::{
 };
 use matriarch_wire::SignedMembership;
 use pgrx::pg_extern;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     base::{
@@ -148,7 +148,8 @@ fn servers_in_room(token_hash: &[u8], room_id: &str) -> ResponseRows {
 }
 
 /// Records that the user left a room that this server has not joined: rejected an invite, or rescinded a
-/// knock. `event` is the event that another server accepted; NULL if none did.
+/// knock. `event` is the event that another server accepted; NULL if none did: clients then get one that no
+/// server has.
 ///
 /// 404 `M_NOT_FOUND` if the user has no out-of-band membership of the room.
 #[pg_extern]
@@ -161,14 +162,26 @@ fn leave_out_of_band(
     respond(Mode::Write, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let event = match (event_id, event) {
-            (Some(event_id), Some(event)) => Some(client_event(event_id, &request::object(event)?)),
-            _ => None,
+            (Some(event_id), Some(event)) => client_event(event_id, &request::object(event)?),
+            _ => local_leave(&session, &Signer::current(db)),
         };
         if !out_of_band_memberships::leave(db, session.user_nid, room_id, event) {
             return Err(MatrixError::not_found("You are neither invited to this room nor knocking."));
         }
         Ok(Response::empty().wake_user(session.user_nid))
     })
+}
+
+/// A leave event for the user's clients only.
+fn local_leave(session: &Session, signer: &Signer) -> String {
+    let event = json!({
+        "content": { "membership": "leave" },
+        "origin_server_ts": now_ms(),
+        "sender": session.user_id,
+        "state_key": session.user_id,
+        "type": "m.room.member",
+    });
+    client_event(&random_event_id(&signer.server_name), event.as_object().unwrap_or(&Map::new()))
 }
 
 /// Records that the user knocks at a room that this server has not joined. `event` is the event that another

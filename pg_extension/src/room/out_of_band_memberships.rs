@@ -15,12 +15,20 @@ const RECORD: &str = "
     values ($1, $2, $3, $4, $5, $6, $7)
     on conflict (user_nid, room_id) do update
     set room_version = excluded.room_version, sender_nid = excluded.sender_nid, xid = excluded.xid,
-        membership = excluded.membership, event = excluded.event, state = excluded.state";
+        membership = excluded.membership, event = excluded.event, state = excluded.state,
+        forgotten = false";
 
 const LEAVE: &str = "
     update out_of_band_memberships
     set membership = 'leave', sender_nid = $1, event = $3, state = '{}', xid = pg_current_xact_id()
     where user_nid = $1 and room_id = $2 and membership <> 'leave'";
+
+/// `xid` stays: other devices still learn that the user left, and of nothing after that.
+const FORGET: &str = "
+    update out_of_band_memberships
+    set forgotten = membership = 'leave'
+    where user_nid = $1 and room_id = $2
+    returning forgotten";
 
 const FIND: &str = "select membership from out_of_band_memberships where user_nid = $1 and room_id = $2";
 
@@ -64,14 +72,20 @@ pub fn stripped(event: &Map) -> Option<String> {
     Some(event.to_string())
 }
 
-/// Records that a local user left a room, with `event` as a sync shows it. Without an event if no server
-/// accepted one. Returns whether the user had an out-of-band membership.
-pub fn leave(db: &Db<'_>, user_nid: i64, room_id: &str, event: Option<String>) -> bool {
+/// Records that a local user left a room, with `event` as a sync shows it. Returns whether the user had an
+/// out-of-band membership.
+pub fn leave(db: &Db<'_>, user_nid: i64, room_id: &str, event: String) -> bool {
     if find(db, user_nid, room_id).is_none() {
         return false;
     }
     db.execute(LEAVE, &[user_nid.into(), room_id.into(), event.into()]);
     true
+}
+
+/// Forgets a room that the user left. Returns whether it is forgotten now: it is not if the user is invited
+/// or knocks. `None` if the user has no out-of-band membership.
+pub fn forget(db: &Db<'_>, user_nid: i64, room_id: &str) -> Option<bool> {
+    Some(db.query_opt(FORGET, &[user_nid.into(), room_id.into()])?.get("forgotten"))
 }
 
 /// An event in the format in which a sync returns it.

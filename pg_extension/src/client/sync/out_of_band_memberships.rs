@@ -31,7 +31,7 @@ const CHANGED: &str = "
         from out_of_band_memberships
         where user_nid = a.user_nid
             and (
-                case when membership = 'leave' then a.left_too else a.everything end
+                case when membership = 'leave' then a.left_too and not forgotten else a.everything end
                 or (a.token is not null and not pg_visible_in_snapshot(xid, a.token))
             )
         offset 0
@@ -43,7 +43,7 @@ const ALL: &str = "
     select 1 as number, o.room_id, o.membership, s.user_id as sender, o.event, o.state
     from out_of_band_memberships o
     join users s on s.user_nid = o.sender_nid
-    where o.user_nid = $1 and (o.membership = 'invite' or ($2 and o.membership = 'leave'))
+    where o.user_nid = $1 and (o.membership = 'invite' or ($2 and o.membership = 'leave' and not o.forgotten))
     order by o.room_id";
 
 /// All out-of-band memberships of a user for the deprecated `/initialSync`, which does not show knocks. With
