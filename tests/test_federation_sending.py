@@ -1,13 +1,14 @@
 """What this server sends to others: events and EDUs, in transactions that survive whatever happens."""
 
+import json
 import threading
 import time
 
 import httpx
 import pytest
 
-from harness.client import path
-from harness.peer import event_id_of
+from harness.client import new_txn_id, path
+from harness.peer import event_id_of, exact
 from harness.waiting import eventually
 
 
@@ -165,26 +166,80 @@ def test_a_pause_ends_when_the_server_is_heard_of(server, remote, remotes):
     eventually(lambda: ids(remote) == [joined, message, second])
 
 
-def test_a_refused_transaction_does_not_block_the_queue(server, remote):
-    alice = server.register("alice")
-    room = shared_room(server, remote, alice)
-    tries = []
+def poisoned(remote, status: int, refused: list):
+    """Makes the server refuse, with this status, transactions that have an event or EDU with "poison"."""
 
-    def refuse(txn_id, body):
-        if any(pdu["content"].get("body") == "poison" for pdu in body["pdus"]):
-            tries.append(txn_id)
-            return 400, {"errcode": "M_BAD_JSON", "error": "I will not have that"}
+    def answer(txn_id, body):
+        if "poison" in json.dumps(body):
+            refused.append(body)
+            return status, {"errcode": "M_UNKNOWN", "error": "I will not have that"}
         return remote.take(txn_id, body)
 
-    remote.on_send = refuse
+    remote.on_send = answer
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 413])
+def test_a_refused_transaction_is_taken_apart_until_the_bad_item_is_alone(server, remote, status):
+    alice, bob = server.register("alice"), remote.user("bob")
+    room = shared_room(server, remote, alice)
+    remote.on_send = lambda txn_id, body: (503, {})
+    first = alice.send(room, "first")
+    eventually(lambda: destination(server, remote, "retry_at > now()") == [(True,)])
+    said = ["one", "poison", "two", "poison", "three"]
+    good = [first, *(id for id, body in [(alice.send(room, body), body) for body in said] if body != "poison")]
+    for body in said:
+        alice.put(path("sendToDevice", "org.example", new_txn_id()), {"messages": {bob: {"D": {"body": body}}}})
+    refused = []
+    poisoned(remote, status, refused)
+    due(server)
+    eventually(lambda: ids(remote) == good)
+
+    def to_device():
+        messages = [edu["content"] for edu in remote.edus if edu["edu_type"] == "m.direct_to_device"]
+        return [message["messages"][bob]["D"]["body"] for message in messages]
+
+    eventually(to_device, ["one", "two", "three"])
+    # Each was alone in the end, once.
+    alone = [body for body in refused if len(body["pdus"]) + len(body["edus"]) == 1]
+    assert len(alone) == 4 and len(refused) < 40
+    eventually(lambda: destination(server, remote, "failing_since, txn_id") == [(None, None)])
+
+
+def test_a_refusal_that_may_pass_is_tried_some_times(server, remote):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    refused = []
+    poisoned(remote, 500, refused)
     alice.send(room, "poison")
-    for count in range(1, 6):
-        eventually(lambda count=count: len(tries) >= count)
-        eventually(lambda: count == 5 or destination(server, remote, "retry_at > now()") == [(True,)])
+    for count in (1, 2):
+        eventually(lambda count=count: len(refused) == count)
+        eventually(lambda: destination(server, remote, "retry_at > now()") == [(True,)])
         due(server)
     good = alice.send(room, "good")
     eventually(lambda: ids(remote) == [good])
-    assert len(tries) == 5 and len(set(tries)) == 1
+
+
+def test_a_server_that_refuses_everything_loses_nothing(server, remote):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    tries = []
+    remote.on_send = lambda txn_id, body: (tries.append(body), (403, {"errcode": "M_FORBIDDEN"}))[1]
+    messages = [alice.send(room, f"message {number}") for number in range(3)]
+    eventually(lambda: destination(server, remote, "failing_since is not null") == [(True,)])
+    # It was asked with an empty transaction, which tells whom to blame.
+    assert any(body["pdus"] == [] and body["edus"] == [] for body in tries)
+    remote.on_send = remote.take
+    due(server)
+    eventually(lambda: ids(remote) == messages)
+
+
+def test_an_accepted_transaction_is_not_repeated_for_a_bad_answer(server, remote):
+    alice = server.register("alice")
+    room = shared_room(server, remote, alice)
+    remote.on_send = lambda txn_id, body: (remote.take(txn_id, body), (200, [exact("1e999")]))[1]
+    messages = [alice.send(room, f"message {number}") for number in range(3)]
+    eventually(lambda: ids(remote) == messages)
+    eventually(lambda: destination(server, remote, "failing_since, txn_id") == [(None, None)])
 
 
 def test_an_event_that_is_not_accepted_counts_as_sent(server, remote):

@@ -24,7 +24,7 @@ use pgrx::{Array, pg_extern};
 use self::{given::parse_given_up, judge::Intake, positions::Positions, verify::Pdu};
 pub use self::{
     given::{GivenState, parse_states},
-    verify::{Keys, Unfit, parse},
+    verify::{Keys, Malformed, Unfit, parse},
 };
 use crate::{
     base::{
@@ -117,7 +117,7 @@ struct Batch {
 impl Batch {
     /// Parses and verifies PDUs. This takes the most time, so no lock is held.
     fn verify(db: &Db<'_>, version: &RoomVersion, room_id: &str, pdus: &[&str], given_up: &GivenUp) -> Self {
-        let parsed: Vec<std::result::Result<Event, String>> =
+        let parsed: Vec<std::result::Result<Event, Malformed>> =
             pdus.iter().map(|pdu| parse(version, room_id, pdu)).collect();
         let keys = Keys::load(db, version, parsed.iter().flatten(), given_up.keys.clone());
         let mut batch = Self {
@@ -128,8 +128,8 @@ impl Batch {
         for parsed in parsed {
             let event = match parsed {
                 Ok(event) => event,
-                Err(reason) => {
-                    batch.reports.push((None, Some(Verdict::Refused { reason })));
+                Err(malformed) => {
+                    batch.reports.push((None, Some(Verdict::refused(malformed.to_string()))));
                     continue;
                 }
             };

@@ -35,7 +35,7 @@ use serde_json::Value;
 use self::{event_rows::EventRow, remembered::StateVersion};
 pub use self::{
     remembered::note_newest,
-    stored::{Extremity, Slot, StateEvent, StateKey, parse_stored, reference},
+    stored::{Extremity, Slot, StateEvent, StateKey, parse_exactly, parse_stored, reference},
 };
 use crate::{
     base::{

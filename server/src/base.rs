@@ -9,4 +9,5 @@ pub mod json_response;
 pub mod metrics;
 pub mod percent;
 pub mod permits;
+pub mod raw_object;
 pub mod statements;

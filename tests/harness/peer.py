@@ -6,6 +6,7 @@ import copy
 import hashlib
 import itertools
 import json
+import re
 
 import httpx
 from Crypto.PublicKey import ECC
@@ -24,8 +25,22 @@ def unpadded(data: bytes, url_safe: bool = False) -> str:
     return encode(data).decode().rstrip("=")
 
 
+# How `exact` marks a number, in JSON with and without escapes.
+EXACT = re.compile(r'"(?:«|\\u00ab)([-+.0-9eE]+)(?:»|\\u00bb)"')
+
+
+def exact(number: str) -> str:
+    """In the place of a number that stands in the JSON as in this text, which Python would write otherwise."""
+    return f"«{number}»"
+
+
+def written(value, **options) -> bytes:
+    """A value as JSON."""
+    return EXACT.sub(r"\1", json.dumps(value, **options)).encode()
+
+
 def canonical(value) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return written(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 # What redaction keeps in room versions 11 and 12, and in 6 to 10 where that differs.
@@ -117,7 +132,7 @@ class Peer:
         """Sends a signed request to a node. `path` is encoded already; a body of bytes is sent as it is, and
         not signed."""
         destination = destination or self.destination
-        content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        content = body if isinstance(body, bytes) else None if body is None else written(body)
         request = httpx.Request(method, node.url + path, content=content)
         signed = {
             "method": method,
@@ -157,7 +172,7 @@ class Pdu:
 
     @property
     def text(self) -> str:
-        return json.dumps(self.json)
+        return written(self.json).decode()
 
     def __repr__(self):
         return (

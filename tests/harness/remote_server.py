@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from . import process
-from .peer import KEY_ID, Pdu, Peer, RemoteRoom, event_id_of
+from .peer import KEY_ID, Pdu, Peer, RemoteRoom, written
 
 
 class RemoteServer(Peer):
@@ -109,7 +109,7 @@ class RemoteServer(Peer):
             own = getattr(self, f"answer_{endpoint}", None)
             answer = own(parts, query, body) if own else None
         status, content = answer or (404, {"errcode": "M_NOT_FOUND", "error": "Not here."})
-        self.write(handler, status, json.dumps(content).encode())
+        self.write(handler, status, written(content))
 
     @staticmethod
     def write(handler, status: int, data: bytes):
@@ -236,18 +236,19 @@ class RemoteServer(Peer):
 def adopt(database, room_id: str, peers: list[Peer]) -> RemoteRoom:
     """A room of the database as its other servers know it."""
     statement = """
-        select e.json from matriarch.events e join matriarch.rooms r using (room_nid)
+        select e.event_id, e.json from matriarch.events e join matriarch.rooms r using (room_nid)
         where r.room_id = %s order by e.event_nid"""
-    events = [json.loads(text) for (text,) in database.query(statement, [room_id])]
+    events = [(event_id, json.loads(text)) for event_id, text in database.query(statement, [room_id])]
     room = object.__new__(RemoteRoom)
-    room.version = events[0]["content"]["room_version"]
+    room.version = events[0][1]["content"]["room_version"]
     room.times = iter(range(int(time.time() * 1000), 2**53))
     room.peers = {peer.name: peer for peer in peers}
     room.room_id, room.pdus, room.head = room_id, [], []
     state = {}
-    for event in events:
+    for event_id, event in events:
         pdu = Pdu(event, state)
-        assert event_id_of(event)
+        # The peers redact as the newest room versions do.
+        pdu.event_id = event_id
         state = pdu.state
         room.pdus.append(pdu)
     room.create, room.head = room.pdus[0], [room.pdus[-1]]

@@ -7,17 +7,20 @@
 //! signatures of events are always computed with the lenient encoding, and the check of an event's format
 //! alone decides whether its numbers are allowed.
 
-use std::fmt::Write;
+use std::{fmt::Write, ops::Range};
 
 use serde_json::{Number, Value};
 
-use crate::Map;
+use crate::{
+    Map,
+    json::{ExactRef, NumberTexts, number_texts::KeptNumbers},
+};
 
 /// The greatest integer of canonical JSON, 2^53 - 1; the least is its negative.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 
-/// Lenient encoding writes floats from this value on with an exponent.
-const EXPONENT_FROM: f64 = 1e16;
+/// Python writes floats without exponent where it is among these.
+const PLAIN_EXPONENTS: Range<i32> = -4..16;
 
 /// Why a value has no canonical JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,18 +33,18 @@ pub enum CanonicalJsonError {
     IntegerOutOfRange(Number),
 }
 
-/// The canonical JSON of a value, as used since room version 6 and for everything that is not an event.
+/// The canonical JSON of a value, as room versions since 6 and signed objects that are no events require it.
 pub fn to_canonical(value: &Value) -> Result<String, CanonicalJsonError> {
     check_value(value)?;
     Ok(to_canonical_lenient(value))
 }
 
-/// The canonical JSON of a value in room versions 1 to 5, which do not limit numbers. Floats with an integral
-/// value are written without fraction and exponent, other numbers outside of canonical JSON as serde_json
-/// writes them.
+/// The canonical JSON of a value whose numbers are not limited, as those of events in room versions 1 to 5 and
+/// of clients' content. Numbers are written [as Python does](as_python_writes): servers in Python, which sign
+/// and check what they have parsed, write them again so.
 pub fn to_canonical_lenient(value: &Value) -> String {
     let mut out = String::new();
-    write_value(&mut out, value);
+    write_value(&mut out, value, KeptNumbers::default());
     out
 }
 
@@ -51,15 +54,22 @@ pub fn object_to_canonical(object: &Map) -> Result<String, CanonicalJsonError> {
     Ok(object_to_canonical_lenient(object))
 }
 
-/// [`to_canonical_lenient`] for an object.
-pub fn object_to_canonical_lenient(object: &Map) -> String {
-    fields_to_canonical_lenient(object.iter().map(|(key, value)| (key.as_str(), value)))
+/// [`to_canonical_lenient`] for an object; numbers whose texts are kept stay as they stand.
+pub fn object_to_canonical_lenient<'a>(object: impl Into<ExactRef<'a>>) -> String {
+    let object = object.into();
+    fields_to_canonical_lenient(
+        object.object.iter().map(|(key, value)| (key.as_str(), value)),
+        object.numbers,
+    )
 }
 
 /// The canonical JSON of an object made of these fields, which must be sorted by key.
-pub(crate) fn fields_to_canonical_lenient<'a>(fields: impl Iterator<Item = (&'a str, &'a Value)>) -> String {
+pub(crate) fn fields_to_canonical_lenient<'a>(
+    fields: impl Iterator<Item = (&'a str, &'a Value)>,
+    numbers: &NumberTexts,
+) -> String {
     let mut out = String::with_capacity(1024);
-    write_fields(&mut out, fields);
+    write_fields(&mut out, fields, |key| numbers.at_key(key));
     out
 }
 
@@ -87,12 +97,15 @@ fn check_number(number: &Number) -> Result<(), CanonicalJsonError> {
     }
 }
 
-fn write_value(out: &mut String, value: &Value) {
+fn write_value(out: &mut String, value: &Value, kept: KeptNumbers<'_>) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
-        Value::Number(number) => write_number(out, number),
+        Value::Number(number) => match kept.text() {
+            Some(text) => out.push_str(text),
+            None => write_number(out, number),
+        },
         Value::String(string) => write_string(out, string),
         Value::Array(array) => {
             out.push('[');
@@ -100,17 +113,23 @@ fn write_value(out: &mut String, value: &Value) {
                 if index > 0 {
                     out.push(',');
                 }
-                write_value(out, value);
+                write_value(out, value, kept.at_index(index));
             }
             out.push(']');
         }
         Value::Object(object) => {
-            write_fields(out, object.iter().map(|(key, value)| (key.as_str(), value)));
+            write_fields(out, object.iter().map(|(key, value)| (key.as_str(), value)), |key| {
+                kept.at_key(key)
+            });
         }
     }
 }
 
-fn write_fields<'a>(out: &mut String, fields: impl Iterator<Item = (&'a str, &'a Value)>) {
+fn write_fields<'a, 'n>(
+    out: &mut String,
+    fields: impl Iterator<Item = (&'a str, &'a Value)>,
+    kept: impl Fn(&str) -> KeptNumbers<'n>,
+) {
     out.push('{');
     for (index, (key, value)) in fields.enumerate() {
         if index > 0 {
@@ -118,24 +137,43 @@ fn write_fields<'a>(out: &mut String, fields: impl Iterator<Item = (&'a str, &'a
         }
         write_string(out, key);
         out.push(':');
-        write_value(out, value);
+        write_value(out, value, kept(key));
     }
     out.push('}');
+}
+
+/// A number as Python's `json` writes it: a float with the fewest digits that tell it from all others, always
+/// with a fraction or an exponent (`1.0`, `-0.0`, `1e-05`, `1e+16`).
+pub(crate) fn as_python_writes(number: &Number) -> String {
+    let mut out = String::new();
+    write_number(&mut out, number);
+    out
 }
 
 fn write_number(out: &mut String, number: &Number) {
     // Writing to a String cannot fail.
     _ = match number.as_f64() {
-        // Integral floats lose fraction and exponent: -0 becomes 0, 1e10 becomes 10000000000.
-        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < EXPONENT_FROM => {
-            write!(out, "{}", float as i64)
-        }
+        Some(float) if number.is_f64() => write_float(out, float),
         _ => write!(out, "{number}"),
     };
 }
 
+fn write_float(out: &mut String, float: f64) -> std::fmt::Result {
+    // Like Python, Rust writes the fewest digits that suffice.
+    let scientific = format!("{float:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if !PLAIN_EXPONENTS.contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return write!(out, "{digits}e{sign}{:02}", exponent.unsigned_abs());
+    }
+    let plain = format!("{float}");
+    let fraction = if plain.contains('.') { "" } else { ".0" };
+    write!(out, "{plain}{fraction}")
+}
+
 /// Writes a string, escaping only the quotation mark, the backslash and control characters.
-fn write_string(out: &mut String, string: &str) {
+pub(crate) fn write_string(out: &mut String, string: &str) {
     out.push('"');
     let mut unwritten = 0;
     for (index, byte) in string.bytes().enumerate() {

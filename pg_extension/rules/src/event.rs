@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::{Map, RoomVersion, hash};
+use crate::{Map, RoomVersion, hash, json::ExactObject};
 
 pub mod format;
 
@@ -21,16 +21,19 @@ pub struct Event {
     /// The room id, if it is derived from the event id and not in the JSON.
     derived_room_id: Option<String>,
     rejected: bool,
-    json: Map,
+    json: ExactObject,
 }
 
 impl Event {
     /// An event whose id is known.
-    pub fn new(event_id: impl Into<String>, json: Map) -> Self {
-        let event_id = event_id.into();
+    pub fn new(event_id: impl Into<String>, json: impl Into<ExactObject>) -> Self {
+        let (event_id, json) = (event_id.into(), json.into());
         // A create event has no `room_id` only in room versions where the room's id is the create event's.
         let derived_room_id = match event_id.strip_prefix('$') {
-            Some(hash) if string(&json, "type") == "m.room.create" && !json.contains_key("room_id") => {
+            Some(hash)
+                if string(&json.object, "type") == "m.room.create"
+                    && !json.object.contains_key("room_id") =>
+            {
                 Some(format!("!{hash}"))
             }
             _ => None,
@@ -39,7 +42,8 @@ impl Event {
     }
 
     /// An event from a PDU: checks its format and computes its id.
-    pub fn from_pdu(version: &RoomVersion, json: Map) -> Result<Self, FormatError> {
+    pub fn from_pdu(version: &RoomVersion, json: impl Into<ExactObject>) -> Result<Self, FormatError> {
+        let json = json.into();
         check_pdu_format(version, &json)?;
         let event_id = hash::event_id(version, &json).ok_or(FormatError::Missing("event_id"))?;
         Ok(Self::new(event_id, json))
@@ -66,23 +70,23 @@ impl Event {
     pub fn room_id(&self) -> Option<&str> {
         match &self.derived_room_id {
             Some(room_id) => Some(room_id),
-            None => self.json.get("room_id")?.as_str(),
+            None => self.json.object.get("room_id")?.as_str(),
         }
     }
 
     /// The user that sent the event.
     pub fn sender(&self) -> &str {
-        string(&self.json, "sender")
+        string(&self.json.object, "sender")
     }
 
     /// The event's type.
     pub fn event_type(&self) -> &str {
-        string(&self.json, "type")
+        string(&self.json.object, "type")
     }
 
     /// The `state_key`, if this is a state event.
     pub fn state_key(&self) -> Option<&str> {
-        self.json.get("state_key")?.as_str()
+        self.json.object.get("state_key")?.as_str()
     }
 
     /// Whether this is a state event.
@@ -98,27 +102,27 @@ impl Event {
     /// The content.
     pub fn content(&self) -> &Map {
         static EMPTY: LazyLock<Map> = LazyLock::new(Map::new);
-        self.json.get("content").and_then(Value::as_object).unwrap_or(&EMPTY)
+        self.json.object.get("content").and_then(Value::as_object).unwrap_or(&EMPTY)
     }
 
     /// The ids in `auth_events`. In room versions 1 and 2 the array has pairs of an id and a hash.
     pub fn auth_events(&self) -> impl Iterator<Item = &str> {
-        references(&self.json, "auth_events")
+        references(&self.json.object, "auth_events")
     }
 
     /// The ids in `prev_events`.
     pub fn prev_events(&self) -> impl Iterator<Item = &str> {
-        references(&self.json, "prev_events")
+        references(&self.json.object, "prev_events")
     }
 
     /// One more than the greatest depth of the `prev_events`.
     pub fn depth(&self) -> i64 {
-        integer(&self.json, "depth")
+        integer(&self.json.object, "depth")
     }
 
     /// When the event was made, by the clock of the sender's server, in milliseconds since the Unix epoch.
     pub fn origin_server_ts(&self) -> i64 {
-        integer(&self.json, "origin_server_ts")
+        integer(&self.json.object, "origin_server_ts")
     }
 
     /// The id of the event that this one redacts, if this is an `m.room.redaction`. The room version
@@ -127,18 +131,28 @@ impl Event {
         if self.event_type() != "m.room.redaction" {
             return None;
         }
-        let parent = if version.redacts_in_content { self.content() } else { &self.json };
+        let parent = if version.redacts_in_content { self.content() } else { self.json() };
         parent.get("redacts")?.as_str()
     }
 
     /// The whole JSON.
     pub fn json(&self) -> &Map {
-        &self.json
+        &self.json.object
     }
 
     /// The whole JSON, without the event.
     pub fn into_json(self) -> Map {
+        self.json.object
+    }
+
+    /// The whole JSON, without the event, with its numbers as they stand in the text.
+    pub fn into_exact(self) -> ExactObject {
         self.json
+    }
+
+    /// The whole JSON, with its numbers as they stand in the text.
+    pub fn exact(&self) -> &ExactObject {
+        &self.json
     }
 }
 

@@ -11,8 +11,23 @@ use serde_json::{Value, map::Entry};
 
 use crate::Map;
 
-/// How deeply arrays and objects may be nested.
+mod document;
+mod exact;
+pub(crate) mod number_texts;
+
+pub use document::Document;
+pub use exact::{ExactObject, ExactRef};
+pub use number_texts::NumberTexts;
+
+/// How deeply arrays and objects may be nested in requests of clients.
 pub const MAX_NESTING: usize = 100;
+
+/// How deeply arrays and objects may be nested in an EDU, which wraps what clients send.
+pub const MAX_EDU_NESTING: usize = MAX_NESTING + 8;
+
+/// How deeply arrays and objects may be nested in a PDU: as deeply as `serde_json` reads, which reads stored
+/// events again, and Synapse takes.
+pub const MAX_PDU_NESTING: usize = 127;
 
 /// Why a text was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,9 +38,9 @@ pub enum JsonError {
     /// An object has the same key twice.
     #[error("an object has the key {0:?} twice")]
     DuplicateKey(String),
-    /// Arrays and objects are nested deeper than [`MAX_NESTING`].
-    #[error("nested deeper than {MAX_NESTING} levels")]
-    TooDeep,
+    /// Arrays and objects are nested deeper than so many levels.
+    #[error("nested deeper than {0} levels")]
+    TooDeep(usize),
     /// JSON, but not an object.
     #[error("not a JSON object")]
     NotAnObject,
@@ -33,9 +48,13 @@ pub enum JsonError {
 
 /// Parses any JSON value.
 pub fn parse_value(text: &str) -> Result<Value, JsonError> {
+    parse_nested(text, MAX_NESTING)
+}
+
+fn parse_nested(text: &str, max_nesting: usize) -> Result<Value, JsonError> {
     let refusal = Cell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let seed = Strict { levels_left: MAX_NESTING, refusal: &refusal };
+    let seed = Strict { max_nesting, levels_left: max_nesting, refusal: &refusal };
     seed.deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| refusal.take().unwrap_or_else(|| JsonError::NotJson(error.to_string())))
@@ -49,9 +68,27 @@ pub fn parse_object(text: &str) -> Result<Map, JsonError> {
     }
 }
 
+/// Parses a PDU, and keeps its numbers as they stand in the text.
+pub fn parse_pdu(text: &str) -> Result<ExactObject, JsonError> {
+    match parse_nested(text, MAX_PDU_NESTING)? {
+        Value::Object(object) => Ok(ExactObject { object, numbers: NumberTexts::of(text) }),
+        _ => Err(JsonError::NotAnObject),
+    }
+}
+
+/// Reads an object in which one bad value must not spoil the others, such as an answer or an EDU of another
+/// server: what is nested too deeply, or is no value of Rust, becomes `null`; of equal keys the last counts.
+pub fn parse_leniently(text: &str, max_nesting: usize) -> Result<Map, JsonError> {
+    match Document::parse(text)?.value(max_nesting) {
+        Value::Object(object) => Ok(object),
+        _ => Err(JsonError::NotAnObject),
+    }
+}
+
 /// Deserializes a [`Value`]. Stores in `refusal` why it refused a text that is valid for `serde_json`.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
+    max_nesting: usize,
     levels_left: usize,
     refusal: &'a Cell<Option<JsonError>>,
 }
@@ -67,7 +104,7 @@ impl Strict<'_> {
     fn inner<E: de::Error>(self) -> Result<Self, E> {
         match self.levels_left.checked_sub(1) {
             Some(levels_left) => Ok(Self { levels_left, ..self }),
-            None => Err(self.refuse(JsonError::TooDeep)),
+            None => Err(self.refuse(JsonError::TooDeep(self.max_nesting))),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     Event, Map, RoomVersion,
     identifiers::same_server,
+    json::ExactObject,
     power_levels::{LevelName, PowerLevels},
 };
 
@@ -24,6 +25,11 @@ pub fn redact(version: &RoomVersion, mut event: Map) -> Map {
         event.insert("content".to_owned(), kept.into());
     }
     event
+}
+
+/// As [`redact`]; what is kept has its numbers as they stood.
+pub fn redact_exactly(version: &RoomVersion, event: ExactObject) -> ExactObject {
+    ExactObject { object: redact(version, event.object), numbers: event.numbers }
 }
 
 /// Redacts the content of an event of this type.

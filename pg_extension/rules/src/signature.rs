@@ -13,6 +13,8 @@ use crate::{
     canonical_json::{self, CanonicalJsonError, fields_to_canonical_lenient},
     hash::{content_hash, content_hash_matches, signed_json},
     identifiers::server_name,
+    json::{ExactObject, ExactRef, NumberTexts},
+    json_text::object_text,
 };
 
 /// The prefix of key ids, which names the only signing algorithm of the specification.
@@ -161,6 +163,28 @@ pub fn verify_json(
     verify_signatures(object, &json_to_sign(object)?, server, key)
 }
 
+/// The text that the signature of a request between servers covers. Spec: [Request
+/// Authentication](https://spec.matrix.org/v1.19/server-server-api/#request-authentication).
+///
+/// `content` is the canonical JSON of the body.
+pub fn request_to_sign(
+    method: &str,
+    uri: &str,
+    origin: &str,
+    destination: &str,
+    content: Option<&str>,
+) -> String {
+    object_text(|request| {
+        if let Some(content) = content {
+            request.raw("content", content);
+        }
+        request.value("destination", destination);
+        request.value("method", method);
+        request.value("origin", origin);
+        request.value("uri", uri);
+    })
+}
+
 /// Sets `hashes` and adds the signature of `server`.
 ///
 /// # Errors
@@ -176,7 +200,7 @@ pub fn hash_and_sign_event(
         canonical_json::check_object(event)?;
     }
     let mut hashes = Map::new();
-    hashes.insert("sha256".to_owned(), content_hash(event).into());
+    hashes.insert("sha256".to_owned(), content_hash(&*event).into());
     event.insert("hashes".to_owned(), hashes.into());
     sign_event(version, event, server, key);
     Ok(())
@@ -185,8 +209,14 @@ pub fn hash_and_sign_event(
 /// Adds the signature of `server` to an event that has its content hash, such as an invite from another
 /// server.
 pub fn sign_event(version: &RoomVersion, event: &mut Map, server: &str, key: &KeyPair) {
-    let signed = signed_json(version, event);
+    let signed = signed_json(version, (&*event).into());
     add_signature(event, server, key, &signed);
+}
+
+/// As [`sign_event`], with the event's numbers as they stand in its text.
+pub fn sign_exactly(version: &RoomVersion, event: &mut ExactObject, server: &str, key: &KeyPair) {
+    let signed = signed_json(version, (&*event).into());
+    add_signature(&mut event.object, server, key, &signed);
 }
 
 /// The result of checking the signatures of an event.
@@ -228,18 +258,20 @@ pub fn signing_servers<'a>(version: &RoomVersion, event: &'a Map) -> Vec<&'a str
 /// # Errors
 ///
 /// If a required signature is missing or wrong: the event must be dropped.
-pub fn verify_event(
+pub fn verify_event<'a>(
     version: &RoomVersion,
-    event: &Map,
+    event: impl Into<ExactRef<'a>>,
     key: impl Fn(&str, &str) -> Option<PublicKey>,
 ) -> Result<Verified, SignatureError> {
-    let signed = signed_json(version, event);
+    let exact = event.into();
+    let signed = signed_json(version, exact);
+    let event = exact.object;
     let signed_by = |server: &str| verify_signatures(event, &signed, server, |key_id| key(server, key_id));
     for server in required_servers(version, event).ok_or(SignatureError::NoServer)? {
         signed_by(server)?;
     }
     Ok(Verified {
-        content_hash: content_hash_matches(event),
+        content_hash: content_hash_matches(exact),
         join_authorized: join_authorized_server(version, event)
             .is_none_or(|server| signed_by(server).is_ok()),
     })
@@ -250,14 +282,16 @@ pub fn verify_event(
 /// For policy servers, which sign with the key id `ed25519:policy_server` and the key in the room's
 /// `m.room.policy`. Spec: [Validating Policy Server
 /// signatures](https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures).
-pub fn event_is_signed_with(
+pub fn event_is_signed_with<'a>(
     version: &RoomVersion,
-    event: &Map,
+    event: impl Into<ExactRef<'a>>,
     server: &str,
     key_id: &str,
     key: &PublicKey,
 ) -> bool {
+    let event = event.into();
     event
+        .object
         .get("signatures")
         .and_then(|signatures| signatures.get(server)?.get(key_id)?.as_str())
         .is_some_and(|signature| key.verifies(signed_json(version, event).as_bytes(), signature))
@@ -307,7 +341,7 @@ pub(crate) fn json_to_sign(object: &Map) -> Result<String, CanonicalJsonError> {
             .filter(|(key, _)| !matches!(*key, "signatures" | "unsigned"))
     };
     fields().try_for_each(|(_, value)| canonical_json::check_value(value))?;
-    Ok(fields_to_canonical_lenient(fields()))
+    Ok(fields_to_canonical_lenient(fields(), &NumberTexts::default()))
 }
 
 fn add_signature(object: &mut Map, server: &str, key: &KeyPair, signed: &str) {

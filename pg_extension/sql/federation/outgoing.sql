@@ -12,15 +12,16 @@ comment on function claim_transactions is
     'that of PUT /_matrix/federation/v1/send/{txnId}.';
 
 create function finish_transaction(
-    lease text, destination_nid bigint, txn_id text, error text, is_refusal boolean,
+    lease text, destination_nid bigint, txn_id text, error text, give_up_after integer,
     out given_up boolean, out next_txn_id text, out next_body text
 ) returns setof record
 language c volatile parallel unsafe security definer
 as 'MODULE_PATHNAME', 'finish_transaction_wrapper';
 comment on function finish_transaction is
     'Ends a transaction. Returns the next one for the destination, if there is one. error: NULL if the '
-    'destination accepted the transaction. is_refusal: it would refuse it again. given_up: the transaction '
-    'was refused too often, and is not repeated.';
+    'destination accepted the transaction. give_up_after: NULL if the destination is at fault. Otherwise '
+    'what is in the transaction is: it is taken apart, and an event or EDU that is alone is given up when it '
+    'was refused so many times. given_up: that happened.';
 
 create function release_transactions(lease text) returns void
 language c volatile strict parallel unsafe security definer

@@ -4,8 +4,8 @@ create function sign_request(method text, uri text, destination text, content te
 language c stable parallel restricted security definer
 as 'MODULE_PATHNAME', 'sign_request_wrapper';
 comment on function sign_request is
-    'The Authorization header of a request to another server. content is the body as JSON; NULL without '
-    'body.';
+    'The Authorization header of a request to another server. content is the body in canonical JSON; NULL '
+    'without body.';
 
 create function rotate_signing_key() returns text
 language c volatile parallel unsafe security definer

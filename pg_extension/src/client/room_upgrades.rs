@@ -285,7 +285,8 @@ struct Signed<'s> {
 
 impl<'s> Signed<'s> {
     fn parse(old: &Room<'_>, json: &'s str) -> Result<Self> {
-        let event = intake::parse(old.version, &old.id, json).map_err(MatrixError::invalid_param)?;
+        let event = intake::parse(old.version, &old.id, json)
+            .map_err(|malformed| MatrixError::invalid_param(malformed.to_string()))?;
         let replacement = event.content().get("replacement_room").and_then(Value::as_str).unwrap_or_default();
         Ok(Self { json, replacement: replacement.to_owned(), event })
     }

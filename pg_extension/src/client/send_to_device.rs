@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use matriarch_rules::{identifiers::same_server, json_text::object_text, sync_token::SyncToken};
+use matriarch_rules::{
+    canonical_json::to_canonical_lenient, identifiers::same_server, json::parse_value,
+    json_text::object_text, sync_token::SyncToken,
+};
 use pgrx::pg_extern;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -89,10 +92,16 @@ impl Messages {
     }
 }
 
+/// The content with its numbers as servers in Python write them: these sign and check what they have parsed.
+fn written_anew(content: &RawValue) -> String {
+    parse_value(content.get())
+        .map_or_else(|_| content.get().to_owned(), |content| to_canonical_lenient(&content))
+}
+
 /// The messages to remote users.
 fn elsewhere(sender: &str, contents: Contents<'_>) -> MessagesByDevice {
     let of_user = |contents: BTreeMap<String, &RawValue>| {
-        contents.into_iter().map(|(device_id, content)| (device_id, content.get().to_owned())).collect()
+        contents.into_iter().map(|(device_id, content)| (device_id, written_anew(content))).collect()
     };
     contents
         .into_iter()

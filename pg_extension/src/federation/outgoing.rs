@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use matriarch_rules::json_text::object_text;
+use matriarch_rules::{canonical_json::to_canonical_lenient, json_text::object_text};
 use pgrx::{iter::TableIterator, pg_extern};
 use serde_json::{Value, json};
 
@@ -21,9 +21,6 @@ use crate::{
 /// The limits of PDUs and EDUs in one transaction, as the specification has them.
 const MAX_PDUS: usize = 50;
 const MAX_EDUS: i64 = 100;
-
-/// A transaction that the destination refuses so many times for its content is given up.
-const MAX_REFUSALS: i32 = 5;
 
 /// The row of a transaction to send.
 type TransactionRow = (
@@ -141,19 +138,27 @@ const FAIL: &str = "
                 * (1 + 0.2 * random())
     where destination_nid = $1";
 
+/// Keeps the first half of a transaction's contents under a new id; the rest is pending still.
+const HALVE: &str = "
+    update destinations
+    set txn_id = gen_random_uuid()::text, txn_event_nids = $2, txn_edu_ids = $3, txn_refusals = 0
+    where destination_nid = $1";
+
 /// Ends a transaction. Returns the next one for the destination; the lease ends if there is nothing more to
 /// send.
 ///
 /// - `error`: why the destination did not accept the transaction; NULL if it did.
-/// - `is_refusal`: the destination answered, and would answer the same again. After [`MAX_REFUSALS`] times
-///   the transaction is given up: it counts as sent.
+/// - `give_up_after`: NULL if the destination, or the way to it, is at fault: it is left alone for a while.
+///   Otherwise something in the transaction is. Then it is taken apart, so that all else arrives: the next
+///   transaction is the first half of it, until one event or EDU is alone. That one is given up, as if it had
+///   been sent, when it was refused so many times.
 #[pg_extern(volatile)]
 fn finish_transaction(
     lease: &str,
     destination_nid: i64,
     txn_id: &str,
     error: Option<&str>,
-    is_refusal: bool,
+    give_up_after: Option<i32>,
 ) -> TableIterator<
     'static,
     (
@@ -168,13 +173,22 @@ fn finish_transaction(
             // Another node has the lease, or the queue was purged.
             return (false, None);
         };
-        let given_up = error.is_some() && is_refusal && held.get::<i32>("txn_refusals") + 1 >= MAX_REFUSALS;
+        let (mut event_nids, mut edu_ids): (Vec<i64>, Vec<i64>) =
+            (held.get("txn_event_nids"), held.get("txn_edu_ids"));
+        let half = (event_nids.len() + edu_ids.len()) / 2;
+        if error.is_some() && give_up_after.is_some() && half > 0 {
+            event_nids.truncate(half);
+            edu_ids.truncate(half - event_nids.len());
+            db.execute(HALVE, &[destination_nid.into(), event_nids.into(), edu_ids.into()]);
+            return (false, prepare(db, vec![destination_nid]).pop());
+        }
+        let refusals = held.get::<i32>("txn_refusals") + 1;
+        let given_up = error.is_some() && give_up_after.is_some_and(|most| refusals >= most);
         if error.is_some() && !given_up {
-            db.execute(FAIL, &[destination_nid.into(), error.into(), i32::from(is_refusal).into()]);
+            let refused = i32::from(give_up_after.is_some());
+            db.execute(FAIL, &[destination_nid.into(), error.into(), refused.into()]);
             return (false, None);
         }
-        let (event_nids, edu_ids): (Vec<i64>, Vec<i64>) =
-            (held.get("txn_event_nids"), held.get("txn_edu_ids"));
         db.execute(ADVANCE, &[destination_nid.into(), event_nids.into()]);
         db.execute(DELETE_EDUS, &[destination_nid.into(), edu_ids.into()]);
         db.execute(SUCCEED, &[destination_nid.into(), error.into()]);
@@ -446,7 +460,7 @@ fn presence_contents(db: &Db<'_>, users: BTreeMap<i64, Vec<i64>>) -> Vec<(i64, S
         .into_iter()
         .filter_map(|(destination, users)| {
             let push: Vec<&Value> = users.iter().filter_map(|user| pushed.get(user)).collect();
-            (!push.is_empty()).then(|| (destination, json!({ "push": push }).to_string()))
+            (!push.is_empty()).then(|| (destination, to_canonical_lenient(&json!({ "push": push }))))
         })
         .collect()
 }
@@ -475,5 +489,5 @@ fn content(db: &Db<'_>, edu_type: &str, queued: String) -> Option<String> {
             content[name] = key;
         }
     }
-    Some(content.to_string())
+    Some(to_canonical_lenient(&content))
 }

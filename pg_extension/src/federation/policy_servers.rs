@@ -36,7 +36,8 @@ fn append_signed(room_id: &str, event: &str, device_nid: Option<i64>, txn_id: Op
 }
 
 fn take(db: &Db<'_>, room: &mut Room<'_>, event: &str, transaction: Option<(i64, &str)>) -> Result<Response> {
-    let parsed = intake::parse(room.version, &room.id, event).map_err(MatrixError::invalid_param)?;
+    let parsed = intake::parse(room.version, &room.id, event)
+        .map_err(|malformed| MatrixError::invalid_param(malformed.to_string()))?;
     if let Some((device_nid, txn_id)) = transaction {
         let args = [device_nid.into(), txn_id.into(), room.nid.into(), parsed.event_type().into()];
         if db.query_opt(SENT, &args).is_some() {

@@ -1,6 +1,9 @@
 //! Signs requests with this server's key, and makes new keys. Server-Server API, "Request Authentication".
 
-use matriarch_rules::{KeyPair, Map, json::parse_value, signature::sign_json};
+use matriarch_rules::{
+    KeyPair, Map,
+    signature::{request_to_sign, sign_json},
+};
 use pgrx::{PgSqlErrorCode, ereport, pg_extern};
 
 use crate::base::{connection::connect, initialize, signing::Signer, spi::Mode};
@@ -17,26 +20,15 @@ pub fn sign(object: &mut Map, server_name: &str, key: &KeyPair) {
     }
 }
 
-/// Returns the `Authorization` header of a request to another server. `content` is the JSON body; NULL
-/// without body.
+/// Returns the `Authorization` header of a request to another server. `content` is the body, in canonical
+/// JSON, whose numbers need not be canonical; NULL without body.
 #[pg_extern(stable)]
 fn sign_request(method: &str, uri: &str, destination: &str, content: Option<&str>) -> String {
     connect(Mode::Read, |db| {
         let signer = Signer::current(db);
         let origin = &signer.server_name;
-        let mut request = Map::new();
-        for (key, value) in
-            [("method", method), ("uri", uri), ("origin", origin.as_str()), ("destination", destination)]
-        {
-            request.insert(key.to_owned(), value.into());
-        }
-        if let Some(content) = content {
-            let content = parse_value(content).unwrap_or_else(|error| not_canonical(&error));
-            request.insert("content".to_owned(), content);
-        }
-        sign(&mut request, origin, &signer.key);
-        let key_id = signer.key.key_id();
-        let signature = request["signatures"][origin][key_id].as_str().unwrap_or_default();
+        let request = request_to_sign(method, uri, origin, destination, content);
+        let (key_id, signature) = (signer.key.key_id(), signer.key.sign(request.as_bytes()));
         format!(
             "X-Matrix origin=\"{origin}\",destination=\"{destination}\",key=\"{key_id}\",sig=\"{signature}\""
         )

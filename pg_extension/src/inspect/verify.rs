@@ -165,6 +165,6 @@ impl Verifier {
         !self.damaged.contains(&event.nid)
             && !self.doubted.contains(&event.nid)
             && (!READ_BY_RULES.contains(&event.event.event_type())
-                || content_hash_matches(event.event.json()))
+                || content_hash_matches(event.event.exact()))
     }
 }

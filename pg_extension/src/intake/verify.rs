@@ -1,12 +1,15 @@
 //! Checks that need the PDU alone: its format, its signatures and its content hash.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use matriarch_rules::{
     Event, RoomVersion,
-    canonical_json::object_to_canonical_lenient,
-    json::parse_object,
-    redaction::redact,
+    event::FormatError,
+    json::{JsonError, parse_pdu},
+    redaction::redact_exactly,
     signature::{PublicKey, SignatureError, Verified, signing_servers, verify_event},
 };
 use matriarch_wire::Needs;
@@ -28,13 +31,45 @@ pub enum Unfit {
     Needs(Needs),
 }
 
+/// Why a text is no PDU of the room.
+#[derive(Debug)]
+pub struct Malformed {
+    reason: String,
+    /// Whether it breaks the rules of JSON, or of the canonical JSON that the room version demands.
+    pub is_bad_json: bool,
+}
+
+impl Malformed {
+    fn format(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), is_bad_json: false }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.reason)
+    }
+}
+
+impl From<JsonError> for Malformed {
+    fn from(error: JsonError) -> Self {
+        Self { reason: error.to_string(), is_bad_json: true }
+    }
+}
+
+impl From<FormatError> for Malformed {
+    fn from(error: FormatError) -> Self {
+        Self { is_bad_json: matches!(error, FormatError::NotCanonical(_)), reason: error.to_string() }
+    }
+}
+
 /// Checks the format of a PDU, and computes its event id.
-pub fn parse(version: &RoomVersion, room_id: &str, pdu: &str) -> Result<Event, String> {
-    let mut json = parse_object(pdu).map_err(|error| error.to_string())?;
-    json.remove("unsigned");
-    let event = Event::from_pdu(version, json).map_err(|error| error.to_string())?;
+pub fn parse(version: &RoomVersion, room_id: &str, pdu: &str) -> Result<Event, Malformed> {
+    let mut json = parse_pdu(pdu)?;
+    json.object.remove("unsigned");
+    let event = Event::from_pdu(version, json)?;
     if event.room_id() != Some(room_id) {
-        return Err("the event is of another room".to_owned());
+        return Err(Malformed::format("the event is of another room"));
     }
     let has_nul = |text: &str| text.contains('\0');
     if has_nul(event.event_type())
@@ -43,7 +78,7 @@ pub fn parse(version: &RoomVersion, room_id: &str, pdu: &str) -> Result<Event, S
         || event.redacts(version).is_some_and(has_nul)
         || event.prev_events().chain(event.auth_events()).any(has_nul)
     {
-        return Err("an identifier, the type or the state key has U+0000".to_owned());
+        return Err(Malformed::format("an identifier, the type or the state key has U+0000"));
     }
     Ok(event)
 }
@@ -118,7 +153,7 @@ impl Keys {
             let key = self.by_id.get(&(server.to_owned(), key_id.to_owned()))?;
             (!version.enforce_key_validity || sent_at <= key.valid_until_ts).then(|| key.key.clone())
         };
-        verify_event(version, event.json(), find).map_err(|error| error.to_string())
+        verify_event(version, event.exact(), find).map_err(|error| error.to_string())
     }
 
     /// Like [`Keys::check`], by all known keys, whether or not they were valid when the event was made: a
@@ -128,7 +163,7 @@ impl Keys {
         version: &RoomVersion,
         event: &Event,
     ) -> Result<Verified, SignatureError> {
-        verify_event(version, event.json(), |server, key_id| {
+        verify_event(version, event.exact(), |server, key_id| {
             self.by_id.get(&(server.to_owned(), key_id.to_owned())).map(|key| key.key.clone())
         })
     }
@@ -146,12 +181,12 @@ impl Keys {
         }
         let verified = self.check(version, &event).map_err(Unfit::Refused)?;
         if verified.content_hash {
-            let json = object_to_canonical_lenient(event.json());
+            let json = event.exact().to_canonical();
             return Ok(Pdu { event, json, verified });
         }
         let event_id = event.event_id().to_owned();
-        let redacted = redact(version, event.into_json());
-        let json = object_to_canonical_lenient(&redacted);
+        let redacted = redact_exactly(version, event.into_exact());
+        let json = redacted.to_canonical();
         Ok(Pdu { event: Event::new(event_id, redacted), json, verified })
     }
 

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use matriarch_rules::{Event, Map};
+use matriarch_rules::{Event, Map, json::parse_pdu};
 
 use crate::{
     base::spi::{Db, Row},
@@ -132,8 +132,9 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
         let event_id: String = row.get("event_id");
         let status = Status::of_code(row.get("status"));
         let json: String = row.get("json");
+        // Inspection hashes what it reads.
         let json =
-            if self.tolerant { serde_json::from_str(&json).unwrap_or_default() } else { parse_stored(&json) };
+            if self.tolerant { parse_pdu(&json).unwrap_or_default() } else { parse_stored(&json).into() };
         let event = Event::new(event_id, json);
         self.keep(GraphEvent {
             nid: row.get("event_nid"),

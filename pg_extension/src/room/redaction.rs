@@ -1,11 +1,8 @@
 //! Applies redactions to stored events.
 
-use matriarch_rules::{
-    Event, RoomVersion, canonical_json::object_to_canonical_lenient, identifiers::MAX_ID_BYTES,
-    redaction::redact,
-};
+use matriarch_rules::{Event, RoomVersion, identifiers::MAX_ID_BYTES, redaction::redact_exactly};
 
-use crate::room::{Room, parse_stored};
+use crate::room::{Room, parse_exactly, parse_stored};
 
 /// The type of redactions.
 pub const REDACTION: &str = "m.room.redaction";
@@ -26,7 +23,7 @@ impl Target {
     /// Finds the target by its id; `None` if it is not in the room.
     pub fn find(room: &Room<'_>, event_id: &str) -> Option<Self> {
         let row = room.db.query_opt(TARGET, &[event_id.into(), room.nid.into()])?;
-        let event = Event::new(row.get::<String>("event_id"), parse_stored(&row.get::<String>("json")));
+        let event = Event::new(row.get::<String>("event_id"), parse_exactly(&row.get::<String>("json")));
         Some(Self { nid: row.get("event_nid"), event, redacted: row.get("is_redacted") })
     }
 
@@ -72,7 +69,7 @@ impl Room<'_> {
             return;
         }
         let event = &target.event;
-        let json = object_to_canonical_lenient(&redact(self.version, event.json().clone()));
+        let json = redact_exactly(self.version, event.exact().clone()).to_canonical();
         self.db.execute(REDACT, &[target.nid.into(), json.into(), redaction_nid.into()]);
         if let ("m.room.member", Some(user_id)) = (event.event_type(), event.state_key()) {
             self.db.execute(REDACT_MEMBERSHIP, &[self.nid.into(), user_id.into(), target.nid.into()]);

@@ -2,7 +2,12 @@
 
 use std::rc::Rc;
 
-use matriarch_rules::{Event, Map, RoomVersion, base64, build::EventReference, hash::reference_hash};
+use matriarch_rules::{
+    Event, Map, RoomVersion, base64,
+    build::EventReference,
+    hash::reference_hash,
+    json::{ExactObject, parse_pdu},
+};
 
 /// A state key: `type` and `state_key`.
 pub type StateKey = (String, String);
@@ -32,7 +37,7 @@ pub struct Extremity {
 /// How other events cite this one: by its id, and in room versions 1 and 2 with its hash.
 pub fn reference(version: &RoomVersion, event: &Event) -> EventReference {
     let sha256 = if version.event_id_in_event() {
-        base64::encode(reference_hash(version, event.json()))
+        base64::encode(reference_hash(version, event.exact()))
     } else {
         String::new()
     };
@@ -46,4 +51,13 @@ pub fn reference(version: &RoomVersion, event: &Event) -> EventReference {
 /// If the row is damaged.
 pub fn parse_stored(json: &str) -> Map {
     serde_json::from_str(json).unwrap_or_else(|error| panic!("a stored event is not a JSON object: {error}"))
+}
+
+/// As [`parse_stored`], for an event that is to be hashed or written again: with its numbers as they stand.
+///
+/// # Panics
+///
+/// If the row is damaged.
+pub fn parse_exactly(json: &str) -> ExactObject {
+    parse_pdu(json).unwrap_or_else(|error| panic!("a stored event is not a JSON object: {error}"))
 }

@@ -15,8 +15,8 @@ pub struct SignedMembership {
 /// [`Outcome::NeedsEvents`](crate::Outcome::NeedsEvents). Written by the extension, read by the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NeedsEvents {
-    /// The event, signed by this server too where a user of it authorizes the join.
-    pub event: Value,
+    /// The event as JSON text, signed by this server too where a user of it authorizes the join.
+    pub event: String,
 }
 
 #[cfg(test)]
@@ -29,14 +29,15 @@ mod tests {
     #[test]
     fn signed_memberships() {
         let event = json!({ "type": "m.room.member" });
-        let signed = SignedMembership { event_id: "$a".to_owned(), event: event.clone() };
+        let signed = SignedMembership { event_id: "$a".to_owned(), event };
         assert_round_trip(&signed, json!({ "event_id": "$a", "event": { "type": "m.room.member" } }));
-        assert_round_trip(&NeedsEvents { event }, json!({ "event": { "type": "m.room.member" } }));
+        assert_round_trip(&NeedsEvents { event: "{}".to_owned() }, json!({ "event": "{}" }));
     }
 
     #[test]
     fn an_error_goes_with_what_is_needed() {
-        let body = r#"{"errcode": "M_INVALID_PARAM", "error": "…", "event": {}}"#;
-        assert_eq!(serde_json::from_str::<NeedsEvents>(body).unwrap(), NeedsEvents { event: json!({}) });
+        let body = r#"{"errcode": "M_INVALID_PARAM", "error": "…", "event": "{}"}"#;
+        let needed = NeedsEvents { event: "{}".to_owned() };
+        assert_eq!(serde_json::from_str::<NeedsEvents>(body).unwrap(), needed);
     }
 }

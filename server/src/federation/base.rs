@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::{StreamExt, stream};
+use matriarch_rules::canonical_json::object_to_canonical_lenient;
 use matriarch_rules::identifiers::server_name;
 use matriarch_wire::{Afterwards, Unsigned};
-use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::types::ToSql;
@@ -172,7 +172,7 @@ impl Federation {
         let mut event = unsigned.event.clone();
         let signed = self.policy_servers.sign(&unsigned.policy_server, &mut event).await;
         signed.map_err(policy_servers::for_client)?;
-        Ok(Value::Object(event).to_string())
+        Ok(object_to_canonical_lenient(&event))
     }
 
     async fn append_signed(&self, unsigned: &Unsigned) -> Result<MatrixResponse, ApiError> {

@@ -16,10 +16,12 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use matriarch_rules::json::parse_pdu;
 use matriarch_rules::{Event, RoomVersion, room_version};
 use matriarch_wire::Verdict;
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info};
@@ -30,6 +32,7 @@ use super::intake;
 use super::intake::batch::{Batch, Kind, Taken, Unavailable};
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
+use crate::base::raw_object::RawObject;
 use crate::database::Db;
 
 /// How long a client's request waits for missing events in all.
@@ -263,7 +266,7 @@ impl History {
         }
     }
 
-    async fn ask(&self, server: &str, path: &str) -> Result<Map<String, Value>, FederationError> {
+    async fn ask(&self, server: &str, path: &str) -> Result<RawObject, FederationError> {
         let federation = &self.federation;
         let time = federation.http.timeout().min(SERVER_TIMEOUT);
         let Some(_permits) = federation.await_answer(server, MAX_ANSWER, time).await else {
@@ -277,7 +280,7 @@ impl History {
             max_answer: MAX_ANSWER as usize * 1024 * 1024,
             timeout: time,
         };
-        let answer = federation.http.send(request).await;
+        let answer = federation.http.send_for_raw(request).await;
         if matches!(answer, Err(FederationError::Unreachable { .. })) {
             self.note_slow(server);
         }
@@ -291,9 +294,9 @@ impl History {
         claimed: &Claimed,
         server: &str,
         servers: &[String],
-        answer: &Map<String, Value>,
+        answer: &RawObject,
     ) -> Result<Vec<Taken>, ApiError> {
-        let pdus = answer.get("pdus").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let pdus = answer.items("pdus").unwrap_or_default();
         let pdus = &pdus[..pdus.len().min(EVENTS)];
         let others = servers.iter().filter(|other| *other != server).cloned();
         let servers: Vec<String> = std::iter::once(server.to_owned()).chain(others).collect();
@@ -314,7 +317,7 @@ impl History {
         let path = format!("/_matrix/federation/v1/timestamp_to_event/{}?ts={ts}&dir={dir}", encode(room_id));
         for server in self.servers(room_id, Some(gap)).await.ok()? {
             let answer = match self.ask(&server, &path).await {
-                Ok(answer) => answer,
+                Ok(answer) => answer.object(),
                 Err(error) => {
                     debug!(room_id, server, %error, "a server named no event closest to a time");
                     continue;
@@ -379,12 +382,12 @@ fn is_stored(verdict: &Result<Verdict, Unavailable>) -> bool {
 }
 
 /// The wanted events among `pdus` and their ancestors, as JSON texts.
-fn ancestors(version: &RoomVersion, pdus: &[Value], wanted: &[String]) -> Vec<String> {
-    let read = |pdu: &Value| {
-        let mut json = pdu.as_object()?.clone();
-        json.remove("unsigned");
+fn ancestors(version: &RoomVersion, pdus: &[&RawValue], wanted: &[String]) -> Vec<String> {
+    let read = |pdu: &&RawValue| {
+        let mut json = parse_pdu(pdu.get()).ok()?;
+        json.object.remove("unsigned");
         let event = Event::from_pdu(version, json).ok()?;
-        Some((event.event_id().to_owned(), (event, pdu.to_string())))
+        Some((event.event_id().to_owned(), (event, pdu.get().to_owned())))
     };
     let mut events: HashMap<String, (Event, String)> = pdus.iter().filter_map(read).collect();
     let mut open: Vec<String> = wanted.to_vec();

@@ -8,12 +8,13 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
-use matriarch_rules::json::parse_value;
+use matriarch_rules::canonical_json::to_canonical_lenient;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use reqwest::{Response, Url, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -24,6 +25,7 @@ pub use self::error::FederationError;
 use self::well_known::WellKnown;
 use crate::base::error::ApiError;
 use crate::base::failure::Failure;
+use crate::base::raw_object::RawObject;
 use crate::config::{self, Config};
 use crate::database::Db;
 
@@ -142,23 +144,45 @@ impl HttpClient {
         self.shared.config.admits(server_name)
     }
 
-    /// Sends a request with this server's signature. Returns the JSON object of a 200 answer.
+    /// Sends a request with this server's signature. Returns the JSON object of a 200 answer, with `null` for
+    /// what cannot be read.
     pub async fn send(&self, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
+        Ok(self.send_for_raw(request).await?.object())
+    }
+
+    /// As [`Self::send`], for answers with events, which are read one by one from their texts.
+    pub async fn send_for_raw(&self, request: Request<'_>) -> Result<RawObject, FederationError> {
         let (server, max_answer) = (request.destination, request.max_answer);
-        let response = self.begin_signed(request).await?;
+        let content = request.body.map(to_canonical_lenient);
+        let response = self.begin_signed(request, content).await?;
         read_object(server, response, max_answer).await
     }
 
-    /// As [`Self::send`], for endpoints of version 1 that answer `[200, {…}]`.
-    pub async fn send_v1(&self, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
+    /// As [`Self::send_for_raw`], for endpoints of version 1 that answer `[200, {…}]`.
+    pub async fn send_v1(&self, request: Request<'_>) -> Result<RawObject, FederationError> {
         let (server, max_answer) = (request.destination, request.max_answer);
-        let response = self.begin_signed(request).await?;
-        match read_value(server, response, max_answer).await? {
-            Value::Array(mut pair) if pair.len() == 2 => match pair.pop() {
-                Some(Value::Object(object)) => Ok(object),
-                _ => Err(FederationError::bad_answer(server, "it has no JSON object")),
-            },
+        let content = request.body.map(to_canonical_lenient);
+        let response = self.begin_signed(request, content).await?;
+        let text = read_text(server, response, max_answer).await?;
+        match serde_json::from_str::<Vec<&RawValue>>(&text).ok().as_deref() {
+            Some([_, object]) => RawObject::parse(object.get().to_owned())
+                .ok_or_else(|| FederationError::bad_answer(server, "it has no JSON object")),
             _ => Err(FederationError::bad_answer(server, "it is not a pair")),
+        }
+    }
+
+    /// Sends a body that is canonical JSON already, but for its numbers, instead of the request's. Whatever
+    /// the body of a 200 answer is, the request was accepted: it is read if it can be.
+    pub async fn send_canonical(
+        &self,
+        request: Request<'_>,
+        content: String,
+    ) -> Result<RawObject, FederationError> {
+        let (server, max_answer) = (request.destination, request.max_answer);
+        let response = self.begin_signed(request, Some(content)).await?;
+        match read_object(server, response, max_answer).await {
+            Err(FederationError::BadAnswer { .. }) => Ok(RawObject::default()),
+            answer => answer,
         }
     }
 
@@ -172,7 +196,8 @@ impl HttpClient {
     ) -> Result<(), FederationError> {
         let (server, max_answer) = (request.destination, request.max_answer);
         let mut left = max_answer;
-        let begun = timeout(begin_timeout, self.begin_signed(request)).await;
+        let content = request.body.map(to_canonical_lenient);
+        let begun = timeout(begin_timeout, self.begin_signed(request, content)).await;
         let silent = |_| FederationError::unreachable(server, "it does not begin to answer");
         let mut response = begun.map_err(silent)??;
         if response.status() != StatusCode::OK {
@@ -191,13 +216,18 @@ impl HttpClient {
         Ok(())
     }
 
-    async fn begin_signed(&self, request: Request<'_>) -> Result<Response, FederationError> {
+    /// Sends a request with this signed body, which is canonical JSON. Its numbers may be any, written as
+    /// servers in Python write them: those check the signature over what they have parsed.
+    async fn begin_signed(
+        &self,
+        request: Request<'_>,
+        content: Option<String>,
+    ) -> Result<Response, FederationError> {
         let target = self.target(&request).await?;
         let uri = match target.url.query() {
             Some(query) => format!("{}?{query}", target.url.path()),
             None => target.url.path().to_owned(),
         };
-        let content = request.body.map(Value::to_string);
         let row = self
             .shared
             .db
@@ -214,7 +244,7 @@ impl HttpClient {
         let (server, max_answer) = (request.destination, request.max_answer);
         let content = request.body.map(Value::to_string);
         let response = self.begin(target, request, content, None).await?;
-        read_object(server, response, max_answer).await
+        Ok(read_object(server, response, max_answer).await?.object())
     }
 
     /// Sends an HTTPS request to a server that is no homeserver, such as an identity server. Returns the JSON
@@ -244,7 +274,7 @@ impl HttpClient {
         };
         let authorization = bearer.map(|token| format!("Bearer {token}"));
         let response = self.begin(target, request, body.map(Value::to_string), authorization).await?;
-        read_object(&server, response, MAX_FETCHED).await
+        Ok(read_object(&server, response, MAX_FETCHED).await?.object())
     }
 
     /// Sends a request. Returns the answer, whose body is not read yet.
@@ -301,12 +331,12 @@ fn host_header(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Reads a whole answer. Returns the JSON of a 200 answer.
-async fn read_value(
+/// Reads a whole answer. Returns the text of a 200 answer.
+async fn read_text(
     server: &str,
     mut response: Response,
     max_answer: usize,
-) -> Result<Value, FederationError> {
+) -> Result<String, FederationError> {
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, &error))? {
@@ -315,14 +345,11 @@ async fn read_value(
         }
         body.extend_from_slice(&chunk);
     }
-    let value = std::str::from_utf8(&body).ok().and_then(|text| parse_value(text).ok());
+    let text = String::from_utf8(body);
     if status == StatusCode::OK {
-        return value.ok_or_else(|| FederationError::bad_answer(server, "it is not JSON"));
+        return text.map_err(|_| FederationError::bad_answer(server, "it is not UTF-8"));
     }
-    let mut extra = match value {
-        Some(Value::Object(object)) => object,
-        _ => Map::new(),
-    };
+    let mut extra = text.ok().and_then(RawObject::parse).unwrap_or_default().object();
     let mut text = |key: &str| {
         let text = extra.remove(key);
         let text = text.as_ref().and_then(Value::as_str).unwrap_or_default();
@@ -343,11 +370,9 @@ async fn read_object(
     server: &str,
     response: Response,
     max_answer: usize,
-) -> Result<Map<String, Value>, FederationError> {
-    match read_value(server, response, max_answer).await? {
-        Value::Object(object) => Ok(object),
-        _ => Err(FederationError::bad_answer(server, "it is not a JSON object")),
-    }
+) -> Result<RawObject, FederationError> {
+    let text = read_text(server, response, max_answer).await?;
+    RawObject::parse(text).ok_or_else(|| FederationError::bad_answer(server, "it is not a JSON object"))
 }
 
 fn unreachable(server: &str, error: &reqwest::Error) -> FederationError {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use serde_json::{Map, Value};
+use matriarch_rules::canonical_json::to_canonical_lenient;
+use matriarch_rules::json::Document;
+use serde_json::{Map, Value, json};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_postgres::Row;
@@ -22,7 +24,9 @@ use tracing::{debug, info, warn};
 use self::backed_off::BackedOff;
 use super::base::Federation;
 use super::http_client::{FederationError, Request};
+use super::server_keys::now_ts;
 use crate::base::error::ApiError;
+use crate::base::raw_object::RawObject;
 
 /// How often a node looks for work that it was not told about, and renews its leases.
 const POLL: Duration = Duration::from_secs(1);
@@ -67,9 +71,26 @@ struct Transaction {
 /// Why a transaction was not accepted.
 struct Failed {
     error: String,
-    /// Whether the destination would refuse the same transaction again.
-    is_refusal: bool,
+    blame: Blame,
+    /// How many events and EDUs it has.
+    items: usize,
 }
+
+/// What a failure may be due to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    /// The destination, or the way to it.
+    Destination,
+    /// Something in the transaction, if the destination takes an empty one.
+    Perhaps { give_up_after: i32 },
+    /// Something in the transaction.
+    Contents { give_up_after: i32 },
+}
+
+/// How often one event or EDU is refused before it is given up, and how often if the answer may be different
+/// next time.
+const REFUSALS: i32 = 1;
+const PASSING_REFUSALS: i32 = 3;
 
 impl Outgoing {
     /// Leases nothing until [`Self::run`].
@@ -129,22 +150,37 @@ impl Outgoing {
     async fn deliver(&self, claimed: Claimed) {
         let Claimed { destination_nid, destination, transaction } = claimed;
         let mut next = Some(transaction);
+        // Whether the destination has taken a transaction by now.
+        let mut takes = false;
         while let Some(Transaction { txn_id, body }) = next.take() {
             let sent = self.send(&destination, &txn_id, &body).await;
             if sent.is_err() {
                 self.backed_off.add(&destination);
             }
-            let (error, is_refusal) = match &sent {
-                Ok(()) => (None, false),
-                Err(failed) => (Some(failed.error.as_str()), failed.is_refusal),
+            let (error, give_up_after) = match &sent {
+                Ok(()) => {
+                    takes = true;
+                    (None, None)
+                }
+                Err(failed) => {
+                    let give_up_after = match failed.blame {
+                        Blame::Destination => None,
+                        Blame::Contents { give_up_after } => Some(give_up_after),
+                        Blame::Perhaps { give_up_after } => {
+                            takes = takes && failed.items > 1 || self.takes_empty(&destination).await;
+                            takes.then_some(give_up_after)
+                        }
+                    };
+                    (Some(failed.error.as_str()), give_up_after)
+                }
             };
             let args: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-                [&&*self.lease, &destination_nid, &txn_id, &error, &is_refusal];
+                [&&*self.lease, &destination_nid, &txn_id, &error, &give_up_after];
             // If the database is not reachable, the lease expires and the transaction is sent again.
             let Ok(Some(row)) = self.federation.db.query_opt(FINISH, &args).await else { return };
             let given_up: bool = row.get("given_up");
             if given_up {
-                warn!(destination, txn_id, error, "gave up a transaction that the server refuses");
+                warn!(destination, txn_id, error, "gave up an event or EDU that the server refuses");
                 self.backed_off.remove(&destination);
             }
             crate::base::metrics::transaction_sent(match (error, given_up) {
@@ -159,19 +195,14 @@ impl Outgoing {
     }
 
     async fn send(&self, destination: &str, txn_id: &str, body: &str) -> Result<(), Failed> {
-        let body: Value = serde_json::from_str(body)
-            .map_err(|error| Failed { error: format!("it is not JSON: {error}"), is_refusal: true })?;
-        let count = |key: &str| body.get(key).and_then(Value::as_array).map_or(0, Vec::len);
-        let (pdus, edus) = (count("pdus"), count("edus"));
-        let request = Request {
-            method: Method::PUT,
-            destination,
-            path: &format!("/_matrix/federation/v1/send/{txn_id}"),
-            body: Some(&body),
-            max_answer: MAX_ANSWER,
-            timeout: self.federation.http.timeout(),
-        };
-        match self.federation.http.send(request).await {
+        let count = |key: &str| RawObject::parse(body.to_owned())?.items(key).map(|items| items.len());
+        let (pdus, edus) = (count("pdus").unwrap_or_default(), count("edus").unwrap_or_default());
+        let items = pdus + edus;
+        let document = Document::parse(body).map_err(|error| {
+            let (error, blame) = (error.to_string(), Blame::Contents { give_up_after: REFUSALS });
+            Failed { error, blame, items }
+        })?;
+        match self.put(destination, txn_id, document.canonical()).await {
             Ok(answer) => {
                 debug!(destination, txn_id, pdus, edus, "sent a transaction");
                 crate::base::metrics::sent(pdus, edus);
@@ -179,32 +210,57 @@ impl Outgoing {
                 Ok(())
             }
             Err(error) => {
-                let is_refusal = is_refusal(&error);
-                info!(destination, txn_id, pdus, edus, is_refusal, %error, "a transaction was not accepted");
-                Err(Failed { error: error.to_string(), is_refusal })
+                let blame = blame(&error);
+                info!(destination, txn_id, pdus, edus, ?blame, %error, "a transaction was not accepted");
+                Err(Failed { error: error.to_string(), blame, items })
             }
         }
     }
+
+    /// Whether the destination takes a transaction without contents. If so, it refuses others for what they
+    /// contain, whatever its answer says.
+    async fn takes_empty(&self, destination: &str) -> bool {
+        let txn_id = format!("{:032x}", rand::random::<u128>());
+        let body = json!({
+            "edus": [],
+            "origin": self.federation.config.server_name,
+            "origin_server_ts": now_ts(),
+            "pdus": [],
+        });
+        self.put(destination, &txn_id, to_canonical_lenient(&body)).await.is_ok()
+    }
+
+    async fn put(
+        &self,
+        destination: &str,
+        txn_id: &str,
+        body: String,
+    ) -> Result<Map<String, Value>, FederationError> {
+        let request = Request {
+            method: Method::PUT,
+            destination,
+            path: &format!("/_matrix/federation/v1/send/{txn_id}"),
+            body: None,
+            max_answer: MAX_ANSWER,
+            timeout: self.federation.http.timeout(),
+        };
+        Ok(self.federation.http.send_canonical(request, body).await?.object())
+    }
 }
 
-/// Whether the request itself is at fault, so that another attempt would fail too; not the network, a passing
-/// failure of the destination, or a lack of permission.
-fn is_refusal(error: &FederationError) -> bool {
+fn blame(error: &FederationError) -> Blame {
     match error {
-        FederationError::Refused { status, .. } => {
-            status.is_client_error()
-                && !matches!(
-                    *status,
-                    StatusCode::UNAUTHORIZED
-                        | StatusCode::FORBIDDEN
-                        | StatusCode::NOT_FOUND
-                        | StatusCode::REQUEST_TIMEOUT
-                        | StatusCode::TOO_MANY_REQUESTS
-                )
+        FederationError::Refused { status, .. } => match *status {
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Blame::Destination,
+            StatusCode::INTERNAL_SERVER_ERROR => Blame::Perhaps { give_up_after: PASSING_REFUSALS },
+            status if status.is_client_error() => Blame::Perhaps { give_up_after: REFUSALS },
+            _ => Blame::Destination,
+        },
+        // This server could not make the request.
+        FederationError::Internal(error) if error.status == StatusCode::INTERNAL_SERVER_ERROR => {
+            Blame::Contents { give_up_after: PASSING_REFUSALS }
         }
-        // It cannot be signed.
-        FederationError::Internal(error) => error.status == StatusCode::INTERNAL_SERVER_ERROR,
-        _ => false,
+        _ => Blame::Destination,
     }
 }
 

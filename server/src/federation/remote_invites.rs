@@ -145,7 +145,7 @@ pub async fn send(
         room_version: &prepared.room_version,
         kind: Kind::Relayed,
         servers: &[],
-        pdus: vec![event.to_string()],
+        pdus: vec![event],
         states: BTreeMap::new(),
     };
     match intake::take_in(federation, batch).await?.pop().map(|taken| taken.verdict) {
@@ -167,7 +167,7 @@ async fn signed_by(
     server: &str,
     room_id: &str,
     prepared: &PreparedInvite,
-) -> Result<Value, FederationError> {
+) -> Result<String, FederationError> {
     let http = &federation.http;
     let path = |version: &str| {
         format!("/_matrix/federation/{version}/invite/{}/{}", encode(room_id), encode(&prepared.event_id))
@@ -185,7 +185,7 @@ async fn signed_by(
         max_answer: MAX_ANSWER,
         timeout: http.timeout(),
     };
-    let mut answer = match http.send(request).await {
+    let answer = match http.send_for_raw(request).await {
         Err(error) if may_lack_v2(&error, &prepared.room_version) => {
             let state = json!({ "invite_room_state": prepared.invite_room_state });
             let mut event = prepared.event.clone();
@@ -203,7 +203,8 @@ async fn signed_by(
         }
         answer => answer?,
     };
-    answer.remove("event").ok_or_else(|| FederationError::bad_answer(server, "it has no event"))
+    let event = answer.get("event").map(|event| event.get().to_owned());
+    event.ok_or_else(|| FederationError::bad_answer(server, "it has no event"))
 }
 
 /// Whether the server may know only the first version of the endpoint, which serves the first room versions.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use matriarch_rules::canonical_json::to_canonical_lenient;
 use matriarch_rules::identifiers::{is_server_name, server_name};
 use matriarch_rules::room_version::ALL;
 use matriarch_rules::{RoomVersion, room_version};
@@ -285,7 +286,7 @@ impl RemoteMembership<'_> {
     ) -> Result<(), ApiError> {
         let state = answer.get("knock_room_state").and_then(Value::as_array).into_iter().flatten();
         let state: Vec<String> = state.map(Value::to_string).collect();
-        let event = signed.event.to_string();
+        let event = to_canonical_lenient(&signed.event);
         self.federation
             .call(KNOCK_OUT_OF_BAND, &[&self.token.hash(), &room_id, &version, &event, &state])
             .await?;
@@ -299,7 +300,7 @@ impl RemoteMembership<'_> {
         signed: Option<&SignedMembership>,
     ) -> Result<MatrixResponse, ApiError> {
         let event_id = signed.map(|signed| signed.event_id.as_str());
-        let event = signed.map(|signed| signed.event.to_string());
+        let event = signed.map(|signed| to_canonical_lenient(&signed.event));
         self.federation.call(LEAVE_OUT_OF_BAND, &[&self.token.hash(), &room_id, &event_id, &event]).await
     }
 
@@ -324,14 +325,14 @@ impl RemoteMembership<'_> {
             let servers: Vec<String> = servers.into_iter().collect();
             partial_joins::announce(self.federation, &signed.event_id, room_id, server, &servers).await?;
         }
-        let event = rest.event.as_ref().unwrap_or(&signed.event);
+        let event = rest.event.unwrap_or_else(|| to_canonical_lenient(&signed.event));
         let servers = [server.to_owned()];
         let batch = |states| Batch {
             room_id,
             room_version: version.id,
             kind: Kind::Live,
             servers: &servers,
-            pdus: vec![event.to_string()],
+            pdus: vec![event.clone()],
             states,
         };
         let states = BTreeMap::from([(signed.event_id.clone(), state)]);

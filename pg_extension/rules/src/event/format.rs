@@ -11,6 +11,7 @@ use crate::{
     Map, RoomVersion,
     canonical_json::{self, CanonicalJsonError},
     identifiers::{MAX_ID_BYTES, is_user_id},
+    json::ExactRef,
 };
 
 /// The greatest size of an event as canonical JSON, with signatures, in bytes.
@@ -46,7 +47,12 @@ pub enum FormatError {
 /// Checks the format of a PDU. One that fails must be dropped.
 ///
 /// Returns the event's canonical JSON, which is needed to measure its size.
-pub fn check_pdu_format(version: &RoomVersion, event: &Map) -> Result<String, FormatError> {
+pub fn check_pdu_format<'a>(
+    version: &RoomVersion,
+    event: impl Into<ExactRef<'a>>,
+) -> Result<String, FormatError> {
+    let exact = event.into();
+    let event = exact.object;
     if version.strict_canonical_json {
         canonical_json::check_object(event)?;
     }
@@ -78,7 +84,7 @@ pub fn check_pdu_format(version: &RoomVersion, event: &Map) -> Result<String, Fo
     }
     integer(event, "origin_server_ts")?;
 
-    let canonical = canonical_json::object_to_canonical_lenient(event);
+    let canonical = canonical_json::object_to_canonical_lenient(exact);
     if canonical.len() > MAX_PDU_BYTES {
         return Err(FormatError::TooLarge(canonical.len()));
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     device_lists,
-    keys::{is_signatures, require_size},
+    keys::{is_signatures, require_canonical, require_size},
 };
 use crate::base::{
     connection::connect,
@@ -119,6 +119,7 @@ fn uploaded(body: &Body, user_id: &str) -> Result<Keys> {
     let mut keys = Keys::new();
     for usage in Usage::ALL {
         if let Some(object) = body.object(usage.field())? {
+            require_canonical(object)?;
             require_size(&Value::Object(object.clone()).to_string())?;
             keys.insert(usage, CrossSigningKey::read(usage, object, user_id)?);
         }

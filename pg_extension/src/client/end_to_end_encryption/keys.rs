@@ -7,7 +7,7 @@ mod upload;
 
 use std::collections::BTreeSet;
 
-use matriarch_rules::{Map, identifiers::server_name};
+use matriarch_rules::{Map, canonical_json::check_object, identifiers::server_name};
 use serde_json::{Value, json};
 
 pub use self::{
@@ -41,6 +41,12 @@ pub fn require_size(key: &str) -> Result<()> {
     } else {
         Err(MatrixError::new(413, "M_TOO_LARGE", "A key is longer than 65536 bytes."))
     }
+}
+
+/// Checks that other servers and clients can verify a key: 400 `M_BAD_JSON` for a number that canonical JSON
+/// does not have. Client-Server API, "Signing JSON".
+pub fn require_canonical(key: &Map) -> Result<()> {
+    check_object(key).map_err(|error| MatrixError::bad_json(format!("A key cannot be signed: {error}.")))
 }
 
 /// `failures` of an answer: the servers of these users cannot be asked, as there is no federation.

@@ -1,25 +1,29 @@
 //! Serves invites of local users by remote users. Server-Server API, "Inviting to a room".
 
+use std::fmt::Display;
+
 use matriarch_rules::{
-    Event, Map, RoomVersion,
+    Event, RoomVersion,
     identifiers::{is_user_id, server_name},
+    json::parse_pdu,
     room_version,
-    signature::sign_event,
+    signature::sign_exactly,
 };
 use matriarch_wire::{Outcome, SignedInvite};
 use pgrx::pg_extern;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 
 use super::asked_room;
 use crate::{
     base::{
-        request::Body,
+        request,
         response::{MatrixError, Response, ResponseRows, Result, respond},
         signing::Signer,
         spi::{Db, Mode},
         users::{self, User},
     },
-    intake::{self, Unfit},
+    intake::{self, Malformed, Unfit},
     room::{
         Room,
         out_of_band_memberships::{self, MAX_STATE, UnjoinedRoom, stripped},
@@ -32,6 +36,16 @@ const ACCOUNT: &str = "
     join accounts a using (user_nid)
     where u.user_id = $1 and a.deactivated_at is null";
 
+/// The body of the request, whose events are read one by one.
+#[derive(Deserialize)]
+struct Request<'r> {
+    room_version: String,
+    #[serde(borrow)]
+    event: &'r RawValue,
+    #[serde(borrow, default)]
+    invite_room_state: Option<Vec<&'r RawValue>>,
+}
+
 /// `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`. The API node turns a body of version 1 into one of
 /// version 2.
 ///
@@ -42,7 +56,8 @@ const ACCOUNT: &str = "
 ///
 /// # Errors
 ///
-/// 400 `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`, `M_INVALID_PARAM` for an event that is no invite of
+/// 400 `M_INCOMPATIBLE_ROOM_VERSION` with `room_version`, `M_BAD_JSON` for an event with JSON that the room
+/// version does not allow, `M_INVALID_PARAM` for an event that is no invite of
 /// a local user, for missing or invalid signatures ([`Outcome::NeedsKeys`] if the signing key is not stored),
 /// and for state that is not the room's; 403 `M_FORBIDDEN` if the room's access control list denies the
 /// origin.
@@ -55,16 +70,13 @@ fn federation_invite(
     is_strict: bool,
 ) -> ResponseRows {
     respond(Mode::Write, |db| {
-        let request = Body::parse(request)?;
-        let named = request.required_string("room_version")?;
+        let request: Request<'_> = request::typed(request)?;
+        let named = request.room_version.as_str();
         let version = room_version(named).ok_or_else(|| {
             let error = "This server does not support the room's version.";
             MatrixError::new(400, "M_INCOMPATIBLE_ROOM_VERSION", error).with("room_version", named)
         })?;
-        let given =
-            request.object("event")?.ok_or_else(|| MatrixError::missing_param("`event` is missing."))?;
-        let event = intake::parse(version, room_id, &Value::Object(given.clone()).to_string())
-            .map_err(|reason| malformed(&reason))?;
+        let event = intake::parse(version, room_id, request.event.get()).map_err(not_taken)?;
         let signer = Signer::current(db);
         check(&event, &signer, origin, event_id)?;
         let mut room = Room::read(db, room_id);
@@ -82,7 +94,7 @@ fn federation_invite(
         let target = event.state_key().unwrap_or_default();
         let account: Option<i64> = db.query_opt(ACCOUNT, &[target.into()]).map(|row| row.get("user_nid"));
         let mut response = Response::wire(&SignedInvite {
-            event: signed(&signer, version, given.clone()).into(),
+            event: signed(&signer, version, request.event.get()),
             inhabited_room_version: (is_inhabited && account.is_some()).then(|| version.id.to_owned()),
             has_unproven_state: is_unproven,
         });
@@ -97,8 +109,14 @@ fn federation_invite(
     })
 }
 
-fn malformed(reason: &str) -> MatrixError {
+fn malformed(reason: impl Display) -> MatrixError {
     MatrixError::invalid_param(format!("The invite cannot be accepted: {reason}."))
+}
+
+/// 400 `M_BAD_JSON` for JSON that the room version does not allow.
+fn not_taken(error: Malformed) -> MatrixError {
+    let refused = malformed(&error);
+    if error.is_bad_json { MatrixError::bad_json(refused.error) } else { refused }
 }
 
 fn check(event: &Event, signer: &Signer, origin: &str, event_id: &str) -> Result<()> {
@@ -122,7 +140,7 @@ fn verified(db: &Db<'_>, version: &RoomVersion, event: Event) -> Result<Event> {
     match keys.verify(version, event) {
         Ok(pdu) if pdu.verified.content_hash => Ok(pdu.event),
         Ok(_) => Err(malformed("its content hash is wrong")),
-        Err(Unfit::Refused(reason)) => Err(malformed(&reason)),
+        Err(Unfit::Refused(reason)) => Err(malformed(reason)),
         Err(Unfit::Needs(_)) => {
             Err(malformed("the key that signed it is not known").with_outcome(Outcome::NeedsKeys))
         }
@@ -130,9 +148,10 @@ fn verified(db: &Db<'_>, version: &RoomVersion, event: Event) -> Result<Event> {
 }
 
 /// The event with this server's signature added.
-fn signed(signer: &Signer, version: &RoomVersion, mut event: Map) -> Map {
-    sign_event(version, &mut event, &signer.server_name, &signer.key);
-    event
+fn signed(signer: &Signer, version: &RoomVersion, event: &str) -> String {
+    let mut event = parse_pdu(event).unwrap_or_default();
+    sign_exactly(version, &mut event, &signer.server_name, &signer.key);
+    event.to_canonical()
 }
 
 /// The stripped state that invited users are shown.
@@ -150,24 +169,29 @@ fn invite_room_state(
     db: &Db<'_>,
     version: &RoomVersion,
     room_id: &str,
-    request: &Body,
+    request: &Request<'_>,
     is_strict: bool,
 ) -> Result<InviteState> {
-    let given = request.array("invite_room_state")?.unwrap_or_default();
+    let given = request.invite_room_state.as_deref().unwrap_or_default();
     if given.len() > MAX_STATE {
         return Err(malformed("it comes with too much state"));
     }
     if !version.room_id_is_create_event_id {
-        let state = given.iter().filter_map(|event| stripped(event.as_object()?)).collect();
+        let state =
+            given.iter().filter_map(|event| stripped(&parse_pdu(event.get()).ok()?.object)).collect();
         return Ok(InviteState { state, is_unproven: false });
     }
-    let claims_proof =
-        |event: &&Value| is_strict || event.get("signatures").is_some() || event.get("hashes").is_some();
-    let (to_prove, bare): (Vec<&Value>, Vec<&Value>) = given.iter().partition(claims_proof);
+    let claims_proof = |event: &&&RawValue| {
+        is_strict
+            || parse_pdu(event.get()).is_ok_and(|event| {
+                event.object.contains_key("signatures") || event.object.contains_key("hashes")
+            })
+    };
+    let (to_prove, bare): (Vec<&&RawValue>, Vec<&&RawValue>) = given.iter().partition(claims_proof);
     let mut events = Vec::with_capacity(to_prove.len());
     for event in to_prove {
-        let event = intake::parse(version, room_id, &event.to_string())
-            .map_err(|reason| malformed(&format!("in the state that it comes with, {reason}")))?;
+        let event = intake::parse(version, room_id, event.get())
+            .map_err(|error| malformed(format_args!("in the state that it comes with, {error}")))?;
         events.push(event);
     }
     let has_create = events.iter().any(|event| event.is("m.room.create", ""));
@@ -176,7 +200,10 @@ fn invite_room_state(
     }
     let keys = intake::Keys::load(db, version, events.iter(), Default::default());
     let is_unproven = !has_create || !bare.is_empty();
-    let mut state: Vec<String> = bare.into_iter().filter_map(|event| stripped(event.as_object()?)).collect();
+    let mut state: Vec<String> = bare
+        .into_iter()
+        .filter_map(|event| stripped(&parse_pdu(event.get()).ok()?.object))
+        .collect();
     for event in events {
         // The room's id proves the create event, whoever signed it.
         let proven = event.is("m.room.create", "").then(|| stripped(event.json())).flatten();
@@ -184,7 +211,7 @@ fn invite_room_state(
             Ok(pdu) => state.extend(stripped(pdu.event.json())),
             Err(Unfit::Needs(_)) => state.extend(proven),
             Err(Unfit::Refused(reason)) => {
-                return Err(malformed(&format!("in the state that it comes with, {reason}")));
+                return Err(malformed(format_args!("in the state that it comes with, {reason}")));
             }
         }
     }

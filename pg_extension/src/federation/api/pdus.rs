@@ -8,9 +8,8 @@ use std::{
 
 use matriarch_rules::{
     RoomVersion,
-    canonical_json::object_to_canonical_lenient,
     json_text::{Object, object_text},
-    redaction::redact,
+    redaction::redact_exactly,
 };
 
 use super::server_reader::{self, ServerReader};
@@ -20,7 +19,7 @@ use crate::{
         erasures,
         stored_event::{Events, StoredEvent},
     },
-    room::{Room, parse_stored},
+    room::{Room, parse_exactly},
 };
 
 /// The number of events that are read at a time. It bounds the memory.
@@ -51,7 +50,7 @@ pub fn for_server(room: &mut Room<'_>, origin: &str, events: &Events<'_, '_>, ni
 }
 
 fn redacted(version: &RoomVersion, json: &str) -> String {
-    object_to_canonical_lenient(&redact(version, parse_stored(json)))
+    redact_exactly(version, parse_exactly(json)).to_canonical()
 }
 
 /// PDUs as a response in the form of a federation transaction.

@@ -6,11 +6,10 @@ use std::{collections::HashSet, fmt::Display};
 
 use matriarch_rules::{
     Event, RoomVersion,
-    canonical_json::object_to_canonical_lenient,
     identifiers::server_name,
     json_text::{Object, object_text},
     room_version,
-    signature::sign_event,
+    signature::sign_exactly,
 };
 use matriarch_wire::{NeedsEvents, Outcome, Verdict};
 use pgrx::pg_extern;
@@ -28,7 +27,7 @@ use crate::{
         spi::{Db, Mode},
     },
     client::sync::SHOWN_TO_OUTSIDERS,
-    intake,
+    intake::{self, Malformed},
     room::{Room, version_of_room},
     trie,
 };
@@ -53,7 +52,7 @@ fn federation_send_membership(
 ) -> ResponseRows {
     respond(Mode::Write, |db| {
         let version = version_of(db, room_id)?;
-        let mut event = intake::parse(version, room_id, request).map_err(malformed)?;
+        let mut event = intake::parse(version, room_id, request).map_err(not_taken)?;
         check(&event, origin, event_id, membership)?;
         let take = |room: &mut Room<'_>| {
             asked_room::check_joined(room)?;
@@ -62,7 +61,7 @@ fn federation_send_membership(
             if membership == "join" {
                 event = authorize(room, event)?;
             }
-            let pdu = object_to_canonical_lenient(event.json());
+            let pdu = event.exact().to_canonical();
             let (verdict, wake_room) = intake::receive_one(room, &pdu);
             match verdict {
                 Verdict::Accepted => {}
@@ -95,8 +94,14 @@ fn malformed(reason: impl Display) -> MatrixError {
     MatrixError::invalid_param(format!("The event cannot be accepted: {reason}."))
 }
 
+/// 400 `M_BAD_JSON` for JSON that the room version does not allow.
+fn not_taken(error: Malformed) -> MatrixError {
+    let refused = malformed(&error);
+    if error.is_bad_json { MatrixError::bad_json(refused.error) } else { refused }
+}
+
 fn needs_more(event: &Event) -> MatrixError {
-    let more = NeedsEvents { event: event.json().clone().into() };
+    let more = NeedsEvents { event: event.exact().to_canonical() };
     let error = malformed("what it depends on, or who signed it, cannot be found out");
     MatrixError { extra: to_object(&more), ..error.with_outcome(Outcome::NeedsEvents) }
 }
@@ -126,8 +131,8 @@ fn authorize(room: &mut Room<'_>, event: Event) -> Result<Event> {
     let user = known_user(room.db, event.sender());
     authorizer_of_join(room, &user)?;
     let event_id = event.event_id().to_owned();
-    let mut json = event.into_json();
-    sign_event(room.version, &mut json, &room.signer.server_name, &room.signer.key);
+    let mut json = event.into_exact();
+    sign_exactly(room.version, &mut json, &room.signer.server_name, &room.signer.key);
     Ok(Event::new(event_id, json))
 }
 

@@ -13,7 +13,11 @@ mod typing;
 
 use std::collections::{BTreeSet, HashSet};
 
-use matriarch_rules::{Event, Map, RoomVersion, hash, json::parse_object, room_version};
+use matriarch_rules::{
+    Event, Map, RoomVersion, hash,
+    json::{ExactObject, parse_pdu},
+    room_version,
+};
 use matriarch_wire::Outcome;
 use pgrx::pg_extern;
 use serde_json::{Value, json};
@@ -77,9 +81,10 @@ fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<
         if !pdus.is_empty() && staged >= MAX_STAGED {
             return Err(too_many());
         }
-        let pdus: Vec<Map> = pdus.iter().filter_map(|pdu| parse_object(pdu).ok()).collect();
+        let pdus: Vec<ExactObject> = pdus.iter().filter_map(|pdu| parse_pdu(pdu).ok()).collect();
         let edus = Edus::read(origin, &edus);
-        let room_ids: BTreeSet<&str> = pdus.iter().filter_map(|pdu| pdu.get("room_id")?.as_str()).collect();
+        let room_ids: BTreeSet<&str> =
+            pdus.iter().filter_map(|pdu| pdu.object.get("room_id")?.as_str()).collect();
         let rooms = InboundRooms::of(db, origin, room_ids.iter().copied().chain(edus.room_ids()).collect());
         if rooms.is_any_join_in_progress(db, &room_ids) {
             return Err(too_early());
@@ -120,8 +125,8 @@ fn answered(db: &Db<'_>, origin: &str, txn_id: &str) -> Option<String> {
 
 /// Applies an event of a room that this server has not joined, if it ends the out-of-band membership of a
 /// local user.
-fn rescind(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdu: &Map) -> Option<Rescinded> {
-    let room_id = pdu.get("room_id")?.as_str()?;
+fn rescind(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdu: &ExactObject) -> Option<Rescinded> {
+    let room_id = pdu.object.get("room_id")?.as_str()?;
     match rooms.get(room_id) {
         Some(room) if room.is_here() => None,
         _ => rescinded::take(db, origin, room_id, pdu),
@@ -143,16 +148,16 @@ fn too_early() -> MatrixError {
 }
 
 /// Reads the event id and the room of a PDU, and whether it is refused at once. `None` if it has no event id.
-fn read(rooms: &InboundRooms, mut pdu: Map) -> Option<Pdu> {
-    let json = Value::Object(pdu.clone()).to_string();
-    pdu.remove("unsigned");
-    let room_id = pdu.get("room_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+fn read(rooms: &InboundRooms, mut pdu: ExactObject) -> Option<Pdu> {
+    let json = pdu.to_canonical();
+    pdu.object.remove("unsigned");
+    let room_id = pdu.object.get("room_id").and_then(Value::as_str).unwrap_or_default().to_owned();
     let room = rooms.get(&room_id);
     let version: &RoomVersion = match room {
         Some(room) => room.version?,
         None => room_version(PROBABLE_VERSION)?,
     };
-    let event_id = match (room, pdu.get("event_id").and_then(Value::as_str)) {
+    let event_id = match (room, pdu.object.get("event_id").and_then(Value::as_str)) {
         // In room versions 1 and 2 the id is a field, which the signatures cover.
         (None, Some(event_id)) => event_id.to_owned(),
         _ => hash::event_id(version, &pdu)?,

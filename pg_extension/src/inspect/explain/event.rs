@@ -71,7 +71,7 @@ fn explain(room: &Room<'_>, graph: RoomGraph<'_, '_, '_>, event: &GraphEvent) ->
     let status_reason: Option<String> = stored.opt("status_reason");
     let redacted_by: Option<String> = stored.opt("event_id");
 
-    let format = check_pdu_format(room.version, event.event.json());
+    let format = check_pdu_format(room.version, event.event.exact());
     let mut checks = vec![said("format", Some(format.is_ok()), format.err().map(|error| error.to_string()))];
     checks.push(check_id(room.version, event));
 
@@ -83,7 +83,7 @@ fn explain(room: &Room<'_>, graph: RoomGraph<'_, '_, '_>, event: &GraphEvent) ->
             said("signatures", keys.knows(room.version, &event.event).then_some(false), Some(reason.clone()))
         }
     });
-    let hash = hash::content_hash_matches(event.event.json());
+    let hash = hash::content_hash_matches(event.event.exact());
     checks.push(match (hash, redacted_by) {
         (true, _) => said("content hash", Some(true), None),
         (false, Some(by)) => said("content hash", None, Some(format!("the event was redacted by {by}"))),
@@ -126,7 +126,7 @@ fn explain(room: &Room<'_>, graph: RoomGraph<'_, '_, '_>, event: &GraphEvent) ->
 }
 
 fn check_id(version: &RoomVersion, event: &GraphEvent) -> Check {
-    let found = hash::event_id(version, event.event.json());
+    let found = hash::event_id(version, event.event.exact());
     let right = found.as_deref() == Some(event.event.event_id());
     let reason = (!right).then(|| format!("the event\'s JSON gives {}", found.unwrap_or_default()));
     Check { name: "event id", passed: Some(right), rule: None, reason, event_nids: Vec::new() }

@@ -1,9 +1,6 @@
 //! Checks events by themselves: JSON, ids, hashes, signatures, and the columns that are made from the JSON.
 
-use matriarch_rules::{
-    Event, canonical_json::object_to_canonical_lenient, hash, json::parse_object, redaction::redact,
-    signature::SignatureError,
-};
+use matriarch_rules::{Event, hash, json::parse_pdu, redaction::redact_exactly, signature::SignatureError};
 
 use super::{Verifier, View, report::Finding};
 use crate::{
@@ -93,7 +90,7 @@ impl Verifier {
         let damaged = |check, found: String, expected: &str| {
             Some(Finding::new(check).event(&event_id).found(found).expected(expected))
         };
-        let mut json = match parse_object(&text) {
+        let mut json = match parse_pdu(&text) {
             Ok(json) => json,
             Err(error) => {
                 self.report.add(damaged("json", error.to_string(), "a JSON object")?);
@@ -101,18 +98,18 @@ impl Verifier {
                 return None;
             }
         };
-        json.remove("unsigned");
+        json.object.remove("unsigned");
         let found = hash::event_id(version, &json).unwrap_or_default();
         let event = Event::new(event_id.clone(), json);
-        let hash_matches = hash::content_hash_matches(event.json());
-        let redacted = redact(version, event.json().clone());
+        let hash_matches = hash::content_hash_matches(event.exact());
+        let redacted = redact_exactly(version, event.exact().clone());
         let redacted_by: Option<i64> = row.opt("redacted_by");
         let damage = if found != event_id {
             damaged("event id", found, &event_id)
         } else if event.room_id() != Some(&view.room.id) {
             damaged("room id", event.room_id().unwrap_or_default().to_owned(), &view.room.id)
-        } else if !hash_matches && redacted != *event.json() {
-            damaged("content hash", hash::content_hash(event.json()), "the hash that the event names")
+        } else if !hash_matches && redacted.object != *event.json() {
+            damaged("content hash", hash::content_hash(event.exact()), "the hash that the event names")
         } else {
             None
         };
@@ -127,9 +124,9 @@ impl Verifier {
             let finding = Finding::new("redaction").event(&event_id).found(format!("event_nid {by}"));
             self.report.add(finding.expected("the redaction that was applied"));
         }
-        let must_be_redacted = redacted_by.is_some() && redacted != *event.json();
-        let json = if must_be_redacted { &redacted } else { event.json() };
-        let canonical = object_to_canonical_lenient(json);
+        let must_be_redacted = redacted_by.is_some() && redacted.object != *event.json();
+        let json = if must_be_redacted { &redacted } else { event.exact() };
+        let canonical = json.to_canonical();
         if canonical != text {
             let finding = if must_be_redacted {
                 Finding::new("redaction").found("what redaction strips")
@@ -153,7 +150,7 @@ impl Verifier {
             SignatureError::NoKnownKey { .. } => false,
             // Redaction may have removed what tells which servers must sign.
             SignatureError::NotSigned { .. } | SignatureError::NoServer => {
-                hash::content_hash_matches(event.json())
+                hash::content_hash_matches(event.exact())
             }
             SignatureError::Wrong { .. } | SignatureError::NotCanonical(_) => true,
         };

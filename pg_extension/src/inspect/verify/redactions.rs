@@ -1,9 +1,7 @@
 //! Checks redactions: accepted ones were applied to their targets, or are kept until their targets are
 //! stored. Clients get only those that were applied.
 
-use matriarch_rules::{
-    Event, canonical_json::object_to_canonical_lenient, power_levels::PowerLevels, redaction,
-};
+use matriarch_rules::{Event, power_levels::PowerLevels, redaction};
 
 use super::{Verifier, View, events::set_pos, report::Finding};
 use crate::room::{
@@ -76,8 +74,8 @@ impl Verifier {
         if applies && !is_redacted {
             let finding = finding.found("not redacted").expected(redaction.event.event_id());
             if self.report.add(finding.action("redacted")) {
-                let json = redaction::redact(view.room.version, target.event.json().clone());
-                let json = object_to_canonical_lenient(&json);
+                let json =
+                    redaction::redact_exactly(view.room.version, target.event.exact().clone()).to_canonical();
                 db.execute(REDACT, &[target.nid.into(), json.into(), redaction.nid.into()]);
                 view.graph.events.forget(target.nid);
             }

@@ -6,15 +6,15 @@ mod tests;
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use http_body_util::BodyExt;
-use matriarch_rules::json::parse_object;
-use matriarch_rules::signature::{PublicKey, verify_json};
-use serde_json::{Map, Value, json};
+use matriarch_rules::json::Document;
+use matriarch_rules::signature::{PublicKey, request_to_sign};
 use tracing::{debug, info};
 
 use super::x_matrix::XMatrix;
 use crate::app::App;
 use crate::base::current_request::log_user;
 use crate::base::error::ApiError;
+use crate::base::raw_object::RawObject;
 use crate::federation::http_client::FederationError;
 
 /// The most signatures of a request that are checked: servers sign with each of their keys.
@@ -29,7 +29,27 @@ pub struct ServerRequest {
     /// The server that sent the request.
     pub origin: String,
     /// The body; empty if there is none.
-    pub content: Map<String, Value>,
+    pub content: RawObject,
+}
+
+/// The body of a request, and the texts that its signature may cover.
+struct Signed {
+    content: RawObject,
+    /// The body as it was sent, and its canonical JSON if that is another: a server may sign its own bytes or
+    /// what any server makes of them. Numbers stay as they stand, whether canonical JSON has them or not:
+    /// events and EDUs are judged one by one.
+    forms: Vec<Option<String>>,
+}
+
+impl Signed {
+    fn read(text: &str) -> Result<Self, ApiError> {
+        let document = Document::parse(text).map_err(|error| ApiError::not_json(error.to_string()))?;
+        let content = RawObject::parse(text.to_owned()).filter(|_| document.is_object());
+        let content = content.ok_or_else(|| ApiError::not_json("The body is not a JSON object"))?;
+        let mut forms = vec![Some(text.to_owned()), Some(document.canonical())];
+        forms.dedup();
+        Ok(Self { content, forms })
+    }
 }
 
 fn unauthorized(reason: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {
@@ -78,11 +98,7 @@ impl FromRequest<App> for ServerRequest {
         let bytes =
             body.collect().await.map_err(|_| ApiError::not_json("The body did not arrive whole"))?.to_bytes();
         let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
-        let mut signed = Map::new();
-        signed.insert("method".to_owned(), parts.method.as_str().into());
-        signed.insert("uri".to_owned(), uri.into());
-        signed.insert("origin".to_owned(), origin.as_str().into());
-        signed.insert("destination".to_owned(), ours.as_str().into());
+        let mut signed = Signed { content: RawObject::default(), forms: vec![None] };
         if !bytes.is_empty() {
             let text =
                 std::str::from_utf8(&bytes).map_err(|_| ApiError::not_json("The body is not valid UTF-8"))?;
@@ -91,23 +107,22 @@ impl FromRequest<App> for ServerRequest {
                 crate::base::metrics::federation_limit("objects");
                 return Err(ApiError::too_large());
             }
-            let content = parse_object(text).map_err(|error| ApiError::not_json(error.to_string()))?;
-            signed.insert("content".to_owned(), content.into());
+            signed = Signed::read(text)?;
         }
+        let method = parts.method.as_str();
+        let forms: Vec<String> = signed
+            .forms
+            .iter()
+            .map(|content| request_to_sign(method, uri, &origin, ours, content.as_deref()))
+            .collect();
         for header in headers {
             let key = find_key(app, &origin, &header.key).await?;
-            signed.insert("signatures".to_owned(), json!({ &origin: { &header.key: header.signature } }));
-            let right = key.is_some_and(|key| {
-                verify_json(&signed, &origin, |id| (id == header.key).then(|| key.clone())).is_ok()
-            });
-            if right {
+            let verifies =
+                |key: PublicKey| forms.iter().any(|form| key.verifies(form.as_bytes(), &header.signature));
+            if key.is_some_and(verifies) {
                 log_user(&origin);
                 app.outgoing.heard_from(&origin);
-                let content = match signed.remove("content") {
-                    Some(Value::Object(content)) => content,
-                    _ => Map::new(),
-                };
-                return Ok(Self { origin, content });
+                return Ok(Self { origin, content: signed.content });
             }
         }
         Err(unauthorized("The signature is wrong, or by a key that is not known"))

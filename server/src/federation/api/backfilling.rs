@@ -43,6 +43,6 @@ async fn missing_events(
     Path(room_id): Path<String>,
     request: ServerRequest,
 ) -> Result<MatrixResponse, ApiError> {
-    let body = Value::Object(request.content).to_string();
+    let body = Value::Object(request.content.object()).to_string();
     app.call(MISSING_EVENTS, &[&request.origin, &room_id, &body]).await
 }

@@ -26,12 +26,12 @@ pub fn routes() -> Router<App> {
 
 /// `POST /_matrix/federation/v1/user/keys/query`
 async fn query_keys(State(app): State<App>, request: ServerRequest) -> Result<MatrixResponse, ApiError> {
-    app.call(QUERY_KEYS, &[&Value::Object(request.content).to_string()]).await
+    app.call(QUERY_KEYS, &[&Value::Object(request.content.object()).to_string()]).await
 }
 
 /// `POST /_matrix/federation/v1/user/keys/claim`
 async fn claim_keys(State(app): State<App>, request: ServerRequest) -> Result<MatrixResponse, ApiError> {
-    app.call(CLAIM_KEYS, &[&Value::Object(request.content).to_string()]).await
+    app.call(CLAIM_KEYS, &[&Value::Object(request.content.object()).to_string()]).await
 }
 
 /// `GET /_matrix/federation/v1/user/devices/{userId}`

@@ -8,14 +8,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
+use matriarch_rules::json_text::object_text;
 use matriarch_wire::SignedInvite;
-use serde_json::{Value, json};
 use tracing::info;
 
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::base::metrics;
+use crate::base::raw_object::RawObject;
 use crate::database::{MatrixResponse, Outcome, call};
 use crate::federation::http_client::FederationError;
 use crate::federation::intake;
@@ -38,8 +39,7 @@ async fn invite(
     Path((room_id, event_id)): Path<(String, String)>,
     request: ServerRequest,
 ) -> Result<MatrixResponse, ApiError> {
-    let body = Value::Object(request.content).to_string();
-    take(&app, &request.origin, &room_id, &event_id, &body).await
+    take(&app, &request.origin, &room_id, &event_id, request.content.text()).await
 }
 
 /// `PUT /_matrix/federation/v1/invite/{roomId}/{eventId}`: the body is the event, of room version 1 or 2,
@@ -49,15 +49,16 @@ async fn invite_v1(
     Path((room_id, event_id)): Path<(String, String)>,
     request: ServerRequest,
 ) -> Result<Response, ApiError> {
-    let state = request.content.get("unsigned").and_then(|unsigned| unsigned.get("invite_room_state"));
+    let unsigned = request.content.get("unsigned").and_then(|it| RawObject::parse(it.get().to_owned()));
+    let state = unsigned.as_ref().and_then(|unsigned| unsigned.get("invite_room_state"));
     let row = app.db.query_opt(VERSION, &[&room_id]).await?;
     let is_second = row.is_some_and(|row| row.get::<_, &str>(0) == "2");
-    let body = json!({
-        "event": request.content,
-        "invite_room_state": state,
-        "room_version": if is_second { "2" } else { "1" },
+    let body = object_text(|body| {
+        body.raw("event", request.content.text());
+        body.value("invite_room_state", state);
+        body.value("room_version", if is_second { "2" } else { "1" });
     });
-    let answer = take(&app, &request.origin, &room_id, &event_id, &body.to_string()).await?;
+    let answer = take(&app, &request.origin, &room_id, &event_id, &body).await?;
     Ok(match answer.status {
         StatusCode::OK => json_response(StatusCode::OK, format!("[200,{}]", answer.body)),
         _ => answer.into_response(),
@@ -92,12 +93,15 @@ async fn take(
     if let Some(room_version) = &signed.inhabited_room_version {
         take_in(app, origin, room_id, room_version, &signed.event).await;
     }
-    Ok(MatrixResponse { body: json!({ "event": signed.event }).to_string(), ..answer })
+    let body = object_text(|body| {
+        body.raw("event", &signed.event);
+    });
+    Ok(MatrixResponse { body, ..answer })
 }
 
-async fn take_in(app: &App, origin: &str, room_id: &str, room_version: &str, event: &Value) {
+async fn take_in(app: &App, origin: &str, room_id: &str, room_version: &str, event: &str) {
     let servers = [origin.to_owned()];
-    let pdus = vec![event.to_string()];
+    let pdus = vec![event.to_owned()];
     let batch =
         Batch { room_id, room_version, kind: Kind::Live, servers: &servers, pdus, states: BTreeMap::new() };
     if let Err(error) = intake::take_in(&app.federation, batch).await {

@@ -81,6 +81,6 @@ async fn query_public_rooms(
     State(app): State<App>,
     request: ServerRequest,
 ) -> Result<MatrixResponse, ApiError> {
-    let body = Value::Object(request.content).to_string();
+    let body = Value::Object(request.content.object()).to_string();
     app.call(PUBLIC_ROOMS, &[&body, &request.origin]).await
 }

@@ -9,7 +9,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
 use matriarch_wire::NeedsEvents;
-use serde_json::json;
 
 use super::authentication::ServerRequest;
 use crate::app::App;
@@ -118,7 +117,7 @@ impl Sent {
             room_version: &version,
             kind: Kind::Relayed,
             servers: &servers,
-            pdus: vec![event.to_string()],
+            pdus: vec![event],
             states: BTreeMap::new(),
         };
         intake::take_in(&app.federation, batch).await?;
@@ -132,7 +131,7 @@ impl Sent {
     }
 
     async fn call(&self, app: &App, omit_members: bool) -> Answer {
-        let pdu = json!(self.request.content).to_string();
+        let pdu = self.request.content.text();
         let Self { room_id, event_id, membership, request } = self;
         app.call(SEND, &[&request.origin, room_id, event_id, membership, &pdu, &omit_members]).await
     }

@@ -60,6 +60,7 @@ async fn exchange(
     Path(room_id): Path<String>,
     ServerRequest { origin, content }: ServerRequest,
 ) -> Result<MatrixResponse, ApiError> {
+    let content = content.object();
     let target = content.get("state_key").and_then(Value::as_str).unwrap_or_default().to_owned();
     let event = Value::Object(content).to_string();
     third_party_invites::exchange(&app.federation, &origin, &room_id, &target, &event).await

@@ -1,18 +1,21 @@
 //! Receives federation transactions. Server-Server API, "Transactions".
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::put;
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
+use crate::base::raw_object::RawObject;
 use crate::database::Outcome;
 use crate::database::{MatrixResponse, call};
 use crate::http::Path;
@@ -37,15 +40,13 @@ pub fn routes() -> Router<App> {
 async fn send(
     State(app): State<App>,
     Path(txn_id): Path<String>,
-    ServerRequest { origin, mut content }: ServerRequest,
+    ServerRequest { origin, content }: ServerRequest,
 ) -> Result<MatrixResponse, ApiError> {
-    if !app.presence.is_enabled()
-        && let Some(Value::Array(edus)) = content.get_mut("edus")
-    {
-        edus.retain(|edu| edu.get("edu_type").and_then(Value::as_str) != Some("m.presence"));
-    }
     let pdus = texts(&content, "pdus", MAX_PDUS)?.ok_or_else(|| ApiError::missing_param("pdus"))?;
-    let edus = texts(&content, "edus", MAX_EDUS)?.unwrap_or_default();
+    let mut edus = texts(&content, "edus", MAX_EDUS)?.unwrap_or_default();
+    if !app.presence.is_enabled() {
+        edus.retain(|edu| !is_presence(edu));
+    }
     let mut response = app.call(RECEIVE, &[&origin, &txn_id, &pdus, &edus]).await?;
     let deadline = Instant::now() + JOIN_TIMEOUT;
     while response.outcome == Some(Outcome::JoinInProgress) && Instant::now() <= deadline {
@@ -67,14 +68,24 @@ async fn send(
     Ok(response)
 }
 
-/// The items of an array as JSON texts. 400 `M_BAD_JSON` if it is no array, or has too many.
-fn texts(content: &Map<String, Value>, key: &str, max: usize) -> Result<Option<Vec<String>>, ApiError> {
-    match content.get(key) {
-        None => Ok(None),
-        Some(Value::Array(items)) if items.len() <= max => {
-            Ok(Some(items.iter().map(Value::to_string).collect()))
-        }
-        Some(Value::Array(_)) => Err(ApiError::bad_json(format!("A transaction has at most {max} {key}"))),
-        Some(_) => Err(ApiError::bad_json(format!("`{key}` must be an array"))),
+fn is_presence(edu: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Edu<'e> {
+        #[serde(borrow)]
+        edu_type: Cow<'e, str>,
+    }
+    serde_json::from_str::<Edu<'_>>(edu).is_ok_and(|edu| edu.edu_type == "m.presence")
+}
+
+/// The items of an array as JSON texts, each of which is judged by itself. 400 `M_BAD_JSON` if it is no
+/// array, or has too many.
+fn texts<'c>(content: &'c RawObject, key: &str, max: usize) -> Result<Option<Vec<&'c str>>, ApiError> {
+    if content.get(key).is_none() {
+        return Ok(None);
+    }
+    match content.items(key) {
+        Some(items) if items.len() <= max => Ok(Some(items.into_iter().map(RawValue::get).collect())),
+        Some(_) => Err(ApiError::bad_json(format!("A transaction has at most {max} {key}"))),
+        None => Err(ApiError::bad_json(format!("`{key}` must be an array"))),
     }
 }

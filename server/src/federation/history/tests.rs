@@ -1,3 +1,4 @@
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::{Event, RoomVersion, ancestors, room_version};
@@ -18,7 +19,9 @@ fn event(name: &str, prev: &[&str]) -> (String, Value) {
 }
 
 fn bodies(pdus: &[Value], wanted: &[String]) -> Vec<String> {
-    let mut bodies: Vec<String> = ancestors(version(), pdus, wanted)
+    let raw: Vec<_> = pdus.iter().map(|pdu| to_raw_value(pdu).expect("JSON")).collect();
+    let raw: Vec<&RawValue> = raw.iter().map(AsRef::as_ref).collect();
+    let mut bodies: Vec<String> = ancestors(version(), &raw, wanted)
         .iter()
         .map(|text| serde_json::from_str::<Value>(text).expect("JSON")["content"]["body"].to_string())
         .collect();

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use parking_lot::MutexGuard;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::debug;
 
 use super::Intake;
 use super::batch::Unavailable;
 use super::surroundings::Surroundings;
 use crate::base::error::ApiError;
+use crate::base::raw_object::RawObject;
 use crate::federation::http_client::{FederationError, Request};
 
 /// How many other servers are asked if those of the batch fail, and how long each may take.
@@ -45,7 +46,7 @@ impl<S: Surroundings> Intake<'_, S> {
         path: &str,
         body: Option<&Value>,
         max_answer: usize,
-        read: impl Fn(Map<String, Value>) -> Option<T> + Sync,
+        read: impl Fn(RawObject) -> Option<T> + Sync,
     ) -> Fetched<T> {
         let mut why = lost("there is no server to ask");
         let timeout = self.surroundings.timeout();
@@ -86,7 +87,7 @@ impl<S: Surroundings> Intake<'_, S> {
         body: Option<&Value>,
         max_answer: usize,
         time: Duration,
-        read: impl Fn(Map<String, Value>) -> Option<T> + Send,
+        read: impl Fn(RawObject) -> Option<T> + Send,
     ) -> Fetched<T> {
         let passing = |reason: String| Ok(Err(Unavailable { reason, later: true }));
         if let Some(reason) = self.silent().get(server) {

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::http::Method;
 use futures_util::{StreamExt, stream};
 use matriarch_rules::identifiers::server_name;
+use matriarch_rules::json::parse_pdu;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
+use serde_json::value::RawValue;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
@@ -17,6 +19,7 @@ use super::pool::Open;
 use super::surroundings::{Ends, MEBIBYTE, Surroundings};
 use crate::base::error::ApiError;
 use crate::base::percent::encode;
+use crate::base::raw_object::RawObject;
 use crate::federation::http_client::Request;
 use crate::federation::state_downloads::{ANSWER_TIMEOUT, MAX_ANSWER};
 
@@ -45,9 +48,10 @@ struct Sent {
     sender: String,
 }
 
-fn event_ids(answer: &Map<String, Value>, key: &str) -> Vec<String> {
-    let ids = answer.get(key).and_then(Value::as_array).into_iter().flatten();
-    ids.filter_map(Value::as_str).filter(|id| !id.contains('\0')).map(str::to_owned).collect()
+fn event_ids(answer: &RawObject, key: &str) -> Vec<String> {
+    let mut ids = answer.strings(key);
+    ids.retain(|id| !id.contains('\0'));
+    ids
 }
 
 impl<S: Surroundings> Intake<'_, S> {
@@ -93,10 +97,10 @@ impl<S: Surroundings> Intake<'_, S> {
         }
         let signed: Vec<(usize, Option<String>)> = stream::iter(wanted)
             .map(|(index, server, text)| async move {
-                let mut event: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
-                let sign = surroundings.sign(&server, &mut event);
+                let mut event = parse_pdu(&text).unwrap_or_default();
+                let sign = surroundings.sign(&server, &mut event.object);
                 let signed = match timeout(time_left, sign).await {
-                    Ok(Ok(())) => Some(Value::Object(event).to_string()),
+                    Ok(Ok(())) => Some(event.to_canonical()),
                     Ok(Err(error)) => {
                         debug!(server, %error, "a policy server did not sign an event");
                         None
@@ -421,7 +425,7 @@ impl<S: Surroundings> Intake<'_, S> {
         }
         let (room, event) = (encode(self.room_id), encode(event_id));
         let path = format!("/_matrix/federation/v1/state_ids/{room}?event_id={event}");
-        let read = |answer: Map<String, Value>| {
+        let read = |answer: RawObject| {
             let state = event_ids(&answer, "pdu_ids");
             (!state.is_empty()).then(|| (state, event_ids(&answer, "auth_chain_ids")))
         };
@@ -485,9 +489,8 @@ impl<S: Surroundings> Intake<'_, S> {
     }
 
     /// The events of the room in an answer. Values that are none are skipped.
-    fn read_events(&self, answer: &Map<String, Value>, key: &str) -> Option<Vec<Open>> {
-        let events = answer.get(key)?.as_array()?;
-        let read = |event: &Value| Open::parsed(self.version, self.room_id, event.as_object()?.clone()).ok();
-        Some(events.iter().filter_map(read).collect())
+    fn read_events(&self, answer: &RawObject, key: &str) -> Option<Vec<Open>> {
+        let read = |event: &RawValue| Open::read(self.version, self.room_id, event.get().to_owned()).ok();
+        Some(answer.items(key)?.into_iter().filter_map(read).collect())
     }
 }

@@ -3,10 +3,9 @@
 #[cfg(test)]
 mod tests;
 
-use matriarch_rules::json::parse_object;
+use matriarch_rules::json::parse_pdu;
 use matriarch_rules::{Event, RoomVersion};
 use matriarch_wire::Needs;
-use serde_json::{Map, Value};
 
 use super::batch::{AllUnavailable, Unavailable};
 
@@ -33,23 +32,8 @@ pub struct Pool {
 impl Open {
     /// Reads an event of the room. The error says why it is none.
     pub fn read(version: &RoomVersion, room_id: &str, text: String) -> Result<Self, String> {
-        let json = parse_object(&text).map_err(|error| error.to_string())?;
-        Self::of(version, room_id, json, text)
-    }
-
-    /// As [`Self::read`], from parsed JSON.
-    pub fn parsed(version: &RoomVersion, room_id: &str, json: Map<String, Value>) -> Result<Self, String> {
-        let text = Value::Object(json.clone()).to_string();
-        Self::of(version, room_id, json, text)
-    }
-
-    fn of(
-        version: &RoomVersion,
-        room_id: &str,
-        mut json: Map<String, Value>,
-        text: String,
-    ) -> Result<Self, String> {
-        json.remove("unsigned");
+        let mut json = parse_pdu(&text).map_err(|error| error.to_string())?;
+        json.object.remove("unsigned");
         let event = Event::from_pdu(version, json).map_err(|error| error.to_string())?;
         if event.room_id() != Some(room_id) {
             return Err("the event is of another room".to_owned());

@@ -12,6 +12,7 @@ use super::batch::{given_up_json, read_answer};
 use super::download_state;
 use super::surroundings::{Ends, MEBIBYTE, Part, Surroundings};
 use crate::base::error::ApiError;
+use crate::base::raw_object::RawObject;
 use crate::database::call;
 use crate::federation::base::Federation;
 use crate::federation::http_client::{FederationError, Request};
@@ -72,12 +73,12 @@ impl Surroundings for Federation {
     async fn ask<T: Send>(
         &self,
         request: Request<'_>,
-        read: impl FnOnce(Map<String, Value>) -> T + Send,
+        read: impl FnOnce(RawObject) -> T + Send,
     ) -> Option<Result<T, FederationError>> {
         // Long answers of hostile servers could fill the memory.
         let size = u32::try_from(request.max_answer / MEBIBYTE).unwrap_or(u32::MAX);
         let _permits = self.await_answer(request.destination, size, request.timeout).await?;
-        Some(self.http.send(request).await.map(read))
+        Some(self.http.send_for_raw(request).await.map(read))
     }
 
     async fn fetch_keys(&self, server: &str) -> Result<(), String> {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::batch::Kind;
 use crate::base::error::ApiError;
+use crate::base::raw_object::RawObject;
 use crate::federation::http_client::{FederationError, Request};
 
 /// Bytes in a mebibyte.
@@ -68,7 +69,7 @@ pub trait Surroundings: Sync {
     fn ask<T: Send>(
         &self,
         request: Request<'_>,
-        read: impl FnOnce(Map<String, Value>) -> T + Send,
+        read: impl FnOnce(RawObject) -> T + Send,
     ) -> impl Future<Output = Option<Result<T, FederationError>>> + Send;
 
     /// Fetches a server's signing keys into the database, or says why it cannot.

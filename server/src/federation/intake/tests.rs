@@ -16,6 +16,7 @@ use super::pool::Open;
 use super::surroundings::{Ends, Part, Surroundings};
 use super::{Intake, take_in_from};
 use crate::base::error::ApiError;
+use crate::base::raw_object::RawObject;
 use crate::federation::http_client::{FederationError, Request};
 
 const ROOM: &str = "!room:here.example";
@@ -233,11 +234,11 @@ impl Surroundings for World {
     async fn ask<T: Send>(
         &self,
         request: Request<'_>,
-        read: impl FnOnce(Map<String, Value>) -> T + Send,
+        read: impl FnOnce(RawObject) -> T + Send,
     ) -> Option<Result<T, FederationError>> {
         self.asked.lock().push((request.destination.to_owned(), request.path.to_owned()));
         let answer = (self.answers)(request.destination, request.path, request.body);
-        Some(answer.map(|answer| read(answer.as_object().cloned().unwrap_or_default())))
+        Some(answer.map(|answer| read(RawObject::parse(answer.to_string()).unwrap_or_default())))
     }
 
     async fn fetch_keys(&self, server: &str) -> Result<(), String> {

@@ -1,6 +1,6 @@
 use std::future::{pending, ready};
 
-use super::{ApiError, Deliveries, FederationError, StatusCode, is_refusal};
+use super::{ApiError, Blame, Deliveries, FederationError, StatusCode, blame};
 
 fn refused(status: u16) -> FederationError {
     let (errcode, error) = ("M_UNKNOWN".to_owned(), String::new());
@@ -10,17 +10,19 @@ fn refused(status: u16) -> FederationError {
 }
 
 #[test]
-fn what_the_request_is_to_blame_for_is_a_refusal() {
-    for status in [400, 405, 409, 413, 414, 422] {
-        assert!(is_refusal(&refused(status)), "{status}");
+fn the_contents_may_be_to_blame_for_a_definite_answer() {
+    for status in [400, 401, 403, 404, 405, 409, 413, 414, 422] {
+        assert_eq!(blame(&refused(status)), Blame::Perhaps { give_up_after: 1 }, "{status}");
     }
-    assert!(is_refusal(&FederationError::Internal(ApiError::internal())));
+    assert_eq!(blame(&refused(500)), Blame::Perhaps { give_up_after: 3 });
+    let own = FederationError::Internal(ApiError::internal());
+    assert_eq!(blame(&own), Blame::Contents { give_up_after: 3 });
 }
 
 #[test]
-fn what_may_pass_is_none() {
-    for status in [301, 401, 403, 404, 408, 429, 500, 502, 503, 504] {
-        assert!(!is_refusal(&refused(status)), "{status}");
+fn the_destination_is_to_blame_for_all_else() {
+    for status in [301, 408, 429, 502, 503, 504] {
+        assert_eq!(blame(&refused(status)), Blame::Destination, "{status}");
     }
     let (server, reason) = ("s.example".to_owned(), String::new());
     let unavailable = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The database is away");
@@ -30,7 +32,7 @@ fn what_may_pass_is_none() {
         FederationError::BadAnswer { server, reason },
         FederationError::Internal(unavailable),
     ] {
-        assert!(!is_refusal(&error), "{error}");
+        assert_eq!(blame(&error), Blame::Destination, "{error}");
     }
 }
 

@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use axum::body::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
@@ -29,8 +28,8 @@ pub enum Part {
 /// The rest of an answer. Absent or malformed fields are empty.
 #[derive(Debug, Default, PartialEq)]
 pub struct Rest {
-    /// The join event as the resident server accepted it: in restricted rooms with that server's signature.
-    pub event: Option<Value>,
+    /// The join event, as JSON text, as the resident server accepted it: in restricted rooms with that server's signature.
+    pub event: Option<String>,
     /// Whether members are missing in the state.
     pub members_omitted: bool,
     pub servers_in_room: Vec<String>,
@@ -108,11 +107,12 @@ impl<'de, F: FnMut(Part, String) -> Result<(), String>> Visitor<'de> for Answer<
                 "state" | "pdus" => Part::State,
                 "auth_chain" => Part::AuthChain,
                 "event" => {
-                    self.rest.event = Some(map.next_value()?);
+                    let text: Box<str> = map.next_value::<Box<RawValue>>()?.into();
+                    self.rest.event = Some(text.into());
                     continue;
                 }
                 "members_omitted" => {
-                    self.rest.members_omitted = map.next_value::<Value>()? == true;
+                    self.rest.members_omitted = map.next_value::<Box<RawValue>>()?.get() == "true";
                     continue;
                 }
                 "servers_in_room" => {

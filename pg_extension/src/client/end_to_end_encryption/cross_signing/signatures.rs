@@ -20,7 +20,7 @@ use crate::{
     },
     client::end_to_end_encryption::{
         device_lists::{self, Change},
-        keys::{is_signatures, unsigned_form},
+        keys::{is_signatures, require_canonical, unsigned_form},
     },
 };
 
@@ -125,6 +125,7 @@ impl<'a> Signer<'a> {
         if !object.get("signatures").is_some_and(is_signatures) {
             return Err(invalid("The key has no signatures."));
         }
+        require_canonical(object)?;
         let (user_nid, signatures) = if user_id != self.session.user_id {
             let (user_nid, keys) = self.others.get(user_id).ok_or_else(unknown)?;
             (*user_nid, self.of_other_user(keys, key_name, object)?)

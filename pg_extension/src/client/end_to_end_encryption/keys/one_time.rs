@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use matriarch_rules::{Map, json::parse_value};
 use serde_json::Value;
 
-use super::{is_signatures, require_size, unsigned_form};
+use super::{is_signatures, require_canonical, require_size, unsigned_form};
 use crate::base::{
     generation,
     response::{MatrixError, Result},
@@ -63,6 +63,7 @@ fn read_key(name: &str, key: &Value) -> Result<NamedKey> {
     } else if !sound {
         return Err(refuse("is neither a string nor an object with a `key`"));
     }
+    key.as_object().map_or(Ok(()), require_canonical)?;
     require_size(&key.to_string())?;
     Ok(NamedKey { algorithm: algorithm.to_owned(), key_id: key_id.to_owned(), key: key.clone() })
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     is_signatures,
     one_time::{self, Counts, NamedKey},
-    require_size, unsigned_form,
+    require_canonical, require_size, unsigned_form,
 };
 use crate::{
     base::{
@@ -29,11 +29,12 @@ pub struct Upload {
 
 impl Upload {
     /// Reads and checks a request's body. 400 `M_BAD_JSON` for device keys that name another user or device,
-    /// and for malformed keys. 413 `M_TOO_LARGE` for a key that is too long.
+    /// and for keys that are malformed or cannot be signed. 413 `M_TOO_LARGE` for a key that is too long.
     pub fn read(body: &Body, user_id: &str, device_id: &str) -> Result<Self> {
         let device_keys = body.object("device_keys")?;
         if let Some(keys) = device_keys {
             check_device_keys(keys, user_id, device_id)?;
+            require_canonical(keys)?;
             require_size(&Value::Object(keys.clone()).to_string())?;
         }
         let fallback_keys =

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use matriarch_rules::{Map, json::parse_object};
+use matriarch_rules::{
+    Map,
+    json::{MAX_EDU_NESTING, parse_leniently},
+};
 
 use super::{
     presence::Presence, receipts::Receipts, rooms::InboundRooms, to_device::Messages, typing::Typing,
@@ -28,7 +31,7 @@ impl Edus {
     pub fn read(origin: &str, texts: &[String]) -> Self {
         let mut edus = Self::default();
         for text in texts {
-            if let Ok(edu) = parse_object(text) {
+            if let Ok(edu) = parse_leniently(text, MAX_EDU_NESTING) {
                 edus.add(origin, &edu);
             }
         }

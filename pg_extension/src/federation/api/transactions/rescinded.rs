@@ -6,7 +6,7 @@
 //! event is accepted from the servers that the stripped state of the invite names, and from moderators whom
 //! it names. Other invites stay until the user tries to join.
 
-use matriarch_rules::{Event, Map, RoomVersion, identifiers::server_name, room_version};
+use matriarch_rules::{Event, Map, RoomVersion, identifiers::server_name, json::ExactObject, room_version};
 use serde_json::Value;
 
 use crate::{
@@ -43,9 +43,10 @@ const LEAVE: &str = "
 
 /// Accepts or refuses an event of a room that this server is not in. `None` if the event does not end an
 /// out-of-band membership of a local user.
-pub fn take(db: &Db<'_>, origin: &str, room_id: &str, pdu: &Map) -> Option<Rescinded> {
-    let text = |key: &str| pdu.get(key).and_then(Value::as_str);
-    let membership = pdu.get("content")?.get("membership")?.as_str()?;
+pub fn take(db: &Db<'_>, origin: &str, room_id: &str, pdu: &ExactObject) -> Option<Rescinded> {
+    let fields = &pdu.object;
+    let text = |key: &str| fields.get(key).and_then(Value::as_str);
+    let membership = fields.get("content")?.get("membership")?.as_str()?;
     let target = text("state_key")?;
     if text("type") != Some("m.room.member")
         || !matches!(membership, "leave" | "ban")
@@ -57,7 +58,7 @@ pub fn take(db: &Db<'_>, origin: &str, room_id: &str, pdu: &Map) -> Option<Resci
     }
     let row = db.query_opt(FIND, &[target.into(), room_id.into()])?;
     let version = room_version(&row.get::<String>("room_version"))?;
-    let event = intake::parse(version, room_id, &Value::Object(pdu.clone()).to_string()).ok()?;
+    let event = intake::parse(version, room_id, &pdu.to_canonical()).ok()?;
     let event_id = event.event_id().to_owned();
     let sender = event.sender().to_owned();
     let outcome = match verified(db, version, event, origin, &row) {
