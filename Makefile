@@ -1,7 +1,7 @@
 # Each target is a script in scripts/; the scripts say what they install, and why, before they do.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint bench fuzz clean
+.PHONY: help run build test lint bench fuzz soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ bench: ## measure speed and memory (takes minutes)
 
 fuzz: ## feed the rules with inputs that nobody thought of, FUZZ_SECONDS (60) for each target
 	@scripts/fuzz
+
+soak: ## exchange generated events with other servers for SOAK_SECONDS (600)
+	@scripts/soak
 
 clean: ## remove what was built in the checkout; data and caches outside it stay
 	@scripts/clean

@@ -1,15 +1,14 @@
-"""JSON that breaks the rules of canonical JSON, from other servers and from clients: nothing of it may stop what
-comes with it or after it."""
+"""JSON that breaks the rules of canonical JSON, from other servers and from clients: nothing of it may stop
+what comes with it or after it."""
 
 import base64
-import json
 import re
 
 import pytest
 from Crypto.Signature import eddsa
 
 from harness.client import new_txn_id, path
-from harness.peer import KEY_ID, canonical, event_id_of, exact
+from harness.peer import canonical, event_id_of, exact, written
 from harness.shared_room import Shared
 from harness.waiting import eventually
 
@@ -212,10 +211,10 @@ def of_type(remote, edu_type) -> list[dict]:
     return [edu["content"] for edu in remote.edus if edu["edu_type"] == edu_type]
 
 
-def send_to_device(alice, user_id: str, text: str, status=200, errcode=None):
-    body = '{"messages": {"%s": {"D": %s}}}' % (user_id, text)
+def send_to_device(alice, user_id: str, content, status=200, errcode=None):
+    body = written({"messages": {user_id: {"D": content}}})
     return alice.call(
-        "PUT", path("sendToDevice", "org.example", new_txn_id()), content=body.encode(), status=status,
+        "PUT", path("sendToDevice", "org.example", new_txn_id()), content=body, status=status,
         errcode=errcode,
     )  # fmt: skip
 
@@ -224,7 +223,7 @@ def test_numbers_of_clients_reach_other_servers(server, remote, checking):
     alice, bob = server.register("alice"), remote.user("bob")
     remote.set_membership(server.database, alice.create_room(preset="public_chat"), bob)
     for number in NUMBERS:
-        send_to_device(alice, bob, '{"n": %s}' % number)
+        send_to_device(alice, bob, {"n": exact(number)})
     eventually(lambda: len(of_type(remote, "m.direct_to_device")) == len(NUMBERS))
     contents = [edu["messages"][bob]["D"]["n"] for edu in of_type(remote, "m.direct_to_device")]
     assert [float(content) for content in contents] == [float(number) for number in NUMBERS]
@@ -235,10 +234,15 @@ def test_numbers_of_clients_reach_other_servers_in_old_rooms(server, remote, che
     alice = server.register("alice")
     room = alice.create_room(preset="public_chat", room_version="5")
     remote.set_membership(server.database, room, remote.user("bob"))
+    uri = path("rooms", room, "send", "m.room.message", new_txn_id())
+    # Synapse does not take this one, and would wait for it for ever.
+    alice.call("PUT", uri, content=b'{"body": 18446744073709551615}', status=400, errcode="M_BAD_JSON")
     sent = []
     for number in NUMBERS:
+        if number == "18446744073709551615":
+            continue
         uri = path("rooms", room, "send", "m.room.message", new_txn_id())
-        sent.append(alice.call("PUT", uri, content=b'{"body": %s}' % number.encode())["event_id"])
+        sent.append(alice.call("PUT", uri, content=written({"body": exact(number)}))["event_id"])
     eventually(lambda: len(remote.pdus) == len(sent))
     assert [event_id_of(pdu) for pdu in remote.pdus] == sent
     assert checking.wrong == []

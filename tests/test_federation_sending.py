@@ -186,9 +186,11 @@ def test_a_refused_transaction_is_taken_apart_until_the_bad_item_is_alone(server
     first = alice.send(room, "first")
     eventually(lambda: destination(server, remote, "retry_at > now()") == [(True,)])
     said = ["one", "poison", "two", "poison", "three"]
-    good = [first, *(id for id, body in [(alice.send(room, body), body) for body in said] if body != "poison")]
+    sent = [(alice.send(room, body), body) for body in said]
+    good = [first, *(event_id for event_id, body in sent if body != "poison")]
     for body in said:
-        alice.put(path("sendToDevice", "org.example", new_txn_id()), {"messages": {bob: {"D": {"body": body}}}})
+        where = path("sendToDevice", "org.example", new_txn_id())
+        alice.put(where, {"messages": {bob: {"D": {"body": body}}}})
     refused = []
     poisoned(remote, status, refused)
     due(server)

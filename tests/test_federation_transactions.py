@@ -336,6 +336,71 @@ def test_a_server_that_is_away_is_asked_again(shared):
     shared.settled()
 
 
+def later(*_):
+    return 503, {"errcode": "M_UNKNOWN", "error": "later"}
+
+
+def lost_for_an_hour(shared, pdu):
+    """Sends an event whose previous events cannot be had, and lets it wait for long."""
+    for endpoint in ("get_missing_events", "event", "state_ids", "state"):
+        shared.server.hooks[endpoint] = later
+    shared.send([pdu])
+    eventually(shared.error)
+    shared.database.query("update matriarch.inbound_pdus set next_try_at = now() + interval '1 hour'")
+    shared.database.query("update matriarch.inbound_queues set next_try_at = now() + interval '1 hour'")
+
+
+def test_an_event_that_is_sent_again_is_due(shared):
+    missing = shared.room.message(shared.bob, "missing")
+    waiting = shared.room.message(shared.bob, "waiting")
+    lost_for_an_hour(shared, waiting)
+    shared.server.hooks.clear()
+    shared.send([waiting])
+    shared.wait([missing, waiting])
+    shared.settled()
+
+
+def test_what_waits_for_an_event_is_due_when_it_comes(shared):
+    missing = shared.room.message(shared.bob, "missing")
+    waiting = shared.room.message(shared.bob, "waiting")
+    lost_for_an_hour(shared, waiting)
+    shared.send([missing])
+    shared.wait([missing, waiting])
+    shared.settled()
+
+
+def renamed(shared, times: int) -> list:
+    """Changes of a name, each of which has the one before it among its auth events."""
+
+    def change(number):
+        content = {"membership": "join", "displayname": f"Bob {number}"}
+        return shared.room.send(shared.bob, "m.room.member", content, shared.bob)
+
+    return [change(number) for number in range(times)]
+
+
+def test_auth_events_come_with_the_gap_that_they_lie_in(shared):
+    changes = renamed(shared, 100)
+    shared.server.hooks["event_auth"] = shared.server.hooks["event"] = later
+    shared.send(changes[-1:])
+    shared.wait(changes, seconds=60)
+    assert len(shared.server.asked_for("get_missing_events")) == 5
+    assert shared.server.asked_for("event_auth") == []
+    shared.settled()
+
+
+def test_rounds_that_are_spent_on_failures_lose_no_event(shared):
+    changes = renamed(shared, 60)
+    shared.server.hooks["event_auth"] = shared.server.hooks["get_missing_events"] = later
+    shared.send(changes[-1:])
+    # One event in each round, and then there are no more rounds.
+    eventually(lambda: "rounds" in (shared.error() or ""), seconds=60)
+    shared.server.hooks.clear()
+    shared.send(changes[-1:])
+    shared.wait(changes, seconds=60)
+    shared.settled()
+
+
 # Hostile servers
 
 

@@ -30,7 +30,7 @@ EXACT = re.compile(r'"(?:«|\\u00ab)([-+.0-9eE]+)(?:»|\\u00bb)"')
 
 
 def exact(number: str) -> str:
-    """In the place of a number that stands in the JSON as in this text, which Python would write otherwise."""
+    """In the place of a number that stands in the JSON as in this text: Python would write it otherwise."""
     return f"«{number}»"
 
 

@@ -47,6 +47,7 @@ class Synapse:
     def defaults(self, authority: Authority, client_port: int, cluster: Cluster | None) -> dict:
         logging = {
             "version": 1,
+            "disable_existing_loggers": False,
             "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(request)s %(message)s"}},
             "filters": {"context": {"()": "synapse.logging.context.LoggingContextFilter", "request": ""}},
             "handlers": {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Event, KeyPair, Map, RoomVersion,
-    canonical_json::CanonicalJsonError,
+    canonical_json::{CanonicalJsonError, check_64_bits},
     event::{FormatError, check_pdu_format},
     hash,
     identifiers::server_name,
@@ -90,6 +90,7 @@ impl EventBuilder {
     pub fn build(self, version: &RoomVersion, key: &KeyPair) -> Result<BuiltEvent, BuildError> {
         let server = server_name(&self.sender).ok_or(FormatError::Malformed("sender"))?.to_owned();
         let mut json = self.into_json(version);
+        check_64_bits(&json)?;
         hash_and_sign_event(version, &mut json, &server, key)?;
         let canonical_json = check_pdu_format(version, &json)?;
         let event_id = hash::event_id(version, &json).ok_or(FormatError::Missing("event_id"))?;

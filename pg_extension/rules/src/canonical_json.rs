@@ -39,9 +39,9 @@ pub fn to_canonical(value: &Value) -> Result<String, CanonicalJsonError> {
     Ok(to_canonical_lenient(value))
 }
 
-/// The canonical JSON of a value whose numbers are not limited, as those of events in room versions 1 to 5 and
-/// of clients' content. Numbers are written [as Python does](as_python_writes): servers in Python, which sign
-/// and check what they have parsed, write them again so.
+/// The canonical JSON of a value whose numbers are not limited, as those of events in room versions 1 to 5
+/// and of clients' content. Numbers are written as Python writes them: servers in Python sign and check what
+/// they have parsed and written again.
 pub fn to_canonical_lenient(value: &Value) -> String {
     let mut out = String::new();
     write_value(&mut out, value, KeptNumbers::default());
@@ -85,6 +85,22 @@ pub(crate) fn check_value(value: &Value) -> Result<(), CanonicalJsonError> {
         Value::Array(array) => array.iter().try_for_each(check_value),
         Value::Object(object) => check_object(object),
     }
+}
+
+/// Checks that servers of all kinds can read all numbers in an object whose room version does not limit them:
+/// some have no integers beyond 64 bits, and would stop at an event with one.
+pub(crate) fn check_64_bits(object: &Map) -> Result<(), CanonicalJsonError> {
+    fn check(value: &Value) -> Result<(), CanonicalJsonError> {
+        match value {
+            Value::Number(number) if number.is_u64() && !number.is_i64() => {
+                Err(CanonicalJsonError::IntegerOutOfRange(number.clone()))
+            }
+            Value::Array(array) => array.iter().try_for_each(check),
+            Value::Object(object) => object.values().try_for_each(check),
+            _ => Ok(()),
+        }
+    }
+    object.values().try_for_each(check)
 }
 
 fn check_number(number: &Number) -> Result<(), CanonicalJsonError> {

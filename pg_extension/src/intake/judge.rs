@@ -92,9 +92,12 @@ impl<'r, 'a> Intake<'r, 'a> {
                 return self.verdict_of(&known);
             }
         }
-        let missing = self.missing_auth_events(event);
-        if !missing.is_empty() {
-            return Verdict::Needs { needs: Needs { events: missing, ..Needs::default() } };
+        let events = self.missing_auth_events(event);
+        if !events.is_empty() {
+            // Where the auth events lie in the gap before the event, they come with it.
+            let is_new = self.kind == Kind::Live && !self.states.contains_key(event.event_id());
+            let prev_events = if is_new { self.missing_prev_events(event) } else { Vec::new() };
+            return Verdict::Needs { needs: Needs { events, prev_events, ..Needs::default() } };
         }
         let by_auth_events = || self.graph().check_by_auth_events(event, pdu.verified);
         let allowed = match self.events.by_id(event.event_id()) {
@@ -158,6 +161,19 @@ impl<'r, 'a> Intake<'r, 'a> {
         event.auth_events().chain(create.as_deref()).filter(unknown).map(str::to_owned).collect()
     }
 
+    /// The previous events that are missing and that the caller has not given up.
+    fn missing_prev_events(&self, event: &Event) -> Vec<String> {
+        let missing =
+            |id: &&str| self.prev_in_graph(id).is_none() && !self.given_up.prev_events.contains(*id);
+        event.prev_events().filter(missing).map(str::to_owned).collect()
+    }
+
+    /// A previous event, if it is in the room's graph.
+    fn prev_in_graph(&self, id: &str) -> Option<Rc<GraphEvent>> {
+        let in_graph = |prev: &Rc<GraphEvent>| prev.is_in_graph() && prev.room_nid == self.room.nid;
+        self.events.by_id(id).filter(|prev| in_graph(prev) && !self.lacks_successor(id))
+    }
+
     /// Check 6: the current state must allow the event. It is resolved together with the state before the
     /// event, so that events of a branch do not fail because the room has not seen the branch.
     fn check_by_current_state(&mut self, event: &Event, before: i64) -> Result<(), Rejection> {
@@ -196,18 +212,16 @@ impl<'r, 'a> Intake<'r, 'a> {
                 root
             });
         }
-        let mut roots = BTreeSet::new();
-        let (mut missing, mut lost) = (Vec::new(), false);
-        for id in event.prev_events() {
-            let in_graph = |prev: &Rc<GraphEvent>| prev.is_in_graph() && prev.room_nid == self.room.nid;
-            match self.events.by_id(id).filter(|prev| in_graph(prev) && !self.lacks_successor(id)) {
-                Some(prev) => roots.extend(self.state_after(&prev)),
-                None if self.given_up.prev_events.contains(id) => lost = true,
-                None => missing.push(id.to_owned()),
-            }
-        }
+        let missing = self.missing_prev_events(event);
         if !missing.is_empty() {
             return Err(Verdict::Needs { needs: Needs { prev_events: missing, ..Needs::default() } });
+        }
+        let (mut roots, mut lost) = (BTreeSet::new(), false);
+        for id in event.prev_events() {
+            match self.prev_in_graph(id) {
+                Some(prev) => roots.extend(self.state_after(&prev)),
+                None => lost = true,
+            }
         }
         if !self.room.header.partial {
             return if lost {

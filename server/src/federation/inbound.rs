@@ -215,6 +215,7 @@ async fn settle(
     taken: &[Taken],
 ) -> Result<(), ApiError> {
     let mut done = BTreeSet::new();
+    let mut stored = Vec::new();
     let (mut waiting, mut pauses, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for (event, taken) in staged.iter().zip(taken) {
         let Queue { room_id, origin, .. } = queue;
@@ -244,11 +245,14 @@ async fn settle(
             }
             Ok(_) => {
                 done.insert(event.inbound_id);
+                stored.push(event.event_id.as_str());
             }
         }
     }
     let done: Vec<i64> = done.into_iter().collect();
-    federation.db.query(SETTLE, &[&queue.room_nid, &queue.origin, &done, &waiting, &pauses, &errors]).await?;
+    let params: [&(dyn ToSql + Sync); 7] =
+        [&queue.room_nid, &queue.origin, &done, &waiting, &pauses, &errors, &stored];
+    federation.db.query(SETTLE, &params).await?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod surroundings;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::StatusCode;
 use matriarch_rules::{RoomVersion, room_version};
@@ -135,6 +136,8 @@ struct Intake<'i, S> {
     /// Events that were stored.
     stored: BTreeSet<String>,
     budget: Budget,
+    /// Whether a request failed that may be answered later.
+    has_failed: AtomicBool,
     taken: Vec<Taken>,
 }
 
@@ -173,6 +176,7 @@ impl<'i, S: Surroundings> Intake<'i, S> {
             outlier_ids: BTreeSet::new(),
             stored: BTreeSet::new(),
             budget: Budget::new(batch.kind),
+            has_failed: AtomicBool::new(false),
             taken,
             main,
         }
@@ -334,15 +338,16 @@ impl<'i, S: Surroundings> Intake<'i, S> {
         hopeless
     }
 
-    /// Ends the intake at a limit. If the limit is time, the events are tried again later: slow servers must
-    /// not cause a loss.
+    /// Ends the intake at a limit. If the limit is time, or if it was reached because requests failed, the
+    /// events are tried again later: slow and failing servers must not cause a loss.
     fn stop(&mut self, limit: &'static str) {
         let origin = self.servers.first();
         warn!(room_id = self.room_id, origin, limit, open = self.main.events.len(), "events need too much");
         crate::base::metrics::federation_limit(limit);
+        let later = limit == "time" || self.has_failed.load(Ordering::Relaxed);
         for event in std::mem::take(&mut self.main.events) {
             let reason = format!("what it needs is over the limit of {limit}");
-            self.settle(event, Err(Unavailable { reason, later: limit == "time" }));
+            self.settle(event, Err(Unavailable { reason, later }));
         }
     }
 

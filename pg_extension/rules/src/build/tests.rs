@@ -161,3 +161,12 @@ fn malformed_events_are_not_built() {
         }
     }
 }
+
+#[test]
+fn integers_beyond_64_bits_are_refused_in_all_versions() {
+    for version in &ALL {
+        let content = content(json!({ "a": [{ "n": u64::MAX }] }));
+        let built = EventBuilder { content, ..message(version) }.build(version, &key());
+        assert!(matches!(built, Err(BuildError::Format(FormatError::NotCanonical(_)))), "{}", version.id);
+    }
+}

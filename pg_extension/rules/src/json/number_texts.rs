@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::document::{Document, Node};
 use crate::canonical_json::as_python_writes;
 
-/// The texts of those numbers in a value that [`as_python_writes`] would write differently, by their places.
+/// The texts of those numbers in a value that Python would write differently, by their places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NumberTexts(BTreeMap<Place, Kept>);
 

@@ -178,7 +178,8 @@ const KNOWN: &str = "
     ) e
     where not exists (select from events_without_successor l where l.event_id = e.event_id)";
 
-/// Queues are locked in the order of their rooms.
+/// Queues are locked in the order of their rooms. A staged event that is sent again is due, as if it were
+/// new: its origin may now have what it needs.
 const STAGE: &str = "
     with queues as (
         insert into inbound_queues (room_nid, origin, generation)
@@ -190,7 +191,9 @@ const STAGE: &str = "
     select p.room_nid, $1, p.event_id, p.json
     from unnest($2::bigint[], $3::text[], $4::text[]) with ordinality p (room_nid, event_id, json, number)
     order by p.number
-    on conflict (room_nid, event_id, origin) do nothing";
+    on conflict (room_nid, event_id, origin) do update
+    set next_try_at = least(inbound_pdus.next_try_at, now()), attempts = 0
+    where inbound_pdus.next_try_at > now()";
 
 /// Stages the PDUs that are neither refused nor stored in their rooms.
 fn stage(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdus: &[Pdu]) {

@@ -1,6 +1,7 @@
 //! Asks other servers, one after the other, within the budget of the intake.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -121,6 +122,9 @@ impl<S: Surroundings> Intake<'_, S> {
     ) -> Result<Unavailable, ApiError> {
         debug!(server, path, %error, "a request to another server failed");
         let (reason, later) = (error.to_string(), is_passing(&error));
+        if later {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
         match error {
             FederationError::Internal(error) => return Err(error),
             FederationError::Unreachable { .. } => {

@@ -15,9 +15,9 @@ const ROUNDS: u32 = 40;
 /// Fetched events. Enough for the state of a large room with its auth events.
 const EVENTS: usize = 100_000;
 const BYTES: usize = 64 * 1024 * 1024;
-/// Requests for missing events of the timeline. In a longer gap, the state before the newest events is
-/// fetched instead.
-const GAPS: u32 = 10;
+/// Requests for missing events of the timeline, to which servers answer with 20 events or more. In a longer
+/// gap, the state before the newest events is fetched instead.
+const GAPS: u32 = 20;
 /// Requests for auth chains, and for states.
 const CHAINS: u32 = 10;
 const STATES: u32 = 5;

@@ -59,11 +59,13 @@ impl<S: Surroundings> Intake<'_, S> {
     pub(super) async fn fetch(&mut self) -> Result<(), ApiError> {
         let waits = self.waits_for_outliers();
         self.fetch_keys().await?;
-        self.fetch_auth_events().await?;
         if waits {
-            return Ok(());
+            return self.fetch_auth_events().await;
         }
+        // First, since auth events may lie in the gap: an account that changes its name often has a long
+        // chain of them.
         self.fetch_prev_events().await?;
+        self.fetch_auth_events().await?;
         self.fetch_states().await?;
         self.fetch_signatures().await;
         Ok(())
@@ -189,8 +191,14 @@ impl<S: Surroundings> Intake<'_, S> {
     fn wanted_events(&mut self) -> BTreeSet<String> {
         let wanted: BTreeSet<String> =
             self.looked_at().flat_map(|event| &event.needs.events).cloned().collect();
-        let waiting: BTreeSet<&str> =
-            self.outliers.events.iter().map(|event| event.event_id.as_str()).collect();
+        // Events that come with a gap are received before those that cite them.
+        let waiting: BTreeSet<&str> = self
+            .outliers
+            .events
+            .iter()
+            .chain(&self.main.events)
+            .map(|event| event.event_id.as_str())
+            .collect();
         let (again, first): (BTreeSet<String>, BTreeSet<String>) = wanted
             .into_iter()
             .filter(|id| !self.unavailable.events.contains_key(id) && !waiting.contains(id.as_str()))

@@ -28,7 +28,8 @@ pub enum Part {
 /// The rest of an answer. Absent or malformed fields are empty.
 #[derive(Debug, Default, PartialEq)]
 pub struct Rest {
-    /// The join event, as JSON text, as the resident server accepted it: in restricted rooms with that server's signature.
+    /// The join event, as JSON text, as the resident server accepted it: in restricted rooms with that
+    /// server's signature.
     pub event: Option<String>,
     /// Whether members are missing in the state.
     pub members_omitted: bool,
