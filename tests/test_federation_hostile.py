@@ -358,8 +358,10 @@ def test_floods_of_edus(shared):
     receipts = {room: {"m.read": {shared.server.user(f"user{n}"): read for n in range(50_000)}}}
     rooms = {f"!room{n}:example.org": {"m.read": {bob: read}} for n in range(40_000)}
     # Each of these objects costs more memory than what it says.
-    objects = ("org.example", {"x": [{"": 0}] * 500_000})
-    shared.send([], [objects], status=413, errcode="M_TOO_LARGE")
+    shared.send([], [("org.example", {"x": [{"": 0}] * 1_200_000})], status=413, errcode="M_TOO_LARGE")
+    message = shared.room.message(bob)
+    assert shared.send([message], [("org.example", {"x": [{"": 0}] * 500_000})])["pdus"]
+    shared.wait([message])
     nobody = {f"@user{n}:test.example": {"*": {}} for n in range(60_000)}
     devices = {alice.user_id: {f"DEVICE{n}": {} for n in range(100_000)}}
 

@@ -113,6 +113,12 @@ def test_nesting_is_judged_event_by_event(shared):
     assert shared.server.get(shared.node, f"/_matrix/federation/v1/event/{deep.event_id}")["pdus"]
 
 
+def test_events_with_many_objects_are_taken_however_many_come_together(shared):
+    pdus = [shared.room.make(shared.bob, "org.example", {"x": [{"": 0}] * 8_800}) for _ in range(30)]
+    assert shared.send(pdus) == {"pdus": {pdu.event_id: {} for pdu in pdus}}
+    shared.wait(pdus, seconds=60)
+
+
 @pytest.mark.parametrize("endpoint", ["v2/send_join", "v1/send_knock", "v2/send_leave", "v2/invite"])
 def test_a_forbidden_number_in_a_membership_is_bad_json(shared, endpoint):
     carol = shared.server.user("carol")

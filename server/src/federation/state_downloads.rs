@@ -189,7 +189,7 @@ impl Download<'_> {
             let rest = state_answer::read(chunks_read, |part, text| {
                 // Skip values that are no events of the room.
                 let Ok(open) = Open::read(version, &room_id, text) else { return Ok(()) };
-                bytes += open.text.len();
+                bytes += open.weight;
                 batch.push(Incoming { open, is_state: part == Part::State });
                 if batch.len() < CHUNK_EVENTS && bytes < CHUNK_BYTES {
                     return Ok(());
@@ -223,7 +223,7 @@ impl Download<'_> {
     async fn stage_batch(&mut self, batch: Vec<Incoming>) -> Result<(), FederationError> {
         let (mut numbers, mut texts) = (Vec::new(), Vec::new());
         for Incoming { open, is_state } in batch {
-            let added = self.index.add(&open.event_id, &open.auth_events, open.text.len(), is_state);
+            let added = self.index.add(&open.event_id, &open.auth_events, open.weight, is_state);
             if let Some(number) = added {
                 numbers.push(i64::from(number));
                 texts.push(open.text);

@@ -177,8 +177,7 @@ fn invite_room_state(
         return Err(malformed("it comes with too much state"));
     }
     if !version.room_id_is_create_event_id {
-        let state =
-            given.iter().filter_map(|event| stripped(&parse_pdu(event.get()).ok()?.object)).collect();
+        let state = given.iter().filter_map(|event| stripped(&parse_pdu(event.get()).ok()?.object)).collect();
         return Ok(InviteState { state, is_unproven: false });
     }
     let claims_proof = |event: &&&RawValue| {
@@ -200,10 +199,8 @@ fn invite_room_state(
     }
     let keys = intake::Keys::load(db, version, events.iter(), Default::default());
     let is_unproven = !has_create || !bare.is_empty();
-    let mut state: Vec<String> = bare
-        .into_iter()
-        .filter_map(|event| stripped(&parse_pdu(event.get()).ok()?.object))
-        .collect();
+    let mut state: Vec<String> =
+        bare.into_iter().filter_map(|event| stripped(&parse_pdu(event.get()).ok()?.object)).collect();
     for event in events {
         // The room's id proves the create event, whoever signed it.
         let proven = event.is("m.room.create", "").then(|| stripped(event.json())).flatten();

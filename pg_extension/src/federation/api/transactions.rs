@@ -11,7 +11,10 @@ mod rooms;
 mod to_device;
 mod typing;
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet},
+};
 
 use matriarch_rules::{
     Event, Map, RoomVersion, hash,
@@ -20,6 +23,7 @@ use matriarch_rules::{
 };
 use matriarch_wire::Outcome;
 use pgrx::pg_extern;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::{edus::Edus, rescinded::Rescinded, rooms::InboundRooms};
@@ -58,6 +62,32 @@ struct Pdu {
     refusal: Option<String>,
 }
 
+impl Pdu {
+    /// Reads the event id and the room of a PDU, and whether it is refused at once. `None` if it has no event
+    /// id.
+    fn read(rooms: &InboundRooms, mut pdu: ExactObject) -> Option<Self> {
+        let json = pdu.to_canonical();
+        pdu.object.remove("unsigned");
+        let room_id = pdu.object.get("room_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let room = rooms.get(&room_id);
+        let version: &RoomVersion = match room {
+            Some(room) => room.version?,
+            None => room_version(PROBABLE_VERSION)?,
+        };
+        let event_id = match (room, pdu.object.get("event_id").and_then(Value::as_str)) {
+            // In room versions 1 and 2 the id is a field, which the signatures cover.
+            (None, Some(event_id)) => event_id.to_owned(),
+            _ => hash::event_id(version, &pdu)?,
+        };
+        let refusal = match room {
+            None => Some("This server is not in the room.".to_owned()),
+            Some(room) => room.refusal().map(str::to_owned),
+        };
+        let refusal = refusal.or_else(|| Event::from_pdu(version, pdu).err().map(|error| error.to_string()));
+        Some(Self { event_id, room_id, json, refusal })
+    }
+}
+
 /// `PUT /_matrix/federation/v1/send/{txnId}`
 ///
 /// The caller has authenticated `origin`. The response has `{}` or an `error` for each PDU that has an id. A
@@ -81,10 +111,9 @@ fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<
         if !pdus.is_empty() && staged >= MAX_STAGED {
             return Err(too_many());
         }
-        let pdus: Vec<ExactObject> = pdus.iter().filter_map(|pdu| parse_pdu(pdu).ok()).collect();
         let edus = Edus::read(origin, &edus);
-        let room_ids: BTreeSet<&str> =
-            pdus.iter().filter_map(|pdu| pdu.object.get("room_id")?.as_str()).collect();
+        let room_ids: BTreeSet<Cow<'_, str>> = pdus.iter().filter_map(|pdu| room_id_in(pdu)).collect();
+        let room_ids: BTreeSet<&str> = room_ids.iter().map(AsRef::as_ref).collect();
         let rooms = InboundRooms::of(db, origin, room_ids.iter().copied().chain(edus.room_ids()).collect());
         if rooms.is_any_join_in_progress(db, &room_ids) {
             return Err(too_early());
@@ -93,21 +122,22 @@ fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<
             return Ok(Response::new(answered(db, origin, txn_id).unwrap_or_default()));
         }
         let mut results = Map::new();
-        let mut ended = Vec::new();
-        let pdus = pdus.into_iter().filter(|pdu| match rescind(db, origin, &rooms, pdu) {
-            Some(Rescinded { event_id, outcome }) => {
-                results.insert(
-                    event_id,
-                    outcome.as_ref().map_or_else(|error| json!({ "error": error }), |_| json!({})),
-                );
-                ended.extend(outcome);
-                false
+        let (mut ended, mut read) = (Vec::new(), Vec::new());
+        // One after the other, since a parsed event takes many times the memory of its text.
+        for pdu in pdus.iter().filter_map(|pdu| parse_pdu(pdu).ok()) {
+            match rescind(db, origin, &rooms, &pdu) {
+                Some(Rescinded { event_id, outcome }) => {
+                    results.insert(
+                        event_id,
+                        outcome.as_ref().map_or_else(|error| json!({ "error": error }), |_| json!({})),
+                    );
+                    ended.extend(outcome);
+                }
+                None => read.extend(Pdu::read(&rooms, pdu)),
             }
-            None => true,
-        });
-        let pdus: Vec<Pdu> = pdus.filter_map(|pdu| read(&rooms, pdu)).collect();
-        stage(db, origin, &rooms, &pdus);
-        for pdu in pdus {
+        }
+        stage(db, origin, &rooms, &read);
+        for pdu in read {
             let result = pdu.refusal.map_or_else(|| json!({}), |error| json!({ "error": error }));
             results.insert(pdu.event_id, result);
         }
@@ -117,6 +147,16 @@ fn receive_transaction(origin: &str, txn_id: &str, pdus: Vec<String>, edus: Vec<
         db.execute(END, &[origin.into(), txn_id.into(), response.body.as_str().into()]);
         Ok(response)
     })
+}
+
+/// The room that a PDU names.
+fn room_id_in(pdu: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Named<'p> {
+        #[serde(borrow)]
+        room_id: Cow<'p, str>,
+    }
+    serde_json::from_str::<Named<'_>>(pdu).ok().map(|named| named.room_id)
 }
 
 fn answered(db: &Db<'_>, origin: &str, txn_id: &str) -> Option<String> {
@@ -145,29 +185,6 @@ fn too_early() -> MatrixError {
     MatrixError::new(429, "M_LIMIT_EXCEEDED", reason)
         .with("retry_after_ms", 1_000)
         .with_outcome(Outcome::JoinInProgress)
-}
-
-/// Reads the event id and the room of a PDU, and whether it is refused at once. `None` if it has no event id.
-fn read(rooms: &InboundRooms, mut pdu: ExactObject) -> Option<Pdu> {
-    let json = pdu.to_canonical();
-    pdu.object.remove("unsigned");
-    let room_id = pdu.object.get("room_id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let room = rooms.get(&room_id);
-    let version: &RoomVersion = match room {
-        Some(room) => room.version?,
-        None => room_version(PROBABLE_VERSION)?,
-    };
-    let event_id = match (room, pdu.object.get("event_id").and_then(Value::as_str)) {
-        // In room versions 1 and 2 the id is a field, which the signatures cover.
-        (None, Some(event_id)) => event_id.to_owned(),
-        _ => hash::event_id(version, &pdu)?,
-    };
-    let refusal = match room {
-        None => Some("This server is not in the room.".to_owned()),
-        Some(room) => room.refusal().map(str::to_owned),
-    };
-    let refusal = refusal.or_else(|| Event::from_pdu(version, pdu).err().map(|error| error.to_string()));
-    Some(Pdu { event_id, room_id, json, refusal })
 }
 
 const KNOWN: &str = "
@@ -205,8 +222,12 @@ fn stage(db: &Db<'_>, origin: &str, rooms: &InboundRooms, pdus: &[Pdu]) {
     let ids: Vec<&str> = ids.into_iter().collect();
     let known: HashSet<String> = db.query(KNOWN, &[ids.into()]).map(|row| row.get("event_id")).collect();
     let mut columns: (Vec<i64>, Vec<&str>, Vec<&str>) = Default::default();
+    // A statement may write a row only once.
+    let mut staged = HashSet::new();
     for pdu in accepted.into_iter().filter(|pdu| !known.contains(&pdu.event_id)) {
-        if let Some(room) = rooms.get(&pdu.room_id) {
+        if let Some(room) = rooms.get(&pdu.room_id)
+            && staged.insert((room.nid, pdu.event_id.as_str()))
+        {
             columns.0.push(room.nid);
             columns.1.push(&pdu.event_id);
             columns.2.push(&pdu.json);

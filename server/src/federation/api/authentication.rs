@@ -1,8 +1,5 @@
 //! Authenticates requests of other servers by their signatures. Server-Server API, "Request Authentication".
 
-#[cfg(test)]
-mod tests;
-
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use http_body_util::BodyExt;
@@ -14,14 +11,15 @@ use super::x_matrix::XMatrix;
 use crate::app::App;
 use crate::base::current_request::log_user;
 use crate::base::error::ApiError;
-use crate::base::raw_object::RawObject;
+use crate::base::raw_object::{RawObject, objects};
 use crate::federation::http_client::FederationError;
 
 /// The most signatures of a request that are checked: servers sign with each of their keys.
 const MAX_SIGNATURES: usize = 4;
 
-/// The most JSON objects in a body. Each takes more than 512 bytes of memory, however short it is.
-const MAX_OBJECTS: usize = 200_000;
+/// The most JSON objects in a body that was not signed as it was sent, and so is taken apart and written
+/// anew. Each takes some 100 bytes of memory, however short it is.
+const MAX_OBJECTS: usize = 1_000_000;
 
 /// A request of another server with a valid signature.
 #[derive(Debug)]
@@ -32,43 +30,8 @@ pub struct ServerRequest {
     pub content: RawObject,
 }
 
-/// The body of a request, and the texts that its signature may cover.
-struct Signed {
-    content: RawObject,
-    /// The body as it was sent, and its canonical JSON if that is another: a server may sign its own bytes or
-    /// what any server makes of them. Numbers stay as they stand, whether canonical JSON has them or not:
-    /// events and EDUs are judged one by one.
-    forms: Vec<Option<String>>,
-}
-
-impl Signed {
-    fn read(text: &str) -> Result<Self, ApiError> {
-        let document = Document::parse(text).map_err(|error| ApiError::not_json(error.to_string()))?;
-        let content = RawObject::parse(text.to_owned()).filter(|_| document.is_object());
-        let content = content.ok_or_else(|| ApiError::not_json("The body is not a JSON object"))?;
-        let mut forms = vec![Some(text.to_owned()), Some(document.canonical())];
-        forms.dedup();
-        Ok(Self { content, forms })
-    }
-}
-
 fn unauthorized(reason: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", reason)
-}
-
-/// Counts the objects in a text, assuming that it is JSON.
-fn objects(text: &str) -> usize {
-    let (mut objects, mut in_string, mut is_escaped) = (0, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = in_string,
-            b'"' => in_string = !in_string,
-            b'{' if !in_string => objects += 1,
-            _ => {}
-        }
-    }
-    objects
 }
 
 impl FromRequest<App> for ServerRequest {
@@ -98,35 +61,51 @@ impl FromRequest<App> for ServerRequest {
         let bytes =
             body.collect().await.map_err(|_| ApiError::not_json("The body did not arrive whole"))?.to_bytes();
         let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
-        let mut signed = Signed { content: RawObject::default(), forms: vec![None] };
-        if !bytes.is_empty() {
-            let text =
-                std::str::from_utf8(&bytes).map_err(|_| ApiError::not_json("The body is not valid UTF-8"))?;
-            if objects(text) > MAX_OBJECTS {
-                info!(origin, limit = "objects", "the body of another server's request is over a limit");
-                crate::base::metrics::federation_limit("objects");
-                return Err(ApiError::too_large());
-            }
-            signed = Signed::read(text)?;
-        }
+        let text = match bytes.is_empty() {
+            true => None,
+            false => Some(
+                std::str::from_utf8(&bytes).map_err(|_| ApiError::not_json("The body is not valid UTF-8"))?,
+            ),
+        };
+        let content =
+            text.map_or_else(|| Some(RawObject::default()), |text| RawObject::parse(text.to_owned()));
+        let content = content.ok_or_else(|| ApiError::not_json("The body is not a JSON object"))?;
         let method = parts.method.as_str();
-        let forms: Vec<String> = signed
-            .forms
-            .iter()
-            .map(|content| request_to_sign(method, uri, &origin, ours, content.as_deref()))
-            .collect();
+        let form = |content: Option<&str>| request_to_sign(method, uri, &origin, ours, content);
+        // A server may sign the bytes that it sends, or what any server makes of them. Numbers stay as they
+        // stand, whether canonical JSON has them or not: events and EDUs are judged one by one.
+        let as_sent = form(text);
+        let mut canonical: Option<String> = None;
         for header in headers {
-            let key = find_key(app, &origin, &header.key).await?;
-            let verifies =
-                |key: PublicKey| forms.iter().any(|form| key.verifies(form.as_bytes(), &header.signature));
-            if key.is_some_and(verifies) {
+            let Some(key) = find_key(app, &origin, &header.key).await? else { continue };
+            let mut is_right = key.verifies(as_sent.as_bytes(), &header.signature);
+            if let (false, Some(text)) = (is_right, text) {
+                if canonical.is_none() {
+                    canonical = Some(form(Some(&canonical_json(&origin, text)?)));
+                }
+                is_right =
+                    canonical.as_ref().is_some_and(|form| key.verifies(form.as_bytes(), &header.signature));
+            }
+            if is_right {
                 log_user(&origin);
                 app.outgoing.heard_from(&origin);
-                return Ok(Self { origin, content: signed.content });
+                return Ok(Self { origin, content });
             }
         }
         Err(unauthorized("The signature is wrong, or by a key that is not known"))
     }
+}
+
+/// The canonical JSON of a body, with its numbers as they stand. 413 `M_TOO_LARGE` if that takes too much
+/// memory.
+fn canonical_json(origin: &str, text: &str) -> Result<String, ApiError> {
+    if objects(text) > MAX_OBJECTS {
+        info!(origin, limit = "objects", "the body of another server's request is over a limit");
+        crate::base::metrics::federation_limit("objects");
+        return Err(ApiError::too_large());
+    }
+    let document = Document::parse(text).map_err(|error| ApiError::not_json(error.to_string()))?;
+    Ok(document.canonical())
 }
 
 /// The key, if the server published it and it is valid now.

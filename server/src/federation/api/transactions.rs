@@ -15,13 +15,15 @@ use tracing::info;
 use super::authentication::ServerRequest;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::base::raw_object::RawObject;
+use crate::base::raw_object::{RawObject, objects};
 use crate::database::Outcome;
 use crate::database::{MatrixResponse, call};
 use crate::http::Path;
 
 const MAX_PDUS: usize = 50;
 const MAX_EDUS: usize = 100;
+/// The most JSON objects in a PDU or EDU: more than fit into an event. One with more is left out.
+const MAX_OBJECTS: usize = 25_000;
 
 /// How long a transaction waits while a join of its room is in progress, and the pause between attempts.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,8 +44,18 @@ async fn send(
     Path(txn_id): Path<String>,
     ServerRequest { origin, content }: ServerRequest,
 ) -> Result<MatrixResponse, ApiError> {
-    let pdus = texts(&content, "pdus", MAX_PDUS)?.ok_or_else(|| ApiError::missing_param("pdus"))?;
+    let mut pdus = texts(&content, "pdus", MAX_PDUS)?.ok_or_else(|| ApiError::missing_param("pdus"))?;
     let mut edus = texts(&content, "edus", MAX_EDUS)?.unwrap_or_default();
+    let is_admitted = |item: &&str| {
+        let is_admitted = objects(item) <= MAX_OBJECTS;
+        if !is_admitted {
+            info!(origin, limit = "objects", "an event or EDU of another server is over a limit");
+            crate::base::metrics::federation_limit("objects");
+        }
+        is_admitted
+    };
+    pdus.retain(is_admitted);
+    edus.retain(is_admitted);
     if !app.presence.is_enabled() {
         edus.retain(|edu| !is_presence(edu));
     }

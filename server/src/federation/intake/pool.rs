@@ -8,6 +8,10 @@ use matriarch_rules::{Event, RoomVersion};
 use matriarch_wire::Needs;
 
 use super::batch::{AllUnavailable, Unavailable};
+use crate::base::raw_object::objects;
+
+/// What a parsed object takes at least, in bytes.
+const OBJECT_BYTES: usize = 512;
 
 /// An event that has no verdict yet.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub struct Open {
     pub auth_events: Vec<String>,
     pub prev_events: Vec<String>,
     pub depth: i64,
+    /// Its size in the memory of who parses it, in bytes.
+    pub weight: usize,
     /// The index in the batch; `None` for fetched events.
     pub index: Option<usize>,
     /// What the database said that it needs.
@@ -46,7 +52,9 @@ impl Open {
         }
         let event_id = event.event_id().to_owned();
         let depth = event.depth();
-        Ok(Self { event_id, text, auth_events, prev_events, depth, index: None, needs: Needs::default() })
+        let weight = text.len() + OBJECT_BYTES * objects(&text);
+        let (index, needs) = (None, Needs::default());
+        Ok(Self { event_id, text, auth_events, prev_events, depth, weight, index, needs })
     }
 
     /// Why the event cannot be stored, if so. Without its auth events it would be stored as rejected. A given
@@ -80,13 +88,13 @@ impl Pool {
         let mut parts: Vec<Vec<Open>> = Vec::new();
         let mut bytes = 0;
         for event in self.events {
-            let fits = parts.last().is_some_and(|part| part.len() < max_events)
-                && bytes + event.text.len() <= max_bytes;
+            let fits =
+                parts.last().is_some_and(|part| part.len() < max_events) && bytes + event.weight <= max_bytes;
             if !fits {
                 parts.push(Vec::new());
                 bytes = 0;
             }
-            bytes += event.text.len();
+            bytes += event.weight;
             if let Some(part) = parts.last_mut() {
                 part.push(event);
             }

@@ -9,6 +9,7 @@ fn open(event_id: &str, depth: i64, bytes: usize) -> Open {
         auth_events: vec!["$auth".to_owned()],
         prev_events: Vec::new(),
         depth,
+        weight: bytes,
         index: None,
         needs: Needs::default(),
     }
