@@ -2,13 +2,13 @@
 
 use std::{borrow::Cow, cell::RefCell, collections::HashMap, ops::Range, rc::Rc};
 
-use matriarch_rules::{RoomVersion, canonical_json::object_to_canonical_lenient, redaction::redact};
+use matriarch_rules::{RoomVersion, redaction::redact_exactly};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{
     base::spi::{Db, Row, Xid},
-    room::{parse_stored, state_at::StateAt},
+    room::{parse_exactly, state_at::StateAt},
 };
 
 /// A row of `events`.
@@ -102,7 +102,7 @@ impl StoredEvent {
 
     /// The copy of this event for readers who get it redacted.
     pub fn redacted(&self, version: &RoomVersion) -> Self {
-        let json = object_to_canonical_lenient(&redact(version, parse_stored(&self.json)));
+        let json = redact_exactly(version, parse_exactly(&self.json)).to_canonical();
         let content = content_range(&json);
         Self { content, json, redacts: None, is_copy: true, ..self.clone() }
     }
