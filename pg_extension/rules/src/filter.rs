@@ -142,13 +142,14 @@ impl Filter {
     pub fn prune(&self, event: &str) -> Option<String> {
         let fields = self.event_fields.as_ref()?;
         let Ok(Value::Object(event)) = serde_json::from_str(event) else { return None };
-        let mut kept = Map::from_iter([("content".to_owned(), Value::Object(Map::new()))]);
+        let mut kept = Map::new();
         for field in REQUIRED_FIELDS {
             copy_path(&event, &[field.to_owned()], &mut kept);
         }
         for field in fields {
             copy_path(&event, &property_path::split(field), &mut kept);
         }
+        kept.entry("content").or_insert_with(|| Value::Object(Map::new()));
         Some(Value::Object(kept).to_string())
     }
 }
