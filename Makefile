@@ -1,7 +1,7 @@
 # Each target is a script in scripts/; the scripts say what they install, and why, before they do.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint bench fuzz soak clean
+.PHONY: help run build install test lint bench fuzz soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +11,9 @@ run: ## build, then serve on http://localhost:8008 with an embedded PostgreSQL
 
 build: ## build the server and the extension (development profile)
 	@scripts/build dev
+
+install: ## build a release; install the program, and the extension's files for pg_config (DESTDIR, PREFIX)
+	@scripts/install
 
 test: ## formatting, clippy, and every test
 	@scripts/test
