@@ -14,6 +14,38 @@ ALTER DOMAIN matriarch.event_status OWNER TO matriarch_owner;
 
 COMMENT ON DOMAIN matriarch.event_status IS 'What was decided about a stored event: 0 accepted, 1 soft-failed, 2 rejected, 3 outlier (not judged by the state before it). Queries name them by the functions accepted(), soft_failed(), rejected() and outlier().';
 
+CREATE FUNCTION matriarch.delete_events_of_room() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'matriarch', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+begin
+    delete from event_auth_edges
+    where auth_nid in (
+        select event_nid from events where room_nid = old.room_nid and pos is not null
+        union all
+        select event_nid from events where room_nid = old.room_nid and pos is null and status in (0, 3)
+    );
+    -- Three statements for three indexes, which together have all events of a room.
+    delete from events where room_nid = old.room_nid and pos is not null;
+    delete from events where room_nid = old.room_nid and pos is null and status in (0, 3);
+    delete from events where room_nid = old.room_nid and status in (1, 2);
+    delete from account_data a
+    using memberships m
+    where m.room_nid = old.room_nid and a.user_nid = m.user_nid and a.room_nid = old.room_nid;
+    delete from inbound_queues where room_nid = old.room_nid;
+    delete from history_gaps where room_nid = old.room_nid;
+    delete from held_receipts where room_nid = old.room_nid;
+    delete from typing where room_nid = old.room_nid;
+    return old;
+end
+$$;
+
+ALTER FUNCTION matriarch.delete_events_of_room() OWNER TO matriarch_owner;
+
+COMMENT ON FUNCTION matriarch.delete_events_of_room() IS 'Trigger of rooms: deletes what belongs to a deleted room and has no foreign key to it. Foreign keys delete the rest.';
+
 CREATE FUNCTION matriarch.keep_key_names() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'matriarch', 'pg_temp'
@@ -57,12 +89,13 @@ CREATE FUNCTION matriarch.note_membership_change() RETURNS trigger
     SET search_path TO 'matriarch', 'pg_temp'
     AS $$
 begin
-    if tg_op = 'DELETE' then
-        insert into membership_changes (room_nid, user_nid, joined)
-        values (old.room_nid, old.user_nid, false);
-    else
+    if tg_op <> 'DELETE' then
         insert into membership_changes (room_nid, user_nid, joined)
         values (new.room_nid, new.user_nid, new.membership = 'join');
+    -- A membership that is deleted with its room changes nothing that is left.
+    elsif exists (select from rooms where room_nid = old.room_nid) then
+        insert into membership_changes (room_nid, user_nid, joined)
+        values (old.room_nid, old.user_nid, false);
     end if;
     return null;
 end
@@ -485,6 +518,7 @@ CREATE TABLE matriarch.events (
     auth_nids bigint[] NOT NULL,
     mentions text[] COLLATE pg_catalog."C",
     json text NOT NULL COLLATE pg_catalog."C",
+    received_at timestamp with time zone DEFAULT now(),
     CONSTRAINT events_check CHECK (((pos IS NULL) OR ((status)::smallint = 0)))
 )
 WITH (autovacuum_vacuum_insert_scale_factor='0.05', autovacuum_analyze_scale_factor='0.02');
@@ -546,6 +580,8 @@ COMMENT ON COLUMN matriarch.events.auth_nids IS 'event_nids of its auth_events, 
 COMMENT ON COLUMN matriarch.events.mentions IS 'User ids of m.mentions that this server knows; @room for a permitted mention of all, and for tombstones. NULL: nobody is mentioned.';
 
 COMMENT ON COLUMN matriarch.events.json IS 'The event as signed, in canonical JSON, without unsigned. Text and not jsonb: jsonb refuses \u0000 and folds numbers.';
+
+COMMENT ON COLUMN matriarch.events.received_at IS 'When the database transaction began that stored the event. NULL: before this column was added.';
 
 CREATE SEQUENCE matriarch.event_nids
     START WITH 1
@@ -2175,9 +2211,21 @@ CREATE INDEX events_outliers ON matriarch.events USING btree (room_nid, event_ni
 
 COMMENT ON INDEX matriarch.events_outliers IS 'Outliers. With events_timeline and events_not_accepted, all events of a room.';
 
+CREATE INDEX events_received ON matriarch.events USING brin (received_at) WITH (autosummarize='on');
+
+COMMENT ON INDEX matriarch.events_received IS 'For analysts: the events that were received at a time.';
+
 CREATE INDEX events_sender ON matriarch.events USING btree (sender_nid, room_nid, pos) WHERE ((pos IS NOT NULL) AND (thread_root_nid IS NULL));
 
 COMMENT ON INDEX matriarch.events_sender IS 'A user''s own last event: everything up to it has been read.';
+
+CREATE INDEX events_sent ON matriarch.events USING brin ((
+CASE
+    WHEN ((origin_server_ts >= '-210866803200000'::bigint) AND (origin_server_ts <= '9224318015999999'::bigint)) THEN to_timestamp((((origin_server_ts)::numeric / 1000.0))::double precision)
+    ELSE NULL::timestamp with time zone
+END) timestamptz_minmax_multi_ops) WITH (autosummarize='on');
+
+COMMENT ON INDEX matriarch.events_sent IS 'For analysts: the events of a time, as their servers claim.';
 
 CREATE INDEX events_thread ON matriarch.events USING btree (thread_root_nid, pos) WHERE (thread_root_nid IS NOT NULL);
 
@@ -2339,6 +2387,8 @@ CREATE TRIGGER membership_inserted AFTER INSERT ON matriarch.memberships FOR EAC
 
 CREATE TRIGGER membership_updated AFTER UPDATE ON matriarch.memberships FOR EACH ROW WHEN (((old.membership = 'join'::text) <> (new.membership = 'join'::text))) EXECUTE FUNCTION matriarch.note_membership_change();
 
+CREATE TRIGGER room_deleted BEFORE DELETE ON matriarch.rooms FOR EACH ROW EXECUTE FUNCTION matriarch.delete_events_of_room();
+
 ALTER TABLE ONLY matriarch.access_tokens
     ADD CONSTRAINT access_tokens_device_nid_fkey FOREIGN KEY (device_nid) REFERENCES matriarch.devices(device_nid) ON DELETE CASCADE;
 
@@ -2492,6 +2542,11 @@ ALTER TABLE ONLY matriarch.to_device_transactions
 ALTER TABLE ONLY matriarch.uia_sessions
     ADD CONSTRAINT uia_sessions_user_nid_fkey FOREIGN KEY (user_nid) REFERENCES matriarch.accounts(user_nid) ON DELETE CASCADE;
 
+GRANT USAGE ON SCHEMA matriarch TO matriarch_api;
+GRANT USAGE ON SCHEMA matriarch TO matriarch_admin;
+
+REVOKE ALL ON FUNCTION matriarch.delete_events_of_room() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION matriarch.keep_key_names() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION matriarch.note_device_deletion() FROM PUBLIC;
@@ -2507,6 +2562,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.account_data TO matriarch_a
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.accounts TO matriarch_api;
 
 GRANT SELECT,INSERT ON TABLE matriarch.agreed_terms TO matriarch_api;
+GRANT SELECT ON TABLE matriarch.agreed_terms TO matriarch_admin;
 
 GRANT SELECT(device_nid) ON TABLE matriarch.dehydrated_devices TO matriarch_api;
 
@@ -2528,9 +2584,12 @@ GRANT SELECT,DELETE ON TABLE matriarch.events_without_successor TO matriarch_api
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.filters TO matriarch_api;
 
+GRANT SELECT ON TABLE matriarch.generations TO matriarch_admin;
+
 GRANT SELECT,DELETE ON TABLE matriarch.held_receipts TO matriarch_api;
 
 GRANT SELECT,DELETE ON TABLE matriarch.history_gaps TO matriarch_api;
+GRANT SELECT,DELETE ON TABLE matriarch.history_gaps TO matriarch_admin;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.inbound_pdus TO matriarch_api;
 
@@ -2548,6 +2607,8 @@ GRANT SELECT(user_nid) ON TABLE matriarch.key_backup_versions TO matriarch_api;
 
 GRANT SELECT ON TABLE matriarch.memberships TO matriarch_api;
 
+GRANT DELETE ON TABLE matriarch.one_time_keys TO matriarch_admin;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.partial_joins TO matriarch_api;
 
 GRANT SELECT ON TABLE matriarch.partial_states TO matriarch_api;
@@ -2561,18 +2622,23 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.refresh_tokens TO matriarch
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.registration_nonces TO matriarch_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.registration_tokens TO matriarch_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.registration_tokens TO matriarch_admin;
 
 GRANT SELECT,UPDATE ON TABLE matriarch.remote_device_lists TO matriarch_api;
+GRANT SELECT ON TABLE matriarch.remote_device_lists TO matriarch_admin;
 
 GRANT SELECT,INSERT,DELETE ON TABLE matriarch.revoked_refresh_tokens TO matriarch_api;
 
 GRANT SELECT ON TABLE matriarch.room_aliases TO matriarch_api;
 
 GRANT SELECT ON TABLE matriarch.rooms TO matriarch_api;
+GRANT SELECT,DELETE ON TABLE matriarch.rooms TO matriarch_admin;
 
 GRANT SELECT ON TABLE matriarch.schema_history TO matriarch_api;
+GRANT SELECT ON TABLE matriarch.schema_history TO matriarch_admin;
 
 GRANT SELECT ON TABLE matriarch.server TO matriarch_api;
+GRANT SELECT ON TABLE matriarch.server TO matriarch_admin;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE matriarch.server_key_responses TO matriarch_api;
 
@@ -2587,5 +2653,6 @@ GRANT SELECT,DELETE ON TABLE matriarch.to_device_transactions TO matriarch_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.uia_sessions TO matriarch_api;
 
 GRANT SELECT,INSERT ON TABLE matriarch.users TO matriarch_api;
+GRANT SELECT ON TABLE matriarch.users TO matriarch_admin;
 
 GRANT UPDATE(user_id) ON TABLE matriarch.users TO matriarch_api;

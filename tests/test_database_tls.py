@@ -1,6 +1,7 @@
 """TLS to PostgreSQL: `sslmode` and its companions, in every connection of the program."""
 
 import os
+import socket
 import subprocess
 
 import pytest
@@ -207,7 +208,9 @@ def test_all_connections_of_a_node_have_tls(tls, start_nodes):
     alice.send(alice.create_room(), "by TLS")
     connections = """select application_name, bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid)
         where usename = 'matriarch_api' group by 1 order by 1"""
-    eventually(lambda: tls.database.query(connections), [("listener", True), ("matriarch", True)])
+    names = [f"matriarch {socket.gethostname()}:{node.port}" for node in nodes]
+    expected = sorted([("listener", True), *((name, True) for name in names)])
+    eventually(lambda: tls.database.query(connections), expected)
 
 
 def test_a_server_that_signed_for_itself_is_trusted_by_its_certificate(tls):

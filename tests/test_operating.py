@@ -5,15 +5,18 @@ import os
 import select
 import socket
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from harness import process
-from harness.client import expect
+from harness import process, schema
+from harness.client import expect, new_txn_id, path
 from harness.cluster import Database
 from harness.node import Node
+from harness.verify import verify_all
+from harness.waiting import eventually, eventually_passes
 
 
 def run(*arguments, **environment):
@@ -142,7 +145,7 @@ def test_each_listener_serves_its_apis(database, tmp_path):
 
 
 def test_every_answer_has_cors_headers_and_a_request_id(node):
-    for method, path in [
+    for method, endpoint in [
         ("OPTIONS", "/_matrix/client/v3/sync"),
         ("OPTIONS", "/no/such/path"),
         ("GET", "/no/such/path"),
@@ -150,7 +153,7 @@ def test_every_answer_has_cors_headers_and_a_request_id(node):
         ("DELETE", "/_matrix/client/versions"),
         ("GET", "/_matrix/client/versions"),
     ]:
-        answer = httpx.request(method, node.url + path, headers={"X-Request-Id": "from-the-proxy"})
+        answer = httpx.request(method, node.url + endpoint, headers={"X-Request-Id": "from-the-proxy"})
         assert answer.headers["access-control-allow-origin"] == "*"
         assert "OPTIONS" in answer.headers["access-control-allow-methods"]
         assert "Authorization" in answer.headers["access-control-allow-headers"]
@@ -248,3 +251,269 @@ def test_functions_that_turn_plans_off_compile_none(shared_database):
         where pronamespace in ('matriarch'::regnamespace, 'matrix'::regnamespace)
             and proconfig @> array['enable_seqscan=off'] and not proconfig @> array['jit=off']"""
     assert shared_database.query(statement) == []
+
+
+# What the role matriarch_admin may do
+
+
+def test_operators_may_do_what_the_documents_tell_them(node, shared_database):
+    alice = node.register("alice")
+    room = alice.create_room()
+    for statement in (
+        "insert into matriarch.registration_tokens (token, uses_allowed) values ('operators', 10)",
+        "select * from matriarch.registration_tokens",
+        "delete from matriarch.registration_tokens where token = 'operators'",
+        "delete from matriarch.history_gaps",
+        "delete from matriarch.one_time_keys",
+        "select user_id, policy_id from matriarch.agreed_terms join matriarch.users using (user_nid)",
+        "select * from matriarch.remote_device_lists",
+        "select * from matriarch.generations",
+        "select * from matriarch.schema_history",
+        "select * from matrix.destinations",
+        f"select * from matrix.verify_room('{room}')",
+        f"delete from matriarch.rooms where room_id = '{room}'",
+    ):
+        shared_database.query(statement, user="matriarch_admin")
+
+
+def test_a_deleted_room_is_gone_and_the_others_are_whole(database, start_nodes):
+    (node,) = start_nodes(database)
+    alice, bob = node.register("alice"), node.register("bob")
+    kept, deleted = (alice.create_room(preset="public_chat") for _ in range(2))
+    for room in (kept, deleted):
+        bob.join(room)
+        sent = alice.send(room, "a message")
+        alice.send_state(room, "m.room.topic", {"topic": "x"})
+        alice.redact(room, alice.send(room, "redacted"))
+        bob.post(path("rooms", room, "receipt", "m.read", sent), {})
+        bob.put(path("user", bob.user_id, "rooms", room, "tags", "u.x"), {})
+        bob.put(path("rooms", room, "typing", bob.user_id), {"typing": True, "timeout": 30000})
+    bob.leave(deleted)
+    ((room_nid,),) = database.query("select room_nid from matriarch.rooms where room_id = %s", [deleted])
+    database.query("delete from matriarch.rooms where room_id = %s", [deleted], user="matriarch_admin")
+
+    columns = database.query(
+        "select table_name from information_schema.columns"
+        " where table_schema = 'matriarch' and column_name = 'room_nid'"
+    )
+    assert len(columns) > 15
+    for (table,) in columns:
+        left = f"select count(*) from matriarch.{table} where room_nid = %s"
+        assert database.query(left, [room_nid]) == [(0,)], table
+    edges = """
+        select count(*) from matriarch.event_auth_edges
+        where auth_nid not in (select event_nid from matriarch.events)"""
+    assert database.query(edges) == [(0,)]
+    assert verify_all(database) == []
+    assert list(alice.sync()["rooms"]["join"]) == [kept]
+    expect(alice.request("PUT", path("rooms", deleted, "send", "m.room.message", "t"), json={}), 403)
+    alice.send(kept, "goes on")
+    assert verify_all(database) == []
+
+
+# Whether a node can serve
+
+
+def readiness(node) -> tuple[int, str | None]:
+    answer = httpx.get(f"{node.url}/health/ready", timeout=20)
+    return answer.status_code, answer.json().get("reason")
+
+
+def not_ready(node, *words):
+    _, reason = eventually_passes(lambda: refused(node))
+    assert all(word in reason for word in words), reason
+    log = node.log.read_text()
+    assert "not ready" in log and words[0] in log
+
+
+def refused(node):
+    status, reason = readiness(node)
+    assert status == 503 and reason
+    return status, reason
+
+
+@pytest.mark.parametrize(
+    ("statement", "undo", "words"),
+    [
+        (
+            "alter role matriarch_api in database {} set default_transaction_read_only = on",
+            "alter role matriarch_api in database {} reset default_transaction_read_only",
+            ("read-only",),
+        ),
+        (
+            "revoke usage on schema matriarch from matriarch_api",
+            "grant usage on schema matriarch to matriarch_api",
+            ("SQLSTATE 42501",),
+        ),
+        (
+            "alter table matriarch.accounts owner to postgres",
+            "alter table matriarch.accounts owner to matriarch_owner",
+            ("accounts", "matriarch_owner", "matriarch migrate"),
+        ),
+        ("drop extension matriarch", "create extension matriarch", ("no extension",)),
+    ],
+)
+def test_a_node_that_cannot_serve_is_not_ready_and_says_why(database, start_nodes, statement, undo, words):
+    (node,) = start_nodes(database)
+    alice = node.register("alice")
+    end = """
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where usename = 'matriarch_api' and datname = %s"""
+    database.query(statement.format(database.name))
+    database.query(end, [database.name])
+    not_ready(node, *words)
+    assert alice.request("POST", "/createRoom", json={}).status_code in (200, 503)
+    assert httpx.get(f"{node.url}/health/live").status_code == 200
+    database.query(undo.format(database.name))
+    database.query(end, [database.name])
+    eventually(node.ready)
+    alice.create_room()
+
+
+@pytest.mark.allow_errors("the database is a standby for a while")
+def test_a_node_on_a_standby_is_not_ready_and_makes_no_500(own_cluster, start_nodes):
+    database = own_cluster.create_database()
+    [node] = start_nodes(database)
+    alice = node.register("alice")
+    alice.sync()
+    own_cluster.stop()
+    signal = own_cluster.data / "standby.signal"
+    signal.touch()
+    own_cluster.start()
+    not_ready(node, "standby", "target_session_attrs")
+    for method, endpoint in (("GET", "/sync"), ("POST", "/createRoom")):
+        assert alice.request(method, endpoint, json={}).status_code == 503
+    # Analysts may use it, but for presence, which is unlogged.
+    for (view,) in database.query("select viewname from pg_views where schemaname = 'matrix'"):
+        if view != "presence":
+            database.query(f"select * from matrix.{view}", user="matriarch_readonly")
+    refused = run("serve", **database.environment("matriarch_api"))
+    assert refused.returncode == 1 and "standby" in refused.stderr
+    own_cluster.stop()
+    signal.unlink()
+    own_cluster.start()
+    eventually(node.ready)
+    alice.create_room()
+
+
+def test_a_function_that_is_missing_makes_no_500(database, start_nodes):
+    (node,) = start_nodes(database)
+    alice = node.register("alice")
+    database.query("alter extension matriarch drop function matriarch.tags(bytea, text, text)")
+    database.query("drop function matriarch.tags(bytea, text, text)")
+    answer = alice.request("GET", path("user", alice.user_id, "rooms", "!r:test.example", "tags"))
+    expect(answer, 503, "M_UNKNOWN")
+    assert "does not fit this program" in node.log.read_text()
+
+
+def test_a_node_serves_on_for_a_while_after_its_extension_was_replaced(database, start_nodes):
+    patient, strict = (
+        start_nodes(database, MATRIARCH_DATABASE__UPGRADE_TIME=seconds)[0] for seconds in ("900", "0")
+    )
+    database.query("update pg_extension set extversion = '9.9.9-other' where extname = 'matriarch'")
+    not_ready(strict, "9.9.9-other", "matriarch migrate")
+    assert patient.ready()
+    assert "the extension was replaced" in patient.log.read_text()
+    refused = run("serve", **database.environment("matriarch_api"))
+    assert refused.returncode == 1 and "9.9.9-other" in refused.stderr
+    assert run("migrate", **database.environment()).returncode == 0
+    eventually(strict.ready)
+
+
+def test_the_program_tells_all_its_versions(shared_database):
+    ((extension,),) = shared_database.query("select extversion from pg_extension where extname = 'matriarch'")
+    newest = max(schema.migrations())
+    assert run("--version").stdout == f"matriarch 0.1.0 (tables {newest}, extension {extension})\n"
+
+
+def test_the_library_of_the_extension_is_named_by_its_version(shared_database):
+    ((extension,),) = shared_database.query("select extversion from pg_extension where extname = 'matriarch'")
+    libraries = shared_database.query(
+        "select distinct probin from pg_proc"
+        " where pronamespace = 'matriarch'::regnamespace and probin is not null"
+    )
+    assert libraries == [(f"$libdir/matriarch-{extension}",)]
+
+
+def test_an_extension_replaced_under_load_costs_no_request_a_500(database, start_nodes):
+    (node,) = start_nodes(database)
+    users = [node.register("user") for _ in range(4)]
+    rooms = [user.create_room() for user in users]
+    stop = threading.Event()
+
+    def load(user, room):
+        statuses = []
+        while not stop.is_set():
+            answer = user.request("PUT", path("rooms", room, "send", "m.room.message", new_txn_id()), json={})
+            statuses += [answer.status_code, user.request("GET", "/sync").status_code]
+        return statuses
+
+    with ThreadPoolExecutor() as pool:
+        loads = [pool.submit(load, user, room) for user, room in zip(users, rooms, strict=True)]
+        for _ in range(5):
+            database.query("update pg_extension set extversion = '0' where extname = 'matriarch'")
+            assert run("migrate", **database.environment()).returncode == 0
+        stop.set()
+        statuses = {status for one in loads for status in one.result()}
+    assert statuses == {200}
+
+
+# Migrating
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_of_another_encoding_is_refused_in_a_sentence(cluster, encoding):
+    with cluster.connect("postgres") as connection:
+        connection.execute(
+            f"create database other_encoding encoding '{encoding}' locale 'C' template template0"
+        )
+    database = Database(cluster, "other_encoding")
+    refused = run("migrate", **database.environment())
+    assert refused.returncode == 1 and encoding in refused.stderr and "UTF8" in refused.stderr
+    assert database.query("select to_regnamespace('matriarch')") == [(None,)]
+    database.drop()
+
+
+def test_a_migration_that_waits_for_a_lock_keeps_nobody_waiting(database, start_nodes):
+    """It takes locks for moments, between which others pass."""
+    (node,) = start_nodes(database)
+    alice = node.register("alice")
+    room = alice.create_room()
+    # As an upgrade does, it replaces the extension, and makes the schema `matrix` again.
+    database.query("update pg_extension set extversion = '0' where extname = 'matriarch'")
+    database.query("update matriarch.server set matrix_version = 'old'")
+    with database.connect("matriarch_readonly", autocommit=False) as analyst:
+        analyst.execute("select count(*) from matrix.rooms").fetchall()
+        with ThreadPoolExecutor() as pool:
+            migrating = pool.submit(run, "migrate", **database.environment())
+            waiting = """
+                select count(*) from pg_stat_activity
+                where wait_event_type = 'Lock' and usename = 'postgres' and datname = %s"""
+            eventually(lambda: database.query(waiting, [database.name]), [(1,)])
+            eventually(lambda: database.query(waiting, [database.name]), [(0,)])
+            alice.send(room, "not kept waiting")
+            assert not migrating.done()
+            analyst.rollback()
+            assert migrating.result().returncode == 0
+
+
+def test_failed_statements_are_counted_by_their_sqlstate(database, start_nodes):
+    (node,) = start_nodes(database)
+    alice = node.register("alice")
+    database.query("revoke usage on schema matriarch from matriarch_api")
+    alice.request("GET", "/account/whoami")
+    database.query("grant usage on schema matriarch to matriarch_api")
+    assert 'matriarch_db_errors_total{sqlstate="42501"}' in httpx.get(f"{node.url}/metrics").text
+
+
+def test_connections_are_replaced_when_they_are_old(database, start_nodes):
+    (node,) = start_nodes(database, MATRIARCH_DATABASE__MAX_LIFETIME="1", MATRIARCH_DATABASE__POOL_SIZE="1")
+    alice = node.register("alice")
+    pids = "select array_agg(pid) from pg_stat_activity where usename = 'matriarch_api' and query ~ 'whoami'"
+
+    def pid():
+        alice.get("/account/whoami")
+        return database.query(pids)
+
+    first = pid()
+    eventually(lambda: pid() != first)

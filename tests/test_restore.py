@@ -5,8 +5,10 @@ import shutil
 import signal
 import subprocess
 
+import httpx
 import pytest
 
+from harness import process
 from harness.client import Client, new_txn_id, path, timeline
 from harness.cluster import Cluster, Database
 from harness.crypto import Device, claim
@@ -161,3 +163,117 @@ def test_tokens_of_other_clusters_are_refused(node):
         stranger.get("/sync", params={"since": wrong}, status=400, errcode="M_INVALID_PARAM")
     # A generation that is not known may be one that a restore undid.
     stranger.get("/sync", params={"since": f"s{system}00000000{token[13:]}"})
+
+
+# Dumps
+
+
+@pytest.fixture
+def dumped(cluster, start_nodes, tmp_path):
+    """A dump of a database with a room, and what belongs to it: the file and the id of the room."""
+    database = cluster.create_database()
+    (node,) = start_nodes(database)
+    alice = node.register(username="alice", password="wonderland")
+    room = alice.create_room(name="Dumped")
+    node.stop()
+    file = tmp_path / "dump"
+    subprocess.run([cluster.bin / "pg_dump", "-Fc", "-f", file, database.url()], check=True)
+    database.drop()
+    return file, room
+
+
+def restored(cluster, file, *options) -> Database:
+    """A database that the dump was restored into."""
+    cluster.execute("create database {}", "restored")
+    database = Database(cluster, "restored")
+    subprocess.run([cluster.bin / "pg_restore", *options, "-d", database.url(), file], check=False)
+    return database
+
+
+def migrated(database) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [process.binary(), "migrate"], env=database.environment(), capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def without_roles(cluster):
+    """A second cluster, which has the extension's files and none of the roles."""
+    other = Cluster()
+    try:
+        other.start()
+        yield other
+    finally:
+        other.remove()
+
+
+def test_a_dump_restored_into_a_cluster_without_the_roles_works_after_migrating(
+    dumped, without_roles, start_nodes
+):
+    file, room = dumped
+    database = restored(without_roles, file)
+    # A dump may have the schema before the extension, which makes the roles.
+    database.query("alter schema matrix owner to postgres")
+    owner = "select nspowner::regrole::text from pg_namespace where nspname = 'matrix'"
+    assert database.query(owner) == [("postgres",)]
+    done = migrated(database)
+    assert done.returncode == 0, done.stderr
+    assert database.query(owner) == [("matriarch_owner",)]
+    database.query("call matriarch.reset_sync_xids()", user="postgres")
+    (node,) = start_nodes(database)
+    alice = Client(node.url).login("alice", "wonderland")
+    alice.send(room, "after the restore")
+    database.query("create role analyst login in role matriarch_readonly")
+    for statement in ("select name from matrix.rooms", f"select * from matrix.current_state('{room}')"):
+        assert database.query(statement, user="analyst")
+    node.stop()
+
+
+@pytest.mark.parametrize("options", [["--no-owner"], []])
+def test_a_restored_dump_belongs_to_its_owner_after_migrating(dumped, cluster, start_nodes, options):
+    file, room = dumped
+    database = restored(cluster, file, *options)
+    if options:
+        refused = run_serve(database)
+        assert refused.returncode == 1 and "matriarch_owner" in refused.stderr
+    done = migrated(database)
+    assert done.returncode == 0, done.stderr
+    (node,) = start_nodes(database)
+    Client(node.url).login("alice", "wonderland").send(room, "after the restore")
+    assert database.query("select name from matrix.rooms", user="matriarch_readonly") == [("Dumped",)]
+    node.stop()
+    database.drop()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--schema-only"], "--schema-only"), (["--no-privileges"], "--no-privileges")],
+)
+def test_a_dump_that_lacks_something_is_refused_in_a_sentence(dumped, cluster, options, words):
+    database = restored(cluster, dumped[0], *options)
+    refused = migrated(database)
+    assert refused.returncode == 1 and words in refused.stderr, refused.stderr
+    database.drop()
+
+
+def test_rows_of_another_cluster_are_noticed_by_the_nodes(database, start_nodes):
+    (node,) = start_nodes(database)
+    alice = node.register("alice")
+    alice.create_room()
+    database.query("update matriarch.events set xid = '99999999999'")
+    answer = httpx.get(f"{node.url}/health/ready")
+    assert answer.status_code == 503 and "reset_sync_xids" in answer.json()["reason"]
+    refused = run_serve(database)
+    assert refused.returncode == 1 and "reset_sync_xids" in refused.stderr
+    database.query("call matriarch.reset_sync_xids()", user="matriarch_admin")
+    assert httpx.get(f"{node.url}/health/ready").status_code == 200
+
+
+def run_serve(database) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [process.binary(), "serve"],
+        env=database.environment("matriarch_api"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )

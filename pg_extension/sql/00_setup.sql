@@ -15,6 +15,9 @@ begin
     if not exists (select from pg_roles where rolname = 'matriarch_readonly') then
         create role matriarch_readonly nologin;
     end if;
+    if not exists (select from pg_roles where rolname = 'matriarch_metadata') then
+        create role matriarch_metadata nologin;
+    end if;
     if not exists (select from pg_roles where rolname = 'matriarch_admin') then
         create role matriarch_admin nologin in role matriarch_readonly;
     end if;
@@ -28,6 +31,8 @@ comment on role matriarch_owner is
     'Owns Matriarch''s tables and functions. Functions that serve requests run as this role.';
 comment on role matriarch_api is 'API nodes log in as this role.';
 comment on role matriarch_readonly is 'Analysts: may read the schema matrix, and no secret.';
+comment on role matriarch_metadata is
+    'Analysts who may not read what users write: the columns of the schema matrix without text of users.';
 comment on role matriarch_admin is
     'Operators: may do what analysts may, and call functions that repair and administer.';
 
@@ -39,5 +44,10 @@ begin
     execute format('grant create on database %I to matriarch_owner', current_database());
 end
 $$;
+-- What only converts its argument is for everybody: views that analysts build on those of the schema matrix
+-- call it with the rights of whoever reads them.
+create schema matriarch_convert authorization matriarch_owner;
+comment on schema matriarch_convert is 'Functions that only convert their argument, for everybody.';
+grant usage on schema matriarch_convert to public;
 -- Operators call a few of its functions.
 grant usage on schema matriarch to matriarch_api, matriarch_admin;

@@ -51,3 +51,6 @@ from matriarch_api;
 -- For operators only.
 revoke execute on routine retry_now, purge_queue, reset_sync_xids from matriarch_api;
 grant execute on routine retry_now, purge_queue, reset_sync_xids to matriarch_admin;
+
+-- For everybody.
+grant execute on function matriarch_convert.json_or_null to public;

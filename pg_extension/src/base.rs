@@ -6,6 +6,7 @@ pub mod connection;
 pub mod generation;
 pub mod ids;
 pub mod initialize;
+mod jsonb;
 pub mod lookup;
 pub mod request;
 pub mod response;

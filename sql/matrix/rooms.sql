@@ -16,7 +16,19 @@ select
     r.invited_members,
     r.published,
     r.created_at,
-    r.depth
+    r.depth,
+    exists (
+        select from matriarch.room_state_keys k
+        where k.room_nid = r.room_nid and k.type = 'm.room.encryption' and k.state_key = ''
+            and k.current_event_nid is not null
+    ) as encrypted,
+    (
+        select matrix.json_or_null(e.json) -> 'content' ->> 'replacement_room'
+        from matriarch.room_state_keys k
+        join matriarch.events e on e.event_nid = k.current_event_nid
+        where k.room_nid = r.room_nid and k.type = 'm.room.tombstone' and k.state_key = ''
+    ) as replacement_room,
+    r.other_servers
 from matriarch.rooms r
 left join matriarch.room_state_keys kc
     on kc.room_nid = r.room_nid and kc.type = 'm.room.create' and kc.state_key = ''
@@ -54,6 +66,10 @@ comment on column matrix.rooms.invited_members is 'How many users are invited.';
 comment on column matrix.rooms.published is 'Whether the public room directory lists the room.';
 comment on column matrix.rooms.created_at is 'When this server first knew the room.';
 comment on column matrix.rooms.depth is 'Greatest depth of an event in it.';
+comment on column matrix.rooms.encrypted is 'Whether messages are to be encrypted (m.room.encryption).';
+comment on column matrix.rooms.replacement_room is
+    'The room that replaced it (m.room.tombstone). NULL: none did.';
+comment on column matrix.rooms.other_servers is 'How many other servers have joined members.';
 
 create or replace view matrix.events as
 select
@@ -72,7 +88,9 @@ select
     e.status_reason,
     x.event_id as redacted_by,
     matrix.json_or_null(e.json) -> 'content' as content,
-    e.json
+    e.json,
+    e.received_at,
+    u.server_name as sender_server
 from matriarch.events e
 join matriarch.rooms r on r.room_nid = e.room_nid
 join matriarch.users u on u.user_nid = e.sender_nid
@@ -98,6 +116,9 @@ comment on column matrix.events.content is
     'The content as jsonb. NULL where jsonb cannot hold it, for example U+0000 in a body. json has it as '
     'signed.';
 comment on column matrix.events.json is 'The event as signed, byte for byte.';
+comment on column matrix.events.received_at is
+    'When this server stored the event. NULL: before it recorded that.';
+comment on column matrix.events.sender_server is 'The server of the sender.';
 
 create or replace view matrix.members as
 select
@@ -198,6 +219,77 @@ as $$
     where at.event_id = state_at.event_id
     order by k.type collate "C", k.state_key collate "C"
 $$;
-comment on function matrix.state_at is
+comment on function matrix.state_at(text) is
     'The state before an event, which authorizes the event. No rows for the first event of a room, and where '
     'the state is unknown.';
+
+create or replace function matrix.state_at(room_id text, at timestamptz)
+returns table (type text, state_key text, event_id text, sender text, sent_at timestamptz, content jsonb)
+language sql stable strict parallel restricted rows 100 security definer
+as $$
+    with last as (
+        select e.room_nid, e.event_nid, e.key_idx, e.state_before, e.room_root
+        from matriarch.rooms r
+        cross join lateral (
+            select * from matriarch.events e
+            where e.room_nid = r.room_nid and e.pos is not null
+                and e.origin_server_ts <= floor(extract(epoch from state_at.at) * 1000)::bigint
+            order by e.origin_server_ts desc, e.pos desc
+            limit 1
+        ) e
+        where r.room_id = state_at.room_id
+    ),
+    -- The state after the event: what was resolved then, or else the state before it, and the event.
+    after as (
+        select l.room_nid, s.key_idx, s.event_nid
+        from last l
+        cross join lateral matriarch.state_entries(coalesce(l.room_root, l.state_before)) s
+        where l.room_root is not null or s.key_idx is distinct from l.key_idx
+        union all
+        select room_nid, key_idx, event_nid from last where room_root is null and key_idx is not null
+    )
+    select k.type, k.state_key, e.event_id, u.user_id, matrix.timestamp_or_null(e.origin_server_ts),
+        matrix.json_or_null(e.json) -> 'content'
+    from after a
+    join matriarch.room_state_keys k on k.room_nid = a.room_nid and k.key_idx = a.key_idx
+    join matriarch.events e on e.event_nid = a.event_nid
+    join matriarch.users u on u.user_nid = e.sender_nid
+    order by k.type collate "C", k.state_key collate "C"
+$$;
+comment on function matrix.state_at(text, timestamptz) is
+    'The state of a room at a time: after the last event of its timeline that was sent until then, as '
+    'servers claim.';
+
+create or replace function matrix.timeline(
+    room_id text, max_events integer default 50, before bigint default 9223372036854775807
+)
+returns table (
+    event_id    text,
+    type        text,
+    state_key   text,
+    sender      text,
+    sent_at     timestamptz,
+    received_at timestamptz,
+    "position"  bigint,
+    redacted_by text,
+    content     jsonb
+)
+language sql stable strict parallel safe rows 50 security definer
+as $$
+    select e.event_id, e.type, k.state_key, u.user_id, matrix.timestamp_or_null(e.origin_server_ts),
+        e.received_at, e.pos, x.event_id, matrix.json_or_null(e.json) -> 'content'
+    from matriarch.rooms r
+    cross join lateral (
+        select * from matriarch.events e
+        where e.room_nid = r.room_nid and e.pos is not null and e.pos < timeline.before
+        order by e.pos desc
+        limit greatest(max_events, 0)
+    ) e
+    join matriarch.users u on u.user_nid = e.sender_nid
+    left join matriarch.room_state_keys k on k.room_nid = e.room_nid and k.key_idx = e.key_idx
+    left join matriarch.events x on x.event_nid = e.redacted_by
+    where r.room_id = timeline.room_id
+    order by e.pos desc
+$$;
+comment on function matrix.timeline is
+    'The newest events of a room''s timeline, newest first: of those before a position, if one is given.';

@@ -80,7 +80,7 @@ def fill_remote_room(database: Database):
     unseen = room.message(creator, "not received")
     after = room.make(creator, "m.room.message", {"msgtype": "m.text", "body": "after a gap"}, prev=[unseen])
     state = {after.event_id: [event.event_id for event in after.state_before.values()]}
-    receive(database, room, [after], states=state, given_up=[unseen.event_id])
+    receive(database, room, [after], states=state, given_up={"prev_events": [unseen.event_id]})
 
 
 def data(database: Database) -> str:

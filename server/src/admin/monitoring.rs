@@ -33,13 +33,17 @@ async fn live() -> Response {
     json_response(StatusCode::OK, json!({ "live": true }).to_string())
 }
 
-/// `GET /health/ready`, `GET /health`: 200 if the node can serve. 503 while its database is not reachable and
-/// while it shuts down: send requests to other nodes.
+/// `GET /health/ready`, `GET /health`: 200 if the node can serve. 503 while its database cannot, for the
+/// `reason` that is told, and while it shuts down: send requests to other nodes.
 async fn health(State(app): State<App>) -> Response {
     let draining = app.hub.is_draining();
-    let database = app.db.is_alive().await;
-    let ready = database && !draining;
+    let database = app.db.ready().await;
+    let ready = database.is_ok() && !draining;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "live": true, "ready": ready, "database": database, "draining": draining });
+    let mut body =
+        json!({ "live": true, "ready": ready, "database": database.is_ok(), "draining": draining });
+    if let Err(reason) = database {
+        body["reason"] = reason.into();
+    }
     json_response(status, body.to_string())
 }

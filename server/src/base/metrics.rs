@@ -24,6 +24,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("matriarch_db_pool_connections", "Open database connections");
     describe_gauge!("matriarch_db_pool_in_use", "Database connections in use");
     describe_gauge!("matriarch_db_pool_waiting", "Requests that wait for a database connection");
+    describe_counter!("matriarch_db_errors_total", "Statements that failed, by SQLSTATE or reason");
     describe_gauge!("matriarch_sync_waiters", "Syncs that wait for news");
     describe_counter!("matriarch_wakes_total", "Wake-ups of rooms and users, by where they came from");
     describe_counter!(
@@ -79,6 +80,11 @@ pub fn request(method: &str, endpoint: &str, status: u16, elapsed: Duration, sta
     .record(elapsed.as_secs_f64());
     histogram!("matriarch_db_statements_per_request", "method" => method, "endpoint" => endpoint)
         .record(f64::from(statements));
+}
+
+/// Records a statement that failed: `state` is its SQLSTATE, or `connection`, `pool` or `silence`.
+pub fn database_error(state: &str) {
+    counter!("matriarch_db_errors_total", "sqlstate" => state.to_owned()).increment(1);
 }
 
 /// Records how many requests a batch contained.

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::database::VERSIONS;
+
 /// The API node of Matriarch, a Matrix homeserver in PostgreSQL.
 #[derive(Debug, Parser)]
-#[command(name = "matriarch", version, about)]
+#[command(name = "matriarch", version = VERSIONS, about)]
 pub struct Cli {
     /// The configuration, TOML. Every key can also be set by environment: `a.b` is `MATRIARCH_A__B`.
     #[arg(long, global = true, value_name = "FILE")]

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::base::failure::Failure;
 use crate::config::{Api, Config, Listener, LogFormat, RegistrationMode};
 use crate::database::targets::Database;
-use crate::database::{Db, Target, housekeeping, migrate};
+use crate::database::{Db, Target, heartbeat, housekeeping, migrate, pooler};
 use crate::hub::Hub;
 use crate::hub::{announce, poll};
 use crate::{admin, client, federation, http};
@@ -53,6 +53,7 @@ async fn run_on(
         migrate::migrate(target, &config.server_name).await?;
     }
     migrate::check(api, &config.server_name).await?;
+    pooler::check(api).await?;
     let db = Db::new(api.clone(), &config.database).map_err(Failure::plain)?;
     let app = App::new(config, db.clone(), Hub::new())?;
 
@@ -63,8 +64,9 @@ async fn run_on(
     }
     // They end when the set is dropped, before the database stops.
     let mut background = JoinSet::new();
-    background.spawn(announce::run(app.hub.clone(), listen.clone()));
+    background.spawn(announce::run(app.hub.clone(), listen.clone(), db.clone()));
     background.spawn(poll::run(app.hub.clone(), db.clone()));
+    background.spawn(heartbeat::run(db.clone(), api.clone()));
     background.spawn(housekeeping::run(db.clone()));
     background.spawn(app.last_seen.clone().run(db.clone()));
     background.spawn(app.presence.clone().run(db.clone(), app.hub.clone()));

@@ -25,8 +25,15 @@ pub struct Database {
     /// How long a request waits for a free connection before it is answered with 503, in seconds. Default:
     /// 10.
     pub pool_timeout: u64,
-    /// The timeout of connecting, in seconds. Default: 5.
+    /// The timeout of connecting to one host of the URL, in seconds. Default: 5.
     pub connect_timeout: u64,
+    /// How long a statement may take before its request is answered with 503, in seconds. Default: 300.
+    pub statement_timeout: u64,
+    /// The age at which connections are replaced, in seconds. Default: 3600.
+    pub max_lifetime: u64,
+    /// How long a running node goes on serving after the extension was replaced by another version, in
+    /// seconds: the time to restart the nodes one by one. Default: 900.
+    pub upgrade_time: u64,
 }
 
 /// The embedded PostgreSQL, which the node runs if `database.url` is absent.
@@ -47,6 +54,9 @@ impl Default for Database {
             pool_size: 16,
             pool_timeout: 10,
             connect_timeout: 5,
+            statement_timeout: 300,
+            max_lifetime: 3600,
+            upgrade_time: 900,
         }
     }
 }
@@ -66,7 +76,13 @@ impl Database {
                 .parse::<PostgresUrl>()
                 .map_err(|reason| ConfigError::value(format!("database.{key}"), reason))?;
         }
-        for (key, value) in [("pool_timeout", self.pool_timeout), ("connect_timeout", self.connect_timeout)] {
+        let times = [
+            ("pool_timeout", self.pool_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("statement_timeout", self.statement_timeout),
+            ("max_lifetime", self.max_lifetime),
+        ];
+        for (key, value) in times {
             if value == 0 {
                 return Err(ConfigError::value(format!("database.{key}"), "must be at least 1 second"));
             }

@@ -4,7 +4,12 @@ use std::error::Error as _;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use deadpool_postgres::Connect;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -12,7 +17,9 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use tokio_postgres::config::SslMode;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -23,13 +30,19 @@ use crate::config::{PostgresUrl, Trust};
 /// The connection that moves the bytes of a [`Client`], plain or by TLS.
 pub type Driver = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
-/// How to connect to a database. Cheap to clone.
+/// The time for one host, where nothing else is configured.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a host may be silent before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_secs(1);
+
+/// How to connect to a database.
 #[derive(Clone)]
 pub struct Target {
-    /// Address, user and options, for what connects by itself.
-    pub config: Config,
-    /// TLS, for what connects by itself. `config` says whether it is used.
-    pub tls: MakeRustlsConnect,
+    /// Each host by itself, in the order of the URL.
+    hosts: Vec<Config>,
+    tls: MakeRustlsConnect,
+    /// The time for one host: for its address, TLS, and the login.
+    timeout: Duration,
 }
 
 impl Target {
@@ -57,7 +70,11 @@ impl Target {
         };
         // Asked for by servers where TLS begins without PostgreSQL's own negotiation.
         tls.alpn_protocols = vec![b"postgresql".to_vec()];
-        Ok(Self { config: url.config, tls: MakeRustlsConnect::new(tls) })
+        Ok(Self {
+            timeout: url.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT),
+            hosts: each_host(&url.config),
+            tls: MakeRustlsConnect::new(tls),
+        })
     }
 
     /// A target that is reached without TLS.
@@ -66,10 +83,96 @@ impl Target {
         Self::new(PostgresUrl { config, trust: Trust::Any, identity: None })
     }
 
-    /// Opens a connection. Its driver must be polled for the client to get answers.
-    pub async fn connect(&self) -> Result<(Client, Driver), tokio_postgres::Error> {
-        self.config.connect(self.tls.clone()).await
+    /// The longest that [`Self::connect`] may take.
+    pub fn longest_connect(&self) -> Duration {
+        self.timeout + HEAD_START * u32::try_from(self.hosts.len()).unwrap_or(u32::MAX)
     }
+
+    /// Opens a connection. Its driver must be polled for the client to get answers.
+    ///
+    /// The hosts are tried in their order. A host that is gone without a word must not hold up the others:
+    /// the next one is tried at once after a refusal, and beside a host that is silent for a moment.
+    pub async fn connect(&self) -> Result<(Client, Driver), tokio_postgres::Error> {
+        let mut attempts = FuturesUnordered::new();
+        let mut hosts = self.hosts.iter();
+        let mut failure = None;
+        loop {
+            attempts.extend(hosts.next().map(|host| self.connect_to(host)));
+            let wait = if hosts.len() == 0 { Duration::MAX } else { HEAD_START };
+            match timeout(wait, attempts.next()).await {
+                Ok(Some(Ok(connected))) => return Ok(connected),
+                Ok(Some(Err(error))) => failure = Some(error),
+                // None is being tried, and none is left.
+                Ok(None) => return Err(failure.unwrap_or_else(silence)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn connect_to(&self, host: &Config) -> Result<(Client, Driver), tokio_postgres::Error> {
+        timeout(self.timeout, host.connect(self.tls.clone())).await.unwrap_or_else(|_| Err(silence()))
+    }
+}
+
+/// The error of a host that does not answer. `tokio-postgres` makes it for its own deadlines.
+fn silence() -> tokio_postgres::Error {
+    tokio_postgres::Error::__private_api_timeout()
+}
+
+impl Connect for Target {
+    fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        Box::pin(async {
+            let (client, driver) = Self::connect(self).await?;
+            let driver = tokio::spawn(async move {
+                // The client returns its errors.
+                let _ = driver.await;
+            });
+            Ok((client, driver))
+        })
+    }
+}
+
+/// The settings of `all` for each of its hosts. If there are several, only one that takes writes will do: the
+/// others are standbys, as far as anybody knows.
+fn each_host(all: &Config) -> Vec<Config> {
+    let count = all.get_hosts().len().max(all.get_hostaddrs().len());
+    if count < 2 {
+        return vec![all.clone()];
+    }
+    let of_host = |index: usize| {
+        let mut one = Config::new();
+        if let Some(host) = all.get_hosts().get(index) {
+            match host {
+                Host::Tcp(name) => one.host(name),
+                Host::Unix(folder) => one.host_path(folder),
+            };
+        }
+        if let Some(address) = all.get_hostaddrs().get(index) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = all.get_ports().get(index).or_else(|| all.get_ports().first()) {
+            one.port(*port);
+        }
+        all.get_user().map(|user| one.user(user));
+        all.get_password().map(|password| one.password(password));
+        all.get_dbname().map(|name| one.dbname(name));
+        all.get_options().map(|options| one.options(options));
+        all.get_application_name().map(|name| one.application_name(name));
+        all.get_tcp_user_timeout().map(|time| one.tcp_user_timeout(*time));
+        all.get_keepalives_interval().map(|time| one.keepalives_interval(time));
+        all.get_keepalives_retries().map(|retries| one.keepalives_retries(retries));
+        one.ssl_mode(all.get_ssl_mode())
+            .ssl_negotiation(all.get_ssl_negotiation())
+            .channel_binding(all.get_channel_binding())
+            .keepalives(all.get_keepalives())
+            .keepalives_idle(all.get_keepalives_idle())
+            .target_session_attrs(match all.get_target_session_attrs() {
+                TargetSessionAttrs::Any => TargetSessionAttrs::ReadWrite,
+                named => named,
+            });
+        one
+    };
+    (0..count).map(of_host).collect()
 }
 
 /// What is wrong with TLS, in the words of the configuration; `None` where it is not TLS that failed.

@@ -7,18 +7,22 @@
 //!
 //! The files run as `matriarch_owner`.
 
+mod indexes;
+mod locks;
+mod restored;
+
 use std::error::Error as _;
 use std::time::Duration;
 
 use refinery::Runner;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, SimpleQueryMessage};
 use tracing::{info, warn};
 
 use super::connect::{Target, describe_tls};
-use super::db::describe;
+use super::db::{DATABASE, Fitness, IS_OF_ANOTHER_CLUSTER, OF_ANOTHER_CLUSTER, describe, other_extension};
 use crate::base::failure::Failure;
 
 mod embedded_sql {
@@ -27,9 +31,10 @@ mod embedded_sql {
 }
 
 /// The files of the schema `matrix`, in the order in which they run.
-const MATRIX_FILES: [&str; 6] = [
+const MATRIX_FILES: [&str; 7] = [
     include_str!("../../../sql/matrix/schema.sql"),
     include_str!("../../../sql/matrix/rooms.sql"),
+    include_str!("../../../sql/matrix/people.sql"),
     include_str!("../../../sql/matrix/federation.sql"),
     include_str!("../../../sql/matrix/graph.sql"),
     include_str!("../../../sql/matrix/explain.sql"),
@@ -38,12 +43,15 @@ const MATRIX_FILES: [&str; 6] = [
 
 /// Lists which migrations were applied, and when.
 const HISTORY: &str = "matriarch.schema_history";
-/// The advisory lock that the migrating node holds until it is done; other nodes wait.
-const MIGRATION_LOCK: i64 = 0x6d61_7472_6961_7263;
+/// How often a node looks whether another one has migrated.
+const LOCK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a starting node waits for a database that is not reachable yet.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
 
-const TAKE_LOCK: &str = "select pg_advisory_xact_lock($1)";
+/// The advisory lock that the migrating node holds until it is done; other nodes wait. Not by the function
+/// that waits: its snapshot would keep `create index concurrently` waiting.
+const TRY_LOCK: &str = "select pg_try_advisory_xact_lock(7881708857618166371)";
+const ENCODING: &str = "select current_setting('server_encoding')";
 const EXTENSION: &str =
     "select installed_version, default_version from pg_available_extensions where name = 'matriarch'";
 /// The extension contains only functions and their types, and nothing depends on them. So it is replaced as a
@@ -57,7 +65,7 @@ const HAS_HISTORY: &str = "select to_regclass('matriarch.schema_history') is not
 const APPLIED: &str = "select version, name, checksum from matriarch.schema_history order by version";
 /// The migration library creates this table.
 const DESCRIBE_HISTORY: &str = "
-    grant select on matriarch.schema_history to matriarch_api;
+    grant select on matriarch.schema_history to matriarch_api, matriarch_admin;
     comment on table matriarch.schema_history is 'Migrations that were applied.';
     comment on column matriarch.schema_history.version is 'Number of the migration: of the file in sql/.';
     comment on column matriarch.schema_history.name is 'Name of the migration: of the file in sql/.';
@@ -78,32 +86,75 @@ const ROTATE: &str = "select matriarch.rotate_signing_key()";
 pub async fn migrate(target: &Target, server_name: &str) -> Result<(), Failure> {
     let mut holder = Connection::open(target).await?;
     let lock = holder.client.transaction().await.map_err(failed("cannot begin to migrate"))?;
-    lock.query_one(TAKE_LOCK, &[&MIGRATION_LOCK])
-        .await
-        .map_err(failed("cannot wait for other migrations"))?;
+    loop {
+        // The simple protocol leaves no portal behind, which would hold a snapshot.
+        let answer = lock.simple_query(TRY_LOCK).await.map_err(failed("cannot wait for other migrations"))?;
+        let is_taken = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
+            _ => false,
+        };
+        if answer.iter().any(is_taken) {
+            break;
+        }
+        sleep(LOCK_INTERVAL).await;
+    }
 
     let mut connection = Connection::open(target).await?;
     let client = &mut connection.client;
     // Checked before anything is changed.
+    check_encoding(client).await?;
     let has_history = client.query_one(HAS_HISTORY, &[]).await.and_then(|row| row.try_get(0));
-    if has_history.map_err(failed("cannot look for the schema's history"))? {
-        compare_history(client).await?;
+    let newest = match has_history.map_err(failed("cannot look for the schema's history"))? {
+        true => compare_history(client).await?,
+        false => 0,
+    };
+    let has_server = client.query_one(HAS_SERVER, &[]).await.and_then(|row| row.try_get(0));
+    let has_server: bool = has_server.map_err(failed("cannot look at the tables"))?;
+    if has_server && newest == 0 {
+        return Err(Failure::plain(
+            "the database has tables of Matriarch, but not the list of migrations that made them: it was \
+             restored from a dump without rows (`--schema-only`). Restore a whole dump, or use an empty \
+             database, in which `matriarch migrate` makes the tables",
+        ));
     }
     set_up_extension(client).await?;
+    if has_server {
+        restored::mend(client).await?;
+    }
     client.batch_execute(BECOME_OWNER).await.map_err(failed("cannot become matriarch_owner"))?;
-    let has_server = client.query_one(HAS_SERVER, &[]).await.and_then(|row| row.try_get(0));
-    if has_server.map_err(failed("cannot look at the tables"))? {
+    client.batch_execute(locks::LIMIT).await.map_err(failed("cannot limit the wait for locks"))?;
+    if has_server {
         check_server_name(client, server_name).await?;
     }
-    let report = runner().run_async(client).await.map_err(|error| Failure::new("cannot migrate", error))?;
+    let report = locks::retry(client, async |client| runner().run_async(client).await)
+        .await
+        .map_err(|error| locks::explain("cannot migrate", error))?;
     for migration in report.applied_migrations() {
         info!(version = migration.version(), name = migration.name(), "migrated");
     }
     client.batch_execute(DESCRIBE_HISTORY).await.map_err(failed("cannot grant the history"))?;
+    indexes::create(client).await?;
     client.query(INITIALIZE, &[&server_name]).await.map_err(failed("cannot record the server name"))?;
     check_server_name(client, server_name).await?;
-    make_matrix_schema(client).await?;
+    let version = matrix_version()?;
+    locks::retry(client, async |client| make_matrix_schema(client, &version).await)
+        .await
+        .map_err(|error| locks::explain("cannot make the schema `matrix`", error))?;
+    restored::check_grants(client).await?;
     lock.commit().await.map_err(failed("cannot end the migration"))
+}
+
+/// Texts of other encodings cannot hold every character, or are not checked.
+async fn check_encoding(client: &Client) -> Result<(), Failure> {
+    let encoding = client.query_one(ENCODING, &[]).await.and_then(|row| row.try_get(0));
+    let encoding: String = encoding.map_err(failed("cannot read the encoding"))?;
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(Failure::plain(format!(
+        "the database has the encoding {encoding}, and Matriarch needs UTF8: create database … encoding \
+         'UTF8' template template0"
+    )))
 }
 
 /// Creates a new signing key, and retires those in use. Returns the new one's id. `target` is as for
@@ -116,7 +167,7 @@ pub async fn rotate_signing_key(target: &Target) -> Result<String, Failure> {
     rotated.map_err(failed("cannot rotate the signing key"))
 }
 
-/// Checks that the database belongs to this server and has the schema of this version.
+/// Checks that the database belongs to this server, and has the tables and the extension of this version.
 pub async fn check(target: &Target, server_name: &str) -> Result<(), Failure> {
     let connection = Connection::open(target).await?;
     let newest = compare_history(&connection.client).await?;
@@ -126,7 +177,19 @@ pub async fn check(target: &Target, server_name: &str) -> Result<(), Failure> {
             "the database is at version {newest}, this program needs {known}: run `matriarch migrate`"
         )));
     }
-    check_server_name(&connection.client, server_name).await
+    check_server_name(&connection.client, server_name).await?;
+    let fitness = connection.client.query_one(DATABASE, &[]).await.and_then(|row| Fitness::read(&row));
+    match fitness.map_err(failed("cannot look at the database"))? {
+        Fitness::Fit => {}
+        Fitness::OtherExtension(version) => return Err(Failure::plain(other_extension(&version))),
+        Fitness::Unfit(reason) => return Err(Failure::plain(reason)),
+    }
+    let foreign =
+        connection.client.query_one(IS_OF_ANOTHER_CLUSTER, &[]).await.and_then(|row| row.try_get(0));
+    if foreign.map_err(failed("cannot look at the newest events"))? {
+        return Err(Failure::plain(OF_ANOTHER_CLUSTER));
+    }
+    Ok(())
 }
 
 /// Checks that the applied migrations are those that this program contains. Returns the newest applied
@@ -171,28 +234,27 @@ fn newest_known() -> i32 {
     runner().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default()
 }
 
+/// The version of the schema `matrix`: that of the tables, and a checksum of its files.
+fn matrix_version() -> Result<String, Failure> {
+    let checksum = refinery::Migration::unapplied("V1__matrix", &MATRIX_FILES.join("\n"))
+        .map_err(|error| Failure::new("cannot compute a checksum", error))?
+        .checksum();
+    Ok(format!("{}-{checksum:016x}", newest_known()))
+}
+
 /// Creates the views and functions of the schema `matrix`, unless they are up to date.
 ///
 /// Also creates them again after a migration, which may have dropped a view.
-async fn make_matrix_schema(client: &mut Client) -> Result<(), Failure> {
-    let files = MATRIX_FILES.join("\n");
-    let checksum = refinery::Migration::unapplied("V1__matrix", &files)
-        .map_err(|error| Failure::new("cannot compute a checksum", error))?
-        .checksum();
-    let version = format!("{}-{checksum:016x}", newest_known());
-    let failure = failed("cannot read the version of the schema `matrix`");
-    let made = client.query_opt(MATRIX_VERSION, &[]).await.map_err(&failure)?;
-    let made: Option<String> = made.map_or(Ok(None), |row| row.try_get(0)).map_err(&failure)?;
-    if made.as_deref() == Some(&*version) {
+async fn make_matrix_schema(client: &mut Client, version: &str) -> Result<(), tokio_postgres::Error> {
+    let made = client.query_opt(MATRIX_VERSION, &[]).await?;
+    let made: Option<String> = made.map_or(Ok(None), |row| row.try_get(0))?;
+    if made.as_deref() == Some(version) {
         return Ok(());
     }
-    let making = client.transaction().await.map_err(failed("cannot begin to make the schema `matrix`"))?;
-    making.batch_execute(&files).await.map_err(failed("cannot make the schema `matrix`"))?;
-    making
-        .execute(NOTE_MATRIX_VERSION, &[&version])
-        .await
-        .map_err(failed("cannot note the version of the schema `matrix`"))?;
-    making.commit().await.map_err(failed("cannot make the schema `matrix`"))?;
+    let making = client.transaction().await?;
+    making.batch_execute(&MATRIX_FILES.join("\n")).await?;
+    making.execute(NOTE_MATRIX_VERSION, &[&version]).await?;
+    making.commit().await?;
     info!(version, "made the schema `matrix`");
     Ok(())
 }
@@ -207,8 +269,8 @@ async fn set_up_extension(client: &Client) -> Result<(), Failure> {
     let row = client.query_opt(EXTENSION, &[]).await.map_err(failed("cannot look for the extension"))?;
     let Some(row) = row else {
         return Err(Failure::plain(
-            "this PostgreSQL does not have the extension `matriarch`: install matriarch.so, \
-             matriarch.control and matriarch--*.sql where `pg_config --pkglibdir` \
+            "this PostgreSQL does not have the extension `matriarch`: install matriarch-VERSION.so, \
+             matriarch.control and matriarch--VERSION.sql where `pg_config --pkglibdir` \
              and `pg_config --sharedir` say",
         ));
     };
@@ -244,14 +306,14 @@ async fn check_server_name(client: &Client, server_name: &str) -> Result<(), Fai
 }
 
 /// A connection of its own, closed when dropped.
-struct Connection {
-    client: Client,
+pub struct Connection {
+    pub client: Client,
     driver: JoinHandle<()>,
 }
 
 impl Connection {
     /// Connects. Waits for a database that is starting.
-    async fn open(target: &Target) -> Result<Self, Failure> {
+    pub async fn open(target: &Target) -> Result<Self, Failure> {
         let deadline = Instant::now() + DATABASE_TIMEOUT;
         let mut told = false;
         loop {

@@ -7,6 +7,9 @@ use super::embedded::Embedded;
 use crate::base::failure::Failure;
 use crate::config::{Config, PostgresUrl, Secret};
 
+/// How long the database's host may leave what it is sent without a sign of receipt.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The connections to the database.
 pub struct Database {
     /// For requests.
@@ -56,14 +59,28 @@ impl Database {
 fn parse(url: &Secret, config: &Config) -> Result<Target, Failure> {
     let mut url: PostgresUrl = url.reveal().parse().map_err(Failure::plain)?;
     let target = &mut url.config;
-    target.connect_timeout(Duration::from_secs(config.database.connect_timeout));
-    // Detects a dead peer after a minute instead of two hours.
-    target
-        .keepalives_idle(Duration::from_secs(30))
-        .keepalives_interval(Duration::from_secs(10))
-        .keepalives_retries(3);
+    // What the URL says takes precedence.
+    if target.get_connect_timeout().is_none() {
+        target.connect_timeout(Duration::from_secs(config.database.connect_timeout));
+    }
+    // A host that vanished sends no reset. Without these, the kernel would send requests to it again for some
+    // 15 minutes, and look after an idle connection once in two hours.
+    if target.get_tcp_user_timeout().is_none() {
+        target.tcp_user_timeout(SILENCE_TIMEOUT);
+    }
+    if target.get_keepalives_interval().is_none() {
+        target.keepalives_idle(Duration::from_secs(2)).keepalives_interval(Duration::from_secs(1));
+    }
     if target.get_application_name().is_none() {
-        target.application_name("matriarch");
+        target.application_name(application_name(config));
     }
     Target::new(url)
+}
+
+/// `matriarch`, the host and the first port: tells the nodes apart in `pg_stat_activity`.
+fn application_name(config: &Config) -> String {
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    let port = config.listeners.first().map(|listener| format!(":{}", listener.port)).unwrap_or_default();
+    format!("matriarch {host}{port}")
 }

@@ -19,11 +19,11 @@ const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Announces this node's wake-ups and receives those of others, until the process ends. Without a connection,
 /// the nodes find news by polling.
-pub async fn run(hub: Hub, target: Target) {
+pub async fn run(hub: Hub, target: Target, db: Db) {
     let node = format!("{:016x}", rand::random::<u64>());
     let mut complained = false;
     loop {
-        match session(&hub, &target, &node, &mut complained).await {
+        match session(&hub, &target, &db, &node, &mut complained).await {
             Ok(()) => debug!("the wake-up connection closed"),
             Err(cause) if !complained => {
                 warn!(
@@ -53,6 +53,7 @@ pub async fn announce_once(hub: &Hub, db: &Db) {
 async fn session(
     hub: &Hub,
     target: &Target,
+    db: &Db,
     node: &str,
     complained: &mut bool,
 ) -> Result<(), tokio_postgres::Error> {
@@ -80,6 +81,7 @@ async fn session(
     tokio::select! {
         ended = hear => ended,
         ended = tell => ended,
+        () = db.host_falls_silent() => Ok(()),
     }
 }
 

@@ -17,10 +17,15 @@ use crate::base::error::ApiError;
 pub enum Remedy {
     /// Run it again: it conflicted with another transaction.
     Retry,
-    /// Run it again on another connection: the kept plan is stale.
+    /// Run it again on another connection: the kept plan is stale, or a function was replaced meanwhile. If
+    /// that fails as well, answer 503.
     Reprepare,
+    /// As [`Self::Reprepare`], but a second failure is a [`Self::Bug`].
+    TryAnew,
     /// Answer 503: the database is not reachable, full or restarting.
     Unavailable,
+    /// Answer 503: tables, functions or rights are not those that this program needs.
+    Misfit,
     /// Answer with this error.
     Answer(ApiError),
     /// Log it and answer 500: it should not happen.
@@ -36,14 +41,27 @@ pub fn remedy(error: &tokio_postgres::Error) -> Remedy {
     if io || error.is_closed() { Remedy::Unavailable } else { Remedy::Bug }
 }
 
+/// Whether the connection must not be used again after this error.
+pub fn needs_another_connection(error: &tokio_postgres::Error) -> bool {
+    // A time limit ended the statement, not the connection, whose plans and caches are of use.
+    error.code().is_none_or(|code| code.code() != "57014")
+        && matches!(remedy(error), Remedy::Reprepare | Remedy::TryAnew | Remedy::Unavailable | Remedy::Misfit)
+}
+
 /// Classifies an SQLSTATE. `raised` reads the Matrix error, if the state is that of Matrix errors.
 fn of_state(state: &SqlState, raised: impl FnOnce() -> Option<ApiError>) -> Remedy {
     let code = state.code();
     match code {
         // serialization_failure, deadlock_detected
         "40001" | "40P01" => Remedy::Retry,
-        // feature_not_supported: "cached plan must not change result type"; invalid_sql_statement_name
-        "0A000" | "26000" => Remedy::Reprepare,
+        // feature_not_supported: "cached plan must not change result type", and what a standby cannot do;
+        // invalid_sql_statement_name, duplicate_prepared_statement: a pooler that mixes statements up
+        "0A000" | "26000" | "42P05" => Remedy::Reprepare,
+        // internal_error: "cache lookup failed for function", where a migration replaced it just now
+        "XX000" => Remedy::TryAnew,
+        // undefined_function, undefined_table, undefined_column, undefined_object, invalid_schema_name,
+        // insufficient_privilege, undefined_file: "could not access file" of the extension's library
+        "42883" | "42P01" | "42703" | "42704" | "3F000" | "42501" | "58P01" => Remedy::Misfit,
         // external_routine_exception: the function raised a Matrix error to undo its writes
         "38000" => raised().map_or(Remedy::Bug, Remedy::Answer),
         // character_not_in_repertoire, untranslatable_character: U+0000 in a parameter

@@ -20,6 +20,8 @@ fn conflicts_are_retried() {
 fn stale_plans_are_prepared_anew() {
     assert_eq!(remedy("0A000"), Remedy::Reprepare);
     assert_eq!(remedy("26000"), Remedy::Reprepare);
+    assert_eq!(remedy("42P05"), Remedy::Reprepare);
+    assert_eq!(remedy("XX000"), Remedy::TryAnew);
 }
 
 #[test]
@@ -30,8 +32,15 @@ fn an_absent_full_or_restarting_database_is_unavailable() {
 }
 
 #[test]
+fn a_database_of_another_version_or_without_rights_does_not_fit() {
+    for code in ["42883", "42P01", "42703", "3F000", "42501", "58P01"] {
+        assert_eq!(remedy(code), Remedy::Misfit, "{code}");
+    }
+}
+
+#[test]
 fn other_errors_are_bugs() {
-    for code in ["42883", "42501", "23505", "XX000", "22P02", "38000"] {
+    for code in ["23505", "42601", "22P02", "38000"] {
         assert_eq!(remedy(code), Remedy::Bug, "{code}");
     }
 }
