@@ -476,6 +476,22 @@ COMMENT ON COLUMN matriarch.dropped_server_keys.dropped_at IS 'When the first an
 
 COMMENT ON COLUMN matriarch.dropped_server_keys.response IS 'JSON as the server signed it.';
 
+CREATE TABLE matriarch.erasures (
+    room_nid bigint NOT NULL,
+    user_nid bigint NOT NULL,
+    pos bigint NOT NULL
+);
+
+ALTER TABLE matriarch.erasures OWNER TO matriarch_owner;
+
+COMMENT ON TABLE matriarch.erasures IS 'Users who deactivated their accounts and asked to be erased, by the rooms that they were in. Users and servers that join later get redacted copies of their events. Rows are deleted with the room.';
+
+COMMENT ON COLUMN matriarch.erasures.room_nid IS 'The room.';
+
+COMMENT ON COLUMN matriarch.erasures.user_nid IS 'The user who was erased.';
+
+COMMENT ON COLUMN matriarch.erasures.pos IS 'The last position of the room then: users who were joined there still see the events.';
+
 CREATE TABLE matriarch.event_auth_edges (
     auth_nid bigint NOT NULL,
     event_nid bigint NOT NULL,
@@ -518,6 +534,8 @@ CREATE TABLE matriarch.events (
     auth_nids bigint[] NOT NULL,
     mentions text[] COLLATE pg_catalog."C",
     json text NOT NULL COLLATE pg_catalog."C",
+    withheld boolean DEFAULT false NOT NULL,
+    notified boolean DEFAULT false NOT NULL,
     received_at timestamp with time zone DEFAULT now(),
     CONSTRAINT events_check CHECK (((pos IS NULL) OR ((status)::smallint = 0)))
 )
@@ -580,6 +598,10 @@ COMMENT ON COLUMN matriarch.events.auth_nids IS 'event_nids of its auth_events, 
 COMMENT ON COLUMN matriarch.events.mentions IS 'User ids of m.mentions that this server knows; @room for a permitted mention of all, and for tombstones. NULL: nobody is mentioned.';
 
 COMMENT ON COLUMN matriarch.events.json IS 'The event as signed, in canonical JSON, without unsigned. Text and not jsonb: jsonb refuses \u0000 and folds numbers.';
+
+COMMENT ON COLUMN matriarch.events.withheld IS 'Of redactions: whether clients do not get it, because its target is not stored yet, or may not be redacted by its sender. A redaction that has an effect later is shown from then on.';
+
+COMMENT ON COLUMN matriarch.events.notified IS 'Of redacted events: whether it notified in the main timeline before, so that notify_seq counts it. Unread counts subtract it.';
 
 COMMENT ON COLUMN matriarch.events.received_at IS 'When the database transaction began that stored the event. NULL: before this column was added.';
 
@@ -1127,6 +1149,7 @@ CREATE TABLE matriarch.out_of_band_memberships (
     membership text NOT NULL COLLATE pg_catalog."C",
     event text COLLATE pg_catalog."C",
     state text[] NOT NULL COLLATE pg_catalog."C",
+    forgotten boolean DEFAULT false NOT NULL,
     CONSTRAINT out_of_band_memberships_membership_check CHECK ((membership = ANY (ARRAY['invite'::text, 'knock'::text, 'leave'::text])))
 );
 
@@ -1146,9 +1169,11 @@ COMMENT ON COLUMN matriarch.out_of_band_memberships.xid IS 'The transaction of t
 
 COMMENT ON COLUMN matriarch.out_of_band_memberships.membership IS 'invite, knock or leave.';
 
-COMMENT ON COLUMN matriarch.out_of_band_memberships.event IS 'The member event as a sync returns it, JSON text: stripped or, of a leave, whole. NULL: a leave that no server could be told of.';
+COMMENT ON COLUMN matriarch.out_of_band_memberships.event IS 'The member event as a sync returns it, JSON text: stripped or, of a leave, whole. NULL: an old leave that no server could be told of.';
 
 COMMENT ON COLUMN matriarch.out_of_band_memberships.state IS 'What the other server told of the room: stripped state events, JSON texts.';
+
+COMMENT ON COLUMN matriarch.out_of_band_memberships.forgotten IS 'Whether the user forgot the room after leaving it.';
 
 CREATE TABLE matriarch.outgoing_edus (
     destination_nid bigint NOT NULL,
@@ -1973,6 +1998,9 @@ ALTER TABLE ONLY matriarch.devices
 ALTER TABLE ONLY matriarch.dropped_server_keys
     ADD CONSTRAINT dropped_server_keys_pkey PRIMARY KEY (server_name, key_id);
 
+ALTER TABLE ONLY matriarch.erasures
+    ADD CONSTRAINT erasures_pkey PRIMARY KEY (room_nid, user_nid);
+
 ALTER TABLE ONLY matriarch.event_auth_edges
     ADD CONSTRAINT event_auth_edges_pkey PRIMARY KEY (auth_nid, event_nid);
 
@@ -2191,6 +2219,10 @@ CREATE INDEX device_list_changes_xid ON matriarch.device_list_changes USING btre
 
 COMMENT ON INDEX matriarch.device_list_changes_xid IS 'What changed since a sync token.';
 
+CREATE INDEX erasures_user ON matriarch.erasures USING btree (user_nid);
+
+COMMENT ON INDEX matriarch.erasures_user IS 'The rooms of an erased user.';
+
 CREATE INDEX events_by_time ON matriarch.events USING btree (room_nid, origin_server_ts, pos) WHERE (pos IS NOT NULL);
 
 COMMENT ON INDEX matriarch.events_by_time IS 'The event closest to a time.';
@@ -2202,6 +2234,10 @@ COMMENT ON INDEX matriarch.events_mentions IS 'Unread highlights.';
 CREATE INDEX events_not_accepted ON matriarch.events USING btree (room_nid, event_nid) WHERE ((status)::smallint = ANY (ARRAY[1, 2]));
 
 COMMENT ON INDEX matriarch.events_not_accepted IS 'Soft-failed and rejected events of a room, newest last.';
+
+CREATE INDEX events_notified ON matriarch.events USING btree (room_nid, pos) WHERE notified;
+
+COMMENT ON INDEX matriarch.events_notified IS 'Unread events that were redacted.';
 
 CREATE INDEX events_outgoing ON matriarch.events USING btree (room_nid, event_nid) WHERE outgoing;
 
@@ -2434,6 +2470,12 @@ ALTER TABLE ONLY matriarch.device_list_changes
 ALTER TABLE ONLY matriarch.devices
     ADD CONSTRAINT devices_user_nid_fkey FOREIGN KEY (user_nid) REFERENCES matriarch.accounts(user_nid) ON DELETE CASCADE;
 
+ALTER TABLE ONLY matriarch.erasures
+    ADD CONSTRAINT erasures_room_nid_fkey FOREIGN KEY (room_nid) REFERENCES matriarch.rooms(room_nid) ON DELETE CASCADE;
+
+ALTER TABLE ONLY matriarch.erasures
+    ADD CONSTRAINT erasures_user_nid_fkey FOREIGN KEY (user_nid) REFERENCES matriarch.users(user_nid);
+
 ALTER TABLE ONLY matriarch.events_without_successor
     ADD CONSTRAINT events_without_successor_room_nid_fkey FOREIGN KEY (room_nid) REFERENCES matriarch.rooms(room_nid) ON DELETE CASCADE;
 
@@ -2542,9 +2584,6 @@ ALTER TABLE ONLY matriarch.to_device_transactions
 ALTER TABLE ONLY matriarch.uia_sessions
     ADD CONSTRAINT uia_sessions_user_nid_fkey FOREIGN KEY (user_nid) REFERENCES matriarch.accounts(user_nid) ON DELETE CASCADE;
 
-GRANT USAGE ON SCHEMA matriarch TO matriarch_api;
-GRANT USAGE ON SCHEMA matriarch TO matriarch_admin;
-
 REVOKE ALL ON FUNCTION matriarch.delete_events_of_room() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION matriarch.keep_key_names() FROM PUBLIC;
@@ -2573,6 +2612,8 @@ GRANT SELECT(retry_at) ON TABLE matriarch.destinations TO matriarch_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.devices TO matriarch_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.dropped_server_keys TO matriarch_api;
+
+GRANT SELECT,INSERT ON TABLE matriarch.erasures TO matriarch_api;
 
 GRANT SELECT(event_nid) ON TABLE matriarch.events TO matriarch_api;
 
