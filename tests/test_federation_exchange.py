@@ -21,6 +21,7 @@ SECONDS = float(os.environ.get("EXCHANGE_SECONDS", "20"))
 SEED = int(os.environ.get("EXCHANGE_SEED", random.randrange(2**32)))
 # How long what was sent may take to arrive at the end.
 GRACE = 60 + SECONDS / 4
+pytestmark = pytest.mark.timeout(120 + SECONDS + 2 * GRACE)
 # In versions 1 to 5, events may have any number.
 VERSIONS = ["5", "11"]
 # A Dendrite drops the characters "-0" from any number when it checks a signature (`-0.0`, `1e-05`), and reads

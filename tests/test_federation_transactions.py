@@ -233,12 +233,12 @@ def test_missing_events_are_fetched(shared):
 
 
 def test_a_long_gap_is_passed_over_by_a_state(shared):
-    messages = [shared.room.message(shared.bob, f"{number}") for number in range(300)]
+    messages = [shared.room.message(shared.bob, f"{number}") for number in range(450)]
     topic = shared.room.send(shared.bob, "m.room.topic", {"topic": "unallowed"}, "")
     last = shared.room.message(shared.bob, "last", state=messages[-1].state)
     shared.send([last])
     shared.wait([last])
-    assert len(shared.server.asked_for("get_missing_events")) == 10
+    assert len(shared.server.asked_for("get_missing_events")) == 20
     assert len(shared.server.asked_for("state_ids")) == 1
     assert shared.status(messages[0].event_id) is None
     assert shared.status(topic.event_id) == "rejected"
@@ -250,13 +250,13 @@ def test_a_gap_that_is_passed_over_ends_at_an_auth_event(shared):
         shared.room.send(
             shared.bob, "m.room.member", {"membership": "join", "displayname": str(number)}, shared.bob
         )
-        for number in range(300)
+        for number in range(450)
     ]
     last = shared.room.message(shared.bob, "last")
     shared.send([last])
-    shared.wait([last, names[-1]])
-    assert shared.status(names[60].event_id) == "outlier"
-    assert len(shared.server.asked_for("get_missing_events")) == 10
+    shared.wait([last, names[-1]], seconds=90)
+    assert shared.status(names[30].event_id) == "outlier"
+    assert len(shared.server.asked_for("get_missing_events")) == 20
 
 
 def test_a_missed_join_is_fetched_as_auth_event(shared):
