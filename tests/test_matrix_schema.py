@@ -311,7 +311,7 @@ def examples() -> list[str]:
 
 
 def clone(database, events: int):
-    """Makes the table as long as that, with copies in rooms that are not there."""
+    """Makes the table longer by that many rows, copies of those that are there."""
     with database.connect() as connection:
         columns = connection.execute(
             "select string_agg(column_name, ', ') from information_schema.columns"
