@@ -1150,6 +1150,7 @@ CREATE TABLE matriarch.out_of_band_memberships (
     event text COLLATE pg_catalog."C",
     state text[] NOT NULL COLLATE pg_catalog."C",
     forgotten boolean DEFAULT false NOT NULL,
+    bytes integer DEFAULT 0 NOT NULL,
     CONSTRAINT out_of_band_memberships_membership_check CHECK ((membership = ANY (ARRAY['invite'::text, 'knock'::text, 'leave'::text])))
 );
 
@@ -1174,6 +1175,8 @@ COMMENT ON COLUMN matriarch.out_of_band_memberships.event IS 'The member event a
 COMMENT ON COLUMN matriarch.out_of_band_memberships.state IS 'What the other server told of the room: stripped state events, JSON texts.';
 
 COMMENT ON COLUMN matriarch.out_of_band_memberships.forgotten IS 'Whether the user forgot the room after leaving it.';
+
+COMMENT ON COLUMN matriarch.out_of_band_memberships.bytes IS 'The bytes of state and event, which are bounded for each user.';
 
 CREATE TABLE matriarch.outgoing_edus (
     destination_nid bigint NOT NULL,
@@ -1662,7 +1665,7 @@ CREATE TABLE matriarch.server_key_responses (
 
 ALTER TABLE matriarch.server_key_responses OWNER TO matriarch_owner;
 
-COMMENT ON TABLE matriarch.server_key_responses IS 'The newest answer of each server to GET /_matrix/key/v2/server, for servers that ask this one as a notary. Rows are kept: a notary goes on answering for servers that are gone.';
+COMMENT ON TABLE matriarch.server_key_responses IS 'The newest answer of each server to GET /_matrix/key/v2/server, for servers that ask this one as a notary. Housekeeping deletes a row 30 days after it was fetched, unless this server ever sent something to that server: a notary goes on answering for servers that are gone.';
 
 COMMENT ON COLUMN matriarch.server_key_responses.server_name IS 'The server; 255 bytes at most.';
 
@@ -1923,6 +1926,22 @@ COMMENT ON COLUMN matriarch.uia_sessions.finished_at IS 'When a request complete
 
 COMMENT ON COLUMN matriarch.uia_sessions.result IS 'The answer to that request if it succeeded; for registration without tokens. NULL: it failed, or is still being carried out.';
 
+CREATE TABLE matriarch.unshown_profiles (
+    user_nid bigint NOT NULL,
+    after_nid bigint DEFAULT 0 NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+ALTER TABLE matriarch.unshown_profiles OWNER TO matriarch_owner;
+
+COMMENT ON TABLE matriarch.unshown_profiles IS 'Users whose changed profile is still to be shown in some of their rooms. show_profiles does that, a few rooms in each transaction, and deletes the row in the end.';
+
+COMMENT ON COLUMN matriarch.unshown_profiles.user_nid IS 'The user.';
+
+COMMENT ON COLUMN matriarch.unshown_profiles.after_nid IS 'The room up to which, in the order of room_nid, the user''s member events show the profile.';
+
+COMMENT ON COLUMN matriarch.unshown_profiles.xid IS 'The transaction of the last change of the profile.';
+
 CREATE TABLE matriarch.users (
     user_nid bigint NOT NULL,
     user_id text NOT NULL COLLATE pg_catalog."C",
@@ -2181,6 +2200,9 @@ ALTER TABLE ONLY matriarch.typing
 ALTER TABLE ONLY matriarch.uia_sessions
     ADD CONSTRAINT uia_sessions_pkey PRIMARY KEY (session_hash);
 
+ALTER TABLE ONLY matriarch.unshown_profiles
+    ADD CONSTRAINT unshown_profiles_pkey PRIMARY KEY (user_nid);
+
 ALTER TABLE ONLY matriarch.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (user_nid);
 
@@ -2383,6 +2405,10 @@ CREATE INDEX revoked_refresh_tokens_device ON matriarch.revoked_refresh_tokens U
 
 COMMENT ON INDEX matriarch.revoked_refresh_tokens_device IS 'The revoked tokens of a device.';
 
+CREATE INDEX room_aliases_creator ON matriarch.room_aliases USING btree (creator_nid);
+
+COMMENT ON INDEX matriarch.room_aliases_creator IS 'The aliases that a user made, which are bounded.';
+
 CREATE INDEX room_aliases_room ON matriarch.room_aliases USING btree (room_nid);
 
 COMMENT ON INDEX matriarch.room_aliases_room IS 'The aliases of a room.';
@@ -2584,6 +2610,9 @@ ALTER TABLE ONLY matriarch.to_device_transactions
 ALTER TABLE ONLY matriarch.uia_sessions
     ADD CONSTRAINT uia_sessions_user_nid_fkey FOREIGN KEY (user_nid) REFERENCES matriarch.accounts(user_nid) ON DELETE CASCADE;
 
+ALTER TABLE ONLY matriarch.unshown_profiles
+    ADD CONSTRAINT unshown_profiles_user_nid_fkey FOREIGN KEY (user_nid) REFERENCES matriarch.accounts(user_nid) ON DELETE CASCADE;
+
 REVOKE ALL ON FUNCTION matriarch.delete_events_of_room() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION matriarch.keep_key_names() FROM PUBLIC;
@@ -2681,7 +2710,7 @@ GRANT SELECT ON TABLE matriarch.schema_history TO matriarch_admin;
 GRANT SELECT ON TABLE matriarch.server TO matriarch_api;
 GRANT SELECT ON TABLE matriarch.server TO matriarch_admin;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE matriarch.server_key_responses TO matriarch_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE matriarch.server_key_responses TO matriarch_api;
 
 GRANT SELECT ON TABLE matriarch.server_keys TO matriarch_api;
 

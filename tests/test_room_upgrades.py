@@ -264,3 +264,18 @@ def test_what_is_personal_follows(node):
     assert {"type": "m.direct", "content": direct} in answer["account_data"]["events"]
     tags = {"type": "m.tag", "content": {"tags": {"m.favourite": {"order": 0.25}}}}
     assert tags in answer["rooms"]["join"][replacement]["account_data"]["events"]
+
+
+def test_nothing_personal_follows_to_a_room_that_only_claims_to_replace_another(node):
+    alice, bob, eve = (node.register(name) for name in ("alice", "bob", "eve"))
+    room = alice.create_room(invite=[bob.user_id], is_direct=True)
+    bob.join(room)
+    direct = {alice.user_id: [room]}
+    where = path("user", bob.user_id, "account_data", "m.direct")
+    bob.put(where, direct)
+    bob.put(path("user", bob.user_id, "rooms", room, "tags", "m.favourite"), {})
+    claim = {"predecessor": {"room_id": room, "event_id": "$x"}}
+    trap = eve.create_room(invite=[bob.user_id], creation_content=claim)
+    bob.join(trap)
+    assert bob.get(where) == direct
+    assert bob.get(path("user", bob.user_id, "rooms", trap, "tags")) == {"tags": {}}

@@ -288,3 +288,44 @@ def test_unknown_rooms_and_events(node):
     alice.event("!nowhere:test.example", event_id, status=404, errcode="M_NOT_FOUND")
     for what in ("messages?dir=b", "state", "members", "joined_members", "state/m.room.create"):
         alice.get(path("rooms", "!nowhere:test.example") + "/" + what, status=403, errcode="M_FORBIDDEN")
+
+
+def test_the_invited_see_an_event_without_the_state_around_it(node):
+    alice, bob = node.register("alice"), node.register("bob")
+    room = make_room(alice, "invited")
+    alice.invite(room, bob)
+    event_id = alice.send(room, "for the invited")
+    where = path("rooms", room, "context", event_id)
+    bob.get(path("rooms", room, "state"), status=403)
+    context = bob.get(where)
+    assert context["event"]["event_id"] == event_id
+    assert context["state"] == []
+    bob.join(room)
+    assert {event["type"] for event in bob.get(where)["state"]} > {"m.room.create", "m.room.member"}
+
+
+def test_the_reason_of_a_redaction_needs_the_right_to_see_it(node):
+    alice, bob, carol = (node.register(name) for name in ("alice", "bob", "carol"))
+    room = make_room(alice, "shared")
+    topic = alice.send_state(room, "m.room.topic", {"topic": "redacted later"})
+    bob.join(room)
+    carol.join(room)
+    message = alice.send(room, "redacted later too")
+    alice.post(path("rooms", room, "kick"), {"user_id": bob.user_id})
+    for event_id in (message, topic):
+        alice.redact(room, event_id, reason="bob must not know")
+    for reader, sees in ((bob, False), (carol, True), (alice, True)):
+        events = [reader.event(room, message), reader.event(room, topic)]
+        pages = reader.history(room)
+        events += [event for event in pages if event["event_id"] in (message, topic)]
+        context = reader.get(path("rooms", room, "context", message))
+        events.append(context["event"])
+        events += [event for event in context["state"] if event["event_id"] == topic]
+        filter = {"room": {"include_leave": True, "timeline": {"limit": 1}}}
+        rooms = reader.sync(filter=filter)["rooms"]
+        section = rooms["join" if sees else "leave"][room]
+        events += [event for event in section["state"]["events"] if event["event_id"] == topic]
+        state = reader.get(path("rooms", room, "state"))
+        events += [event for event in state if event["event_id"] == topic]
+        assert len(events) >= 7
+        assert {"redacted_because" in event["unsigned"] for event in events} == {sees}

@@ -17,7 +17,7 @@ use matriarch_rules::{
     Event, EventBuilder, Map, RoomVersion, auth_types_for_event,
     build::{BuildError, BuiltEvent},
     check_state_dependent, check_state_independent,
-    event::{FormatError, format::MAX_PREV_EVENTS},
+    event::FormatError,
 };
 
 pub use self::local_event::{Appended, LocalEvent};
@@ -29,7 +29,7 @@ use crate::{
         signing::Signer,
         users::User,
     },
-    room::{Room, StateEvent, annotations::Annotations, reference},
+    room::{Extremity, Room, StateEvent, annotations::Annotations, reference},
 };
 
 /// Appends an event. Returns the current state event instead if it has the same content and sender.
@@ -44,7 +44,7 @@ pub fn append(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<Appended> {
     check_storable(&local)?;
     load_for(room, &local);
     room.check_target_known(local.event_type, local.state_key)?;
-    if room.header.extremities.len() <= MAX_PREV_EVENTS {
+    if !room.header.is_crowded() {
         return Ok(Appended { event_id: append_next(room, local)?.0 });
     }
     // Other servers authorize the event by the state after the events that it cites, and by the current
@@ -75,7 +75,7 @@ fn append_next(room: &mut Room<'_>, local: LocalEvent<'_>) -> Result<(String, Op
     let BuiltEvent { event, canonical_json } = built;
     authorize(room, &event)?;
 
-    if let Some(current) = state_key.and_then(|key| room.loaded(event.event_type(), key)?.current.as_ref())
+    if let Some(current) = state_key.and_then(|key| room.loaded_event(event.event_type(), key))
         && current.event.sender() == event.sender()
         && current.event.content() == event.content()
     {
@@ -141,7 +141,7 @@ fn make(room: &Room<'_>, local: LocalEvent<'_>) -> Result<(BuiltEvent, Vec<i64>)
     let auth_events: Vec<&StateEvent> =
         auth_types_for_event(room.version, event_type, &sender.id, state_key, &content)
             .iter()
-            .filter_map(|(event_type, state_key)| room.loaded(event_type, state_key)?.current.as_ref())
+            .filter_map(|(event_type, state_key)| room.loaded_event(event_type, state_key))
             .collect();
     let auth_nids = auth_events.iter().map(|auth_event| auth_event.nid).collect();
     let builder = EventBuilder {
@@ -151,7 +151,7 @@ fn make(room: &Room<'_>, local: LocalEvent<'_>) -> Result<(BuiltEvent, Vec<i64>)
         state_key: state_key.map(str::to_owned),
         content,
         redacts: redacts.map(str::to_owned),
-        prev_events: room.header.cited().iter().map(|extremity| extremity.reference.clone()).collect(),
+        prev_events: room.header.cited().iter().map(Extremity::cite).collect(),
         auth_events: auth_events
             .iter()
             .map(|auth_event| reference(room.version, &auth_event.event))
@@ -168,12 +168,23 @@ fn make(room: &Room<'_>, local: LocalEvent<'_>) -> Result<(BuiltEvent, Vec<i64>)
 /// Authorizes an event by the room's current state. The state keys that this needs must be loaded.
 pub fn authorize(room: &Room<'_>, event: &Event) -> Result<()> {
     let fetch_state = |event_type: &str, state_key: &str| {
-        room.loaded(event_type, state_key)?.current.as_ref().map(|current| Rc::clone(&current.event))
+        room.loaded_event(event_type, state_key).map(|current| Rc::clone(&current.event))
     };
+    let cited: Vec<&StateEvent> = auth_types_for_event(
+        room.version,
+        event.event_type(),
+        event.sender(),
+        event.state_key(),
+        event.content(),
+    )
+    .iter()
+    .filter_map(|(event_type, state_key)| room.loaded_event(event_type, state_key))
+    // Not cited where the room's id is made of it, but needed.
+    .chain(room.loaded_event("m.room.create", ""))
+    .collect();
     let fetch = |event_id: &str| {
-        room.loaded_events()
-            .find(|known| known.event.event_id() == event_id)
-            .map(|known| Rc::clone(&known.event))
+        let known = cited.iter().find(|known| known.event.event_id() == event_id)?;
+        Some(Rc::clone(&known.event))
     };
     check_state_independent(room.version, event, fetch)
         .and_then(|()| check_state_dependent(room.version, event, fetch_state))

@@ -13,26 +13,25 @@ pub mod held_receipts;
 mod load;
 pub mod out_of_band_memberships;
 pub mod partial;
+pub mod pending_invites;
 pub mod policy;
 pub mod predecessor;
 pub mod redaction;
 mod remembered;
 pub mod resolve;
 pub mod servers;
+mod slots;
 pub mod state_at;
 pub mod state_keys;
 mod stored;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    rc::Rc,
-};
+use std::{collections::BTreeMap, rc::Rc};
 
 use matriarch_rules::{RoomVersion, event::format::MAX_PREV_EVENTS, power_levels::PowerLevels, room_version};
 use matriarch_wire::Unsigned;
 use serde_json::Value;
 
-use self::{event_rows::EventRow, remembered::StateVersion};
+use self::{event_rows::EventRow, remembered::StateVersion, slots::Slots};
 pub use self::{
     remembered::note_newest,
     stored::{Extremity, Slot, StateEvent, StateKey, parse_exactly, parse_stored, reference},
@@ -67,7 +66,7 @@ pub struct Room<'a> {
     pub(crate) unsigned: Vec<Unsigned>,
     /// Events that were appended and are not written to the database yet.
     pub(crate) unwritten: Vec<EventRow>,
-    slots: HashMap<StateKey, Slot>,
+    slots: Slots,
     /// The state that the room had when it was locked.
     found: StateVersion,
 }
@@ -147,6 +146,13 @@ impl Header {
         &self.extremities[self.extremities.len().saturating_sub(MAX_PREV_EVENTS)..]
     }
 
+    /// Whether there are more forward extremities than an event can cite. The current state is then what
+    /// the previous one and the states after new events resolve to: to resolve all states anew would take
+    /// ever longer, and whoever may send to the room can make as many as they like.
+    pub fn is_crowded(&self) -> bool {
+        self.extremities.len() > MAX_PREV_EVENTS
+    }
+
     /// Replaces the cited forward extremities with the event that cites them.
     pub fn advance(&mut self, event: Extremity) {
         self.extremities.truncate(self.extremities.len().saturating_sub(MAX_PREV_EVENTS));
@@ -200,7 +206,7 @@ impl<'a> Room<'a> {
             merging: false,
             unsigned: Vec::new(),
             unwritten: Vec::new(),
-            slots: HashMap::new(),
+            slots: Slots::default(),
             found: StateVersion { root: row.get("current_root"), rewrites: row.get("state_rewrites") },
         }
     }
@@ -226,7 +232,7 @@ impl<'a> Room<'a> {
             merging: false,
             unsigned: Vec::new(),
             unwritten: Vec::new(),
-            slots: HashMap::new(),
+            slots: Slots::default(),
             found: StateVersion::default(),
         };
         let result = work(&mut room);
@@ -337,13 +343,12 @@ impl<'a> Room<'a> {
 
     /// The slot of a state key, if [`Room::load`] has loaded it.
     pub(crate) fn loaded(&self, event_type: &str, state_key: &str) -> Option<&Slot> {
-        // Few keys are loaded: a scan costs less than two owned strings for a look-up.
-        self.slots.iter().find(|((t, k), _)| t == event_type && k == state_key).map(|(_, slot)| slot)
+        self.slots.get(event_type, state_key)
     }
 
-    /// The state events that were loaded.
-    pub(crate) fn loaded_events(&self) -> impl Iterator<Item = &StateEvent> {
-        self.slots.values().filter_map(|slot| slot.current.as_ref())
+    /// The current state event of a state key, if it was loaded.
+    pub(crate) fn loaded_event(&self, event_type: &str, state_key: &str) -> Option<&StateEvent> {
+        self.loaded(event_type, state_key)?.current.as_ref()
     }
 
     /// Sets the current event of a state key, whose number in the room is `key_idx`.
@@ -355,13 +360,13 @@ impl<'a> Room<'a> {
 
     /// Drops the loaded state because the current state has changed.
     pub(crate) fn forget_state(&mut self) {
-        self.slots.clear();
+        self.slots = Slots::default();
     }
 
     /// Drops the loaded slot of an event that was redacted, and has other backends drop theirs.
     pub(crate) fn rewritten(&mut self, event_nid: i64) {
         self.header.state_rewrites += 1;
-        self.slots.retain(|_, slot| slot.current.as_ref().is_none_or(|current| current.nid != event_nid));
+        self.slots.retain(|slot| slot.current.as_ref().is_none_or(|current| current.nid != event_nid));
     }
 }
 

@@ -14,6 +14,8 @@ mod update;
 
 use std::{collections::HashMap, rc::Rc};
 
+use pgrx::check_for_interrupts;
+
 pub use self::{
     check::{NodeCheck, check_roots, delete_nodes},
     diff::{Change, diff},
@@ -91,6 +93,7 @@ const LOAD: &str = "select node_id, level, kids from state_nodes where node_id =
 ///
 /// If a node does not exist: the root is no root of a state, or nodes in use were deleted.
 fn load(db: &Db<'_>, ids: impl IntoIterator<Item = i64>) -> HashMap<i64, Rc<Node>> {
+    check_for_interrupts!();
     let mut nodes = HashMap::new();
     let mut missing = Vec::new();
     for id in ids {

@@ -1,13 +1,15 @@
 //! Filters: the parts of a sync, a page of messages or a context that a client requests. Client-Server API,
 //! "Filtering".
 
+use std::collections::BTreeSet;
+
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error},
 };
 use serde_json::{Map, Number, Value};
 
-use crate::{glob::matches_star, property_path};
+use crate::{glob::matches_star, identifiers::MAX_ID_BYTES, property_path};
 
 /// Why a text is no filter.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,12 @@ pub enum FilterError {
     NotAUserId,
     #[error("A room in the filter is not a room id.")]
     NotARoomId,
+    #[error("A filter can have at most {MAX_BYTES} bytes.")]
+    TooLong,
+    #[error("A list of types or fields in a filter can have at most {MAX_PATTERNS} entries.")]
+    TooManyPatterns,
+    #[error("A type or field in a filter can have at most {MAX_ID_BYTES} bytes.")]
+    PatternTooLong,
 }
 
 type Result<T> = std::result::Result<T, FilterError>;
@@ -34,12 +42,18 @@ pub const MAX_LIMIT: usize = 1000;
 /// Fields that an event has whatever `event_fields` says. Typed clients would drop a whole sync for an event
 /// that lacks them.
 const REQUIRED_FIELDS: [&str; 5] = ["type", "event_id", "sender", "state_key", "origin_server_ts"];
+/// The greatest size of a filter's JSON. Thousands of rooms and users fit in.
+const MAX_BYTES: usize = 65536;
+/// The greatest number of entries in lists of types and fields. Each is compared with each event.
+const MAX_PATTERNS: usize = 100;
 
 /// The filter of a sync.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Filter {
-    event_fields: Option<Vec<String>>,
+    /// Paths of property names, sorted. None of them begins with another.
+    #[serde(deserialize_with = "paths")]
+    event_fields: Option<Vec<Vec<String>>>,
     pub event_format: EventFormat,
     #[serde(deserialize_with = "object")]
     pub presence: EventFilter,
@@ -61,8 +75,8 @@ pub enum EventFormat {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RoomFilter {
-    rooms: Option<Vec<String>>,
-    not_rooms: Option<Vec<String>>,
+    rooms: Option<BTreeSet<String>>,
+    not_rooms: Option<BTreeSet<String>>,
     pub include_leave: bool,
     #[serde(deserialize_with = "object")]
     pub timeline: RoomEventFilter,
@@ -82,8 +96,8 @@ pub struct EventFilter {
     limit: Option<u64>,
     types: Option<Vec<String>>,
     not_types: Option<Vec<String>>,
-    senders: Option<Vec<String>>,
-    not_senders: Option<Vec<String>>,
+    senders: Option<BTreeSet<String>>,
+    not_senders: Option<BTreeSet<String>>,
 }
 
 /// The filter of events of rooms.
@@ -92,8 +106,8 @@ pub struct EventFilter {
 pub struct RoomEventFilter {
     #[serde(flatten)]
     events: EventFilter,
-    rooms: Option<Vec<String>>,
-    not_rooms: Option<Vec<String>>,
+    rooms: Option<BTreeSet<String>>,
+    not_rooms: Option<BTreeSet<String>>,
     contains_url: Option<bool>,
     pub lazy_load_members: bool,
     /// Not used. Redundant members are always sent, as the server does not store what a client was sent
@@ -146,8 +160,8 @@ impl Filter {
         for field in REQUIRED_FIELDS {
             copy_path(&event, &[field.to_owned()], &mut kept);
         }
-        for field in fields {
-            copy_path(&event, &property_path::split(field), &mut kept);
+        for path in fields {
+            copy_path(&event, path, &mut kept);
         }
         kept.entry("content").or_insert_with(|| Value::Object(Map::new()));
         Some(Value::Object(kept).to_string())
@@ -157,7 +171,7 @@ impl Filter {
 impl RoomFilter {
     /// Whether the filter includes the room.
     pub fn admits_room(&self, room_id: &str) -> bool {
-        admits(self.rooms.as_deref(), self.not_rooms.as_deref(), |item| is(item, room_id))
+        admits(&self.rooms, &self.not_rooms, |rooms| names(rooms, room_id))
     }
 }
 
@@ -173,6 +187,8 @@ pub struct Subject<'a> {
 
 impl EventFilter {
     fn check(&self) -> Result<()> {
+        check_patterns(self.types.as_deref())?;
+        check_patterns(self.not_types.as_deref())?;
         let mut users = self.senders.iter().chain(&self.not_senders).flatten();
         if users.any(|user| !user.starts_with('@') && user != ANY) {
             return Err(FilterError::NotAUserId);
@@ -187,17 +203,19 @@ impl EventFilter {
 
     /// Whether no event at all can pass. `false` also in less obvious cases, where it only costs time.
     pub fn admits_nothing(&self) -> bool {
-        let empty = |list: &Option<Vec<String>>| list.as_ref().is_some_and(Vec::is_empty);
-        let all = self.not_types.iter().chain(&self.not_senders).flatten().any(|item| item == ANY);
-        empty(&self.types) || empty(&self.senders) || all
+        let no_type = self.not_types.iter().flatten().any(|pattern| pattern == ANY);
+        let no_sender = self.not_senders.as_ref().is_some_and(|users| users.contains(ANY));
+        self.types.as_ref().is_some_and(Vec::is_empty)
+            || self.senders.as_ref().is_some_and(BTreeSet::is_empty)
+            || no_type
+            || no_sender
     }
 
     pub fn admits(&self, event: Subject<'_>) -> bool {
-        admits(self.types.as_deref(), self.not_types.as_deref(), |pattern| {
-            matches_star(pattern, event.event_type)
-        }) && admits(self.senders.as_deref(), self.not_senders.as_deref(), |item| {
-            event.sender.is_some_and(|sender| is(item, sender))
-        })
+        let by_type =
+            |types: &Vec<String>| types.iter().any(|pattern| matches_star(pattern, event.event_type));
+        let by_sender = |users: &BTreeSet<String>| event.sender.is_some_and(|sender| names(users, sender));
+        admits(&self.types, &self.not_types, by_type) && admits(&self.senders, &self.not_senders, by_sender)
     }
 
     /// As [`EventFilter::admits`], for events that have no sender.
@@ -226,11 +244,11 @@ impl RoomEventFilter {
 
     /// As [`EventFilter::admits_nothing`].
     pub fn admits_nothing(&self) -> bool {
-        self.events.admits_nothing() || self.not_rooms.iter().flatten().any(|room| room == ANY)
+        self.events.admits_nothing() || self.not_rooms.as_ref().is_some_and(|rooms| rooms.contains(ANY))
     }
 
     pub fn admits_room(&self, room_id: &str) -> bool {
-        admits(self.rooms.as_deref(), self.not_rooms.as_deref(), |item| is(item, room_id))
+        admits(&self.rooms, &self.not_rooms, |rooms| names(rooms, room_id))
     }
 
     pub fn admits(&self, event: Subject<'_>) -> bool {
@@ -246,11 +264,14 @@ impl RoomEventFilter {
 /// Stands for every room, or every user, in a list.
 const ANY: &str = "*";
 
-fn is(item: &str, id: &str) -> bool {
-    item == ANY || item == id
+fn names(list: &BTreeSet<String>, id: &str) -> bool {
+    list.contains(ANY) || list.contains(id)
 }
 
 fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
+    if json.len() > MAX_BYTES {
+        return Err(FilterError::TooLong);
+    }
     let value = without_nulls(serde_json::from_str(json)?);
     // By itself serde also reads a struct from an array of its fields.
     if !value.is_object() {
@@ -288,17 +309,41 @@ fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Resu
     whole.map(Some).ok_or_else(|| D::Error::custom(format!("{number} is not a number of events")))
 }
 
-fn check_rooms<'a>(mut lists: impl Iterator<Item = &'a Vec<String>>) -> Result<()> {
+fn check_rooms<'a>(mut lists: impl Iterator<Item = &'a BTreeSet<String>>) -> Result<()> {
     if lists.any(|rooms| rooms.iter().any(|room| !room.starts_with('!') && room != ANY)) {
         return Err(FilterError::NotARoomId);
     }
     Ok(())
 }
 
+/// Checks the lengths of patterns and of their list.
+fn check_patterns(patterns: Option<&[String]>) -> Result<()> {
+    let patterns = patterns.unwrap_or_default();
+    if patterns.len() > MAX_PATTERNS {
+        return Err(FilterError::TooManyPatterns);
+    }
+    if patterns.iter().any(|pattern| pattern.len() > MAX_ID_BYTES) {
+        return Err(FilterError::PatternTooLong);
+    }
+    Ok(())
+}
+
+/// Reads `event_fields`.
+fn paths<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<Vec<Vec<String>>>, D::Error> {
+    let Some(fields) = Option::<Vec<String>>::deserialize(deserializer)? else { return Ok(None) };
+    check_patterns(Some(&fields)).map_err(D::Error::custom)?;
+    let mut paths: Vec<_> = fields.iter().map(|field| property_path::split(field)).collect();
+    paths.sort_unstable();
+    // What is within a field that is kept is copied with it.
+    paths.dedup_by(|path, shorter| path.starts_with(shorter));
+    Ok(Some(paths))
+}
+
 /// Whether an item is in `list`, if there is one, and not in `not_list`.
-fn admits(list: Option<&[String]>, not_list: Option<&[String]>, is: impl Fn(&str) -> bool) -> bool {
-    let listed = |list: &[String]| list.iter().any(|item| is(item));
-    list.is_none_or(listed) && !not_list.is_some_and(listed)
+fn admits<L>(list: &Option<L>, not_list: &Option<L>, has: impl Fn(&L) -> bool) -> bool {
+    list.as_ref().is_none_or(&has) && !not_list.as_ref().is_some_and(&has)
 }
 
 fn has_url(content: &str) -> bool {

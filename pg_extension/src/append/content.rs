@@ -1,5 +1,7 @@
 //! Checks of state events from clients that the authorization rules do not make.
 
+use std::collections::BTreeSet;
+
 use matriarch_rules::{Map, identifiers::is_room_alias, server_acl};
 use serde_json::Value;
 
@@ -40,9 +42,9 @@ fn check_canonical_alias(room: &mut Room<'_>, content: &Map) -> Result<()> {
     let current = room.state("m.room.canonical_alias", "");
     let old = match &current {
         Some(current) => named_aliases(current.event.content()).unwrap_or_default(),
-        None => Vec::new(),
+        None => BTreeSet::new(),
     };
-    let new: Vec<&str> = named_aliases(content)?.into_iter().filter(|alias| !old.contains(alias)).collect();
+    let new: Vec<&str> = named_aliases(content)?.difference(&old).copied().collect();
     if let Some(malformed) = new.iter().find(|alias| !is_room_alias(alias)) {
         return Err(MatrixError::invalid_param(format!("{malformed:?} is not a room alias.")));
     }
@@ -50,8 +52,8 @@ fn check_canonical_alias(room: &mut Room<'_>, content: &Map) -> Result<()> {
         return Ok(());
     }
     let rows = room.db.query(ALIASES_OF_ROOM, &[room.nid.into(), new.clone().into()]);
-    let known: Vec<String> = rows.map(|row| row.get("room_alias")).collect();
-    match new.iter().find(|alias| !known.iter().any(|known| known == *alias)) {
+    let known: BTreeSet<String> = rows.map(|row| row.get("room_alias")).collect();
+    match new.iter().find(|alias| !known.contains(**alias)) {
         None => Ok(()),
         Some(alias) => {
             let error = format!("The alias {alias} does not point to this room.");
@@ -61,21 +63,23 @@ fn check_canonical_alias(room: &mut Room<'_>, content: &Map) -> Result<()> {
 }
 
 /// The aliases in `m.room.canonical_alias`.
-fn named_aliases(content: &Map) -> Result<Vec<&str>> {
+fn named_aliases(content: &Map) -> Result<BTreeSet<&str>> {
     let malformed = |key| MatrixError::bad_json(format!("`{key}` of m.room.canonical_alias is malformed."));
-    let mut aliases = Vec::new();
+    let mut aliases = BTreeSet::new();
     match content.get("alias") {
         // Older clients remove the alias by an empty string.
         None | Some(Value::Null) => {}
         Some(Value::String(alias)) if alias.is_empty() => {}
-        Some(Value::String(alias)) => aliases.push(alias.as_str()),
+        Some(Value::String(alias)) => {
+            aliases.insert(alias.as_str());
+        }
         Some(_) => return Err(malformed("alias")),
     }
     match content.get("alt_aliases") {
         None | Some(Value::Null) => {}
         Some(Value::Array(others)) => {
             for alias in others {
-                aliases.push(alias.as_str().ok_or_else(|| malformed("alt_aliases"))?);
+                aliases.insert(alias.as_str().ok_or_else(|| malformed("alt_aliases"))?);
             }
         }
         Some(_) => return Err(malformed("alt_aliases")),

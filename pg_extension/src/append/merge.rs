@@ -10,8 +10,8 @@ use matriarch_rules::event::format::MAX_PREV_EVENTS;
 
 use crate::{
     room::{
-        Room, Slot, StateEvent, StateKey, graph_events::GraphEvents, resolve::RoomGraph,
-        state_keys::StateKeys,
+        Extremity, Room, Slot, StateEvent, StateKey, graph_events::GraphEvents, reference,
+        resolve::RoomGraph, state_keys::StateKeys,
     },
     trie,
 };
@@ -22,9 +22,15 @@ pub(super) struct Merge<'a> {
     keys: StateKeys<'a, 'a>,
     /// The root of the current state, which the flat rows have.
     current: i64,
-    /// The states after the forward extremities that are not cited.
+    /// What the current state is resolved from beside the state after the new event: the states after the
+    /// forward extremities that are not cited or, if they are still too many, the current state.
     others: BTreeSet<i64>,
 }
+
+/// How many of the oldest and of the newest forward extremities are looked at. The last event of this server
+/// is old if others were quick to make new ones.
+const OLDEST: usize = MAX_PREV_EVENTS;
+const NEWEST: usize = 2 * MAX_PREV_EVENTS;
 
 const SET_ROOM_ROOT: &str = "update events set room_root = $2 where event_nid = $1";
 
@@ -38,17 +44,26 @@ pub fn begin<'a>(room: &mut Room<'a>, keys: Vec<StateKey>) -> Merge<'a> {
         others: BTreeSet::new(),
     };
     let graph = RoomGraph::new(room, &merge.events, &merge.keys);
-    merge.events.load(room.header.extremities.iter().map(|extremity| extremity.nid));
-    let after: HashMap<i64, i64> = room
-        .header
-        .extremities
+    let candidates = candidates(&room.header.extremities);
+    merge.events.load(candidates.iter().copied());
+    let after: HashMap<i64, i64> = candidates
         .iter()
-        .filter_map(|extremity| Some((extremity.nid, graph.state_after(&merge.events.get(extremity.nid))?)))
+        .filter_map(|nid| Some((*nid, graph.state_after(&merge.events.get(*nid))?)))
         .collect();
-    let chosen = choose(room, &keys, &after);
+    let chosen = choose(room, &keys, &candidates, &after);
+    for extremity in &mut room.header.extremities {
+        if chosen.contains(&extremity.nid) {
+            let event = &merge.events.get(extremity.nid).event;
+            extremity.reference.get_or_insert_with(|| reference(room.version, event));
+        }
+    }
     let (mut roots, mut others) = (BTreeSet::new(), BTreeSet::new());
     for (nid, root) in &after {
         if chosen.contains(nid) { &mut roots } else { &mut others }.insert(*root);
+    }
+    let stays_crowded = room.header.extremities.len() - chosen.len() >= MAX_PREV_EVENTS;
+    if stays_crowded {
+        others = BTreeSet::from([merge.current]);
     }
     let root = graph.resolved(&roots);
     merge.others = others;
@@ -75,11 +90,21 @@ pub fn begin<'a>(room: &mut Room<'a>, keys: Vec<StateKey>) -> Merge<'a> {
     merge
 }
 
+/// The forward extremities to choose from, newest first.
+fn candidates(extremities: &[Extremity]) -> Vec<i64> {
+    let between = OLDEST..extremities.len().saturating_sub(NEWEST).max(OLDEST);
+    let is_candidate = |(index, _): &(usize, &Extremity)| !between.contains(index);
+    extremities.iter().enumerate().rev().filter(is_candidate).map(|(_, extremity)| extremity.nid).collect()
+}
+
 /// Chooses the forward extremities to cite: first those whose states have the events that authorize the
 /// sender in the current state, then the newest. They are moved to the end, since the last ones are cited.
-fn choose<'a>(room: &mut Room<'a>, keys: &[StateKey], after: &HashMap<i64, i64>) -> BTreeSet<i64> {
-    let newest_first: Vec<i64> =
-        room.header.extremities.iter().rev().map(|extremity| extremity.nid).collect();
+fn choose<'a>(
+    room: &mut Room<'a>,
+    keys: &[StateKey],
+    newest_first: &[i64],
+    after: &HashMap<i64, i64>,
+) -> BTreeSet<i64> {
     let mut chosen = BTreeSet::new();
     for (event_type, state_key) in keys {
         let Some(slot) = room.loaded(event_type, state_key) else { continue };
@@ -92,7 +117,7 @@ fn choose<'a>(room: &mut Room<'a>, keys: &[StateKey], after: &HashMap<i64, i64>)
     }
     for nid in newest_first {
         if chosen.len() < MAX_PREV_EVENTS {
-            chosen.insert(nid);
+            chosen.insert(*nid);
         }
     }
     room.header.extremities.sort_by_key(|extremity| (chosen.contains(&extremity.nid), extremity.nid));

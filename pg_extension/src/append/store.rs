@@ -101,7 +101,7 @@ pub fn store_event(room: &mut Room<'_>, new: NewEvent<'_>) -> i64 {
         outgoing,
         json: canonical_json,
     });
-    let newest = Extremity { nid, reference: reference(room.version, event) };
+    let newest = Extremity { nid, reference: Some(reference(room.version, event)) };
     room::note_newest(room.nid, &newest);
     header.advance(newest);
 

@@ -12,6 +12,10 @@ use crate::base::{
     spi::{Db, Mode},
 };
 
+/// The most bytes of `error`, which may quote what a client sent. PostgreSQL logs the errors that end a
+/// statement.
+const MAX_ERROR_BYTES: usize = 1000;
+
 /// A Matrix error: `errcode` and `error` with their HTTP status (Client-Server API, "Standard error
 /// response").
 #[derive(Debug, Clone)]
@@ -88,8 +92,14 @@ impl MatrixError {
         Self::new(400, "M_BAD_JSON", error)
     }
 
+    /// 413 `M_TOO_LARGE`: more than a user may store.
+    pub fn too_large(error: impl Into<String>) -> Self {
+        Self::new(413, "M_TOO_LARGE", error)
+    }
+
     /// The JSON body.
-    pub fn body(self) -> String {
+    pub fn body(mut self) -> String {
+        self.error.truncate(self.error.floor_char_boundary(MAX_ERROR_BYTES));
         let mut body = self.unsigned.as_deref().map(to_object).unwrap_or_default();
         body.extend(self.extra);
         body.insert("errcode".to_owned(), self.errcode.into());

@@ -1,4 +1,8 @@
 //! Runs SQL statements inside the backend. Their plans are kept as long as the backend lives.
+//!
+//! Canceling works only where the backend checks for interrupts: PostgreSQL does while a statement runs, and
+//! this module for each row that is read. Other loops whose length a request chooses have checks of their
+//! own.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -7,7 +11,7 @@ use std::{
 };
 
 use pgrx::{
-    FromDatum, IntoDatum, PgOid,
+    FromDatum, IntoDatum, PgOid, check_for_interrupts,
     datum::DatumWithOid,
     pg_sys,
     spi::{OwnedPreparedStatement, Spi, SpiClient, SpiHeapTupleData, SpiTupleTable},
@@ -104,6 +108,7 @@ impl<'c> Iterator for Rows<'c> {
     type Item = Row<'c>;
 
     fn next(&mut self) -> Option<Row<'c>> {
+        check_for_interrupts!();
         let tuple = self.table.next()?;
         let columns = Rc::clone(self.plan.columns.get_or_init(|| column_names(&self.table)));
         Some(Row { tuple, sql: self.sql, columns, next: Cell::new(0) })

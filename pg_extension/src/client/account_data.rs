@@ -23,7 +23,7 @@ fn scope(db: &Db<'_>, room_id: Option<&str>) -> Result<i64> {
 
 /// `PUT /user/{userId}/account_data/{type}` and `PUT /user/{userId}/rooms/{roomId}/account_data/{type}`
 ///
-/// 405 `M_BAD_JSON` for the types that the server manages.
+/// 405 `M_BAD_JSON` for the types that the server manages, 413 `M_TOO_LARGE` if the user has too much.
 #[pg_extern(volatile)]
 fn set_account_data(
     token_hash: &[u8],
@@ -43,6 +43,7 @@ fn set_account_data(
         if data_type.len() > MAX_TYPE_BYTES {
             return Err(MatrixError::invalid_param("The type is longer than 255 bytes."));
         }
+        account_data::check_quota(db, session.user_nid, room_nid, data_type, content)?;
         account_data::write(db, session.user_nid, room_nid, data_type, content);
         Ok(Response::empty().wake_user(session.user_nid))
     })

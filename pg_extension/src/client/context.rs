@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use matriarch_rules::{filter::Subject, json_text::object_text, sync_token::pagination_token};
-use pgrx::pg_extern;
+use pgrx::{check_for_interrupts, pg_extern};
 
 use crate::{
     base::{
@@ -61,6 +61,8 @@ fn context(
             (true, Some(after)) => after.before(),
             (true, None) => room.readable_state(),
         };
+        // A user who is only invited may see an event, but not the room's state.
+        let at = at.filter(|_| room.is_readable());
         let mut state = match at {
             Some(at) if filter.lazy_load_members => {
                 let mut state = state_list::without_members(db, &events, room.room_nid, at);
@@ -75,6 +77,7 @@ fn context(
         };
         state.retain(|event| {
             let sender = Some(event.sender.as_str());
+            check_for_interrupts!();
             filter.admits(Subject { event_type: &event.event_type, sender, content: event.content() })
         });
 
@@ -89,7 +92,10 @@ fn context(
             body.raw("event", &render(&event));
             body.array("events_before", before.events.iter().map(render));
             body.array("events_after", after.events.iter().map(render));
-            body.array("state", state.iter().map(|event| renderer.state_event(event, style)));
+            body.array(
+                "state",
+                state.iter().map(|event| renderer.state_event(event, Some(&room.reader), style)),
+            );
         }));
         // Another server may know what is around it.
         Ok(if is_alone { response.or_elsewhere() } else { response })

@@ -18,10 +18,19 @@ const INSERT: &str = "
 
 const FIND: &str = "select filter_id from filters where user_nid = $1 and content_hash = $2";
 
+/// The most filters of a user, and their most bytes. Clients upload a few; equal ones are stored once.
+const MAX_FILTERS: i64 = 1000;
+const MAX_BYTES: i64 = 4 << 20;
+
+const STORED: &str = "
+    select count(*) as filters, coalesce(sum(octet_length(content)), 0)::bigint as bytes
+    from filters
+    where user_nid = $1";
+
 /// `POST /user/{userId}/filter`
 ///
 /// `content` is in canonical form, so that equal filters have the same id. 400 `M_BAD_JSON` if it is no valid
-/// filter.
+/// filter, 413 `M_TOO_LARGE` if the user has too many.
 #[pg_extern(volatile)]
 fn create_filter(token_hash: &[u8], user_id: &str, content: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
@@ -33,6 +42,10 @@ fn create_filter(token_hash: &[u8], user_id: &str, content: &str) -> ResponseRow
         let row = match found() {
             Some(row) => Some(row),
             None => {
+                let stored = db.query_one(STORED, &[session.user_nid.into()]);
+                if stored.get::<i64>("filters") >= MAX_FILTERS || stored.get::<i64>("bytes") >= MAX_BYTES {
+                    return Err(MatrixError::too_large("You have too many filters."));
+                }
                 db.execute(INSERT, &[session.user_nid.into(), hash.as_slice().into(), content.into()]);
                 found()
             }

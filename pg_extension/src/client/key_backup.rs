@@ -20,6 +20,7 @@ use crate::base::{
 };
 
 const MAX_ALGORITHM_BYTES: usize = 255;
+const MAX_AUTH_DATA_BYTES: usize = 65_536;
 
 /// A version as a client describes it.
 #[derive(Deserialize)]
@@ -37,6 +38,9 @@ impl<'j> Description<'j> {
             return Err(MatrixError::invalid_param("`algorithm` is not the name of an algorithm."));
         }
         require_object("auth_data", description.auth_data)?;
+        if description.auth_data.get().len() > MAX_AUTH_DATA_BYTES {
+            return Err(MatrixError::too_large("`auth_data` is longer than 65536 bytes."));
+        }
         Ok(description)
     }
 }
@@ -120,13 +124,23 @@ const CREATE: &str = "
     where user_nid = $1
     returning version";
 
+/// The most versions of a user. Deleted ones count too, as their rows stay.
+const MAX_VERSIONS: i64 = 1000;
+
+const COUNT: &str = "select count(*) as versions from key_backup_versions where user_nid = $1";
+
 /// `POST /room_keys/version`
+///
+/// 413 `M_TOO_LARGE` if the user has too many.
 #[pg_extern(volatile)]
 fn create_key_backup(token_hash: &[u8], content: &str) -> ResponseRows {
     respond(Mode::Write, |db| {
         let session = Session::authenticate(db, token_hash)?;
         let description = Description::parse(content)?;
         session.lock_user(db);
+        if db.query_one(COUNT, &[session.user_nid.into()]).get::<i64>("versions") >= MAX_VERSIONS {
+            return Err(MatrixError::too_large("You have too many backups."));
+        }
         let args =
             [session.user_nid.into(), description.algorithm.into(), description.auth_data.get().into()];
         let number: i64 = db.query_one(CREATE, &args).get("version");

@@ -59,7 +59,10 @@ fn members(
         let renderer = Renderer::new(db, &events, Some(&room.room_id));
         let style = Style { device_nid: session.device_nid, filter: None };
         Ok(Response::new(object_text(|body| {
-            body.array("chunk", members.iter().map(|event| renderer.state_event(event, style)));
+            body.array(
+                "chunk",
+                members.iter().map(|event| renderer.state_event(event, Some(&room.reader), style)),
+            );
         })))
     })
 }

@@ -128,7 +128,10 @@ impl Question<'_> {
             }
             body.array("chunk", page.events.iter().map(|event| renderer.event(event, &room.reader, style)));
             if let Some(members) = members {
-                body.array("state", members.iter().map(|event| renderer.state_event(event, style)));
+                body.array(
+                    "state",
+                    members.iter().map(|event| renderer.state_event(event, Some(&room.reader), style)),
+                );
             }
         });
         Ok((Response::new(body), page.gap))

@@ -4,6 +4,7 @@ use matriarch_rules::{
     Map,
     identifiers::{MAX_ID_BYTES, is_common_namespaced_identifier, is_user_id},
 };
+use matriarch_wire::Outcome;
 use pgrx::{PgSqlErrorCode, ereport, pg_extern};
 use serde_json::{Value, json};
 
@@ -11,9 +12,9 @@ use crate::{
     append::{self, LocalEvent},
     base::{
         request,
-        response::{MatrixError, Response, ResponseRows, Result, respond},
+        response::{MatrixError, Response, ResponseRows, Result, respond, single},
         session::Session,
-        spi::{Db, Mode},
+        spi::{Db, Mode, Xid},
         users::User,
     },
     room::Room,
@@ -79,6 +80,40 @@ const WRITE: &str = "
 
 const DELETE: &str = "delete from profiles where user_nid = $1 and key = $2";
 
+/// How many rooms one transaction locks at most to show a profile in them.
+const PORTION: i32 = 20;
+
+const JOINS_MANY: &str = "
+    select from memberships where user_nid = $1 and membership = 'join' offset $2 limit 1";
+
+/// A user with more rooms waits in this table until all show the profile. A change begins from the first
+/// room again.
+const SHOW_LATER: &str = "
+    insert into unshown_profiles (user_nid) values ($1)
+    on conflict (user_nid) do update set after_nid = 0, xid = excluded.xid";
+
+const UNSHOWN: &str = "
+    select p.user_nid, u.user_id, p.after_nid, p.xid
+    from unshown_profiles p
+    join users u using (user_nid)
+    order by p.xid
+    limit 1";
+
+/// The next rooms of the user, in ascending order.
+const NEXT_ROOMS: &str = "
+    select r.room_nid, r.room_id
+    from memberships m
+    join rooms r using (room_nid)
+    where m.user_nid = $1 and m.membership = 'join' and m.room_nid > $2
+    order by r.room_nid
+    limit $3";
+
+/// Does nothing if the profile was changed in the meantime, or another node was faster.
+const ADVANCE: &str = "
+    update unshown_profiles set after_nid = $4 where user_nid = $1 and after_nid = $2 and xid = $3";
+
+const ALL_SHOWN: &str = "delete from unshown_profiles where user_nid = $1 and after_nid = $2 and xid = $3";
+
 /// In ascending order, as all transactions that lock several rooms do.
 const LOCK_ROOMS: &str = "
     select r.room_id
@@ -112,18 +147,25 @@ fn lock_rooms_and_profile(db: &Db<'_>, session: &Session) -> Vec<String> {
     locked
 }
 
-/// Sets or deletes a field, and updates the user's member events.
+fn read(db: &Db<'_>, user_nid: i64) -> Map {
+    db.query(READ, &[user_nid.into()])
+        .filter_map(|row| Some((row.get("key"), serde_json::from_str(&row.get::<String>("value")).ok()?)))
+        .collect()
+}
+
+/// Sets or deletes a field, and updates the user's member events. Of a user in many rooms, `show_profiles`
+/// updates them afterwards.
 fn change(db: &Db<'_>, session: &Session, key: &str, value: Option<Value>) -> Result<Response> {
-    let rooms = if is_shown_in_rooms(key) {
+    let is_shown = is_shown_in_rooms(key);
+    let is_in_many =
+        is_shown && db.query_opt(JOINS_MANY, &[session.user_nid.into(), PORTION.into()]).is_some();
+    let rooms = if is_shown && !is_in_many {
         lock_rooms_and_profile(db, session)
     } else {
         session.lock_user(db);
         Vec::new()
     };
-    let mut profile: Map = db
-        .query(READ, &[session.user_nid.into()])
-        .filter_map(|row| Some((row.get("key"), serde_json::from_str(&row.get::<String>("value")).ok()?)))
-        .collect();
+    let mut profile = read(db, session.user_nid);
     if profile.get(key) == value.as_ref() {
         return Ok(Response::empty());
     }
@@ -142,22 +184,58 @@ fn change(db: &Db<'_>, session: &Session, key: &str, value: Option<Value>) -> Re
             db.execute(DELETE, &[session.user_nid.into(), key.into()]);
         }
     }
+    if is_in_many {
+        db.execute(SHOW_LATER, &[session.user_nid.into()]);
+        return Ok(Response { outcome: Some(Outcome::Unfinished), ..Response::empty() });
+    }
     let mut response = Response::empty();
     let user = session.user();
     for room_id in rooms {
-        let shown =
-            Room::with(db, &room_id, |room| show(room, &user, &profile).map(|()| room.answer(json!({}))));
-        if let Some(Some(shown)) = shown {
-            response.wake_rooms.extend(shown.wake_rooms);
-            response.unsigned.extend(shown.unsigned);
-        }
+        Room::with(db, &room_id, |room| show(room, &user, &profile, &mut response));
     }
     Ok(response)
 }
 
-/// Shows the profile in a room by a new member event, if the user is still joined. If the room refuses the
-/// event, its member event stays as it was.
-fn show(room: &mut Room<'_>, user: &User, profile: &Map) -> Option<()> {
+/// Has the next portion of rooms show a profile that was changed. The answer has `more` if there may be
+/// others.
+#[pg_extern]
+fn show_profiles() -> ResponseRows {
+    respond(Mode::Write, |db| {
+        let Some(row) = db.query_opt(UNSHOWN, &[]) else { return Ok(single("more", false)) };
+        let user = User { nid: row.get("user_nid"), id: row.get("user_id") };
+        let (after_nid, xid): (i64, Xid) = (row.get("after_nid"), row.get("xid"));
+        let rooms: Vec<(i64, String)> = db
+            .query(NEXT_ROOMS, &[user.nid.into(), after_nid.into(), PORTION.into()])
+            .map(|row| (row.get("room_nid"), row.get("room_id")))
+            .collect();
+        let mut response = single("more", true);
+        for (_, room_id) in &rooms {
+            // Read under the room's lock: a join that waited for it has the profile of then.
+            Room::with(db, room_id, |room| show(room, &user, &read(db, user.nid), &mut response));
+        }
+        let args = [user.nid.into(), after_nid.into(), xid.into()];
+        match rooms.last() {
+            Some((last, _)) => {
+                let [user_nid, after_nid, xid] = args;
+                db.execute(ADVANCE, &[user_nid, after_nid, xid, (*last).into()])
+            }
+            None => db.execute(ALL_SHOWN, &args),
+        };
+        Ok(response)
+    })
+}
+
+/// Shows the profile in a room by a new member event, if the user is still joined, and adds what follows to
+/// the response. If the room refuses the event, its member event stays as it was.
+fn show(room: &mut Room<'_>, user: &User, profile: &Map, response: &mut Response) {
+    if append_profile(room, user, profile).is_some() {
+        let shown = room.answer(json!({}));
+        response.wake_rooms.extend(shown.wake_rooms);
+        response.unsigned.extend(shown.unsigned);
+    }
+}
+
+fn append_profile(room: &mut Room<'_>, user: &User, profile: &Map) -> Option<()> {
     let (membership, _) = room.membership(&user.id)?;
     if membership != "join" {
         return None;

@@ -27,9 +27,22 @@ fn not_found(alias: &str) -> MatrixError {
     MatrixError::not_found(format!("Room alias {alias} not found."))
 }
 
-const INSERT: &str = "
+const CLAIM: &str = "
     insert into room_aliases (room_alias, room_nid, creator_nid) values ($1, $2, $3)
     on conflict (room_alias) do nothing";
+
+/// The most aliases that a user has made and that still exist.
+const MAX_ALIASES: i64 = 1000;
+
+const MADE: &str = "select count(*) as aliases from room_aliases where creator_nid = $1";
+
+/// Makes an alias. Returns whether it was free. 413 `M_TOO_LARGE` if the user has too many.
+pub fn claim(db: &Db<'_>, alias: &str, room_nid: i64, creator_nid: i64) -> Result<bool> {
+    if db.query_one(MADE, &[creator_nid.into()]).get::<i64>("aliases") >= MAX_ALIASES {
+        return Err(MatrixError::too_large("You have made too many room aliases."));
+    }
+    Ok(db.execute(CLAIM, &[alias.into(), room_nid.into(), creator_nid.into()]) > 0)
+}
 
 /// `PUT /directory/room/{roomAlias}`
 ///
@@ -44,7 +57,7 @@ fn set_alias(token_hash: &[u8], alias: &str, room_id: &str) -> ResponseRows {
         }
         lookup::known_room(db, room_id)?;
         let room_nid = lookup::joined_room(db, &session, room_id)?;
-        if db.execute(INSERT, &[alias.into(), room_nid.into(), session.user_nid.into()]) == 0 {
+        if !claim(db, alias, room_nid, session.user_nid)? {
             return Err(MatrixError::new(409, "M_UNKNOWN", format!("Room alias {alias} already exists.")));
         }
         Ok(Response::empty())

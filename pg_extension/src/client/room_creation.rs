@@ -21,14 +21,9 @@ use crate::{
         spi::{Db, Mode},
         users::{self, User},
     },
-    client::room_membership::set_member,
+    client::{room_aliases, room_membership::set_member},
     room::Room,
 };
-
-const CLAIM_ALIAS: &str = "
-    insert into room_aliases (room_alias, room_nid, creator_nid)
-    values ($1, $2, $3)
-    on conflict (room_alias) do nothing";
 
 /// `POST /createRoom`
 ///
@@ -135,8 +130,7 @@ fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom, elsewhere: &[
     };
     set(room, "m.room.power_levels", "", levels::initial(creator, request)?)?;
     if let Some(alias) = &request.alias {
-        let args = [alias.as_str().into(), room.nid.into(), creator.nid.into()];
-        if room.db.execute(CLAIM_ALIAS, &args) == 0 {
+        if !room_aliases::claim(room.db, alias, room.nid, creator.nid)? {
             return Err(MatrixError::new(400, "M_ROOM_IN_USE", format!("The alias {alias} is taken.")));
         }
         set(room, "m.room.canonical_alias", "", object(json!({ "alias": alias })))?;
@@ -169,7 +163,11 @@ fn fill(room: &mut Room<'_>, creator: &User, request: &CreateRoom, elsewhere: &[
         if request.is_direct {
             content.insert("is_direct".to_owned(), true.into());
         }
-        set_member(room, creator, user_id, content)?;
+        match set_member(room, creator, user_id, content) {
+            // The room is made without users who want no invites.
+            Err(refusal) if refusal.errcode == "M_INVITE_BLOCKED" => {}
+            invited => drop(invited?),
+        }
     }
     Ok(room.answer(json!({ "room_id": room.id })))
 }

@@ -14,7 +14,7 @@ use crate::{
         users::User,
     },
     client::typing,
-    room::{Room, out_of_band_memberships},
+    room::{Room, out_of_band_memberships, pending_invites},
 };
 
 use matriarch_rules::{
@@ -208,7 +208,8 @@ fn in_room<'d>(
 ///
 /// # Errors
 ///
-/// 400 `M_INVALID_PARAM` if `target` is not a user id, else as [`append`](crate::append::append).
+/// 400 `M_INVALID_PARAM` if `target` is not a user id, those of [`pending_invites::admit`], else as
+/// [`append`](crate::append::append).
 pub fn set_member(room: &mut Room<'_>, sender: &User, target: &str, mut content: Map) -> Result<Appended> {
     if !is_user_id(target) {
         return Err(MatrixError::invalid_param(format!("{target:?} is not a user id.")));
@@ -224,6 +225,12 @@ pub fn set_member(room: &mut Room<'_>, sender: &User, target: &str, mut content:
     let membership = content.get("membership").and_then(Value::as_str).unwrap_or_default();
     let shows_profile = matches!(membership, "join" | "invite" | "knock");
     let leaves = matches!(membership, "leave" | "ban");
+    if membership == "invite" && room.signer.is_local(target) && room.is_joined(&sender.id) {
+        let is_pending = room.membership(target).is_some_and(|(membership, _)| membership == "invite");
+        if !is_pending {
+            pending_invites::admit(room.db, &sender.id, target, false)?;
+        }
+    }
     if membership == "join" && sender.id == target {
         restricted::authorize_join(room, sender, &mut content)?;
         // A concurrent change of the profile waits for this join, and is then shown in this room too.

@@ -29,7 +29,10 @@ fn room_state(token_hash: &[u8], room_id: &str) -> ResponseRows {
         let renderer = Renderer::new(db, &events, Some(&room.room_id));
         let style = Style { device_nid: session.device_nid, filter: None };
         let mut body = String::new();
-        json_text::array(&mut body, state.iter().map(|event| renderer.state_event(event, style)));
+        json_text::array(
+            &mut body,
+            state.iter().map(|event| renderer.state_event(event, Some(&room.reader), style)),
+        );
         Ok(Response::new(body))
     })
 }

@@ -237,6 +237,8 @@ fn upgrade(
     let listed: Vec<i64> = [old.nid].into_iter().chain(before).collect();
     new.published = db.query_opt(UNPUBLISH, &[listed.into()]).is_some();
     let canonical_alias = old.state(CANONICAL_ALIAS, "").map(|alias| alias.event.content().clone());
+    // The new room's members get what they had set for the old one, if its tombstone is stored.
+    old.write_events();
     let mut response = new.begin(db, &signer, user, request.created_at, |room| {
         if room.id != replacement {
             return Err(MatrixError::new(409, "M_UNKNOWN", "The room is being upgraded already."));

@@ -126,7 +126,7 @@ const BEGIN: &str = "
 
 /// If a request has a message for a device and one for `*`, the device gets only the former. Devices
 /// are locked in order; those that are being deleted are left out. Each device gets its messages in the order
-/// of the requests.
+/// of the requests. A device whose queue is full gets nothing: a queue of long messages is full earlier.
 const QUEUE: &str = "
     with addressed as (
         select distinct on (d.device_nid, m.request) d.device_nid, m.request, m.message
@@ -154,7 +154,15 @@ const QUEUE: &str = "
         for key share of d
     ),
     queued as (
-        insert into to_device_messages (device_nid, message) select device_nid, message from present
+        insert into to_device_messages (device_nid, message)
+        select device_nid, message
+        from present p
+        where not exists (
+            select
+            from to_device_messages
+            where device_nid = p.device_nid
+            offset case when octet_length(p.message) > 4096 then 500 else 5000 end
+        )
     )
     select distinct user_nid from present";
 

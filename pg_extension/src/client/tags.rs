@@ -25,7 +25,7 @@ fn read(db: &Db<'_>, user_nid: i64, room_nid: i64) -> Map<String, Value> {
 }
 
 /// Reads, changes and writes the tags under the user's lock, so that concurrent edits are not lost.
-/// `change` returns whether it changed anything.
+/// `change` returns whether it changed anything. 413 `M_TOO_LARGE` if the user has too much account data.
 fn edit(
     db: &Db<'_>,
     session: &Session,
@@ -38,7 +38,9 @@ fn edit(
     if !change(&mut tags) {
         return Ok(Response::empty());
     }
-    account_data::write(db, session.user_nid, room_nid, TYPE, &json!({ "tags": tags }).to_string());
+    let content = json!({ "tags": tags }).to_string();
+    account_data::check_quota(db, session.user_nid, room_nid, TYPE, &content)?;
+    account_data::write(db, session.user_nid, room_nid, TYPE, &content);
     Ok(Response::empty().wake_user(session.user_nid))
 }
 

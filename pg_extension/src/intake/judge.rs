@@ -41,6 +41,9 @@ pub struct Intake<'r, 'a> {
     pub(super) rejoin: Option<String>,
     pub(super) partial: Partial,
     states_after: HashMap<i64, i64>,
+    /// Accepted events whose states after are still to be resolved with the current state: while the room is
+    /// crowded, that is done once for the batch.
+    pub(super) unresolved: Vec<i64>,
 }
 
 /// The root of the state before an event, or the verdict if it cannot be determined.
@@ -77,6 +80,7 @@ impl<'r, 'a> Intake<'r, 'a> {
             rejoin,
             partial,
             states_after: HashMap::new(),
+            unresolved: Vec::new(),
         }
     }
 
@@ -182,7 +186,10 @@ impl<'r, 'a> Intake<'r, 'a> {
         if before == self.room.header.root || has_no_current_state {
             return Ok(());
         }
-        let mut roots = self.roots_of_extremities();
+        let mut roots = match self.room.header.is_crowded() {
+            true => BTreeSet::from([self.room.header.root]),
+            false => self.roots_of_extremities(),
+        };
         roots.insert(before);
         let mut current = self.resolved(&roots);
         if self.room.header.partial {

@@ -1,6 +1,9 @@
 //! Stores judged events: their rows, their edges in the graph, and the room's current state.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    rc::Rc,
+};
 
 use matriarch_wire::{Kind, Verdict};
 
@@ -40,7 +43,7 @@ const SUPERSEDE: &str = "update events set superseded = true where event_nid = a
 
 const SET_STATE_GIVEN: &str = "update events set state_given = true where event_nid = $1";
 
-const SET_ROOM_ROOT: &str = "update events set room_root = $2 where event_nid = $1";
+const SET_ROOM_ROOT: &str = "update events set room_root = $2 where event_nid = any($1)";
 
 impl Intake<'_, '_> {
     /// Stores an event with its status. Returns the verdict.
@@ -211,7 +214,7 @@ impl Intake<'_, '_> {
             extremities.retain(|extremity| !replaced.contains(&extremity.nid));
         }
         if !superseded {
-            let reference = reference(self.room.version, &event.event);
+            let reference = Some(reference(self.room.version, &event.event));
             extremities.push(Extremity { nid: event.nid, reference });
             extremities.sort_unstable_by_key(|extremity| extremity.nid);
         }
@@ -271,14 +274,48 @@ impl Intake<'_, '_> {
         }
     }
 
-    /// Sets the current state to what the states after the forward extremities resolve to.
+    /// Sets the current state to what the states after the forward extremities resolve to, or leaves that for
+    /// the end of the batch.
     fn set_current_state(&mut self, newest: &GraphEvent) {
+        if self.room.header.is_crowded() {
+            if newest.status == Status::Accepted {
+                self.unresolved.push(newest.nid);
+            }
+            return;
+        }
         let roots = self.roots_of_extremities();
         let root = self.resolved(&roots);
         self.room.header.root = root;
         if newest.status == Status::Accepted && self.state_after(newest) != Some(root) {
             self.flush();
-            self.room.db.execute(SET_ROOM_ROOT, &[newest.nid.into(), root.into()]);
+            self.room.db.execute(SET_ROOM_ROOT, &[vec![newest.nid].into(), root.into()]);
+        }
+    }
+
+    /// Resolves the current state of a crowded room with the states after the batch's events.
+    fn resolve_crowded(&mut self) {
+        let unresolved = std::mem::take(&mut self.unresolved);
+        if unresolved.is_empty() {
+            return;
+        }
+        let extremities: HashSet<i64> =
+            self.room.header.extremities.iter().map(|extremity| extremity.nid).collect();
+        let mut after = BTreeMap::new();
+        for nid in unresolved {
+            after.extend(self.state_after(&self.events.get(nid)).map(|root| (nid, root)));
+        }
+        if self.room.header.is_crowded() {
+            let ends = after.iter().filter(|(nid, _)| extremities.contains(nid));
+            let mut roots: BTreeSet<i64> = ends.map(|(_, root)| *root).collect();
+            roots.insert(self.room.header.root);
+            self.room.header.root = self.resolved(&roots);
+        }
+        let root = self.room.header.root;
+        let differ: Vec<i64> =
+            after.into_iter().filter(|(_, after)| *after != root).map(|(nid, _)| nid).collect();
+        if !differ.is_empty() {
+            self.flush();
+            self.room.db.execute(SET_ROOM_ROOT, &[differ.into(), root.into()]);
         }
     }
 
@@ -295,6 +332,7 @@ impl Intake<'_, '_> {
 
     /// Ends the batch. Returns whether the timeline has new events.
     pub fn finish(mut self) -> bool {
+        self.resolve_crowded();
         self.flush();
         self.writer.finish(self.room);
         if self.writer.flat_root != self.room.header.root {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use matriarch_rules::filter::{RoomEventFilter, Subject};
+use pgrx::check_for_interrupts;
 
 use crate::{
     base::spi::Db,
@@ -70,6 +71,7 @@ fn select(db: &Db<'_>, events: &Events<'_, '_>, room: &ReadableRoom, request: &R
         let gaps = Gaps::find(db, events, room, &chunk);
         let mut ends_at_unavailable = false;
         for event in &chunk {
+            check_for_interrupts!();
             let pos = event.pos.unwrap_or(from);
             let before = if forward { pos - 1 } else { pos };
             let gap = gaps.before(event);

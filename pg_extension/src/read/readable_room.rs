@@ -112,15 +112,17 @@ impl ReadableRoom {
         })
     }
 
-    /// Opens a room for reading: for members, former members, and for any user while it is world-readable.
-    /// 403 `M_FORBIDDEN` otherwise, also if there is no such room.
+    /// Opens a room for reading, if it [is readable](Self::is_readable) to the reader. 403 `M_FORBIDDEN`
+    /// otherwise, also if there is no such room.
     pub fn open(db: &Db<'_>, events: &Events<'_, '_>, session: &Session, room_id: &str) -> Result<Self> {
         Self::find(db, events, session, room_id)
             .filter(Self::is_readable)
             .ok_or_else(|| MatrixError::forbidden("You are not a member of this room."))
     }
 
-    fn is_readable(&self) -> bool {
+    /// Whether the reader may read more than single events: for members, former members, and for any user
+    /// while the room is world-readable.
+    pub fn is_readable(&self) -> bool {
         self.world_readable || !matches!(self.reader.standing, Standing::Outside)
     }
 

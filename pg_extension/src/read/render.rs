@@ -41,8 +41,9 @@ pub struct Renderer<'e, 'd, 'c> {
     now: i64,
     /// `None` in a sync, where events have no `room_id`.
     room_id: Option<String>,
-    /// The parts of events that are equal for all readers, by `event_nid` and whether it is a redacted copy.
-    begun: RefCell<HashMap<(i64, bool), Rc<str>>>,
+    /// The parts of events that are equal for all readers, by `event_nid`, whether it is a redacted copy, and
+    /// whether the reader sees the redaction of the event.
+    begun: RefCell<HashMap<(i64, bool, bool), Rc<str>>>,
 }
 
 const VERSION: &str = "
@@ -69,17 +70,18 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         let all = || jobs.iter().flat_map(|(_, part)| part.iter());
         trie::prefetch(self.db, all().filter_map(|event| event.state_before));
         let replaced = |event: &Rc<StoredEvent>| self.replaced_nid(event);
-        self.events.load(all().flat_map(|event| event.redacted_by.into_iter().chain(replaced(event))));
-        let older: Vec<(&Reader, Vec<Rc<StoredEvent>>)> = jobs
+        let related = |event: &Rc<StoredEvent>| event.redacted_by.into_iter().chain(replaced(event));
+        self.events.load(all().flat_map(related));
+        let related: Vec<(&Reader, Vec<Rc<StoredEvent>>)> = jobs
             .iter()
             .map(|(reader, part)| {
-                (*reader, part.iter().filter_map(replaced).map(|nid| self.events.get(nid)).collect())
+                (*reader, part.iter().flat_map(related).map(|nid| self.events.get(nid)).collect())
             })
             .collect();
         visibility::prepare(self.db, self.events, jobs);
-        let older: Vec<(&Reader, &[Rc<StoredEvent>])> =
-            older.iter().map(|(reader, part)| (*reader, part.as_slice())).collect();
-        visibility::prepare(self.db, self.events, &older);
+        let related: Vec<(&Reader, &[Rc<StoredEvent>])> =
+            related.iter().map(|(reader, part)| (*reader, part.as_slice())).collect();
+        visibility::prepare(self.db, self.events, &related);
     }
 
     /// The state event that this state event replaced.
@@ -89,7 +91,7 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
 
     /// Renders an event of a timeline, with all keys of `unsigned`.
     pub fn event(&self, event: &StoredEvent, reader: &Reader, style: Style<'_>) -> String {
-        let mut text = self.begin(event, style).to_string();
+        let mut text = self.begin(event, Some(reader), style).to_string();
         let mut more = Object::reopen(&mut text);
         if let Some(membership) = reader.membership_at(self.db, self.events, event) {
             more.value("membership", &*membership);
@@ -103,15 +105,16 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         finish(text, style)
     }
 
-    /// Renders an event of a list of state. `unsigned` has only `age` and `redacted_because`.
-    pub fn state_event(&self, event: &StoredEvent, style: Style<'_>) -> String {
-        finish(self.begin(event, style).to_string(), style)
+    /// Renders an event of a list of state. `unsigned` has only `age` and `redacted_because`. Without a
+    /// reader it has no `redacted_because`.
+    pub fn state_event(&self, event: &StoredEvent, reader: Option<&Reader>, style: Style<'_>) -> String {
+        finish(self.begin(event, reader, style).to_string(), style)
     }
 
     /// Renders an event of a list of changed state. `unsigned` also tells what the event replaced:
     /// `prev_content`, `prev_sender` and `replaces_state`.
     pub fn changed_state_event(&self, event: &StoredEvent, reader: &Reader, style: Style<'_>) -> String {
-        let mut text = self.begin(event, style).to_string();
+        let mut text = self.begin(event, Some(reader), style).to_string();
         self.write_replaced(&mut Object::reopen(&mut text), event, reader);
         finish(text, style)
     }
@@ -126,23 +129,28 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         unsigned.value("replaces_state", &replaced.event_id);
     }
 
-    /// The part of the event that is equal for all readers. It ends inside of `unsigned`, so `}}` is missing.
-    fn begin(&self, event: &StoredEvent, style: Style<'_>) -> Rc<str> {
+    /// The part of the event that is equal for all readers who see its redaction, and for all others. It ends
+    /// inside of `unsigned`, so `}}` is missing.
+    fn begin(&self, event: &StoredEvent, reader: Option<&Reader>, style: Style<'_>) -> Rc<str> {
+        let redaction = event.redacted_by.map(|nid| self.events.get(nid));
+        // The reason may have been given after the reader left.
+        let redaction = redaction
+            .filter(|redaction| reader.is_some_and(|reader| reader.sees(self.db, self.events, redaction)));
         if style.filter.is_some_and(|filter| filter.event_format == EventFormat::Federation) {
-            return self.begin_federation(event).into();
+            return self.begin_federation(event, redaction.as_deref()).into();
         }
-        let key = (event.event_nid, event.is_copy);
+        let key = (event.event_nid, event.is_copy, redaction.is_some());
         if let Some(begun) = self.begun.borrow().get(&key) {
             return Rc::clone(begun);
         }
-        let begun: Rc<str> = self.begin_client(event).into();
+        let begun: Rc<str> = self.begin_client(event, redaction.as_deref()).into();
         self.begun.borrow_mut().insert(key, Rc::clone(&begun));
         begun
     }
 
-    fn begin_client(&self, event: &StoredEvent) -> String {
+    fn begin_client(&self, event: &StoredEvent, redaction: Option<&StoredEvent>) -> String {
         let mut text = self.begin_bare(event);
-        Object::reopen(&mut text).raw("unsigned", &self.begin_unsigned(event));
+        Object::reopen(&mut text).raw("unsigned", &self.begin_unsigned(event, redaction));
         text
     }
 
@@ -168,7 +176,7 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
     }
 
     /// The event in the federation format, with the `event_id` and `unsigned` that a client needs.
-    fn begin_federation(&self, event: &StoredEvent) -> String {
+    fn begin_federation(&self, event: &StoredEvent, redaction: Option<&StoredEvent>) -> String {
         let mut text = event.json.clone();
         // Removes the closing brace to add further keys.
         text.truncate(text.trim_end().len() - 1);
@@ -176,22 +184,21 @@ impl<'e, 'd, 'c> Renderer<'e, 'd, 'c> {
         if !event.names_id {
             object.value("event_id", &event.event_id);
         }
-        object.raw("unsigned", &self.begin_unsigned(event));
+        object.raw("unsigned", &self.begin_unsigned(event, redaction));
         text
     }
 
-    /// The keys of `unsigned` that are equal for all readers.
-    fn begin_unsigned(&self, event: &StoredEvent) -> String {
+    /// The keys of `unsigned` that are equal for all readers who see this redaction.
+    fn begin_unsigned(&self, event: &StoredEvent, redaction: Option<&StoredEvent>) -> String {
         let mut text = String::new();
         let mut unsigned = Object::open(&mut text);
         unsigned.value("age", self.age(event));
-        if let Some(redaction) = event.redacted_by {
-            let redaction = self.events.get(redaction);
+        if let Some(redaction) = redaction {
             // A redaction may itself be redacted; its own `redacted_because` is left out to end the chain.
-            let mut because = self.begin_bare(&redaction);
+            let mut because = self.begin_bare(redaction);
             let mut object = Object::reopen(&mut because);
             object.object("unsigned", |unsigned| {
-                unsigned.value("age", self.age(&redaction));
+                unsigned.value("age", self.age(redaction));
             });
             object.close();
             unsigned.raw("redacted_because", &because);

@@ -1,13 +1,23 @@
 //! Stored events, with the fields that readers need parsed from their JSON. A call reads each event once.
 
-use std::{borrow::Cow, cell::RefCell, collections::HashMap, ops::Range, rc::Rc};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    ops::Range,
+    rc::Rc,
+};
 
 use matriarch_rules::{RoomVersion, redaction::redact_exactly};
+use pgrx::check_for_interrupts;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{
-    base::spi::{Db, Row, Xid},
+    base::{
+        response::MatrixError,
+        spi::{Db, Row, Xid},
+    },
     room::{parse_exactly, state_at::StateAt},
 };
 
@@ -170,9 +180,14 @@ const LOAD: &str = "
     from events
     where event_nid = any($1)";
 
+/// The most bytes of events that a call reads. An answer is about as long, and PostgreSQL has no texts of
+/// more than 1 GiB.
+const MAX_BYTES: usize = 256 << 20;
+
 /// The events that a call has read.
 pub struct Events<'d, 'c> {
     db: &'d Db<'c>,
+    bytes: Cell<usize>,
     by_nid: RefCell<HashMap<i64, Rc<StoredEvent>>>,
     /// The `membership` of member events, also of some that were not read.
     memberships: RefCell<HashMap<i64, Rc<str>>>,
@@ -180,11 +195,17 @@ pub struct Events<'d, 'c> {
 
 impl<'d, 'c> Events<'d, 'c> {
     pub fn new(db: &'d Db<'c>) -> Self {
-        Self { db, by_nid: RefCell::default(), memberships: RefCell::default() }
+        let (by_nid, memberships) = (RefCell::default(), RefCell::default());
+        Self { db, bytes: Cell::new(0), by_nid, memberships }
     }
 
-    /// Keeps an event that a query returned.
+    /// Keeps an event that a query returned. Ends the statement with 413 `M_TOO_LARGE` if the call has read
+    /// too much.
     pub fn keep(&self, event: StoredEvent) -> Rc<StoredEvent> {
+        self.bytes.set(self.bytes.get() + event.json.len());
+        if self.bytes.get() > MAX_BYTES {
+            MatrixError::too_large("The answer would be too long.").abort();
+        }
         let event = Rc::new(event);
         self.by_nid.borrow_mut().insert(event.event_nid, Rc::clone(&event));
         event
@@ -213,6 +234,7 @@ impl<'d, 'c> Events<'d, 'c> {
     /// If it does not exist. Callers have the nid from states and redactions, which refer only to stored
     /// events.
     pub fn get(&self, nid: i64) -> Rc<StoredEvent> {
+        check_for_interrupts!();
         let known = || self.by_nid.borrow().get(&nid).cloned();
         known().unwrap_or_else(|| {
             self.load([nid]);

@@ -4,6 +4,7 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use matriarch_rules::{Event, Map, json::parse_pdu};
+use pgrx::check_for_interrupts;
 
 use crate::{
     base::spi::{Db, Row},
@@ -193,6 +194,7 @@ impl<'d, 'c> GraphEvents<'d, 'c> {
     ///
     /// If it does not exist: states and edges name stored events only.
     pub fn get(&self, nid: i64) -> Rc<GraphEvent> {
+        check_for_interrupts!();
         let known = || self.by_nid.borrow().get(&nid).cloned();
         known().unwrap_or_else(|| {
             self.load([nid]);

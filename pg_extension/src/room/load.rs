@@ -46,7 +46,7 @@ impl Room<'_> {
             for key in keys {
                 // `text` cannot hold U+0000, so no state has such a key.
                 let storable = !key.0.contains('\0') && !key.1.contains('\0');
-                if storable && !room.slots.contains_key(&key) && !room.recall(&key) {
+                if storable && room.slots.get(&key.0, &key.1).is_none() && !room.recall(&key) {
                     missing.push((room.nid, key));
                 }
             }
@@ -56,15 +56,15 @@ impl Room<'_> {
         if !missing.is_empty() {
             Self::load_keys(db, rooms, missing);
         }
-        if rooms.iter().any(|room| !room.header.extremity_nids.is_empty()) {
-            Self::load_extremities(db, rooms);
-        }
+        Self::load_extremities(db, rooms);
     }
 
     /// Takes a slot from the backend's memory. Returns whether it was there.
     fn recall(&mut self, key: &StateKey) -> bool {
         let slot = self.is_as_found().then(|| remembered::recall(self.found, key)).flatten();
-        slot.map(|slot| self.slots.insert(key.clone(), slot)).is_some()
+        let is_known = slot.is_some();
+        slot.into_iter().for_each(|slot| self.slots.insert(key.clone(), slot));
+        is_known
     }
 
     /// Whether the current state is still the one that the room had when it was locked.
@@ -93,7 +93,10 @@ impl Room<'_> {
             room.slots.insert(key, slot);
         }
         for (nid, key) in missing {
-            room_of(rooms, nid).slots.entry(key).or_default();
+            let slots = &mut room_of(rooms, nid).slots;
+            if slots.get(&key.0, &key.1).is_none() {
+                slots.insert(key, Slot::default());
+            }
         }
     }
 
@@ -101,29 +104,33 @@ impl Room<'_> {
         let (mut nids, mut hashed) = (Vec::new(), Vec::new());
         for room in rooms.iter_mut() {
             let of_room = std::mem::take(&mut room.header.extremity_nids);
+            if !of_room.is_empty() {
+                let extremity =
+                    |nid| remembered::extremity(room.nid, nid).unwrap_or(Extremity { nid, reference: None });
+                room.header.extremities.extend(of_room.into_iter().map(extremity));
+                room.header.extremities.sort_unstable_by_key(|extremity| extremity.nid);
+            }
+            let cited = room.header.cited().iter().filter(|extremity| extremity.reference.is_none());
+            let missing: Vec<i64> = cited.map(|extremity| extremity.nid).collect();
             if room.version.event_id_in_event() {
-                hashed.extend_from_slice(&of_room);
+                hashed.extend_from_slice(&missing);
             }
-            for nid in of_room {
-                match remembered::extremity(room.nid, nid) {
-                    Some(extremity) => room.header.extremities.push(extremity),
-                    None => nids.push(nid),
-                }
-            }
+            nids.extend(missing);
         }
-        if !nids.is_empty() {
-            for row in db.query(LOAD_EXTREMITIES, &[nids.into(), hashed.into()]) {
-                let room = room_of(rooms, row.get("room_nid"));
-                let event_id: String = row.get("event_id");
-                let reference = match row.opt::<String>("json") {
-                    Some(json) => reference(room.version, &Event::new(event_id, parse_stored(&json))),
-                    None => EventReference::from(event_id),
-                };
-                room.header.extremities.push(Extremity { nid: row.get("event_nid"), reference });
-            }
+        if nids.is_empty() {
+            return;
         }
-        for room in rooms {
-            room.header.extremities.sort_unstable_by_key(|extremity| extremity.nid);
+        for row in db.query(LOAD_EXTREMITIES, &[nids.into(), hashed.into()]) {
+            let room = room_of(rooms, row.get("room_nid"));
+            let (event_id, event_nid): (String, i64) = (row.get("event_id"), row.get("event_nid"));
+            let reference = match row.opt::<String>("json") {
+                Some(json) => reference(room.version, &Event::new(event_id, parse_stored(&json))),
+                None => EventReference::from(event_id),
+            };
+            let mut extremities = room.header.extremities.iter_mut().rev();
+            if let Some(extremity) = extremities.find(|extremity| extremity.nid == event_nid) {
+                extremity.reference = Some(reference);
+            }
         }
     }
 }

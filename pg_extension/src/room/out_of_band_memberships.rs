@@ -1,26 +1,28 @@
 //! Out-of-band memberships: invites, knocks and leaves of local users for rooms that this server has not
 //! joined.
 
-use matriarch_rules::Map;
+use matriarch_rules::{Map, event::format::MAX_PDU_BYTES};
 use serde_json::{Value, json};
 
 use crate::base::{spi::Db, users::User};
 
 /// The number of stripped state events of a room that another server may send.
 pub const MAX_STATE: usize = 100;
+/// The most bytes of stripped state that an invited user is shown of a room.
+pub const MAX_STATE_BYTES: usize = 200_000;
 
 const RECORD: &str = "
     insert into out_of_band_memberships (user_nid, room_id, room_version, sender_nid, membership, event,
-        state)
-    values ($1, $2, $3, $4, $5, $6, $7)
+        state, bytes)
+    values ($1, $2, $3, $4, $5, $6, $7, $8)
     on conflict (user_nid, room_id) do update
     set room_version = excluded.room_version, sender_nid = excluded.sender_nid, xid = excluded.xid,
         membership = excluded.membership, event = excluded.event, state = excluded.state,
-        forgotten = false";
+        bytes = excluded.bytes, forgotten = false";
 
 const LEAVE: &str = "
     update out_of_band_memberships
-    set membership = 'leave', sender_nid = $1, event = $3, state = '{}', xid = pg_current_xact_id()
+    set membership = 'leave', sender_nid = $1, event = $3, state = '{}', bytes = 0, xid = pg_current_xact_id()
     where user_nid = $1 and room_id = $2 and membership <> 'leave'";
 
 /// `xid` stays: other devices still learn that the user left, and of nothing after that.
@@ -42,6 +44,18 @@ pub struct UnjoinedRoom<'r> {
 
 /// Records the invite or knock of a local user, from its member event.
 pub fn record(db: &Db<'_>, room: UnjoinedRoom<'_>, user_nid: i64, sender: &User, event: &Map) {
+    let event_type = |event: &String| serde_json::from_str::<Map>(event).ok()?.remove("type");
+    let mut state = room.state;
+    // What says what kind of room it is, before anything that is too long.
+    state.sort_by_key(|event| event_type(event) != Some("m.room.create".into()));
+    let mut bytes = 0;
+    state.retain(|event| {
+        let fits = bytes + event.len() <= MAX_STATE_BYTES && event.len() <= MAX_PDU_BYTES;
+        bytes += if fits { event.len() } else { 0 };
+        fits
+    });
+    let shown = stripped(event);
+    let bytes = i32::try_from(bytes + shown.as_ref().map_or(0, String::len)).unwrap_or(i32::MAX);
     let membership = event.get("content").and_then(|content| content.get("membership")?.as_str());
     db.execute(
         RECORD,
@@ -51,8 +65,9 @@ pub fn record(db: &Db<'_>, room: UnjoinedRoom<'_>, user_nid: i64, sender: &User,
             room.room_version.into(),
             sender.nid.into(),
             membership.into(),
-            stripped(event).into(),
-            room.state.into(),
+            shown.into(),
+            state.into(),
+            bytes.into(),
         ],
     );
 }

@@ -37,12 +37,14 @@ const MOVE_ENTRY: &str = "
 const DIRECT: &str = "m.direct";
 
 /// Copies tags and the mark of a direct chat from the predecessor to this room, and moves this server's
-/// aliases and directory entry. `joined` are local users who just joined.
+/// aliases and directory entry. `joined` are local users who just joined. A room that only claims to replace
+/// another gets nothing: the tombstone of the other must name it.
 pub fn carry_over(room: &mut Room<'_>, joined: &[i64]) {
     let Some(create) = room.state("m.room.create", "").filter(|_| !joined.is_empty()) else { return };
     let predecessor = create.event.content().get("predecessor").and_then(|old| old.get("room_id")?.as_str());
     let Some(predecessor) = predecessor.filter(|room_id| !room_id.contains('\0')) else { return };
-    move_names(room, predecessor);
+    let Some(old) = replaced_by(room, predecessor) else { return };
+    move_names(room, old);
     room.db.execute(COPY_TAGS, &[room.nid.into(), predecessor.into(), joined.to_vec().into()]);
     for user_nid in joined {
         let direct = account_data::read(room.db, *user_nid, GLOBAL, DIRECT);
@@ -55,16 +57,19 @@ pub fn carry_over(room: &mut Room<'_>, joined: &[i64]) {
     }
 }
 
-/// Moves the aliases and the directory entry, if the tombstone of the predecessor names this room.
-fn move_names(room: &Room<'_>, predecessor: &str) {
-    let Some(row) = room.db.query_opt(TOMBSTONE, &[predecessor.into()]) else { return };
+/// The nid of a room whose tombstone names this one.
+fn replaced_by(room: &Room<'_>, predecessor: &str) -> Option<i64> {
+    let row = room.db.query_opt(TOMBSTONE, &[predecessor.into()])?;
     let tombstone = parse_stored(&row.get::<String>("json"));
     let replacement = tombstone.get("content").and_then(|content| content.get("replacement_room"));
     let old: i64 = row.get("room_nid");
-    if old != room.nid && replacement.is_some_and(|replacement| *replacement == *room.id) {
-        room.db.execute(MOVE_ALIASES, &[old.into(), room.nid.into()]);
-        room.db.execute(MOVE_ENTRY, &[old.into(), room.nid.into()]);
-    }
+    (old != room.nid && replacement.is_some_and(|replacement| *replacement == *room.id)).then_some(old)
+}
+
+/// Moves the aliases and the directory entry of a room that this one replaces.
+fn move_names(room: &Room<'_>, old: i64) {
+    room.db.execute(MOVE_ALIASES, &[old.into(), room.nid.into()]);
+    room.db.execute(MOVE_ENTRY, &[old.into(), room.nid.into()]);
 }
 
 /// Adds the new room to each list of direct chats that has the old one. Returns whether there was one.

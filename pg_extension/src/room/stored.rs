@@ -31,7 +31,19 @@ pub struct Slot {
 #[derive(Debug, Clone)]
 pub struct Extremity {
     pub nid: i64,
-    pub reference: EventReference,
+    /// How other events cite it. Loaded for those that the next event cites.
+    pub reference: Option<EventReference>,
+}
+
+impl Extremity {
+    /// How other events cite it.
+    ///
+    /// # Panics
+    ///
+    /// If that was not loaded: `Room::load` does it for those that the next event cites.
+    pub fn cite(&self) -> EventReference {
+        self.reference.clone().unwrap_or_else(|| panic!("the extremity {} was not loaded", self.nid))
+    }
 }
 
 /// How other events cite this one: by its id, and in room versions 1 and 2 with its hash.

@@ -32,6 +32,9 @@ pub enum Outcome {
     /// node has them signed and appended. The body is [`Afterwards`](crate::Afterwards), which has the
     /// client's.
     SignAfterwards,
+    /// The profile was changed (200), and many rooms do not show it yet. The node calls `show_profiles` until
+    /// all do.
+    Unfinished,
 }
 
 /// A name that is no [`Outcome`]: the tiers are of different versions.
@@ -40,7 +43,7 @@ pub struct UnknownOutcome(pub String);
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Elsewhere,
         Self::Partial,
         Self::JoinInProgress,
@@ -48,6 +51,7 @@ impl Outcome {
         Self::NeedsEvents,
         Self::SignFirst,
         Self::SignAfterwards,
+        Self::Unfinished,
     ];
 
     /// The value of the column.
@@ -60,6 +64,7 @@ impl Outcome {
             Self::NeedsEvents => "needs_events",
             Self::SignFirst => "sign_first",
             Self::SignAfterwards => "sign_afterwards",
+            Self::Unfinished => "unfinished",
         }
     }
 }

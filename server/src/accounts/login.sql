@@ -3,18 +3,25 @@
 -- lifetime of the access token in seconds or null, $7 refresh token hash or null Of two logins on one device
 -- at the same moment, both may keep their tokens. Returns no row if the password was changed or the account
 -- deactivated in the meantime, and no device_nid if the device id is one of the user's cross-signing keys (a
--- trigger of `devices` checks) or that of the dehydrated device.
+-- trigger of `devices` checks) or that of the dehydrated device, or if the user has too many devices
+-- (`is_full`).
 with account as (
     select user_nid
     from matriarch.accounts
     where user_nid = $1 and password_hash = $2 and deactivated_at is null
     for share
 ),
+full_account as (
+    select count(*) >= 1000 and not bool_or(device_id = $3) as is_full
+    from matriarch.devices
+    where user_nid = $1
+),
 device as (
     insert into matriarch.devices (user_nid, device_id, display_name)
     select user_nid, $3, $4
     from account
-    where not exists (
+    cross join full_account f
+    where not f.is_full and not exists (
         select
         from matriarch.dehydrated_devices
         join matriarch.devices d using (device_nid)
@@ -50,6 +57,7 @@ refresh_token as (
     from device
     where $7::bytea is not null
 )
-select d.device_nid
+select d.device_nid, f.is_full
 from account
+cross join full_account f
 left join device d using (user_nid)

@@ -77,8 +77,11 @@ async fn login(
             ],
         )
         .await?;
-    let device_nid: Option<i64> = device.ok_or_else(wrong)?.get("device_nid");
-    if device_nid.is_none() {
+    let device = device.ok_or_else(wrong)?;
+    if device.get("is_full") {
+        return Err(ApiError::forbidden("You have too many devices: log out of some"));
+    }
+    if device.get::<_, Option<i64>>("device_nid").is_none() {
         return Err(ApiError::invalid_param(
             "device_id is a cross-signing key's, or the dehydrated device's",
         ));

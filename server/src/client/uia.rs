@@ -41,8 +41,10 @@ pub use stage::{Stage, is_registration_token};
 /// How long a session lasts.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// The largest body that is stored, in bytes. Small, since anybody can make the server store one.
+/// The largest body that is stored, in bytes.
 const MAX_REQUEST: usize = 65_536;
+/// The same for requests without a user: anybody can make the server store one.
+const MAX_ANONYMOUS_REQUEST: usize = 4096;
 
 /// One flow: the user's password.
 pub const BY_PASSWORD: Flows = &[&[Stage::Password]];
@@ -285,7 +287,7 @@ impl UiaSession {
     /// Stores the progress. Returns false if the session has ended.
     async fn store(&mut self, app: &App, guard: &Guard<'_>) -> Result<bool, ApiError> {
         let request = Value::Object(self.body.clone()).to_string();
-        if request.len() > MAX_REQUEST {
+        if request.len() > if guard.user.is_some() { MAX_REQUEST } else { MAX_ANONYMOUS_REQUEST } {
             return Err(ApiError::too_large());
         }
         let hash = hash_token(&self.id);

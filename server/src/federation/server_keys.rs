@@ -20,8 +20,8 @@ use crate::database::Db;
 
 /// The timeout for keys. Often a request waits for them.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// The longest answer that is read, in bytes. Old keys of many years fit.
-const MAX_ANSWER: usize = 1024 * 1024;
+/// The longest answer that is read, in bytes. It is kept for servers that ask this one as a notary.
+const MAX_ANSWER: usize = 65_536;
 /// How long a server is not asked again after it gave no valid answer.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(60);
 /// How many servers a node remembers to have asked lately.

@@ -90,6 +90,25 @@ fn a_star_stands_for_every_room_and_every_user() {
 }
 
 #[test]
+fn long_filters_are_refused() {
+    let types = |count: usize, length: usize| {
+        let types = vec!["x".repeat(length); count];
+        EventFilter::parse(&json!({ "types": types, "not_types": types }).to_string())
+    };
+    assert!(types(100, 255).is_ok());
+    assert!(matches!(types(101, 1), Err(FilterError::TooManyPatterns)));
+    assert!(matches!(types(1, 256), Err(FilterError::PatternTooLong)));
+    let fields = json!({ "event_fields": vec!["content"; 101] }).to_string();
+    assert!(matches!(Filter::parse(&fields), Err(FilterError::Malformed(_))));
+    let rooms = |count: usize| {
+        let rooms: Vec<_> = (0..count).map(|number| format!("!{number}:x")).collect();
+        Filter::parse(&json!({ "room": { "rooms": rooms } }).to_string())
+    };
+    assert!(rooms(5000).is_ok_and(|filter| filter.room.admits_room("!4999:x")));
+    assert!(matches!(rooms(10_000), Err(FilterError::TooLong)));
+}
+
+#[test]
 fn exclusion_wins() {
     let filter = events(json!({ "types": ["m.room.*"], "not_types": ["*.topic"], "not_senders": ["@b:x"] }));
     let admits =

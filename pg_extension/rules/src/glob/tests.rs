@@ -61,4 +61,9 @@ proptest! {
         let chars = |text: &str| text.chars().collect::<Vec<_>>();
         prop_assert_eq!(matches(&pattern, &text), naive(&chars(&pattern), &chars(&text)));
     }
+
+    #[test]
+    fn the_definition_without_question_marks(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
+        prop_assert_eq!(matches_star(&pattern, &text), matches(&pattern, &text));
+    }
 }

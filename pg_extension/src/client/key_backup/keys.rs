@@ -62,7 +62,17 @@ const COUNT: &str = "
     set etag = $3, key_count = $4
     where user_nid = $1 and version = $2";
 
+/// The most keys in all backups of a user. Clients of many years have some ten thousand.
+const MAX_KEYS: i64 = 200_000;
+
+const STORED: &str = "
+    select coalesce(sum(key_count), 0)::bigint as keys from key_backup_versions where user_nid = $1";
+
 impl Version {
+    fn stored_by_user(&self, db: &Db<'_>) -> i64 {
+        db.query_one(STORED, &[self.user_nid.into()]).get("keys")
+    }
+
     /// The response with the number of keys. `etag` changes if any key was written or deleted.
     fn counted(mut self, db: &Db<'_>, changed: bool, added: i64) -> Response {
         if changed {
@@ -80,7 +90,8 @@ impl Version {
 /// `PUT /room_keys/keys/{roomId}/{sessionId}`; without `session_id`, `PUT /room_keys/keys/{roomId}`; without
 /// both, `PUT /room_keys/keys`
 ///
-/// 403 `M_WRONG_ROOM_KEYS_VERSION` unless `version` is the current one.
+/// 403 `M_WRONG_ROOM_KEYS_VERSION` unless `version` is the current one, 413 `M_TOO_LARGE` for more keys than
+/// a user may have.
 #[pg_extern(volatile)]
 fn set_backup_keys(
     token_hash: &[u8],
@@ -108,6 +119,9 @@ fn set_backup_keys(
             ],
         );
         let (added, written): (i64, i64) = (row.get("added"), row.get("written"));
+        if added > 0 && added + version.stored_by_user(db) > MAX_KEYS {
+            MatrixError::too_large("Your backups have too many keys.").abort();
+        }
         Ok(version.counted(db, written > 0, added))
     })
 }
@@ -135,6 +149,16 @@ fn delete_backup_keys(
 const EXISTS: &str = "
     select from key_backup_versions where user_nid = $1 and version = $2 and not deleted";
 
+/// The most bytes of keys that one answer has. Larger backups are read room by room.
+const MAX_ANSWER: i64 = 128 << 20;
+
+const SIZE: &str = "
+    select coalesce(sum(octet_length(session_data)), 0)::bigint as bytes
+    from key_backup_keys
+    where user_nid = $1 and version = $2
+        and ($3::text is null or room_id = $3)
+        and ($4::text is null or session_id = $4)";
+
 const READ: &str = "
     select room_id, session_id, first_message_index, forwarded_count, is_verified, session_data
     from key_backup_keys
@@ -157,6 +181,9 @@ fn backup_keys(
         let number = number(version)?;
         db.query_opt(EXISTS, &[session.user_nid.into(), number.into()]).ok_or_else(unknown_version)?;
         let args = [session.user_nid.into(), number.into(), room_id.into(), session_id.into()];
+        if session_id.is_none() && db.query_one(SIZE, &args).get::<i64>("bytes") > MAX_ANSWER {
+            return Err(MatrixError::too_large("The backup is too large to be read at once."));
+        }
         let mut rows = db.query(READ, &args);
         let body = match (room_id, session_id) {
             (Some(_), Some(_)) => one(rows.next())?,

@@ -13,6 +13,8 @@ use crate::base::{
 
 /// The longest room and session ids, in bytes.
 const MAX_ID_BYTES: usize = 255;
+/// The longest `session_data`, in bytes. Clients store about 1,000.
+const MAX_DATA_BYTES: usize = 8192;
 
 /// The body of `PUT /room_keys/keys`.
 #[derive(Deserialize)]
@@ -81,6 +83,9 @@ impl<'j> Keys<'j> {
             return Err(MatrixError::invalid_param("This is not a valid session ID."));
         }
         require_object("session_data", data.session_data)?;
+        if data.session_data.get().len() > MAX_DATA_BYTES {
+            return Err(MatrixError::too_large("`session_data` is longer than 8192 bytes."));
+        }
         self.room_ids.push(room_id);
         self.session_ids.push(session_id);
         self.first_message_indexes.push(count(data.first_message_index)?);

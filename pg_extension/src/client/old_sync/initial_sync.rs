@@ -65,12 +65,13 @@ fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool, presence:
         let events = Events::new(db);
         let user_nid = session.user_nid;
         let ignored = account_data::ignored(db, vec![user_nid]).remove(&user_nid).unwrap_or_default();
+        let is_blocking = !account_data::blocking_invites(db, vec![user_nid]).is_empty();
         let mut rooms = Vec::new();
         for row in db.query(ROOMS, &[session.user_nid.into(), archived.into()]) {
             let (room_id, membership): (String, String) = (row.get("room_id"), row.get("membership"));
             if membership == "invite" {
                 let invite = events.get(row.get("event_nid"));
-                if !ignored.contains(&invite.sender) {
+                if !ignored.contains(&invite.sender) && !is_blocking {
                     rooms.push(invited(db, &events, &session, &room_id, &invite));
                 }
             } else if let Ok(room) = ReadableRoom::open(db, &events, &session, &room_id) {
@@ -79,10 +80,10 @@ fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool, presence:
                 rooms.push(text);
             }
         }
-        let out_of_band = out_of_band_memberships::all(db, user_nid, archived).into_iter();
-        rooms.extend(
-            out_of_band.filter(|room| !ignored.contains(&room.sender)).map(|room| of_out_of_band(&room)),
-        );
+        let mut out_of_band = out_of_band_memberships::all(db, user_nid, archived);
+        out_of_band
+            .retain(|room| !ignored.contains(&room.sender) && !(is_blocking && room.membership == "invite"));
+        rooms.extend(out_of_band.iter().map(of_out_of_band));
         let presence = if presence { presence::all(db, user_nid, &ignored) } else { Vec::new() };
         let data = account_data::of_rooms(db, &[(user_nid, GLOBAL)]).concat();
         Ok(Response::new(object_text(|body| {
@@ -113,7 +114,7 @@ fn invited(
     let style = Style { device_nid: session.device_nid, filter: None };
     object_text(|room| {
         room.value("room_id", room_id).value("membership", "invite");
-        room.raw("invite", &renderer.state_event(invite, style));
+        room.raw("invite", &renderer.state_event(invite, None, style));
     })
 }
 
@@ -164,7 +165,7 @@ fn write(
         messages.value("end", pagination_token(upto));
         messages.array("chunk", page.events.iter().map(|event| renderer.event(event, &room.reader, style)));
     });
-    info.array("state", state.iter().map(|event| renderer.state_event(event, style)));
+    info.array("state", state.iter().map(|event| renderer.state_event(event, Some(&room.reader), style)));
     info.value("visibility", if room.published { "public" } else { "private" });
     info.array("account_data", data.iter().map(account_data::event));
     info.array::<&str>("presence", []);

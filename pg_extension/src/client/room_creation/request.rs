@@ -14,6 +14,12 @@ use crate::base::{
     users::User,
 };
 
+/// The most entries of `invite`: each is an event, and a remote user's a request to another server.
+const MAX_INVITES: usize = 100;
+/// The most entries of `additional_creators`, and of `initial_state`.
+const MAX_CREATORS: usize = 100;
+const MAX_INITIAL_STATE: usize = 500;
+
 /// `preset`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
@@ -115,9 +121,19 @@ fn not_one_of(key: &str, value: &str) -> MatrixError {
     MatrixError::invalid_param(format!("`{key}` cannot be {value:?}."))
 }
 
+/// 400 `M_INVALID_PARAM` for an array that is longer than `most`.
+fn check_length(key: &str, length: usize, most: usize) -> Result<()> {
+    if length > most {
+        return Err(MatrixError::invalid_param(format!("`{key}` can have at most {most} entries.")));
+    }
+    Ok(())
+}
+
 fn invited(body: &Body) -> Result<Vec<String>> {
+    let user_ids = body.strings("invite")?;
+    check_length("invite", user_ids.len(), MAX_INVITES)?;
     let mut invite: Vec<String> = Vec::new();
-    for user_id in body.strings("invite")? {
+    for user_id in user_ids {
         if !is_user_id(user_id) {
             return Err(MatrixError::invalid_param(format!("{user_id:?} in `invite` is not a user id.")));
         }
@@ -172,7 +188,10 @@ pub fn additional_creators(value: &Value) -> Result<Vec<String>> {
     let user_id = |value: &Value| value.as_str().filter(|user_id| is_user_id(user_id)).map(str::to_owned);
     let creators = match value {
         Value::Null => Some(Vec::new()),
-        Value::Array(creators) => creators.iter().map(user_id).collect(),
+        Value::Array(creators) => {
+            check_length("additional_creators", creators.len(), MAX_CREATORS)?;
+            creators.iter().map(user_id).collect()
+        }
         _ => None,
     };
     creators.ok_or_else(|| MatrixError::bad_json("`additional_creators` must be an array of user ids."))
@@ -195,6 +214,7 @@ fn initial_state(body: &Body) -> Result<Vec<InitialState>> {
     let malformed =
         || MatrixError::bad_json("`initial_state` must be an array of objects with `type` and `content`.");
     let entries = body.array("initial_state")?.unwrap_or_default();
+    check_length("initial_state", entries.len(), MAX_INITIAL_STATE)?;
     entries
         .iter()
         .map(|entry| {

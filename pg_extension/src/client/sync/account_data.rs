@@ -8,7 +8,10 @@ use std::{
 use matriarch_rules::json_text::object_text;
 
 use super::parts::Columns;
-use crate::base::{account_data::ignored_users, spi::Db};
+use crate::{
+    base::{account_data::ignored_users, spi::Db},
+    room::pending_invites,
+};
 
 /// The type of account data, and its content as JSON text.
 pub type Datum = (String, String);
@@ -70,6 +73,18 @@ pub fn event((data_type, content): &Datum) -> String {
     object_text(|event| {
         event.raw("content", content).value("type", data_type);
     })
+}
+
+const PERMISSIONS: &str = "
+    select user_nid, content from account_data
+    where user_nid = any($1) and room_nid = 0 and type = 'm.invite_permission_config'";
+
+/// Those of the users who block invites. Client-Server API, "Invite permission".
+pub fn blocking_invites(db: &Db<'_>, users: Vec<i64>) -> HashSet<i64> {
+    db.query(PERMISSIONS, &[users.into()])
+        .filter(|row| pending_invites::is_blocked(row.opt::<String>("content").as_deref()))
+        .map(|row| row.get("user_nid"))
+        .collect()
 }
 
 const IGNORED: &str = "

@@ -162,7 +162,7 @@ impl Writer<'_, '_, '_, '_> {
             asker.state_key,
             section.state.iter().map(|event| match section.tells_replaced(event) {
                 true => self.renderer.changed_state_event(event, &section.reader, style),
-                false => self.renderer.state_event(event, style),
+                false => self.renderer.state_event(event, Some(&section.reader), style),
             }),
         );
         let shown = &section.timeline;

@@ -34,7 +34,7 @@ pub fn new_events(db: &Db<'_>, events: &Events<'_, '_>, asker: &Asker, now: &Syn
     }
     for part in news.parts.values().filter(|part| part.membership == "invite") {
         let renderer = Renderer::new(db, events, Some(&part.room.room_id));
-        texts.push(renderer.state_event(&events.get(part.member_event_nid), style));
+        texts.push(renderer.state_event(&events.get(part.member_event_nid), None, style));
     }
     texts.extend(
         news.out_of_band(0).iter().filter(|room| room.membership != "knock").filter_map(OutOfBand::event),

@@ -1,6 +1,6 @@
 //! Finds the news of each asker: which rooms have news, and of which kinds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use matriarch_rules::sync_token::SyncToken;
 
@@ -55,8 +55,18 @@ pub fn find(db: &Db<'_>, askers: &[&Asker], columns: &Columns, now: &SyncToken) 
     } else {
         account_data::ignored(db, columns.users.clone())
     };
+    let invites = parts.values().map(|part| part.membership.as_str());
+    let mut invites = invites.chain(out_of_band.values().flatten().map(|room| room.membership.as_str()));
+    let blocking = if invites.any(|membership| membership == "invite") {
+        account_data::blocking_invites(db, columns.users.clone())
+    } else {
+        HashSet::new()
+    };
     let is_wanted = |asker: usize, room_id: &str, membership: &str, sender: &String| {
         let asker = askers[asker];
+        if membership == "invite" && blocking.contains(&asker.session.user_nid) {
+            return false;
+        }
         let ignored = ignored.get(&asker.session.user_nid);
         let by_ignored = membership == "invite" && ignored.is_some_and(|users| users.contains(sender));
         asker.filter.room.admits_room(room_id) && !by_ignored

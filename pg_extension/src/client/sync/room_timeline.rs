@@ -6,6 +6,7 @@ use std::{
 };
 
 use matriarch_rules::filter::Subject;
+use pgrx::check_for_interrupts;
 
 use super::section::Section;
 use crate::{
@@ -21,8 +22,11 @@ use crate::{
 /// The greatest number of a room's events that are read to find those that the asker may see and the filter
 /// admits.
 const MAX_SCAN: usize = 2000;
-/// How many events are read first.
+/// How many events of a room are read first, and of all rooms of an asker.
 const FIRST_READ: usize = 32;
+const FIRST_READ_OF_ALL: usize = 16_000;
+/// The bytes of an asker's events after which no room's timeline gets older ones.
+const MAX_BYTES: usize = 32 << 20;
 
 /// A room's timeline in an answer, selected from a window.
 #[derive(Default)]
@@ -51,6 +55,10 @@ pub fn read_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_
     let mut windows = Windows::default();
     let mut wanted: HashMap<WindowEnd, usize> = HashMap::new();
     let mut open: Vec<usize> = Vec::new();
+    let mut rooms: HashMap<usize, usize> = HashMap::new();
+    for section in &*sections {
+        *rooms.entry(section.index).or_default() += 1;
+    }
     for (index, section) in sections.iter_mut().enumerate() {
         section.timeline.before = end_of(events, section);
         let filter = &section.asker.filter.room.timeline;
@@ -62,8 +70,8 @@ pub fn read_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_
             continue;
         }
         let whole = filter.limit() + 1;
-        // Usually few events are new.
-        let first = if section.since.is_some() { whole.min(FIRST_READ) } else { whole };
+        // Usually few events are new, or wanted.
+        let first = whole.min(FIRST_READ).min(FIRST_READ_OF_ALL / rooms[&section.index]).max(1);
         want(&mut wanted, window_end(events, section), first);
         open.push(index);
     }
@@ -80,18 +88,19 @@ pub fn read_all(db: &Db<'_>, events: &Events<'_, '_>, sections: &mut [Section<'_
             })
             .collect();
         visibility::prepare(db, events, &jobs);
+        let bytes = bytes_read(events, sections, &open, &windows);
         open.retain(|&index| {
             let section = &sections[index];
             let end = window_end(events, section);
             let Some(window) = windows.get(end) else { return false };
-            match select(db, events, section, window, &lacking) {
+            let is_last = bytes.get(&section.index).is_some_and(|bytes| *bytes > MAX_BYTES);
+            match select(db, events, section, window, &lacking, is_last) {
                 Some(timeline) => {
                     sections[index].timeline = timeline;
                     false
                 }
                 None => {
-                    let whole = section.asker.filter.room.timeline.limit() + 1;
-                    want(&mut wanted, end, whole.max(window.events.len() * 4));
+                    want(&mut wanted, end, (window.events.len() * 4).max(FIRST_READ));
                     true
                 }
             }
@@ -114,6 +123,22 @@ fn lacking(
         .map(|event| event.event_nid)
         .collect();
     gaps::lacking(db, new.into_iter().collect())
+}
+
+/// The bytes of the windows of each asker whose timelines are not selected yet.
+fn bytes_read(
+    events: &Events<'_, '_>,
+    sections: &[Section<'_>],
+    open: &[usize],
+    windows: &Windows,
+) -> HashMap<usize, usize> {
+    let mut bytes: HashMap<usize, usize> = HashMap::new();
+    for section in open.iter().map(|&index| &sections[index]) {
+        let window = windows.get(window_end(events, section)).map_or(&[][..], |window| &window.events);
+        *bytes.entry(section.index).or_default() +=
+            window.iter().map(|event| event.json.len()).sum::<usize>();
+    }
+    bytes
 }
 
 fn want(wanted: &mut HashMap<WindowEnd, usize>, end: WindowEnd, length: usize) {
@@ -142,18 +167,21 @@ fn new_to<'w>(section: &Section<'_>, window: &'w Window) -> &'w [Rc<StoredEvent>
     &window.events[..length]
 }
 
-/// Selects the timeline of a section from a window; `None` if the window must be longer for that.
+/// Selects the timeline of a section from a window; `None` if the window must be longer for that, and is not
+/// the last.
 fn select(
     db: &Db<'_>,
     events: &Events<'_, '_>,
     section: &Section<'_>,
     window: &Window,
     lacking: &HashSet<i64>,
+    is_last: bool,
 ) -> Option<RoomTimeline> {
     let limit = section.asker.filter.room.timeline.limit();
     let new = new_to(section, window);
     let mut timeline = RoomTimeline { before: end_of(events, section), ..RoomTimeline::default() };
     for event in new {
+        check_for_interrupts!();
         if !is_wanted(db, events, section, event) {
             timeline.hidden.push(Rc::clone(event));
         } else if timeline.delivered.len() == limit {
@@ -173,7 +201,7 @@ fn select(
     if !timeline.limited {
         timeline.known = window.events.get(new.len()).map(Rc::clone);
         if timeline.known.is_none() && !window.complete {
-            if new.len() < MAX_SCAN {
+            if new.len() < MAX_SCAN && !is_last {
                 return None;
             }
             timeline.limited = true;

@@ -12,6 +12,7 @@ use crate::{
         render::stripped,
         stored_event::{Events, StoredEvent},
     },
+    room::out_of_band_memberships::MAX_STATE_BYTES,
 };
 
 /// The types of stripped state; [`KEYS`] has the same list.
@@ -26,7 +27,7 @@ pub const SHOWN_TO_OUTSIDERS: [&str; 7] = [
 ];
 
 const KEYS: &str = "
-    select w.room_nid, k.current_event_nid
+    select w.room_nid, k.current_event_nid, octet_length(e.json) as bytes
     from unnest($1::bigint[]) w (room_nid)
     cross join unnest('{
         m.room.create, m.room.name, m.room.avatar, m.room.topic, m.room.join_rules, m.room.canonical_alias,
@@ -37,7 +38,11 @@ const KEYS: &str = "
         from room_state_keys
         where room_nid = w.room_nid and type = t.type and state_key = '' and current_event_nid is not null
         offset 0
-    ) k";
+    ) k
+    join events e on e.event_nid = k.current_event_nid";
+
+/// The most bytes of state of all rooms together in a call. Of rooms beyond, only the invite is shown.
+const MAX_BYTES: usize = 16 << 20;
 
 const INVITERS: &str = "
     select w.room_nid, w.user_id, k.current_event_nid
@@ -66,9 +71,17 @@ impl Stripped {
         if rooms.is_empty() {
             return Self::default();
         }
+        let (mut total, mut by_room) = (0, HashMap::new());
         let keys: Vec<(i64, i64)> = db
             .query(KEYS, &[rooms.into_iter().collect::<Vec<_>>().into()])
-            .map(|row| (row.get("room_nid"), row.get("current_event_nid")))
+            .filter_map(|row| {
+                let (room_nid, bytes) = (row.get("room_nid"), row.get::<i32>("bytes") as usize);
+                let of_room: &mut usize = by_room.entry(room_nid).or_default();
+                let fits = *of_room + bytes <= MAX_STATE_BYTES && total + bytes <= MAX_BYTES;
+                *of_room += bytes;
+                total += if fits { bytes } else { 0 };
+                fits.then(|| (room_nid, row.get("current_event_nid")))
+            })
             .collect();
         let inviters = inviters(db, parts);
         let state = keys.iter().map(|(_, nid)| *nid).chain(inviters.values().copied());

@@ -27,6 +27,7 @@ use crate::{
     room::{
         Room,
         out_of_band_memberships::{self, MAX_STATE, UnjoinedRoom, stripped},
+        pending_invites,
     },
 };
 
@@ -35,6 +36,12 @@ const ACCOUNT: &str = "
     from users u
     join accounts a using (user_nid)
     where u.user_id = $1 and a.deactivated_at is null";
+
+const IS_INVITED: &str = "
+    select
+    from users u
+    join out_of_band_memberships o using (user_nid)
+    where u.user_id = $2 and o.room_id = $1 and o.membership = 'invite'";
 
 /// The body of the request, whose events are read one by one.
 #[derive(Deserialize)]
@@ -60,7 +67,7 @@ struct Request<'r> {
 /// version does not allow, `M_INVALID_PARAM` for an event that is no invite of
 /// a local user, for missing or invalid signatures ([`Outcome::NeedsKeys`] if the signing key is not stored),
 /// and for state that is not the room's; 403 `M_FORBIDDEN` if the room's access control list denies the
-/// origin.
+/// origin, and the errors of [`pending_invites::admit`].
 #[pg_extern]
 fn federation_invite(
     origin: &str,
@@ -92,6 +99,9 @@ fn federation_invite(
 
         let is_inhabited = room.is_some_and(|room| asked_room::check_joined(&room).is_ok());
         let target = event.state_key().unwrap_or_default();
+        if !is_known(db, room_id, target) {
+            pending_invites::admit(db, event.sender(), target, true)?;
+        }
         let account: Option<i64> = db.query_opt(ACCOUNT, &[target.into()]).map(|row| row.get("user_nid"));
         let mut response = Response::wire(&SignedInvite {
             event: signed(&signer, version, request.event.get()),
@@ -107,6 +117,11 @@ fn federation_invite(
         }
         Ok(response)
     })
+}
+
+/// Whether the user is invited to the room already.
+fn is_known(db: &Db<'_>, room_id: &str, user_id: &str) -> bool {
+    db.query_opt(IS_INVITED, &[room_id.into(), user_id.into()]).is_some()
 }
 
 fn malformed(reason: impl Display) -> MatrixError {

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
+use matriarch_rules::event::format::MAX_PREV_EVENTS;
+
 use super::{
     BATCH, Verifier, View,
     members::Counts,
@@ -86,7 +88,8 @@ impl Verifier {
             event.state_before.is_some_and(|root| !wrong.contains_key(&root))
                 && !self.doubted.contains(&event.nid)
         };
-        if !extremities.iter().all(known) {
+        // The current state of a crowded room depends on the order in which events arrived.
+        if !extremities.iter().all(known) || extremities.len() > MAX_PREV_EVENTS {
             if let Some(reason) = unreadable {
                 self.report.add(finding.found(reason).expected("a state"));
             }

@@ -7,7 +7,7 @@ use matriarch_rules::{
     json::parse_object,
     signature::{PublicKey, verify_json},
 };
-use pgrx::pg_extern;
+use pgrx::{check_for_interrupts, pg_extern};
 use serde_json::{Value, json};
 
 use super::{CrossSigningKey, Keys, Usage, stored};
@@ -273,6 +273,7 @@ fn upload_signatures(token_hash: &[u8], body: &str) -> ResponseRows {
         let mut all_signed = Vec::new();
         for (user_id, keys) in keys_by_user {
             for (key_name, object) in keys {
+                check_for_interrupts!();
                 match signer.sign(user_id, key_name, object) {
                     Ok(signed) => all_signed.push(signed),
                     Err(error) => {
