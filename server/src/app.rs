@@ -12,7 +12,7 @@ use crate::base::failure::Failure;
 use crate::calls::acknowledge::Acknowledgements;
 use crate::calls::presence::Presence;
 use crate::calls::send::{self, Sends};
-use crate::calls::sync::{self, Syncs};
+use crate::calls::sync::Syncs;
 use crate::config::Config;
 use crate::database::{Db, MatrixResponse};
 use crate::federation::base::Federation;
@@ -36,7 +36,6 @@ pub struct Shared {
     pub hub: Hub,
     /// The batcher of sends.
     pub sends: Sends,
-    /// The batcher of syncs.
     pub syncs: Syncs,
     /// The batcher of acknowledged send-to-device messages.
     pub acknowledgements: Acknowledgements,
@@ -74,7 +73,7 @@ impl App {
         let federation = Federation::new(Arc::clone(&config), db.clone(), hub.clone())?;
         Ok(Self(Arc::new(Shared {
             sends: send::batcher(db.clone(), hub.clone()),
-            syncs: sync::batcher(db.clone()),
+            syncs: Syncs::new(db.clone()),
             acknowledgements: Acknowledgements::new(db.clone()),
             last_seen: LastSeen::default(),
             presence: Presence::new(config.presence.enabled, db.clone(), hub.clone()),

@@ -3,7 +3,7 @@
 use tokio_postgres::types::ToSql;
 use tracing::Instrument;
 
-use super::batcher::Batcher;
+use super::batcher::{Batcher, Group};
 use crate::database::Db;
 
 const ACKNOWLEDGE: &str = "select matriarch.acknowledge_to_device($1, $2)";
@@ -44,7 +44,7 @@ impl Acknowledgements {
     pub fn submit(&self, acknowledgement: Acknowledgement) {
         let batcher = self.0.clone();
         let submit = async move {
-            let _lost = batcher.submit((), acknowledgement).await;
+            let _lost = batcher.submit((), Group::of(()), acknowledgement).await;
         };
         tokio::spawn(submit.in_current_span());
     }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_postgres::types::ToSql;
 use tracing::Instrument;
 
-use super::batcher::Batcher;
+use super::batcher::{Batcher, Group};
 use crate::base::access_token::AccessToken;
 use crate::base::cache::bounded;
 use crate::database::Db;
@@ -204,7 +204,7 @@ impl Shared {
     fn submit(&self, note: Note) {
         let notes = self.notes.clone();
         let submit = async move {
-            let _lost = notes.submit((), note).await;
+            let _lost = notes.submit((), Group::of(()), note).await;
         };
         tokio::spawn(submit.in_current_span());
     }

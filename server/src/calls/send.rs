@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::error;
 
-use super::batcher::Batcher;
+use super::batcher::{Batcher, Group};
 use crate::base::access_token::AccessToken;
 use crate::base::error::ApiError;
 use crate::database::{Db, MatrixResponse, call};
@@ -39,6 +39,11 @@ impl Send {
         let mut hasher = DefaultHasher::new();
         self.room_id.hash(&mut hasher);
         hasher.finish() % SHARDS
+    }
+
+    /// Sends to one room wait for its lock, and take the longer the more of its state they need.
+    pub fn group(&self) -> Group {
+        Group::of(&self.room_id)
     }
 }
 

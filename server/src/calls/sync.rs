@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
+use moka::sync::Cache;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tracing::error;
 
-use super::batcher::Batcher;
+use super::batcher::{BatchLost, Batcher, Group};
 use crate::base::access_token::AccessToken;
+use crate::base::cache::bounded;
 use crate::base::error::ApiError;
 use crate::database::Db;
-
-/// The batcher of syncs. Its keys are shards.
-pub type Syncs = Batcher<u8, Sync, Result<Answer, ApiError>>;
 
 /// The most syncs in one statement: each waits for all of them.
 const MAX_BATCH: usize = 250;
@@ -23,6 +22,18 @@ const SHARDS: u8 = 4;
 
 const SYNC: &str =
     "select status, body, changed, user_nid, room_nids, acknowledged_by from matriarch.sync($1, $2)";
+
+/// How many tokens are remembered with their users.
+const REMEMBERED: u64 = 100_000;
+
+/// The batcher of syncs.
+#[derive(Clone)]
+pub struct Syncs {
+    /// Its keys are shards.
+    batcher: Batcher<u8, Sync, Result<Answer, ApiError>>,
+    /// The users of tokens. Several devices of a user may be slow for the same reason.
+    users: Cache<AccessToken, i64>,
+}
 
 /// A sync to answer.
 #[derive(Clone, Debug)]
@@ -73,12 +84,33 @@ impl Answer {
     }
 }
 
-/// A batcher without requests, for `/sync`.
-pub fn batcher(db: Db) -> Syncs {
-    Batcher::new("sync", MAX_BATCH, move |_shard: u8, syncs: Vec<Sync>| {
-        let db = db.clone();
-        async move { sync_all(&db, &syncs).await }
-    })
+impl Syncs {
+    /// A batcher without requests, for `/sync`.
+    pub fn new(db: Db) -> Self {
+        let batcher = Batcher::new("sync", MAX_BATCH, move |_shard: u8, syncs: Vec<Sync>| {
+            let db = db.clone();
+            async move { sync_all(&db, &syncs).await }
+        });
+        Self { batcher, users: bounded(REMEMBERED).build() }
+    }
+
+    /// Answers a sync with others. `since` is its sync token.
+    pub async fn submit(
+        &self,
+        sync: Sync,
+        since: Option<&str>,
+    ) -> Result<Result<Answer, ApiError>, BatchLost> {
+        let token = sync.token;
+        let user = self.users.get(&token);
+        let group = user.map_or_else(|| Group::of(token), Group::of);
+        let answer = self.batcher.submit(shard(&token, since), group, sync).await?;
+        if let Ok(Answer { user_nid, status: StatusCode::OK, .. }) = &answer
+            && user.is_none()
+        {
+            self.users.insert(token, *user_nid);
+        }
+        Ok(answer)
+    }
 }
 
 async fn sync_all(db: &Db, syncs: &[Sync]) -> Vec<Result<Answer, ApiError>> {
@@ -103,7 +135,7 @@ async fn sync_all(db: &Db, syncs: &[Sync]) -> Vec<Result<Answer, ApiError>> {
 }
 
 /// The shard of a sync. It is the same for all syncs of a device, so that batches are large.
-pub fn shard(token: &AccessToken, since: Option<&str>) -> u8 {
+fn shard(token: &AccessToken, since: Option<&str>) -> u8 {
     let shard = token.hash().first().map_or(0, |byte| byte % SHARDS);
     if since.is_none() { SHARDS + shard } else { shard }
 }

@@ -33,7 +33,8 @@ type Answer = Result<MatrixResponse, ApiError>;
 /// Sends an event in a batch with others. Repeats that while the room is partial.
 async fn submit(app: &App, send: Send) -> Answer {
     let send = Arc::new(send);
-    let submit = || when_whole(|| async { app.sends.submit(send.shard(), Arc::clone(&send)).await? });
+    let submit =
+        || when_whole(|| async { app.sends.submit(send.shard(), send.group(), Arc::clone(&send)).await? });
     let mut answer = submit().await?;
     // The target of a redaction may be in a gap.
     if answer.is_elsewhere()

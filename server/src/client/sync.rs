@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::base::error::ApiError;
 use crate::calls::acknowledge::Acknowledgement;
 use crate::calls::presence;
-use crate::calls::sync::{Sync, shard};
+use crate::calls::sync::Sync;
 use crate::config::Config;
 use crate::http::{AccessToken, ClientRoutes, Query, json_response};
 use crate::hub::Woken;
@@ -108,8 +108,7 @@ async fn sync(
     loop {
         let mark = app.hub.mark();
         let sync = Sync { token, request: serde_json::to_string(&request).unwrap_or_default() };
-        let shard = shard(&token, request.since.as_deref());
-        let answer = app.syncs.submit(shard, sync).await??;
+        let answer = app.syncs.submit(sync, request.since.as_deref()).await??;
         if let (Some(device_nid), Some(since)) = (answer.acknowledged_by, &request.since) {
             app.acknowledgements.submit(Acknowledgement { device_nid, since: since.clone() });
         }

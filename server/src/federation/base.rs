@@ -15,8 +15,10 @@ use tokio_postgres::types::ToSql;
 use tracing::{Instrument, info};
 
 use super::http_client::HttpClient;
+
 use super::policy_servers::{self, PolicyServers};
 use super::server_keys::KeyRing;
+use super::turns::Turns;
 use crate::base::error::ApiError;
 use crate::base::failure::Failure;
 use crate::base::metrics::federation_limit;
@@ -57,6 +59,8 @@ pub struct Shared {
     pub long_answers: Permits,
     /// Permits to process long requests of other servers.
     pub long_bodies: Permits,
+    /// Turns of intake in rooms.
+    pub turns: Turns,
 }
 
 impl Deref for Federation {
@@ -80,6 +84,7 @@ impl Federation {
             hub,
             long_answers: Permits::new(LONG_ANSWERS),
             long_bodies: Permits::new(LONG_BODIES),
+            turns: Turns::new(),
         })))
     }
 

@@ -227,7 +227,11 @@ impl<'i, S: Surroundings> Intake<'i, S> {
             let count = pool.events.len();
             let before: BTreeSet<String> = pool.events.iter().map(|open| open.event_id.clone()).collect();
             let mut open = Pool::default();
-            for part in pool.parts(CHUNK_EVENTS, CHUNK_BYTES) {
+            let max_events = match kind {
+                Kind::Live | Kind::Relayed => self.surroundings.at_once(self.room_id, CHUNK_EVENTS),
+                Kind::Backfilled | Kind::Outlier => CHUNK_EVENTS,
+            };
+            for part in pool.parts(max_events, CHUNK_BYTES) {
                 self.receive_part(part, kind, &mut open).await?;
             }
             pool = open;

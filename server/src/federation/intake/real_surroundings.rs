@@ -8,7 +8,7 @@ use matriarch_rules::RoomVersion;
 use matriarch_wire::Reports;
 use serde_json::{Map, Value};
 
-use super::batch::{given_up_json, read_answer};
+use super::batch::{Kind, given_up_json, read_answer};
 use super::download_state;
 use super::surroundings::{Ends, MEBIBYTE, Part, Surroundings};
 use crate::base::error::ApiError;
@@ -38,9 +38,20 @@ impl Surroundings for Federation {
             false => Some(serde_json::to_string(&states).map_err(|_| ApiError::internal())?),
         };
         let given_up = given_up_json(given_up)?;
+        let turn = match kind {
+            Kind::Live | Kind::Relayed => Some(self.turns.take(room_id).await),
+            Kind::Backfilled | Kind::Outlier => None,
+        };
         let response =
-            self.call(RECEIVE, &[&room_id, &version.id, &kind.name(), &texts, &states, &given_up]).await?;
-        read_answer(&response)
+            self.call(RECEIVE, &[&room_id, &version.id, &kind.name(), &texts, &states, &given_up]).await;
+        if let Some(turn) = turn {
+            turn.end(texts.len());
+        }
+        read_answer(&response?)
+    }
+
+    fn at_once(&self, room_id: &str, most: usize) -> usize {
+        self.turns.size(room_id, most)
     }
 
     async fn unknown(&self, event_ids: &[&str]) -> Result<BTreeSet<String>, ApiError> {

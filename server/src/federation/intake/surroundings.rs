@@ -42,6 +42,11 @@ pub trait Surroundings: Sync {
     /// Has the database check and store events.
     fn receive(&self, part: Part<'_>) -> impl Future<Output = Result<Reports, ApiError>> + Send;
 
+    /// How many live events of a room the database may receive in one statement, of at most `most`.
+    fn at_once(&self, _room_id: &str, most: usize) -> usize {
+        most
+    }
+
     /// The given events that are not stored.
     fn unknown(&self, event_ids: &[&str]) -> impl Future<Output = Result<BTreeSet<String>, ApiError>> + Send;
 
