@@ -146,3 +146,27 @@ def test_two_nodes_cannot_share_one_data_folder(running):
     )
     assert second.returncode != 0
     assert "data_dir" in second.stderr
+
+
+def test_the_log_of_postgres_is_private_and_bounded(embedded):
+    embedded.data.mkdir()
+    log = embedded.data / "postgres.log"
+    log.touch(mode=0o644)
+    embedded.start()
+    alice = Client(embedded.url).register("alice")
+    assert log.stat().st_mode & 0o777 == 0o600
+    # What a client sent is cut in messages.
+    body = {"initial_state": [{"type": "m.room.member", "state_key": "x" * 500_000, "content": {}}]}
+    before = log.stat().st_size
+    alice.post("/createRoom", body, status=400)
+    assert log.stat().st_size - before < 10_000
+    with log.open("ab") as long:
+        long.truncate(17 * 1024 * 1024)
+    eventually(lambda: log.stat().st_size < 1024 * 1024, seconds=30)
+    old = log.with_suffix(".log.old")
+    assert old.stat().st_size > 16 * 1024 * 1024
+    assert old.stat().st_mode & 0o777 == 0o600
+    # PostgreSQL goes on with the file.
+    size = log.stat().st_size
+    alice.post("/createRoom", body, status=400)
+    eventually(lambda: size < log.stat().st_size < 1024 * 1024)

@@ -1,10 +1,12 @@
 """Profiles (Client-Server API, "Profiles"), and how they show in rooms."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness.client import path, timeline
+from harness.waiting import eventually
 
 
 def field(user, key):
@@ -119,6 +121,31 @@ def test_a_change_shows_in_every_joined_room(nodes):
         "membership": "join",
         "displayname": "Alice",
     }
+
+
+def test_a_change_of_a_user_in_many_rooms_locks_few_at_a_time(database, start_nodes):
+    (node,) = start_nodes(database)
+    alice = node.register("alice")
+    rooms = [alice.create_room() for _ in range(45)]
+    with database.connect(autocommit=False) as holder:
+        # Somebody else holds one of the last rooms: the change does not wait for it.
+        holder.execute("select from matriarch.rooms where room_id = %s for update", [rooms[-1]])
+        began = time.monotonic()
+        put(alice, "displayname", "Alice")
+        assert time.monotonic() - began < 10
+        assert alice.get(field(alice, "displayname")) == {"displayname": "Alice"}
+        # It has the rooms before it, and other requests do not wait for these.
+        shown = {room: alice.state(room, "m.room.member", alice.user_id).get("displayname") for room in rooms}
+        assert [shown[room] for room in rooms[:40]] == ["Alice"] * 40
+        assert shown[rooms[-1]] != "Alice"
+        for room in rooms[:40]:
+            alice.send(room, "meanwhile")
+        # Another change in the meantime.
+        put(alice, "displayname", "Alicia")
+    pending = "select count(*) from matriarch.unshown_profiles"
+    eventually(lambda: database.query(pending), [(0,)])
+    for room in rooms:
+        assert alice.state(room, "m.room.member", alice.user_id)["displayname"] == "Alicia"
 
 
 def test_other_fields_do_not_show_in_rooms(node):

@@ -1,17 +1,24 @@
 //! Client-Server API, "Profiles".
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use matriarch_rules::identifiers::is_user_id;
 use serde_json::Value;
+use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::accounts::session::Session;
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::database::{MatrixResponse, call};
-use crate::federation::queries;
+use crate::database::{MatrixResponse, Outcome, call};
+use crate::federation::{profiles, queries};
 use crate::http::{AccessToken, ClientRoutes, Path, RawJsonBody};
+
+/// How long a change of a profile waits until all rooms show it.
+const SHOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The endpoints of this file.
 pub fn routes() -> Router<App> {
@@ -70,7 +77,8 @@ async fn set_profile_field(
     Path((user_id, key)): Path<(String, String)>,
     RawJsonBody(body): RawJsonBody,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(SET, &[&token.hash(), &user_id, &key, &body]).await
+    let changed = app.call(SET, &[&token.hash(), &user_id, &key, &body]).await?;
+    Ok(shown(&app, changed).await)
 }
 
 /// `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
@@ -79,5 +87,17 @@ async fn delete_profile_field(
     token: AccessToken,
     Path((user_id, key)): Path<(String, String)>,
 ) -> Result<MatrixResponse, ApiError> {
-    app.call(DELETE, &[&token.hash(), &user_id, &key]).await
+    let changed = app.call(DELETE, &[&token.hash(), &user_id, &key]).await?;
+    Ok(shown(&app, changed).await)
+}
+
+/// Has the rooms show the profile that was changed, if it is the node that must. Usually the client sees it
+/// in all rooms at once, but it does not wait for thousands.
+async fn shown(app: &App, changed: MatrixResponse) -> MatrixResponse {
+    if changed.outcome == Some(Outcome::Unfinished) {
+        let federation = app.federation.clone();
+        let show = tokio::spawn(async move { profiles::show_all(&federation).await }.in_current_span());
+        drop(timeout(SHOWN_TIMEOUT, show).await);
+    }
+    MatrixResponse { outcome: changed.outcome.filter(|outcome| *outcome != Outcome::Unfinished), ..changed }
 }

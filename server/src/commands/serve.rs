@@ -70,6 +70,7 @@ async fn run_on(
     background.spawn(housekeeping::run(db.clone()));
     background.spawn(app.last_seen.clone().run(db.clone()));
     background.spawn(app.presence.clone().run(db.clone(), app.hub.clone()));
+    background.spawn(federation::profiles::run(app.federation.clone()));
     background.spawn(keep_metrics(metrics));
     if app.federation.is_enabled() {
         background.spawn(app.outgoing.clone().run());

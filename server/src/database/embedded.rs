@@ -9,7 +9,7 @@ mod programs;
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -33,8 +33,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(600);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The path of a Unix socket must be shorter than 108 bytes, including the file's name.
 const MAX_SOCKET_FOLDER: usize = 90;
-/// If PostgreSQL's log is longer, it is renamed at start.
+/// If PostgreSQL's log is longer, it is put aside.
 const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
+/// How often that is looked at.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A running embedded PostgreSQL.
 pub struct Embedded {
@@ -100,10 +102,12 @@ impl Embedded {
     pub async fn ended(&mut self) -> Failure {
         match &mut self.own {
             None => std::future::pending().await,
-            Some(own) => {
-                let status = own.server.wait().await;
-                own.layout.failure("the embedded PostgreSQL ended", status)
-            }
+            Some(own) => loop {
+                match timeout(LOG_INTERVAL, own.server.wait()).await {
+                    Ok(status) => return own.layout.failure("the embedded PostgreSQL ended", status),
+                    Err(_) => own.layout.cut_log(),
+                }
+            },
         }
     }
 
@@ -203,11 +207,10 @@ impl Layout {
         {
             return Err(in_folder(&self.sockets)(error));
         }
-        if fs::metadata(&self.log).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
-            // A failure is harmless.
-            let _ = fs::rename(&self.log, self.log.with_extension("log.old"));
-        }
         self.open_log()?;
+        // Earlier versions made it readable for all. It may show what users sent.
+        fs::set_permissions(&self.log, Permissions::from_mode(0o600)).map_err(in_folder(&self.log))?;
+        self.cut_log();
         let folder = in_folder(&self.sockets);
         self.account.own(&self.log).map_err(in_folder(&self.log))?;
         self.account.own(&self.sockets).map_err(&folder)?;
@@ -276,6 +279,9 @@ impl Layout {
             // Statements are short.
             "jit=off".to_owned(),
             "log_line_prefix=%m [%p] %u ".to_owned(),
+            // What users send is no business of the log, also where an administrator logs statements.
+            "log_parameter_max_length=0".to_owned(),
+            "log_parameter_max_length_on_error=0".to_owned(),
         ];
         command.arg("-D").arg(&self.data);
         for setting in &settings {
@@ -306,7 +312,19 @@ impl Layout {
     }
 
     fn open_log(&self) -> Result<File, Failure> {
-        File::options().create(true).append(true).open(&self.log).map_err(in_folder(&self.log))
+        let mut options = File::options();
+        options.create(true).append(true).mode(0o600).open(&self.log).map_err(in_folder(&self.log))
+    }
+
+    /// Puts a long log aside and empties it: PostgreSQL, which has it open, goes on at its end.
+    fn cut_log(&self) {
+        if fs::metadata(&self.log).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
+            let copied = fs::copy(&self.log, self.log.with_extension("log.old"));
+            let cut = copied.and_then(|_| File::options().write(true).open(&self.log)?.set_len(0));
+            if let Err(error) = cut {
+                warn!(log = %self.log.display(), %error, "the log of PostgreSQL cannot be put aside");
+            }
+        }
     }
 
     fn failure(&self, what: &str, status: io::Result<ExitStatus>) -> Failure {
