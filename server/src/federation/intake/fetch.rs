@@ -346,6 +346,10 @@ impl<S: Surroundings> Intake<'_, S> {
                 self.add_to_main(event);
             }
         }
+        // Those that are auth events too may come with an auth chain, which is asked for next.
+        let needed = self.main.events.iter().flat_map(|event| &event.needs.events);
+        let needed: BTreeSet<&String> = needed.collect();
+        wanted.retain(|id| !needed.contains(id));
         let over = wanted.iter().nth(GAP_SINGLES).cloned().map(|id| wanted.split_off(&id));
         self.given_up.prev_events.extend(over.into_iter().flatten());
         let (found, missing) = self.singles(wanted).await?;
