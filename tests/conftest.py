@@ -199,6 +199,7 @@ def home(shared_cluster, authority):
         "MATRIARCH_FEDERATION__CA_FILE": str(authority.file),
         "MATRIARCH_FEDERATION__ALLOW_PRIVATE_ADDRESSES": "true",
         "MATRIARCH_FEDERATION__REQUEST_TIMEOUT": "3",
+        "MATRIARCH_LIMITS__BODY_TIMEOUT": "3",
     }
     with Started() as started:
         yield [started(database, f"home{number}", **settings) for number in range(2)]

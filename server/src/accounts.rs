@@ -9,6 +9,7 @@ pub mod last_seen;
 pub mod names;
 pub mod nonce;
 pub mod password;
+pub mod rates;
 pub mod session;
 pub mod tokens;
 
@@ -60,7 +61,7 @@ pub async fn set_password(
     logout_devices: bool,
     keep: Option<i64>,
 ) -> Result<bool, ApiError> {
-    let hash = password::hash(new_password).await?;
+    let hash = password::hash(new_password, &user_nid.to_string()).await?;
     let sql = include_str!("accounts/set_password.sql");
     let rows = db.query(sql, &[&user_nid, &hash, &logout_devices, &keep]).await?;
     if rows.is_empty() {

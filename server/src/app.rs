@@ -7,8 +7,10 @@ use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 
 use crate::accounts::last_seen::LastSeen;
+use crate::accounts::rates::Rates;
 use crate::base::error::ApiError;
 use crate::base::failure::Failure;
+use crate::base::memory::Memory;
 use crate::calls::acknowledge::Acknowledgements;
 use crate::calls::presence::Presence;
 use crate::calls::send::{self, Sends};
@@ -34,6 +36,10 @@ pub struct Shared {
     pub config: Arc<Config>,
     pub db: Db,
     pub hub: Hub,
+    /// The budget of memory for what others send.
+    pub memory: Memory,
+    /// The buckets of attempts.
+    pub rates: Rates,
     /// The batcher of sends.
     pub sends: Sends,
     pub syncs: Syncs,
@@ -70,8 +76,11 @@ impl App {
     /// The state of a node that uses this database.
     pub fn new(config: Config, db: Db, hub: Hub) -> Result<Self, Failure> {
         let config = Arc::new(config);
-        let federation = Federation::new(Arc::clone(&config), db.clone(), hub.clone())?;
+        let memory = Memory::new(config.limits.max_memory);
+        let federation = Federation::new(Arc::clone(&config), db.clone(), hub.clone(), memory.clone())?;
         Ok(Self(Arc::new(Shared {
+            memory,
+            rates: Rates::new(&config.rate_limits),
             sends: send::batcher(db.clone(), hub.clone()),
             syncs: Syncs::new(db.clone()),
             acknowledgements: Acknowledgements::new(db.clone()),

@@ -11,9 +11,11 @@ mod environment;
 mod error;
 mod federation;
 mod identity;
+mod limits;
 mod listener;
 mod postgres_url;
 mod presence;
+mod rate_limits;
 mod registration;
 mod room_versions;
 mod secret;
@@ -36,9 +38,11 @@ pub use database::{Database, Embedded};
 pub use error::ConfigError;
 pub use federation::Federation;
 pub use identity::Identity;
+pub use limits::Limits;
 pub use listener::{Api, Listener, Tls};
 pub use postgres_url::{PostgresUrl, Trust};
 pub use presence::Presence;
+pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode};
 pub use room_versions::RoomVersions;
 pub use secret::Secret;
@@ -55,7 +59,7 @@ pub struct Config {
     pub server_name: String,
     /// The URL under which clients reach this server, answered by `/.well-known/matrix/client`.
     pub public_base_url: Option<String>,
-    /// Where the node listens. Default: 127.0.0.1:8008 with every API.
+    /// Where the node listens. Default: 127.0.0.1:8008, for clients.
     pub listeners: Vec<Listener>,
     /// The database. Without a URL, the node runs the embedded PostgreSQL.
     pub database: Database,
@@ -78,8 +82,10 @@ pub struct Config {
     pub presence: Presence,
     /// Whom users and other servers turn to.
     pub support: Support,
-    /// Limits of requests.
+    /// Limits of connections and requests.
     pub limits: Limits,
+    /// Limits of attempts.
+    pub rate_limits: RateLimits,
     /// What is logged, and in which form.
     pub log: Log,
     /// Aids for tests. Leave them off in production.
@@ -87,20 +93,6 @@ pub struct Config {
     /// Environment variables that begin with `MATRIARCH_` and set no key, for the log.
     #[serde(skip)]
     pub ignored_variables: Vec<String>,
-}
-
-/// Limits of requests. Sizes are in bytes, durations in seconds.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// The largest request body; a larger one is answered with 413 `M_TOO_LARGE`. Default: 1 MiB.
-    pub max_body_size: usize,
-    /// The longest time that a sync waits, whatever the client requests. Default: 300 s.
-    pub max_sync_timeout: u64,
-    /// How long requests may continue after SIGTERM. Default: 30 s.
-    pub shutdown_grace: u64,
-    /// The timeout of the head of a request, and of a TLS handshake. Default: 30 s.
-    pub head_timeout: u64,
 }
 
 /// What is logged.
@@ -147,16 +139,11 @@ impl Default for Config {
             presence: Presence::default(),
             support: Support::default(),
             limits: Limits::default(),
+            rate_limits: RateLimits::default(),
             log: Log::default(),
             debug: Debug::default(),
             ignored_variables: Vec::new(),
         }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_body_size: 1024 * 1024, max_sync_timeout: 300, shutdown_grace: 30, head_timeout: 30 }
     }
 }
 
@@ -207,7 +194,7 @@ impl Config {
             "localhost".clone_into(&mut self.server_name);
         }
         if self.listeners.is_empty() {
-            self.listeners.push(Listener::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8008, Api::ALL.to_vec()));
+            self.listeners.push(Listener::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8008));
         }
         let loopback = self.listeners.iter().all(|listener| listener.address.is_loopback());
         let local = all_default && loopback;
@@ -246,20 +233,7 @@ impl Config {
         self.tokens.check()?;
         self.federation.check()?;
         self.support.check()?;
-        if self.limits.max_body_size < 65_536 {
-            return Err(ConfigError::value(
-                "limits.max_body_size",
-                "must be at least 65536, the size of an event",
-            ));
-        }
-        for (key, seconds) in [
-            ("limits.max_sync_timeout", self.limits.max_sync_timeout),
-            ("limits.head_timeout", self.limits.head_timeout),
-        ] {
-            if seconds == 0 {
-                return Err(ConfigError::value(key, "must be at least 1 second"));
-            }
-        }
+        self.limits.check()?;
         tracing_subscriber::EnvFilter::try_new(&self.log.level)
             .map_err(|error| ConfigError::value("log.level", error.to_string()))?;
         Ok(())

@@ -29,19 +29,29 @@
 
 mod access_token;
 mod body;
+mod connections;
 mod context;
 mod cors;
 mod form;
+mod hosts;
+mod origin;
 mod params;
 mod peer;
+mod read_body;
 mod routes;
+mod stalls;
 #[cfg(test)]
 mod tests;
 mod token_use;
+mod x_matrix;
 
 pub use crate::base::access_token::{AccessToken, hash_token};
 pub use crate::base::json_response::json_response;
 pub use body::{JsonBody, JsonBodyOrEmpty, RawJsonBody, RawJsonBodyOrEmpty, from_object};
+pub use connections::{Connection, Connections};
+pub use hosts::Hosts;
+pub use origin::{Origin, unauthorized, wrong_signature};
 pub use params::{Path, Query, QueryPairs, Via};
-pub use peer::Peer;
+pub use peer::{Network, Peer};
 pub use routes::{ClientRoutes, finish};
+pub use stalls::Stalls;

@@ -25,6 +25,10 @@ use config::Config;
 use database::targets::Database;
 use database::{Db, migrate};
 
+/// Gives memory back to the system a few seconds after a peak, which the system's allocator keeps.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,6 +13,14 @@ from .client import Client
 from .cluster import Database
 
 ALL_APIS = '["client", "federation", "admin", "health", "metrics"]'
+RATES = (
+    "WRONG_PASSWORDS",
+    "WRONG_PASSWORDS_OF_ACCOUNT",
+    "REGISTRATIONS",
+    "REGISTRATION_ATTEMPTS",
+    "UNSIGNED_FEDERATION",
+    "FEDERATION",
+)
 SHARED_SECRET = "shared secret of the tests"
 
 # What no log may show, except in a test that provokes it.
@@ -43,6 +51,8 @@ class Node:
             "MATRIARCH_DATA_DIR": str(folder / f"{name}-{self.port}"),
             "MATRIARCH_LISTENERS": f'[{{address = "127.0.0.1", port = {self.port}, apis = {ALL_APIS}}}]',
             "MATRIARCH_REGISTRATION__MODE": "open",
+            # All tests come from one address.
+            **{f"MATRIARCH_RATE_LIMITS__{name}": "{per_minute = 0, burst = 1}" for name in RATES},
             "MATRIARCH_REGISTRATION__SHARED_SECRET": SHARED_SECRET,
             "MATRIARCH_LOG__FORMAT": "json",
             "MATRIARCH_LOG__LEVEL": "info,matriarch::http=debug",

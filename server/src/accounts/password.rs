@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::sync::LazyLock;
 
@@ -10,9 +11,11 @@ use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use axum::http::StatusCode;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 
+use self::turns::Turns;
 use crate::base::error::ApiError;
+use crate::base::limit;
+use crate::config::Registration;
 
 /// Of the equally strong settings in OWASP's password storage cheat sheet, the one that takes the least
 /// memory. KiB, passes, lanes.
@@ -21,8 +24,7 @@ const COST: (u32, u32, u32) = (7168, 5, 1);
 /// The longest accepted password, in bytes.
 const MAX_LENGTH: usize = 1024;
 
-/// How many requests may wait. An attacker who guesses passwords can fill this queue, but not the node's
-/// memory.
+/// How many requests may wait.
 const MAX_WAITING: usize = 256;
 
 /// A hash of no known password, with the same cost as real ones. With it, the check for an unknown user takes
@@ -34,21 +36,31 @@ const NOBODY: &str =
 /// work, and each takes memory.
 const MAX_TURNS: usize = 4;
 
-static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+static TURNS: LazyLock<Turns> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Semaphore::new(processors.min(MAX_TURNS))
+    Turns::new(processors.min(MAX_TURNS), MAX_WAITING)
 });
-static PLACES: Semaphore = Semaphore::const_new(MAX_WAITING);
 
 /// The memory of hashes, which is reused. If threads allocated and freed blocks of this size, the allocator
 /// would hold many times the memory in use.
 static MEMORY: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
 
-/// Hashes a new password into a PHC string.
+/// Refuses a password that a user chose and that is shorter than the configuration demands: 400
+/// `M_WEAK_PASSWORD`.
+pub fn check_length(password: &str, registration: &Registration) -> Result<(), ApiError> {
+    let least = registration.min_password_length;
+    if password.chars().count() >= least {
+        return Ok(());
+    }
+    let message = format!("The password is shorter than {least} characters");
+    Err(ApiError::new(StatusCode::BAD_REQUEST, "M_WEAK_PASSWORD", message))
+}
+
+/// Hashes a new password into a PHC string. `who` tells apart those whose requests wait: a network or a user.
 ///
 /// Fails with 400 `M_WEAK_PASSWORD` for an empty one, `M_INVALID_PARAM` for one over 1024 bytes, and 429 if
 /// too many requests wait.
-pub async fn hash(password: &str) -> Result<String, ApiError> {
+pub async fn hash(password: &str, who: &str) -> Result<String, ApiError> {
     if password.is_empty() {
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "M_WEAK_PASSWORD", "The password is empty"));
     }
@@ -56,21 +68,21 @@ pub async fn hash(password: &str) -> Result<String, ApiError> {
         return Err(ApiError::invalid_param("The password is longer than 1024 bytes"));
     }
     let password = password.to_owned();
-    in_turn(move || hash_now(password.as_bytes())).await?.map_err(|cause| {
+    in_turn(who, move || hash_now(password.as_bytes())).await?.map_err(|cause| {
         tracing::error!(%cause, "a password could not be hashed");
         ApiError::internal()
     })
 }
 
 /// Whether `password` has this `hash`. Returns false, after the same time, if there is no hash or it is
-/// malformed.
+/// malformed. `who` is as for [`hash`].
 ///
 /// Fails with 429 if too many requests wait.
-pub async fn verify(password: &str, hash: Option<&str>) -> Result<bool, ApiError> {
+pub async fn verify(password: &str, hash: Option<&str>, who: &str) -> Result<bool, ApiError> {
     let known = hash.is_some();
     let hash = hash.unwrap_or(NOBODY).to_owned();
     let password = password.to_owned();
-    let matches = in_turn(move || verify_now(password.as_bytes(), &hash)).await?;
+    let matches = in_turn(who, move || verify_now(password.as_bytes(), &hash)).await?;
     Ok(known && matches.unwrap_or(false))
 }
 
@@ -117,21 +129,20 @@ fn derive(argon2: &Argon2<'_>, password: &[u8], salt: &[u8], length: usize) -> R
     Ok(Output::new(&output)?)
 }
 
-/// Runs `work` on a blocking thread when a permit is free.
-async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-    let _place = PLACES.try_acquire().map_err(|_| {
-        let message = "Too many passwords are being checked; try again";
-        let mut busy = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", message);
-        busy.retry_after = Some(2);
-        busy.with("retry_after_ms", 2000)
-    })?;
-    let broken = |_| ApiError::internal();
-    let turn = TURNS.acquire().await.map_err(|_| ApiError::internal())?;
+/// Runs `work` on a blocking thread when it is the turn of `who`.
+async fn in_turn<T: Send + 'static>(
+    who: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let Some(turn) = TURNS.take(who).await else {
+        limit::reached("passwords_waiting", who);
+        return Err(ApiError::limit_exceeded("Too many passwords are being checked; try again", 2000));
+    };
     tokio::task::spawn_blocking(move || {
-        // The permit is held until the work ends, even if the client disconnects.
+        // The turn lasts until the work ends, even if the client disconnects.
         let _turn = turn;
         work()
     })
     .await
-    .map_err(broken)
+    .map_err(|_| ApiError::internal())
 }

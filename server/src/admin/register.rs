@@ -22,6 +22,9 @@ use crate::base::error::ApiError;
 use crate::config::Secret;
 use crate::http::{JsonBody, json_response};
 
+/// Who waits for a password to be hashed.
+const SHARED_SECRET: &str = "shared secret";
+
 /// The routes of this module.
 pub fn routes() -> Router<App> {
     Router::new().route("/_synapse/admin/v1/register", get(new_nonce).post(register))
@@ -69,7 +72,7 @@ async fn register(
     }
 
     let user_id = names::user_id(&localpart, &app.config.server_name);
-    let password_hash = password::hash(&body.password).await?;
+    let password_hash = password::hash(&body.password, SHARED_SECRET).await?;
     let device_id = tokens::device_id();
     let grant = Grant::new(None);
     let account = NewAccount {

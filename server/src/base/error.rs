@@ -101,6 +101,13 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", "The request body is too large")
     }
 
+    /// 429 `M_LIMIT_EXCEEDED`: the client may try again after this many milliseconds.
+    pub fn limit_exceeded(message: &'static str, retry_after_ms: u64) -> Self {
+        let seconds = u32::try_from(retry_after_ms.div_ceil(1000)).unwrap_or(u32::MAX);
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", message);
+        Self { retry_after: Some(seconds), ..error }.with("retry_after_ms", retry_after_ms)
+    }
+
     /// 503 `M_UNKNOWN` with `Retry-After`: the database is not reachable, full or restarting. The client may
     /// repeat the request.
     pub fn unavailable() -> Self {

@@ -21,6 +21,15 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!("matriarch_http_request_duration_seconds", "Time to answer, long polls included");
     describe_histogram!("matriarch_db_statements_per_request", "Database statements that a request took");
     describe_histogram!("matriarch_batch_size", "Requests served by one statement, by kind of batch");
+    describe_counter!(
+        "matriarch_limits_total",
+        "What was refused because of a limit of this node, by the limit"
+    );
+    describe_gauge!("matriarch_http_connections", "Open connections of clients and other servers");
+    describe_gauge!(
+        "matriarch_memory_in_flight_bytes",
+        "Estimated memory of bodies and of other servers' answers that are being dealt with"
+    );
     describe_gauge!("matriarch_db_pool_connections", "Open database connections");
     describe_gauge!("matriarch_db_pool_in_use", "Database connections in use");
     describe_gauge!("matriarch_db_pool_waiting", "Requests that wait for a database connection");
@@ -111,6 +120,22 @@ pub fn sync_waiters(change: f64) {
 /// Records wake-ups: `source` is `local`, `notify` or `poll`.
 pub fn wakes(source: &'static str, count: usize) {
     counter!("matriarch_wakes_total", "source" => source).increment(count as u64);
+}
+
+/// Records that a limit of this node was reached.
+pub fn limit(limit: &'static str) {
+    counter!("matriarch_limits_total", "limit" => limit).increment(1);
+}
+
+/// Records a connection that begins (`1.0`) or ends (`-1.0`).
+pub fn connections(change: f64) {
+    gauge!("matriarch_http_connections").increment(change);
+}
+
+/// Records how many bytes of the budget of memory are taken.
+#[expect(clippy::cast_precision_loss, reason = "a gauge need not be exact")]
+pub fn memory_in_flight(bytes: usize) {
+    gauge!("matriarch_memory_in_flight_bytes").set(bytes as f64);
 }
 
 /// Records that another server reached a limit.

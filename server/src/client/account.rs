@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::uia::{self, BY_PASSWORD, Guard, Refusal};
 use crate::accounts::deactivate::deactivate;
+use crate::accounts::password::check_length;
 use crate::accounts::session::Session;
 use crate::accounts::set_password;
 use crate::app::App;
@@ -50,6 +51,7 @@ async fn password(
     let guard = Guard { operation: "POST /account/password", user: Some(&session), flows: BY_PASSWORD };
     let passed = uia::authorize(&app, &guard, request).await?;
     let body: PasswordBody = from_object(passed.body)?;
+    check_length(&body.new_password, &app.config.registration)?;
     let logout_devices = body.logout_devices != Some(false);
     let keep = Some(session.device_nid);
     if !set_password(&app.db, &app.hub, session.user_nid, &body.new_password, logout_devices, keep).await? {

@@ -14,7 +14,7 @@ use crate::accounts::tokens::{self, Grant};
 use crate::accounts::{check_device, names};
 use crate::app::App;
 use crate::base::error::ApiError;
-use crate::http::{AccessToken, ClientRoutes, JsonBody, json_response};
+use crate::http::{AccessToken, ClientRoutes, JsonBody, Network, json_response};
 
 const PASSWORD: &str = "m.login.password";
 const APPLICATION_SERVICE: &str = "m.login.application_service";
@@ -42,6 +42,7 @@ struct LoginBody {
 /// `POST /_matrix/client/v3/login`
 async fn login(
     State(app): State<App>,
+    network: Network,
     token: Option<AccessToken>,
     JsonBody(request): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
@@ -58,7 +59,7 @@ async fn login(
         Identifier::ThirdParty => return Err(wrong()),
         Identifier::Absent => return Err(ApiError::missing_param("identifier")),
     };
-    let account = authenticate(&app, &user, &password).await?;
+    let account = authenticate(&app, network, &user, &password).await?;
 
     let device_id = body.device_id.filter(|id| !id.is_empty()).unwrap_or_else(tokens::device_id);
     let grant = Grant::new(app.config.tokens.lifetime(body.refresh_token == Some(true)));
@@ -122,16 +123,27 @@ pub struct Account {
 ///
 /// A wrong password and an unknown user get the same answer after the same time. 403 `M_USER_DEACTIVATED` is
 /// returned only with the right password of a deactivated account.
-pub async fn authenticate(app: &App, user: &str, password: &str) -> Result<Account, ApiError> {
-    let row = match names::login_candidates(user, &app.config.server_name) {
+pub async fn authenticate(
+    app: &App,
+    network: Network,
+    user: &str,
+    password: &str,
+) -> Result<Account, ApiError> {
+    let candidates = names::login_candidates(user, &app.config.server_name);
+    let row = match &candidates {
         Some([exact, folded]) => {
-            app.db.query_opt(include_str!("../accounts/find.sql"), &[&exact, &folded]).await?
+            let sql = include_str!("../accounts/find_for_login.sql");
+            app.db.query_opt(sql, &[exact, folded, &network.to_string()]).await?
         }
         None => None,
     };
+    let is_seen_here = row.as_ref().is_some_and(|row| row.get("seen_here"));
+    let named = candidates.as_ref().filter(|_| !is_seen_here).map(|[_, folded]| folded.as_str());
+    let attempt = app.rates.password(Some(network.0), named)?;
     let hash: Option<String> = row.as_ref().and_then(|row| row.get("password_hash"));
-    let matches = password::verify(password, hash.as_deref()).await?;
+    let matches = password::verify(password, hash.as_deref(), &network.to_string()).await?;
     let (Some(row), Some(password_hash), true) = (row, hash, matches) else { return Err(wrong()) };
+    attempt.was_right();
     if row.get("deactivated") {
         let message = "This account has been deactivated";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", message));

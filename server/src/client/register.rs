@@ -12,11 +12,11 @@ use super::login::{self, refuse_application_service};
 use super::uia::{self, Done, Flows, Guard, Refusal, Stage};
 use crate::accounts::create::{NewAccount, NewDevice, check_free, create};
 use crate::accounts::tokens::{self, Grant};
-use crate::accounts::{check_device, names};
+use crate::accounts::{check_device, names, password};
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::config::RegistrationMode;
-use crate::http::{AccessToken, ClientRoutes, JsonBody, Query, json_response};
+use crate::http::{AccessToken, ClientRoutes, JsonBody, Network, Query, json_response};
 
 const OPEN: Flows = &[&[Stage::Dummy]];
 const BY_TOKEN: Flows = &[&[Stage::RegistrationToken]];
@@ -64,6 +64,7 @@ impl RegisterBody {
 /// `POST /_matrix/client/v3/register`
 async fn register(
     State(app): State<App>,
+    network: Network,
     token: Option<AccessToken>,
     Query(query): Query<RegisterQuery>,
     JsonBody(request): JsonBody<Map<String, Value>>,
@@ -80,10 +81,15 @@ async fn register(
     let flows = flows(&app)?;
     let guard = Guard { operation: "POST /register", user: None, flows };
     if let Some(done) = uia::done(&app, &guard, &request).await? {
-        return Ok(answer_again(&app, done).await?);
+        return Ok(answer_again(&app, network, done).await?);
     }
-    // Refuse an unavailable name before the user completes the stages.
-    if let Some(username) = RegisterBody::read(&request)?.username {
+    app.rates.registration_attempt(network.0)?;
+    // Refuse an unavailable name and a weak password before the user completes the stages.
+    let wanted = RegisterBody::read(&request)?;
+    if let Some(password) = &wanted.password {
+        password::check_length(password, &app.config.registration)?;
+    }
+    if let Some(username) = wanted.username {
         let localpart = names::new_localpart(&username, &app.config.server_name)?;
         check_free(&app.db, &names::user_id(&localpart, &app.config.server_name)).await?;
     }
@@ -96,7 +102,9 @@ async fn register(
     };
     let user_id = names::user_id(&localpart, &app.config.server_name);
     let password = body.password.ok_or_else(|| ApiError::missing_param("password"))?;
-    let password_hash = crate::accounts::password::hash(&password).await?;
+    password::check_length(&password, &app.config.registration)?;
+    app.rates.registration(network.0)?;
+    let password_hash = password::hash(&password, &network.to_string()).await?;
     let login = body.inhibit_login != Some(true);
     let device_id = body.device_id.filter(|id| !id.is_empty()).unwrap_or_else(tokens::device_id);
     let lifetime = app.config.tokens.lifetime(body.refresh_token == Some(true));
@@ -134,12 +142,12 @@ async fn register(
 /// tokens. Tokens of the first answer stay valid, since that may have reached the client after all.
 ///
 /// The password is checked, as at a login: it may have been changed, or the account deactivated.
-async fn answer_again(app: &App, done: Done) -> Result<Response, ApiError> {
+async fn answer_again(app: &App, network: Network, done: Done) -> Result<Response, ApiError> {
     let body = RegisterBody::read(&done.body)?;
     let Value::Object(mut answer) = done.result else { return Err(ApiError::internal()) };
     if let (Some(user_id), Some(device_id)) = (text(&answer, "user_id"), text(&answer, "device_id")) {
         let password = body.password.unwrap_or_default();
-        let account = login::authenticate(app, &user_id, &password).await?;
+        let account = login::authenticate(app, network, &user_id, &password).await?;
         let grant = Grant::new(app.config.tokens.lifetime(body.refresh_token == Some(true)));
         let granted = app
             .db
@@ -188,9 +196,11 @@ struct AvailableQuery {
 /// `GET /_matrix/client/v3/register/available`
 async fn available(
     State(app): State<App>,
+    network: Network,
     Query(query): Query<AvailableQuery>,
 ) -> Result<Response, ApiError> {
     flows(&app)?;
+    app.rates.registration_attempt(network.0)?;
     let localpart = names::new_localpart(&query.username, &app.config.server_name)?;
     check_free(&app.db, &names::user_id(&localpart, &app.config.server_name)).await?;
     Ok(json_response(StatusCode::OK, json!({ "available": true }).to_string()))
@@ -204,9 +214,11 @@ struct ValidityQuery {
 /// `GET /_matrix/client/v1/register/m.login.registration_token/validity`
 async fn token_validity(
     State(app): State<App>,
+    network: Network,
     Query(query): Query<ValidityQuery>,
 ) -> Result<Response, ApiError> {
     flows(&app)?;
+    app.rates.registration_attempt(network.0)?;
     let valid = uia::is_registration_token(&app, &query.token).await?;
     Ok(json_response(StatusCode::OK, json!({ "valid": valid }).to_string()))
 }

@@ -13,7 +13,7 @@ use super::send;
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::database::{MatrixResponse, call};
-use crate::federation::http_client::FederationError;
+use crate::federation::http_client::{Answer, FederationError};
 use crate::federation::{queries, third_party_invites};
 use crate::http::AccessToken;
 
@@ -118,12 +118,7 @@ struct Stored {
 }
 
 impl IdentityServer<'_> {
-    async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Map<String, Value>, FederationError> {
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, FederationError> {
         let url = format!("https://{}/_matrix/identity/v2/{path}", self.id.id_server);
         let bearer = Some(self.id.id_access_token.as_str());
         self.app.federation.http.fetch(method, &url, body, bearer).await

@@ -21,28 +21,39 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::base::failure::Failure;
-use crate::config::{Listener, Tls};
-use crate::http::Peer;
+use crate::config::{Limits, Listener, Tls};
+use crate::http::{Connection, Connections, Peer, Stalls};
+
+/// How many bytes of bodies an HTTP/2 connection, and a request on it, may send before the node reads them.
+const CONNECTION_WINDOW: u32 = 128 * 1024;
+const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// A bound listener that does not accept connections yet.
 pub struct Bound {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     behind_proxy: bool,
-    head_timeout: Duration,
+    limits: Limits,
+    connections: Connections,
     router: Router,
 }
 
 impl Bound {
-    /// Binds the address and reads the certificate. `head_timeout` is for the head of a request and for the
-    /// TLS handshake. `router` contains the endpoints to serve.
-    pub async fn new(config: &Listener, head_timeout: Duration, router: Router) -> Result<Self, Failure> {
+    /// Binds the address and reads the certificate. `connections` are those of all listeners. `router`
+    /// contains the endpoints to serve.
+    pub async fn new(
+        config: &Listener,
+        limits: &Limits,
+        connections: Connections,
+        router: Router,
+    ) -> Result<Self, Failure> {
         let address = config.socket_address();
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| Failure::new(format!("cannot listen on {address}"), error))?;
         let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
-        Ok(Self { listener, tls, behind_proxy: config.trust_forwarded_for, head_timeout, router })
+        let (behind_proxy, limits) = (config.trust_forwarded_for, limits.clone());
+        Ok(Self { listener, tls, behind_proxy, limits, connections, router })
     }
 
     /// The URL of this listener, with the bound port.
@@ -63,10 +74,18 @@ impl Bound {
             };
             match accepted {
                 Ok((stream, address)) => {
+                    // What is over a limit is closed at once: if it waited, others would wait behind it.
+                    let admitted = self.connections.admit(address.ip(), self.behind_proxy);
+                    let Some(connection) = admitted else { continue };
                     let peer = Peer { address: address.ip(), is_proxy: self.behind_proxy };
-                    let (tls, router) = (self.tls.clone(), self.router.clone());
-                    let serve = serve(stream, peer, tls, self.head_timeout, router, graceful.watcher());
-                    tokio::spawn(serve);
+                    let served = Served {
+                        peer,
+                        limits: self.limits.clone(),
+                        router: self.router.clone(),
+                        watcher: graceful.watcher(),
+                        _connection: connection,
+                    };
+                    tokio::spawn(served.serve(stream, self.tls.clone()));
                 }
                 Err(error) => {
                     // Probably out of file descriptors: give connections time to end.
@@ -78,41 +97,57 @@ impl Bound {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
+/// A connection.
+struct Served {
     peer: Peer,
-    tls: Option<TlsAcceptor>,
-    head_timeout: Duration,
+    limits: Limits,
     router: Router,
     watcher: Watcher,
-) {
-    // Answers are small and written at once, so delaying them gains nothing.
-    let _ = stream.set_nodelay(true);
-    match tls {
-        None => serve_stream(stream, peer, head_timeout, router, watcher).await,
-        Some(tls) => match timeout(head_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serve_stream(stream, peer, head_timeout, router, watcher).await,
-            Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
-            Err(_) => debug!("a TLS handshake took too long"),
-        },
-    }
+    _connection: Connection,
 }
 
-async fn serve_stream<S>(stream: S, peer: Peer, head_timeout: Duration, router: Router, watcher: Watcher)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(head_timeout);
-    let service = router.map_request(move |mut request: Request<_>| {
-        request.extensions_mut().insert(peer);
-        request
-    });
-    let connection =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        debug!(error, "a connection ended early");
+impl Served {
+    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        // Answers are small and written at once, so delaying them gains nothing.
+        let _ = stream.set_nodelay(true);
+        match tls {
+            None => self.serve_stream(stream).await,
+            Some(tls) => match timeout(self.limits.head_timeout(), tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.serve_stream(stream).await,
+                Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
+                Err(_) => debug!("a TLS handshake took too long"),
+            },
+        }
+    }
+
+    async fn serve_stream<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let head_timeout = self.limits.head_timeout();
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(head_timeout)
+            .max_buf_size(self.limits.max_head_size);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(head_timeout)
+            .max_concurrent_streams(self.limits.max_streams)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_stream_window_size(STREAM_WINDOW);
+        let peer = self.peer;
+        let service = self.router.map_request(move |mut request: Request<_>| {
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let stream = TokioIo::new(Stalls::new(stream, head_timeout));
+        let connection = builder.serve_connection(stream, TowerToHyperService::new(service)).into_owned();
+        if let Err(error) = self.watcher.watch(connection).await {
+            debug!(error, "a connection ended early");
+        }
     }
 }
 

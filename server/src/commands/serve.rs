@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use metrics_exporter_prometheus::PrometheusHandle;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,12 +17,18 @@ use super::listen::Bound;
 use crate::admin::monitoring;
 use crate::app::App;
 use crate::base::failure::Failure;
+use crate::base::memory::Memory;
 use crate::config::{Api, Config, Listener, LogFormat, RegistrationMode};
 use crate::database::targets::Database;
 use crate::database::{Db, Target, heartbeat, housekeeping, migrate, pooler};
+use crate::http::{Connections, Hosts};
 use crate::hub::Hub;
 use crate::hub::{announce, poll};
 use crate::{admin, client, federation, http};
+
+/// How many file descriptors are for other things than connections of clients and the database's pool:
+/// requests to other servers, DNS, files.
+const OTHER_DESCRIPTORS: usize = 256;
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Failure> {
@@ -57,10 +64,12 @@ async fn run_on(
     let db = Db::new(api.clone(), &config.database).map_err(Failure::plain)?;
     let app = App::new(config, db.clone(), Hub::new())?;
 
-    let head_timeout = Duration::from_secs(app.config.limits.head_timeout);
+    let limits = &app.config.limits;
+    let connections = Connections::new(max_connections(&app.config), limits.max_connections_per_address);
     let mut listeners = Vec::new();
     for listener in &app.config.listeners {
-        listeners.push(Bound::new(listener, head_timeout, router(listener, &app, &metrics)).await?);
+        let router = router(listener, &app, &metrics);
+        listeners.push(Bound::new(listener, limits, connections.clone(), router).await?);
     }
     // They end when the set is dropped, before the database stops.
     let mut background = JoinSet::new();
@@ -71,7 +80,7 @@ async fn run_on(
     background.spawn(app.last_seen.clone().run(db.clone()));
     background.spawn(app.presence.clone().run(db.clone(), app.hub.clone()));
     background.spawn(federation::profiles::run(app.federation.clone()));
-    background.spawn(keep_metrics(metrics));
+    background.spawn(keep_metrics(metrics, app.memory.clone()));
     if app.federation.is_enabled() {
         background.spawn(app.outgoing.clone().run());
         background.spawn(app.inbound.clone().run());
@@ -88,6 +97,31 @@ async fn run_on(
     app.last_seen.write(&db).await;
     db.close();
     served
+}
+
+/// Raises the limit of file descriptors as far as the system lets this process. Returns how many connections
+/// there are descriptors for, at most as many as the configuration allows.
+fn max_connections(config: &Config) -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            warn!(%error, "the limit of file descriptors cannot be raised");
+            limit = getrlimit(Resource::Nofile);
+        }
+    }
+    let descriptors = limit.current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let wanted = config.limits.max_connections;
+    let possible = descriptors.saturating_sub(OTHER_DESCRIPTORS + config.database.pool_size).max(1);
+    let connections = wanted.min(possible);
+    info!(file_descriptors = descriptors, connections, "the most connections at the same time");
+    if possible < wanted {
+        warn!(
+            file_descriptors = descriptors,
+            wanted, "there are too few file descriptors for `limits.max_connections`"
+        );
+    }
+    connections
 }
 
 /// Prints where the server is reachable, if the log format is text.
@@ -137,7 +171,8 @@ fn router(listener: &Listener, app: &App, metrics: &PrometheusHandle) -> Router 
     if listener.serves(Api::Metrics) {
         router = router.merge(monitoring::metrics_routes(metrics.clone()));
     }
-    http::finish(router, app.clone())
+    let hosts = Hosts::of(listener, &app.config);
+    http::finish(router, app.clone(), hosts, listener.serves(Api::Client))
 }
 
 async fn serve(app: &App, listeners: Vec<Bound>) -> Result<(), Failure> {
@@ -179,10 +214,11 @@ async fn serve(app: &App, listeners: Vec<Bound>) -> Result<(), Failure> {
 }
 
 /// Histograms grow until they are rendered, so do it even if no Prometheus asks.
-async fn keep_metrics(metrics: PrometheusHandle) {
+async fn keep_metrics(metrics: PrometheusHandle, memory: Memory) {
     let mut ticks = interval(Duration::from_secs(5));
     loop {
         ticks.tick().await;
+        crate::base::metrics::memory_in_flight(memory.total());
         metrics.run_upkeep();
     }
 }

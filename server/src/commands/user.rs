@@ -32,7 +32,7 @@ async fn create_user(user: &str, admin: bool, config: &Config, db: &Db) -> Resul
     let username = user.strip_prefix('@').and_then(|id| id.strip_suffix(&suffix)).unwrap_or(user);
     let localpart = names::new_localpart(username, server_name).map_err(failure)?;
     let user_id = names::user_id(&localpart, server_name);
-    let password_hash = password::hash(&read_password(&user_id)?).await.map_err(failure)?;
+    let password_hash = password::hash(&read_password(&user_id)?, &user_id).await.map_err(failure)?;
     let account = NewAccount {
         user_id: &user_id,
         display_name: &localpart,

@@ -53,20 +53,14 @@ pub enum Api {
     Metrics,
 }
 
-impl Api {
-    /// Every API.
-    pub const ALL: &'static [Self] =
-        &[Self::Client, Self::Federation, Self::Admin, Self::Health, Self::Metrics];
-}
-
 fn default_apis() -> Vec<Api> {
     vec![Api::Client, Api::Health]
 }
 
 impl Listener {
-    /// A listener without TLS.
-    pub fn new(address: IpAddr, port: u16, apis: Vec<Api>) -> Self {
-        Self { address, port, tls: None, trust_forwarded_for: false, apis }
+    /// A listener for clients, without TLS.
+    pub fn new(address: IpAddr, port: u16) -> Self {
+        Self { address, port, tls: None, trust_forwarded_for: false, apis: default_apis() }
     }
 
     /// The address to bind.

@@ -7,7 +7,7 @@ use super::secret::Secret;
 use super::terms::{self, Policy};
 
 /// Who may register an account.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Registration {
     /// Default: `open` with the embedded PostgreSQL, the name `localhost` and only loopback listeners;
@@ -15,8 +15,16 @@ pub struct Registration {
     pub mode: Option<RegistrationMode>,
     /// Lets tools register users on `/_synapse/admin/v1/register`, whatever the mode.
     pub shared_secret: Option<Secret>,
+    /// The least length of passwords that users choose, in characters. Default: 8.
+    pub min_password_length: usize,
     /// Documents that new users must agree to.
     pub terms: Vec<Policy>,
+}
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self { mode: None, shared_secret: None, min_password_length: 8, terms: Vec::new() }
+    }
 }
 
 /// Who may use `POST /_matrix/client/v3/register`.
@@ -41,6 +49,10 @@ impl Registration {
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         terms::check(&self.terms)?;
+        if !(1..=128).contains(&self.min_password_length) {
+            let reason = "must be from 1 to 128 characters";
+            return Err(ConfigError::value("registration.min_password_length", reason));
+        }
         let key = "registration.shared_secret";
         match &self.shared_secret {
             None if self.mode == Some(RegistrationMode::SharedSecret) => {

@@ -14,7 +14,6 @@ mod third_party_invites;
 mod timestamp_to_event;
 mod transactions;
 mod version;
-mod x_matrix;
 
 use axum::Router;
 

@@ -21,6 +21,7 @@ use super::server_keys::KeyRing;
 use super::turns::Turns;
 use crate::base::error::ApiError;
 use crate::base::failure::Failure;
+use crate::base::memory::Memory;
 use crate::base::metrics::federation_limit;
 use crate::base::permits::Permits;
 use crate::config::Config;
@@ -29,8 +30,6 @@ use crate::hub::Hub;
 
 /// The most mebibytes of long answers (whole states, auth chains) that a node awaits at the same time.
 const LONG_ANSWERS: usize = 256;
-/// The most long requests of other servers that a node processes at the same time.
-const LONG_BODIES: usize = 3;
 /// How long a request waits until all members of a room are loaded, and the pause between attempts.
 const PARTIAL_TIMEOUT: Duration = Duration::from_secs(60);
 const PARTIAL_PAUSE: Duration = Duration::from_millis(500);
@@ -57,8 +56,6 @@ pub struct Shared {
     pub policy_servers: PolicyServers,
     /// Permits to await long answers of other servers; one permit is one mebibyte.
     pub long_answers: Permits,
-    /// Permits to process long requests of other servers.
-    pub long_bodies: Permits,
     /// Turns of intake in rooms.
     pub turns: Turns,
 }
@@ -73,8 +70,8 @@ impl Deref for Federation {
 
 impl Federation {
     /// Reads certificates and the system's DNS configuration.
-    pub fn new(config: Arc<Config>, db: Db, hub: Hub) -> Result<Self, Failure> {
-        let http = HttpClient::new(&config, db.clone())?;
+    pub fn new(config: Arc<Config>, db: Db, hub: Hub, memory: Memory) -> Result<Self, Failure> {
+        let http = HttpClient::new(&config, db.clone(), memory)?;
         Ok(Self(Arc::new(Shared {
             key_ring: KeyRing::new(http.clone(), db.clone()),
             policy_servers: PolicyServers::new(http.clone()),
@@ -83,7 +80,6 @@ impl Federation {
             db,
             hub,
             long_answers: Permits::new(LONG_ANSWERS),
-            long_bodies: Permits::new(LONG_BODIES),
             turns: Turns::new(),
         })))
     }

@@ -115,7 +115,7 @@ async fn fetch(federation: &Federation, stale: &Stale) -> Result<(), FederationE
         max_answer: MAX_ANSWER,
         timeout: TIMEOUT,
     };
-    let answer = Value::Object(federation.http.send(request).await?).to_string();
+    let answer = Value::from(federation.http.send(request).await?).to_string();
     let response = federation.call(STORE, &[&stale.user_id, &stale.updates, &answer]).await?;
     if response.status == StatusCode::OK {
         return Ok(());

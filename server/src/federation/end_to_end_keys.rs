@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tracing::debug;
 
 use super::base::Federation;
-use super::http_client::{FederationError, Request};
+use super::http_client::{Answer, FederationError, Request};
 use crate::base::error::ApiError;
 
 /// How many servers are asked at the same time for one client request.
@@ -72,7 +72,7 @@ pub async fn fetch_keys(
         let all = users.into_iter().filter(|(_, wanted)| is_all(wanted));
         let (complete, updates): (Vec<String>, Vec<i64>) =
             all.filter_map(|(user_id, _)| updates.get(&user_id).map(|updates| (user_id, *updates))).unzip();
-        let answer = Value::Object(answer).to_string();
+        let answer = Value::from(answer).to_string();
         federation.db.query(STORE, &[&server, &answer, &complete, &updates]).await?;
         answered.push(server);
     }
@@ -114,7 +114,7 @@ pub async fn claim_remote(
     Ok(())
 }
 
-type Answer = (String, Map<String, Value>, Map<String, Value>);
+type Answered = (String, Map<String, Value>, Answer);
 
 /// Asks several servers concurrently, each about its own users. Leaves out servers that fail.
 async fn ask_all(
@@ -123,7 +123,7 @@ async fn ask_all(
     endpoint: &str,
     key: &str,
     timeout: Duration,
-) -> Result<Vec<Answer>, ApiError> {
+) -> Result<Vec<Answered>, ApiError> {
     let path = format!("/_matrix/federation/v1/user/keys/{endpoint}");
     let ask = |(server, users): (String, Map<String, Value>)| {
         let body = json!({ key: users });
@@ -149,7 +149,7 @@ async fn ask_all(
             }
         }
     };
-    let answers: Vec<Result<Option<Answer>, ApiError>> =
+    let answers: Vec<Result<Option<Answered>, ApiError>> =
         stream::iter(servers).map(ask).buffer_unordered(CONCURRENCY).collect().await;
     answers.into_iter().filter_map(Result::transpose).collect()
 }

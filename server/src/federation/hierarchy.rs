@@ -115,7 +115,7 @@ impl Hierarchies {
             };
             match federation.http.send(request).await {
                 Ok(answer) => {
-                    let answer: Arc<RawValue> = to_raw_value(&answer).ok()?.into();
+                    let answer: Arc<RawValue> = to_raw_value(&*answer).ok()?.into();
                     self.keep(room_id, Some(Arc::clone(&answer)), ANSWER_LIFE);
                     return Some(answer);
                 }

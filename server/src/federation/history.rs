@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::base::Federation;
-use super::http_client::{FederationError, Request};
+use super::http_client::{Answer, FederationError, Request};
 use super::intake;
 use super::intake::batch::{Batch, Kind, Taken, Unavailable};
 use crate::base::error::ApiError;
@@ -266,7 +266,7 @@ impl History {
         }
     }
 
-    async fn ask(&self, server: &str, path: &str) -> Result<RawObject, FederationError> {
+    async fn ask(&self, server: &str, path: &str) -> Result<Answer<RawObject>, FederationError> {
         let federation = &self.federation;
         let time = federation.http.timeout().min(SERVER_TIMEOUT);
         let Some(_permits) = federation.await_answer(server, MAX_ANSWER, time).await else {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ pub use self::error::FederationError;
 use self::well_known::WellKnown;
 use crate::base::error::ApiError;
 use crate::base::failure::Failure;
+use crate::base::json_size::JsonSize;
+use crate::base::limit;
+use crate::base::memory::{Holder, Memory, Reservation};
 use crate::base::raw_object::RawObject;
 use crate::config::{self, Config};
 use crate::database::Db;
@@ -45,6 +49,10 @@ const WELL_KNOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest answer of such servers that is read, in bytes.
 const MAX_FETCHED: usize = 256 * 1024;
+/// The most JSON objects and arrays of an answer: one for so many of the bytes that it may have, but as many
+/// as this. Those of events and device keys are longer.
+const BYTES_OF_OBJECT: usize = 64;
+const MIN_OBJECTS: usize = 2000;
 
 const SIGN_REQUEST: &str = "select matriarch.sign_request($1, $2, $3, $4) as authorization";
 
@@ -62,6 +70,53 @@ pub struct Request<'r> {
     pub timeout: Duration,
 }
 
+/// The JSON object of an answer, as a map or as text, and its part in the budget of memory.
+pub struct Answer<T = Map<String, Value>> {
+    json: T,
+    reservation: Reservation,
+}
+
+impl<T> Answer<T> {
+    /// The JSON, and its part in the budget, which is given back when that is dropped.
+    pub fn into_parts(self) -> (T, Reservation) {
+        (self.json, self.reservation)
+    }
+}
+
+impl Answer<RawObject> {
+    fn parsed(self) -> Answer {
+        Answer { json: self.json.object(), reservation: self.reservation }
+    }
+}
+
+impl<T> Deref for Answer<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.json
+    }
+}
+
+impl<T> DerefMut for Answer<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.json
+    }
+}
+
+impl From<Answer> for Value {
+    /// For callers that are done with it soon: gives the memory back.
+    fn from(answer: Answer) -> Self {
+        Self::Object(answer.json)
+    }
+}
+
+impl From<Answer> for Map<String, Value> {
+    /// As for [`Value`].
+    fn from(answer: Answer) -> Self {
+        answer.json
+    }
+}
+
 /// The HTTP client for other servers. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
@@ -71,6 +126,8 @@ pub struct HttpClient {
 struct Shared {
     /// Signs requests.
     db: Db,
+    /// For answers.
+    memory: Memory,
     server_name: String,
     config: config::Federation,
     resolver: Resolver<TokioResolver>,
@@ -85,7 +142,7 @@ struct Shared {
 
 impl HttpClient {
     /// Reads certificates and the system's DNS configuration.
-    pub fn new(config: &Config, db: Db) -> Result<Self, Failure> {
+    pub fn new(config: &Config, db: Db, memory: Memory) -> Result<Self, Failure> {
         let federation = &config.federation;
         if !federation.verify_certificates {
             warn!(
@@ -113,6 +170,7 @@ impl HttpClient {
         let hosts = HostResolver(resolver.clone());
         let shared = Shared {
             db,
+            memory,
             server_name: config.server_name.clone(),
             config: federation.clone(),
             direct: build(builder().dns_resolver(Arc::new(hosts)))?,
@@ -146,26 +204,27 @@ impl HttpClient {
 
     /// Sends a request with this server's signature. Returns the JSON object of a 200 answer, with `null` for
     /// what cannot be read.
-    pub async fn send(&self, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
-        Ok(self.send_for_raw(request).await?.object())
+    pub async fn send(&self, request: Request<'_>) -> Result<Answer, FederationError> {
+        Ok(self.send_for_raw(request).await?.parsed())
     }
 
     /// As [`Self::send`], for answers with events, which are read one by one from their texts.
-    pub async fn send_for_raw(&self, request: Request<'_>) -> Result<RawObject, FederationError> {
+    pub async fn send_for_raw(&self, request: Request<'_>) -> Result<Answer<RawObject>, FederationError> {
         let (server, max_answer) = (request.destination, request.max_answer);
         let content = request.body.map(to_canonical_lenient);
         let response = self.begin_signed(request, content).await?;
-        read_object(server, response, max_answer).await
+        self.read_object(server, response, max_answer).await
     }
 
     /// As [`Self::send_for_raw`], for endpoints of version 1 that answer `[200, {…}]`.
-    pub async fn send_v1(&self, request: Request<'_>) -> Result<RawObject, FederationError> {
+    pub async fn send_v1(&self, request: Request<'_>) -> Result<Answer<RawObject>, FederationError> {
         let (server, max_answer) = (request.destination, request.max_answer);
         let content = request.body.map(to_canonical_lenient);
         let response = self.begin_signed(request, content).await?;
-        let text = read_text(server, response, max_answer).await?;
+        let (text, reservation) = self.read_text(server, response, max_answer).await?.into_parts();
         match serde_json::from_str::<Vec<&RawValue>>(&text).ok().as_deref() {
             Some([_, object]) => RawObject::parse(object.get().to_owned())
+                .map(|json| Answer { json, reservation })
                 .ok_or_else(|| FederationError::bad_answer(server, "it has no JSON object")),
             _ => Err(FederationError::bad_answer(server, "it is not a pair")),
         }
@@ -180,9 +239,9 @@ impl HttpClient {
     ) -> Result<RawObject, FederationError> {
         let (server, max_answer) = (request.destination, request.max_answer);
         let response = self.begin_signed(request, Some(content)).await?;
-        match read_object(server, response, max_answer).await {
+        match self.read_object(server, response, max_answer).await {
             Err(FederationError::BadAnswer { .. }) => Ok(RawObject::default()),
-            answer => answer,
+            answer => answer.map(|answer| answer.json),
         }
     }
 
@@ -201,7 +260,7 @@ impl HttpClient {
         let silent = |_| FederationError::unreachable(server, "it does not begin to answer");
         let mut response = begun.map_err(silent)??;
         if response.status() != StatusCode::OK {
-            return read_object(server, response, MAX_ERROR).await.map(drop);
+            return self.read_object(server, response, MAX_ERROR).await.map(drop);
         }
         while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, &error))? {
             left = left.checked_sub(chunk.len()).ok_or_else(|| {
@@ -239,12 +298,12 @@ impl HttpClient {
     }
 
     /// As [`Self::send`] without a signature, for requests of signing keys.
-    pub async fn send_unsigned(&self, request: Request<'_>) -> Result<Map<String, Value>, FederationError> {
+    pub async fn send_unsigned(&self, request: Request<'_>) -> Result<Answer, FederationError> {
         let target = self.target(&request).await?;
         let (server, max_answer) = (request.destination, request.max_answer);
         let content = request.body.map(Value::to_string);
         let response = self.begin(target, request, content, None).await?;
-        Ok(read_object(server, response, max_answer).await?.object())
+        Ok(self.read_object(server, response, max_answer).await?.parsed())
     }
 
     /// Sends an HTTPS request to a server that is no homeserver, such as an identity server. Returns the JSON
@@ -255,7 +314,7 @@ impl HttpClient {
         url: &str,
         body: Option<&Value>,
         bearer: Option<&str>,
-    ) -> Result<Map<String, Value>, FederationError> {
+    ) -> Result<Answer, FederationError> {
         let parsed = Url::parse(url).ok();
         let server = parsed.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned();
         let unreachable = |reason: &str| FederationError::unreachable(&server, reason);
@@ -274,7 +333,7 @@ impl HttpClient {
         };
         let authorization = bearer.map(|token| format!("Bearer {token}"));
         let response = self.begin(target, request, body.map(Value::to_string), authorization).await?;
-        Ok(read_object(&server, response, MAX_FETCHED).await?.object())
+        Ok(self.read_object(&server, response, MAX_FETCHED).await?.parsed())
     }
 
     /// Sends a request. Returns the answer, whose body is not read yet.
@@ -297,6 +356,67 @@ impl HttpClient {
             http = http.header(CONTENT_TYPE, "application/json").body(content);
         }
         http.send().await.map_err(|error| unreachable(request.destination, &error))
+    }
+
+    /// Reads a whole answer. Returns the JSON object of a 200 answer.
+    async fn read_object(
+        &self,
+        server: &str,
+        response: Response,
+        max_answer: usize,
+    ) -> Result<Answer<RawObject>, FederationError> {
+        let (text, reservation) = self.read_text(server, response, max_answer).await?.into_parts();
+        let json = RawObject::parse(text);
+        let json = json.ok_or_else(|| FederationError::bad_answer(server, "it is not a JSON object"))?;
+        Ok(Answer { json, reservation })
+    }
+
+    /// Reads a whole answer. Returns the text of a 200 answer.
+    async fn read_text(
+        &self,
+        server: &str,
+        mut response: Response,
+        max_answer: usize,
+    ) -> Result<Answer<String>, FederationError> {
+        let bad = |limit: &'static str, reason: String| {
+            limit::reached(limit, server);
+            FederationError::bad_answer(server, reason)
+        };
+        let status = response.status();
+        let mut reservation = self.shared.memory.reserve(Holder::Server(server.to_owned()));
+        let (mut body, mut size) = (Vec::new(), JsonSize::default());
+        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, &error))? {
+            size.read(&chunk);
+            if size.bytes > max_answer {
+                return Err(bad("answer", format!("it is longer than {max_answer} bytes")));
+            }
+            if size.containers > MIN_OBJECTS.max(max_answer / BYTES_OF_OBJECT) {
+                return Err(bad("answer_objects", "it has too many JSON objects".to_owned()));
+            }
+            if let Err(full) = reservation.grow(size.memory()) {
+                return Err(bad(full.name(), "there is no memory for it now".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let text = String::from_utf8(body);
+        if status == StatusCode::OK {
+            let json = text.map_err(|_| FederationError::bad_answer(server, "it is not UTF-8"))?;
+            return Ok(Answer { json, reservation });
+        }
+        let mut extra = text.ok().and_then(RawObject::parse).unwrap_or_default().object();
+        let mut text = |key: &str| {
+            let text = extra.remove(key);
+            let text = text.as_ref().and_then(Value::as_str).unwrap_or_default();
+            text.chars().take(500).collect::<String>()
+        };
+        let (errcode, error) = (text("errcode"), text("error"));
+        // Older servers have only the header.
+        let seconds =
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+        if let Some(seconds) = seconds {
+            extra.entry("retry_after_ms").or_insert_with(|| (u64::from(seconds) * 1000).into());
+        }
+        Err(FederationError::Refused { server: server.to_owned(), status, errcode, error, extra })
     }
 
     /// Resolves the server name of a request.
@@ -329,50 +449,6 @@ impl HttpClient {
 fn host_header(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-/// Reads a whole answer. Returns the text of a 200 answer.
-async fn read_text(
-    server: &str,
-    mut response: Response,
-    max_answer: usize,
-) -> Result<String, FederationError> {
-    let status = response.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, &error))? {
-        if body.len() + chunk.len() > max_answer {
-            return Err(FederationError::bad_answer(server, format!("it is longer than {max_answer} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    let text = String::from_utf8(body);
-    if status == StatusCode::OK {
-        return text.map_err(|_| FederationError::bad_answer(server, "it is not UTF-8"));
-    }
-    let mut extra = text.ok().and_then(RawObject::parse).unwrap_or_default().object();
-    let mut text = |key: &str| {
-        let text = extra.remove(key);
-        let text = text.as_ref().and_then(Value::as_str).unwrap_or_default();
-        text.chars().take(500).collect::<String>()
-    };
-    let (errcode, error) = (text("errcode"), text("error"));
-    // Older servers have only the header.
-    let seconds =
-        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
-    if let Some(seconds) = seconds {
-        extra.entry("retry_after_ms").or_insert_with(|| (u64::from(seconds) * 1000).into());
-    }
-    Err(FederationError::Refused { server: server.to_owned(), status, errcode, error, extra })
-}
-
-/// Reads a whole answer. Returns the JSON object of a 200 answer.
-async fn read_object(
-    server: &str,
-    response: Response,
-    max_answer: usize,
-) -> Result<RawObject, FederationError> {
-    let text = read_text(server, response, max_answer).await?;
-    RawObject::parse(text).ok_or_else(|| FederationError::bad_answer(server, "it is not a JSON object"))
 }
 
 fn unreachable(server: &str, error: &reqwest::Error) -> FederationError {

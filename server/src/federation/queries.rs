@@ -11,8 +11,10 @@ use crate::base::error::ApiError;
 use crate::base::percent::encode;
 use crate::database::call;
 
-/// The longest answer that is read, in bytes: profiles, aliases, and pages of room directories.
-const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// The longest profiles and aliases that are read, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+/// The longest page of a room directory.
+const MAX_PAGE: usize = 4 * 1024 * 1024;
 
 const ALIAS: &str = call!("matriarch.alias($1)");
 
@@ -27,14 +29,14 @@ pub async fn remote_profile(
     if let Some(field) = field {
         path += &format!("&field={}", encode(field));
     }
-    ask(federation, server, Method::GET, &path, None).await
+    ask(federation, server, Method::GET, &path, None, MAX_ANSWER).await
 }
 
 /// Asks an alias's server for the room id and servers.
 pub async fn remote_alias(federation: &Federation, alias: &str) -> Result<Map<String, Value>, ApiError> {
     let server = server_name(alias).unwrap_or_default();
     let path = format!("/_matrix/federation/v1/query/directory?room_alias={}", encode(alias));
-    ask(federation, server, Method::GET, &path, None).await
+    ask(federation, server, Method::GET, &path, None, MAX_ANSWER).await
 }
 
 /// The room that a room id or alias names, and servers in it according to the alias's server (none for a room
@@ -62,7 +64,7 @@ pub async fn remote_public_rooms(
     server: &str,
     request: &Value,
 ) -> Result<Map<String, Value>, ApiError> {
-    ask(federation, server, Method::POST, "/_matrix/federation/v1/publicRooms", Some(request)).await
+    ask(federation, server, Method::POST, "/_matrix/federation/v1/publicRooms", Some(request), MAX_PAGE).await
 }
 
 /// Asks another server on behalf of a client. Errors are those of [`FederationError::for_client`].
@@ -72,8 +74,9 @@ async fn ask(
     method: Method,
     path: &str,
     body: Option<&Value>,
+    max_answer: usize,
 ) -> Result<Map<String, Value>, ApiError> {
     let timeout = federation.http.timeout();
-    let request = Request { method, destination: server, path, body, max_answer: MAX_ANSWER, timeout };
-    federation.http.send(request).await.map_err(FederationError::for_client)
+    let request = Request { method, destination: server, path, body, max_answer, timeout };
+    federation.http.send(request).await.map(Map::from).map_err(FederationError::for_client)
 }

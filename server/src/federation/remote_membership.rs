@@ -189,7 +189,7 @@ impl RemoteMembership<'_> {
             timeout: federation.http.timeout(),
         };
         let answer = federation.http.send(request).await?;
-        let template: Template = serde_json::from_value(Value::Object(answer))
+        let template: Template = serde_json::from_value(Value::from(answer))
             .map_err(|error| FederationError::bad_answer(server, error.to_string()))?;
         let version = room_version(&template.room_version)
             .ok_or_else(|| FederationError::incompatible_version(server, &template.room_version))?;

@@ -252,7 +252,7 @@ impl KeyRing {
             timeout: TIMEOUT,
         };
         let response = self.http.send_unsigned(request).await?;
-        ServerKeys::read(response, server_name)
+        ServerKeys::read(response.into(), server_name)
             .map_err(|reason| FederationError::bad_answer(server_name, reason))
     }
 

@@ -1,16 +1,13 @@
-//! The layers around every handler: request id, log span, metrics, statement count, panics, whole bodies.
+//! The layer around every handler: request id, log span, metrics, statement count, panics.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body_util::BodyExt;
 use tokio::sync::watch;
-use tokio::time::timeout;
-use tracing::{Instrument, debug, error, field, info, info_span, warn};
+use tracing::{Instrument, debug, error, field, info_span, warn};
 
 use crate::app::App;
 use crate::base::current_request::with_client;
@@ -19,10 +16,6 @@ use crate::base::statements::with_statement_counter;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const STATEMENTS: HeaderName = HeaderName::from_static("x-matriarch-db-statements");
-
-/// A body over the limit is still read, and discarded, up to this many times the limit, so that a client that
-/// is still sending sees the answer and not a closed connection.
-const DRAINED_LIMITS: usize = 16;
 
 /// The request's id, for its answer and its log lines.
 #[derive(Clone, Debug)]
@@ -82,93 +75,10 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
         }
     });
     response.headers_mut().insert(REQUEST_ID, id.0);
+    // No answer is what a browser may take it for by its contents.
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if app.config.debug.statements_header {
         response.headers_mut().insert(STATEMENTS, HeaderValue::from(statements));
     }
     response
-}
-
-/// The longest request of another server, in bytes: a full transaction of events and EDUs of the maximum
-/// length.
-const SERVER_BODY: usize = 12 * 1024 * 1024;
-
-/// A longer request, in bytes, takes much memory when it is parsed, so few such run at the same time.
-const LONG_BODY: usize = 4 * 1024 * 1024;
-const LONG_BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Reads the whole body before the handler runs, up to `limits.max_body_size`. Other servers may send more,
-/// because their transactions contain many events, within `federation.request_timeout`.
-///
-/// If a handler refused a request and left its body unread, the connection would be closed while the client
-/// sends.
-pub async fn buffer_body(State(app): State<App>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let limit = app.config.limits.max_body_size;
-    let body = if parts.uri.path().starts_with("/_matrix/federation/") {
-        let time = Duration::from_secs(app.config.federation.request_timeout);
-        match timeout(time, read_body(body, limit.max(SERVER_BODY))).await {
-            Ok(Err(refusal)) if refusal.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                server_body_limit("body");
-                Err(refusal)
-            }
-            Ok(body) => body,
-            Err(_) => {
-                server_body_limit("body_time");
-                let message = "The body did not arrive in time";
-                Err(closing(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", message)))
-            }
-        }
-    } else {
-        read_body(body, limit).await
-    };
-    match body {
-        Ok(bytes) if bytes.len() > LONG_BODY => {
-            let Some(_permit) = app.federation.long_bodies.take(1, LONG_BODY_TIMEOUT).await else {
-                server_body_limit("long_bodies");
-                let message = "Too many long requests are under way";
-                return ApiError::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", message)
-                    .into_response();
-            };
-            next.run(Request::from_parts(parts, Body::from(bytes))).await
-        }
-        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Err(refusal) => refusal,
-    }
-}
-
-fn server_body_limit(limit: &'static str) {
-    info!(limit, "the body of another server's request is over a limit");
-    crate::base::metrics::federation_limit(limit);
-}
-
-/// An answer that closes the connection.
-fn closing(error: ApiError) -> Response {
-    let mut response = error.into_response();
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Response> {
-    let mut bytes = Vec::new();
-    let mut length = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            // The client has disconnected.
-            return Err(StatusCode::BAD_REQUEST.into_response());
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        length = length.saturating_add(data.len());
-        if length <= limit {
-            bytes.extend_from_slice(&data);
-        } else {
-            bytes = Vec::new();
-        }
-        if length > limit.saturating_mul(DRAINED_LIMITS) {
-            break;
-        }
-    }
-    if length > limit {
-        return Err(closing(ApiError::too_large()));
-    }
-    Ok(bytes.into())
 }

@@ -3,9 +3,15 @@
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::convert::Infallible;
+use std::fmt::{self, Display};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
+
+use crate::base::network::network;
 
 /// The remote end of a connection. The listener adds it to each request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +31,34 @@ pub fn client_address(extensions: &Extensions, headers: &HeaderMap) -> Option<Ip
     };
     let address = if peer.is_proxy { forwarded() } else { None };
     Some(address.unwrap_or(peer.address).to_canonical())
+}
+
+/// The network of the client's address, for limits. As an extractor it never refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network(pub IpAddr);
+
+impl Network {
+    /// The network that a request comes from.
+    pub fn of(parts: &Parts) -> Self {
+        let address = client_address(&parts.extensions, &parts.headers);
+        Self(network(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+    }
+}
+
+/// As PostgreSQL's `cidr` writes it.
+impl Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = if self.0.is_ipv4() { 32 } else { 64 };
+        write!(f, "{}/{bits}", self.0)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Network {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts))
+    }
 }
 
 /// Parses an address as proxies write it: with or without a port.

@@ -1,11 +1,11 @@
 //! Registration of routes, and the layers around them.
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 
 use super::token_use::{note_last_seen, record_first_use};
-use super::{context, cors};
+use super::{Hosts, context, cors, hosts, read_body};
 use crate::accounts::first_use::FirstUse;
 use crate::app::App;
 use crate::base::error::ApiError;
@@ -44,15 +44,17 @@ impl ClientRoutes for Router<App> {
     }
 }
 
-/// Adds the layers and the answers to unknown requests. The last layer is the outermost.
-pub fn finish(router: Router<App>, app: App) -> Router {
+/// Adds the layers and the answers to unknown requests. The last layer is the outermost. `serves_clients`
+/// says that the router has the Client-Server API.
+pub fn finish(router: Router<App>, app: App, hosts: Hosts, serves_clients: bool) -> Router {
     router
         .fallback(|| async { ApiError::unrecognized() })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(from_fn_with_state(app.last_seen.clone(), note_last_seen))
         .layer(from_fn_with_state(FirstUse::new(app.db.clone()), record_first_use))
-        .layer(from_fn_with_state(app.clone(), context::buffer_body))
+        .layer(from_fn_with_state(app.clone(), read_body::read_body))
+        .layer(from_fn_with_state(hosts, hosts::check_host))
         .layer(from_fn_with_state(app.clone(), context::observe))
-        .layer(from_fn(cors::cors))
+        .layer(from_fn_with_state(serves_clients, cors::cors))
         .with_state(app)
 }

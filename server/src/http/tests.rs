@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,12 +14,12 @@ use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 
 use super::{
-    AccessToken, ClientRoutes, JsonBody, JsonBodyOrEmpty, Path, Query, RawJsonBody, finish, hash_token,
+    AccessToken, ClientRoutes, Hosts, JsonBody, JsonBodyOrEmpty, Path, Query, RawJsonBody, finish, hash_token,
 };
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::base::statements::count_statements;
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::database::{Db, Target};
 use crate::hub::Hub;
 
@@ -47,6 +48,11 @@ fn app_on(database: tokio_postgres::Config) -> App {
     config.debug.statements_header = true;
     let db = Db::new(Target::without_tls(database).unwrap(), &config.database).unwrap();
     App::new(config, db, Hub::new()).expect("a configuration for TLS and DNS")
+}
+
+/// What a listener that is not on the loopback interface answers to.
+fn any_host() -> Hosts {
+    Hosts::of(&Listener::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8008), &Config::default())
 }
 
 fn router() -> Router {
@@ -86,7 +92,7 @@ fn router() -> Router {
             }),
         )
         .client_v1("/count", get(|| async { count_statements(2) }));
-    finish(routes, app())
+    finish(routes, app(), any_host(), true)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -291,7 +297,7 @@ async fn a_client_that_goes_away_does_not_stop_its_handler() {
         }),
     );
     let request = Request::builder().uri("/_matrix/client/v1/slow").body(Body::empty()).unwrap();
-    let answer = finish(routes, app.clone()).oneshot(request);
+    let answer = finish(routes, app.clone(), any_host(), true).oneshot(request);
     assert!(tokio::time::timeout(Duration::from_millis(5), answer).await.is_err());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     assert_eq!(app.hub.wait(mark, 7, &[1], deadline).await, crate::hub::Woken::News);

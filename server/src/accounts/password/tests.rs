@@ -8,16 +8,16 @@ use super::{COST, NOBODY, hash, verify};
 
 #[tokio::test]
 async fn a_hash_verifies_its_password_alone() {
-    let stored = hash("correct horse\0battery").await.unwrap();
+    let stored = hash("correct horse\0battery", "test").await.unwrap();
     assert!(stored.starts_with("$argon2id$v=19$"));
-    assert!(verify("correct horse\0battery", Some(&stored)).await.unwrap());
-    assert!(!verify("correct horse", Some(&stored)).await.unwrap());
-    assert!(!verify("", Some(&stored)).await.unwrap());
+    assert!(verify("correct horse\0battery", Some(&stored), "test").await.unwrap());
+    assert!(!verify("correct horse", Some(&stored), "test").await.unwrap());
+    assert!(!verify("", Some(&stored), "test").await.unwrap());
 }
 
 #[tokio::test]
 async fn hashes_are_those_of_other_programs() {
-    let stored = hash("correct horse").await.unwrap();
+    let stored = hash("correct horse", "test").await.unwrap();
     assert!(
         Argon2::default().verify_password(b"correct horse", &PasswordHash::new(&stored).unwrap()).is_ok()
     );
@@ -26,20 +26,20 @@ async fn hashes_are_those_of_other_programs() {
         let argon2 = Argon2::new(algorithm, Version::V0x13, params);
         let theirs =
             argon2.hash_password_with_salt(b"correct horse", b"salt of another").unwrap().to_string();
-        assert!(verify("correct horse", Some(&theirs)).await.unwrap(), "{theirs}");
-        assert!(!verify("wrong horse", Some(&theirs)).await.unwrap(), "{theirs}");
+        assert!(verify("correct horse", Some(&theirs), "test").await.unwrap(), "{theirs}");
+        assert!(!verify("wrong horse", Some(&theirs), "test").await.unwrap(), "{theirs}");
     }
 }
 
 #[tokio::test]
 async fn equal_passwords_have_different_hashes() {
-    assert_ne!(hash("same").await.unwrap(), hash("same").await.unwrap());
+    assert_ne!(hash("same", "test").await.unwrap(), hash("same", "test").await.unwrap());
 }
 
 #[tokio::test]
 async fn without_a_hash_or_with_a_damaged_one_nothing_verifies() {
-    assert!(!verify("x", None).await.unwrap());
-    assert!(!verify("x", Some("no PHC string")).await.unwrap());
+    assert!(!verify("x", None, "test").await.unwrap());
+    assert!(!verify("x", Some("no PHC string"), "test").await.unwrap());
 }
 
 #[test]
@@ -52,6 +52,6 @@ fn an_unknown_user_costs_what_a_known_one_does() {
 
 #[tokio::test]
 async fn empty_and_overlong_passwords_are_refused() {
-    assert_eq!(hash("").await.unwrap_err().errcode, "M_WEAK_PASSWORD");
-    assert_eq!(hash(&"x".repeat(1025)).await.unwrap_err().errcode, "M_INVALID_PARAM");
+    assert_eq!(hash("", "test").await.unwrap_err().errcode, "M_WEAK_PASSWORD");
+    assert_eq!(hash(&"x".repeat(1025), "test").await.unwrap_err().errcode, "M_INVALID_PARAM");
 }

@@ -93,11 +93,13 @@ async fn check_password(
     };
     let row = app.db.query_opt(include_str!("../../accounts/password_hash.sql"), &[&user.user_nid]).await?;
     let hash: Option<String> = row.filter(|_| named).and_then(|row| row.get("password_hash"));
-    Ok(if password::verify(password, hash.as_deref()).await? {
-        Ok(Value::Bool(true))
-    } else {
-        Err(("M_FORBIDDEN", "Wrong user or password"))
-    })
+    // The token shows whose password it is, so that only who has one of this account can use its attempts up.
+    let attempt = app.rates.password(None, Some(&format!("session of {}", user.user_id)))?;
+    if !password::verify(password, hash.as_deref(), &user.user_id).await? {
+        return Ok(Err(("M_FORBIDDEN", "Wrong user or password")));
+    }
+    attempt.was_right();
+    Ok(Ok(Value::Bool(true)))
 }
 
 /// Whether a registration token is valid now.

@@ -1,21 +1,16 @@
 //! Authenticates requests of other servers by their signatures. Server-Server API, "Request Authentication".
 
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
 use http_body_util::BodyExt;
 use matriarch_rules::json::Document;
-use matriarch_rules::signature::{PublicKey, request_to_sign};
-use tracing::{debug, info};
+use matriarch_rules::signature::request_to_sign;
+use tracing::info;
 
-use super::x_matrix::XMatrix;
 use crate::app::App;
 use crate::base::current_request::log_user;
 use crate::base::error::ApiError;
 use crate::base::raw_object::{RawObject, objects};
-use crate::federation::http_client::FederationError;
-
-/// The most signatures of a request that are checked: servers sign with each of their keys.
-const MAX_SIGNATURES: usize = 4;
+use crate::http::{Origin, unauthorized, wrong_signature};
 
 /// The most JSON objects in a body that was not signed as it was sent, and so is taken apart and written
 /// anew. Each takes some 100 bytes of memory, however short it is.
@@ -30,34 +25,15 @@ pub struct ServerRequest {
     pub content: RawObject,
 }
 
-fn unauthorized(reason: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {
-    ApiError::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", reason)
-}
-
 impl FromRequest<App> for ServerRequest {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let headers: Vec<XMatrix> = parts
-            .headers
-            .get_all(header::AUTHORIZATION)
-            .iter()
-            .filter_map(|value| XMatrix::parse(value.to_str().ok()?))
-            .take(MAX_SIGNATURES)
-            .collect();
-        let origin = match headers.first() {
-            Some(first) if headers.iter().all(|header| header.origin == first.origin) => first.origin.clone(),
-            Some(_) => return Err(unauthorized("The request names several origins")),
-            None => return Err(unauthorized("The request is not signed by a server")),
-        };
+        let (mut parts, body) = request.into_parts();
+        // The layer that read the body has looked for the keys before.
+        let origin = parts.extensions.remove::<Origin>();
+        let origin = origin.ok_or_else(|| unauthorized("The request is not signed by a server"))?;
         let ours = &app.config.server_name;
-        if headers.iter().any(|header| header.destination.as_ref().is_some_and(|name| name != ours)) {
-            return Err(unauthorized("The request is for another server"));
-        }
-        if !app.federation.http.admits(&origin) || origin == *ours {
-            return Err(ApiError::forbidden("This server does not federate with yours"));
-        }
         let bytes =
             body.collect().await.map_err(|_| ApiError::not_json("The body did not arrive whole"))?.to_bytes();
         let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
@@ -71,28 +47,27 @@ impl FromRequest<App> for ServerRequest {
             text.map_or_else(|| Some(RawObject::default()), |text| RawObject::parse(text.to_owned()));
         let content = content.ok_or_else(|| ApiError::not_json("The body is not a JSON object"))?;
         let method = parts.method.as_str();
-        let form = |content: Option<&str>| request_to_sign(method, uri, &origin, ours, content);
+        let form = |content: Option<&str>| request_to_sign(method, uri, &origin.name, ours, content);
         // A server may sign the bytes that it sends, or what any server makes of them. Numbers stay as they
         // stand, whether canonical JSON has them or not: events and EDUs are judged one by one.
         let as_sent = form(text);
         let mut canonical: Option<String> = None;
-        for header in headers {
-            let Some(key) = find_key(app, &origin, &header.key).await? else { continue };
-            let mut is_right = key.verifies(as_sent.as_bytes(), &header.signature);
+        for (signature, key) in &origin.signatures {
+            let mut is_right = key.verifies(as_sent.as_bytes(), signature);
             if let (false, Some(text)) = (is_right, text) {
                 if canonical.is_none() {
-                    canonical = Some(form(Some(&canonical_json(&origin, text)?)));
+                    canonical = Some(form(Some(&canonical_json(&origin.name, text)?)));
                 }
-                is_right =
-                    canonical.as_ref().is_some_and(|form| key.verifies(form.as_bytes(), &header.signature));
+                is_right = canonical.as_ref().is_some_and(|form| key.verifies(form.as_bytes(), signature));
             }
             if is_right {
-                log_user(&origin);
-                app.outgoing.heard_from(&origin);
-                return Ok(Self { origin, content });
+                origin.is_proven(app)?;
+                log_user(&origin.name);
+                app.outgoing.heard_from(&origin.name);
+                return Ok(Self { origin: origin.name, content });
             }
         }
-        Err(unauthorized("The signature is wrong, or by a key that is not known"))
+        Err(wrong_signature())
     }
 }
 
@@ -106,19 +81,4 @@ fn canonical_json(origin: &str, text: &str) -> Result<String, ApiError> {
     }
     let document = Document::parse(text).map_err(|error| ApiError::not_json(error.to_string()))?;
     Ok(document.canonical())
-}
-
-/// The key, if the server published it and it is valid now.
-async fn find_key(app: &App, origin: &str, key_id: &str) -> Result<Option<PublicKey>, ApiError> {
-    if key_id.contains('\0') || origin.contains('\0') {
-        return Ok(None);
-    }
-    match app.federation.key_ring.request_key(origin, key_id).await {
-        Ok(key) => Ok(key),
-        Err(FederationError::Internal(error)) => Err(error),
-        Err(error) => {
-            debug!(origin, %error, "no keys");
-            Ok(None)
-        }
-    }
 }

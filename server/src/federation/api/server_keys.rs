@@ -18,7 +18,7 @@ use tracing::debug;
 use crate::app::App;
 use crate::base::error::ApiError;
 use crate::federation::server_keys::{has_key, now_ts, own};
-use crate::http::{JsonBody, Path, Query, json_response};
+use crate::http::{JsonBody, Network, Path, Query, json_response};
 
 /// The most keys of a server in one query.
 const MAX_KEYS: usize = 100;
@@ -76,23 +76,31 @@ struct Body {
 /// `GET /_matrix/key/v2/query/{serverName}`
 async fn query_one(
     State(app): State<App>,
+    network: Network,
     Path(server_name): Path<String>,
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, ApiError> {
+    app.rates.unsigned_federation(network.0)?;
     let minimum = parameters.minimum_valid_until_ts;
     answer(&app, vec![Wanted { server_name, key_ids: Vec::new(), minimum }]).await
 }
 
 async fn query_one_key(
     app: State<App>,
+    network: Network,
     Path((server_name, _key_id)): Path<(String, String)>,
     parameters: Query<Parameters>,
 ) -> Result<Response, ApiError> {
-    query_one(app, Path(server_name), parameters).await
+    query_one(app, network, Path(server_name), parameters).await
 }
 
 /// `POST /_matrix/key/v2/query`
-async fn query_many(State(app): State<App>, JsonBody(body): JsonBody<Body>) -> Result<Response, ApiError> {
+async fn query_many(
+    State(app): State<App>,
+    network: Network,
+    JsonBody(body): JsonBody<Body>,
+) -> Result<Response, ApiError> {
+    app.rates.unsigned_federation(network.0)?;
     if body.server_keys.len() > MAX_SERVERS {
         return Err(ApiError::invalid_param("Too many servers in one question"));
     }

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::base::error::ApiError;
 use crate::database::MatrixResponse;
 use crate::federation::third_party_invites::{self, accept};
-use crate::http::{JsonBody, Path};
+use crate::http::{JsonBody, Network, Path};
 
 /// The most invites of one address in a request.
 const MAX_INVITES: usize = 50;
@@ -37,8 +37,10 @@ struct Binding {
 /// Needs no authentication: the proof is the identity server's signature, by keys in the room's state.
 async fn on_bind(
     State(app): State<App>,
+    network: Network,
     JsonBody(Binding { mxid, invites }): JsonBody<Binding>,
 ) -> Result<MatrixResponse, ApiError> {
+    app.rates.unsigned_federation(network.0)?;
     if invites.len() > MAX_INVITES {
         return Err(ApiError::invalid_param("There are too many invites"));
     }

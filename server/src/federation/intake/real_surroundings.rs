@@ -89,7 +89,10 @@ impl Surroundings for Federation {
         // Long answers of hostile servers could fill the memory.
         let size = u32::try_from(request.max_answer / MEBIBYTE).unwrap_or(u32::MAX);
         let _permits = self.await_answer(request.destination, size, request.timeout).await?;
-        Some(self.http.send_for_raw(request).await.map(read))
+        Some(self.http.send_for_raw(request).await.map(|answer| {
+            let (object, _reservation) = answer.into_parts();
+            read(object)
+        }))
     }
 
     async fn fetch_keys(&self, server: &str) -> Result<(), String> {
