@@ -93,7 +93,7 @@ fn a_star_stands_for_every_room_and_every_user() {
 fn long_filters_are_refused() {
     let types = |count: usize, length: usize| {
         let types = vec!["x".repeat(length); count];
-        EventFilter::parse(&json!({ "types": types, "not_types": types }).to_string())
+        RoomEventFilter::parse(&json!({ "types": types, "not_types": types }).to_string())
     };
     assert!(types(100, 255).is_ok());
     assert!(matches!(types(101, 1), Err(FilterError::TooManyPatterns)));

@@ -82,7 +82,7 @@ fn initial_sync(token_hash: &[u8], limit: Option<i64>, archived: bool, presence:
         }
         let mut out_of_band = out_of_band_memberships::all(db, user_nid, archived);
         out_of_band
-            .retain(|room| !ignored.contains(&room.sender) && !(is_blocking && room.membership == "invite"));
+            .retain(|room| !(ignored.contains(&room.sender) || is_blocking && room.membership == "invite"));
         rooms.extend(out_of_band.iter().map(of_out_of_band));
         let presence = if presence { presence::all(db, user_nid, &ignored) } else { Vec::new() };
         let data = account_data::of_rooms(db, &[(user_nid, GLOBAL)]).concat();
