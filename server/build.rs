@@ -20,9 +20,9 @@ fn main() {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         failed => panic!("scripts/extension-version failed: {failed:?}"),
     };
-    println!("cargo::rustc-env=MATRIARCH_EXTENSION_VERSION={version}");
+    println!("cargo::rustc-env=BUILT_EXTENSION_VERSION={version}");
     let number = |name: &str| name.strip_prefix('V')?.split_once("__")?.0.parse::<u32>().ok();
     let files = fs::read_dir("../sql").into_iter().flatten().flatten();
     let newest = files.filter_map(|file| number(&file.file_name().to_string_lossy())).max();
-    println!("cargo::rustc-env=MATRIARCH_SCHEMA_VERSION={}", newest.unwrap_or_default());
+    println!("cargo::rustc-env=BUILT_SCHEMA_VERSION={}", newest.unwrap_or_default());
 }

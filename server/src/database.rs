@@ -11,14 +11,14 @@ mod response;
 pub mod targets;
 
 /// The version of the extension that this program was built with.
-pub const EXTENSION_VERSION: &str = env!("MATRIARCH_EXTENSION_VERSION");
+pub const EXTENSION_VERSION: &str = env!("BUILT_EXTENSION_VERSION");
 /// The versions of the program, of the tables and of the extension.
 pub const VERSIONS: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (tables ",
-    env!("MATRIARCH_SCHEMA_VERSION"),
+    env!("BUILT_SCHEMA_VERSION"),
     ", extension ",
-    env!("MATRIARCH_EXTENSION_VERSION"),
+    env!("BUILT_EXTENSION_VERSION"),
     ")"
 );
 

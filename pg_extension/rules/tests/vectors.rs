@@ -66,15 +66,17 @@ fn canonical_json_examples() {
     for vector in of_kind("canonical_json") {
         let input = json::parse_value(text(&vector["input_text"])).unwrap();
         let expected = text(&vector["expected_text"]);
-        assert_eq!(canonical_json::to_canonical_lenient(&input), expected);
         let hex: String = expected.bytes().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, text(&vector["expected_utf8_hex"]));
-        // The vector with `-0` and a float shows the lenient encoding; the strict one refuses it.
-        let strict = canonical_json::to_canonical(&input);
+        let lenient = canonical_json::to_canonical_lenient(&input);
         if vector["id"] == "canonical-json-10" {
-            strict.unwrap_err();
+            // The vector writes `-0` and `1e10` as integers. The strict encoding refuses them, and the lenient
+            // one writes them as servers in Python do, whose hashes and signatures old rooms have.
+            assert_eq!(lenient, r#"{"a":-0.0,"b":10000000000.0}"#);
+            canonical_json::to_canonical(&input).unwrap_err();
         } else {
-            assert_eq!(strict.unwrap(), expected);
+            assert_eq!(lenient, expected);
+            assert_eq!(canonical_json::to_canonical(&input).unwrap(), expected);
         }
     }
 }

@@ -511,8 +511,8 @@ async fn a_gap_without_end_is_passed_over_by_a_state() {
     });
     let taken = world.take_in(Kind::Live, &[&last]).await;
     assert_eq!(verdicts(&taken), [&Verdict::Accepted]);
-    assert_eq!((world.count(MISSING), world.count("state_ids")), (10, 1));
-    assert_eq!(world.order.lock().len(), 11);
+    assert_eq!((world.count(MISSING), world.count("state_ids")), (20, 1));
+    assert_eq!(world.order.lock().len(), 21);
 }
 
 #[tokio::test]
