@@ -66,7 +66,7 @@ class Scene:
         for shared in rooms:
             carol, before = shared.server.user("carol"), shared.room.head
             join = shared.room.join(carol)
-            # The join is missing among the auth events alone, so that no gap is asked for first, which has it.
+            # The join is missing among the auth events alone: a gap that has it would be asked for first.
             messages.append(
                 shared.room.message(carol, "in which the join is missing", prev=before, state=join.state)
             )

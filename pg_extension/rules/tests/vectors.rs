@@ -70,7 +70,7 @@ fn canonical_json_examples() {
         assert_eq!(hex, text(&vector["expected_utf8_hex"]));
         let lenient = canonical_json::to_canonical_lenient(&input);
         if vector["id"] == "canonical-json-10" {
-            // The vector writes `-0` and `1e10` as integers. The strict encoding refuses them, and the lenient
+            // The vector writes `-0` and `1e10` as integers. Strict encoding refuses them, and the lenient
             // one writes them as servers in Python do, whose hashes and signatures old rooms have.
             assert_eq!(lenient, r#"{"a":-0.0,"b":10000000000.0}"#);
             canonical_json::to_canonical(&input).unwrap_err();
