@@ -127,7 +127,7 @@ def test_what_is_missing_is_asked_for(rooms, peers):
         assert report["verdict"] == "needs", report
         return report["needs"]
 
-    assert needs(second) == {"events": [join.event_id]}
+    assert needs(second) == {"events": [join.event_id], "prev_events": [first.event_id]}
     assert verdicts(receive(rooms, room, [join], kind="outlier")) == ["outlier"]
     assert needs(second) == {"prev_events": [first.event_id]}
     assert needs(second, given_up={"prev_events": [first.event_id]}) == {"state": True}
